@@ -1,0 +1,135 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/failpoint"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// How long an intent may take when the sender does not say.
+const (
+	defaultDeliverBy = 72 * time.Hour
+	defaultDeadline  = 30 * 24 * time.Hour
+	defaultAttempts  = 10
+	keepKeys         = 24 * time.Hour
+)
+
+// Accept takes intents. When it returns, each one without an error is durable:
+// that is what a 2xx to the app means. Several are one commit as far as they
+// fit one batch.
+func (j *Journal) Accept(ctx context.Context, in []Accept) ([]Accepted, error) {
+	out := make([]Accepted, len(in))
+	ops := make([]*op, len(in))
+	for i := range in {
+		a, res := &in[i], &out[i]
+		id := NewID()
+		env, err := encodeEnvelope(a, id)
+		if err != nil {
+			return nil, err
+		}
+		ops[i] = &op{
+			before: failpoint.HomeBeforeAcceptCommit, after: failpoint.HomeAfterAcceptCommit,
+			run: func(t *tx) error {
+				err := t.accept(a, id, env, res)
+				res.Err = err
+				return err
+			},
+		}
+	}
+	err := j.do(ctx, third, ops...)
+	for i := range ops {
+		if out[i].Err == nil && ops[i].err != nil {
+			out[i].Err = ops[i].err
+		}
+	}
+	if err != nil && len(in) > 0 && j.running() != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// encodeEnvelope fills what the journal decides and encodes the envelope, once:
+// these bytes are journaled here, sent, and journaled by the holder.
+func encodeEnvelope(a *Accept, id ID) ([]byte, error) {
+	now := time.Now()
+	e := a.Envelope
+	e.Id = id[:]
+	e.CreatedAtMs = ms(now)
+	if e.MaxDeliveryAttempts == 0 {
+		e.MaxDeliveryAttempts = defaultAttempts
+	}
+	if a.DeliverAt.IsZero() {
+		a.DeliverAt = now
+	}
+	if a.DeliverBy.IsZero() {
+		a.DeliverBy = a.DeliverAt.Add(defaultDeliverBy)
+	}
+	if a.Deadline.IsZero() {
+		a.Deadline = now.Add(defaultDeadline)
+	}
+	e.DeliverByMs, e.DeadlineAtMs = ms(a.DeliverBy), ms(a.Deadline)
+	return proto.Marshal(e)
+}
+
+func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
+	if a.Key != nil {
+		replayed, err := t.replay(a.Key, res)
+		if err != nil || replayed {
+			return err
+		}
+	}
+	dest, err := t.intern(a.Envelope.ToAgent)
+	if err != nil {
+		return err
+	}
+	l := &life{id: id, head: wire.Head{
+		OfferNo: 1, Dest: uint32(dest.no), CreatedMs: a.Envelope.CreatedAtMs,
+		DeliverByMs: ms(a.DeliverBy), DeadlineAtMs: ms(a.Deadline),
+		Boot: t.j.birth.Boot, MaxAttempts: a.Envelope.MaxDeliveryAttempts, HoldWhenExhausted: a.Envelope.HoldWhenExhausted,
+		EnvelopeBytes: uint32(len(env)),
+	}}
+	t.putChunks(classEnvelope, id, env)
+	for _, on := range []state.Trigger{state.Accept, state.Submit} {
+		if !t.move(l, on, &wire.Event{Actor: a.Envelope.FromAgent}) {
+			return fmt.Errorf("accept %s: %w", id, ErrIllegal)
+		}
+	}
+	t.goTo(l, PlaceDue, a.DeliverAt, ID{})
+	t.expireAt(l)
+	if a.Key != nil {
+		if err := t.remember(a.Key, id); err != nil {
+			return err
+		}
+	}
+	res.ID, res.Status, res.CreatedAt = id, l.status(), at(l.head.CreatedMs)
+	return t.saveLife(l)
+}
+
+// replay answers a known idempotency key. It sees what earlier operations of
+// the same batch have written, so two posts in one batch make one intent.
+func (t *tx) replay(k *Key, res *Accepted) (bool, error) {
+	var d wire.Dedupe
+	found, err := t.get(append([]byte{classDedupe}, k.Hash[:]...), &d)
+	if err != nil || !found {
+		return false, err
+	}
+	if !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {
+		return false, ErrKeyConflict
+	}
+	res.ID, res.Status, res.CreatedAt, res.Replayed = ID(d.Id), state.Submitted, at(d.CreatedMs), true
+	return true, nil
+}
+
+func (t *tx) remember(k *Key, id ID) error {
+	t.putIndex(timeKey(classForget, ms(t.now.Add(keepKeys)), k.Hash[:]))
+	return t.put(append([]byte{classDedupe}, k.Hash[:]...), &wire.Dedupe{
+		Id: id[:], Fingerprint: k.Fingerprint[:], CreatedMs: ms(t.now),
+	})
+}

@@ -1,0 +1,281 @@
+package journal
+
+import (
+	"time"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// Options configure Open. The zero value of every field but Dir is usable.
+type Options struct {
+	Dir        string
+	AcceptLoss bool // open although the high-water mark proves that batches are gone
+
+	// Backoff is the pause after the n-th failed attempt; nil: one second.
+	Backoff func(attempts int) time.Duration
+	// WorkTimeout is what a continuing resume gives the app; 0: 1 h.
+	WorkTimeout time.Duration
+	Hooks       Hooks
+}
+
+// Hooks are how the journal reports. They run on the committer after the
+// commit, in commit order, and must not block. A nil hook is not called.
+type Hooks struct {
+	Due     func(Agent)   // the due index of a destination gained an entry
+	Mail    func(Agent)   // the mailbox index of an agent gained an entry
+	Ended   func(Ended)   // an intent ended at home that another journal may hold
+	Freed   func(Freed)   // an intent left a mailbox, or stopped counting against credit
+	Reports func(home ID) // a report for home was journaled
+	Failed  func(error)   // fail-stop: the process must exit
+	Warning func(string)  // Badger said something that no one should have to see
+}
+
+// Ended tells home's dispatcher to revoke an intent.
+type Ended struct {
+	ID      ID
+	Agent   Agent
+	Holder  ID // on record as holding it; zero: none on record
+	OfferNo uint64
+	Status  state.Status
+}
+
+// Freed tells the mailbox that an intent no longer counts against credit: the
+// first time it leaves ready, leased and working. It comes once per hold.
+type Freed struct {
+	ID    ID
+	Agent Agent
+	Home  ID
+}
+
+// Place is where home has an intent, and which index names it.
+type Place uint8
+
+const (
+	PlaceEnded  Place = iota
+	PlaceDue          // in the due index: to be offered
+	PlaceHeld         // on record at another journal
+	PlaceLocal        // in our own mailbox
+	PlaceParked       // waits for a person or an operator; offered to nobody
+)
+
+// Accept is one intent to take. The journal fills Envelope's id, created_at_ms
+// and defaults of time.
+type Accept struct {
+	Envelope  *wire.Envelope
+	Key       *Key
+	DeliverBy time.Time // zero: 72 h after accept
+	Deadline  time.Time // zero: 30 d after accept
+	DeliverAt time.Time // zero: at once
+}
+
+// Key is an idempotency key as the committer compares it: a hash of scope and
+// key, and the SHA-256 fingerprint of what was asked for.
+type Key struct{ Hash, Fingerprint [32]byte }
+
+// Accepted answers one Accept.
+type Accepted struct {
+	ID        ID
+	Status    state.Status
+	CreatedAt time.Time
+	Replayed  bool // the key was known: this is the first answer again
+	Err       error
+}
+
+// Intent is a snapshot of what this journal knows of an intent. Head is nil
+// where we are only its holder, Handover where we do not hold it.
+type Intent struct {
+	ID       ID
+	Envelope *wire.Envelope // nil after its body left the history
+	Head     *wire.Head
+	Handover *wire.Handover
+	Outcome  *wire.Outcome // nil while open
+}
+
+// Status is home's status, or what the holder knows of it.
+func (i *Intent) Status() state.Status {
+	if i.Head != nil {
+		return state.Status(i.Head.Status)
+	}
+	return state.Status(i.Handover.HomeStatus)
+}
+
+// Answer is a last word, or a word on the way, given without a lease.
+type Answer struct {
+	Trigger state.Trigger // Complete, Fail, Cancel; Start: continue; Wait
+	Reason  state.Reason
+	Body    []byte // JSON object: result or error; nil: {}
+	Text    string // reason of a cancel
+	Actor   string
+}
+
+// Answered is what became of an Answer. Seq is the number of the event it
+// wrote; 0 with Provisional, where home has not yet said so.
+type Answered struct {
+	Status      state.Status
+	Seq         uint32
+	Provisional bool
+}
+
+// Offer is an intent home may offer.
+type Offer struct {
+	ID          ID
+	OfferNo     uint64
+	Due         time.Time
+	Envelope    []byte    // encoded, byte for byte
+	DeliverBy   time.Time // zero: none, or already taken
+	Deadline    time.Time
+	Attempts    uint32
+	Redelivered bool
+	Taken       bool
+	Receiver    bool // durability: receiver
+	Old         bool // accepted before this start of the journal
+	Holder      ID   // last journal on record, for a re-offer
+}
+
+// Requeue asks that an intent on record at Holder (or offered to it) becomes
+// due again.
+type Requeue struct {
+	ID        ID
+	OfferNo   uint64 // ignored unless it is the present one
+	Raise     bool   // under the next offer number: it may go to another journal
+	Reason    state.Reason
+	NotBefore time.Time // zero: at once
+}
+
+// HoldRequest is an offer as it reached a holder.
+type HoldRequest struct {
+	Envelope    []byte
+	OfferNo     uint64
+	DeliverBy   time.Duration // left; 0: none
+	Deadline    time.Duration // left; 0: none
+	Attempts    uint32
+	Redelivered bool
+	Taken       bool
+	Lease       time.Duration // > 0: a reader waits: held and lease are one commit
+}
+
+// HoldResult answers a HoldRequest. Err is nil also for a repeated offer.
+type HoldResult struct {
+	ID      ID
+	OfferNo uint64
+	Fresh   bool    // was not here before: counts against credit
+	Handed  *Handed // set where Lease was asked for and given
+	Err     error
+}
+
+// Handed is an intent handed to the app under a lease.
+type Handed struct {
+	ID          ID
+	Envelope    *wire.Envelope
+	Seq         uint64 // number of the hand-over in the agent's log
+	Status      state.Status
+	Attempt     uint32 // delivery_attempt
+	Redelivered bool
+	Lease       ID
+	Until       time.Time
+	Err         error
+}
+
+// Mail is an entry of a mailbox whose time has come.
+type Mail struct {
+	ID       ID
+	Home     ID
+	OfferNo  uint64
+	Phase    state.Phase
+	Due      time.Time
+	Held     time.Time
+	Attempts uint32
+	Receiver bool // durability: receiver
+	Lease    ID   // of a leased or working one
+	Counted  bool // counts against credit
+}
+
+// Action is what a settle does.
+type Action uint8
+
+const (
+	Ack Action = iota + 1
+	Nack
+	Extend
+)
+
+// Settle is the app's answer under its lease.
+type Settle struct {
+	ID     ID
+	Lease  ID
+	Action Action
+	Result []byte        // Ack: JSON object; nil: {}
+	Reason string        // Nack
+	Delay  time.Duration // Nack: < 0: the usual backoff
+	Reject bool          // Nack: dead letter
+	Spare  bool          // Nack: no attempt is counted
+	For    time.Duration // Extend: new deadline from now
+}
+
+// Settled answers a Settle.
+type Settled struct {
+	Status state.Status
+	Until  time.Time // Extend: the new deadline
+	Err    error
+}
+
+// Holding is one line of a holder's list of what it has from a home.
+type Holding struct {
+	ID        ID
+	OfferNo   uint64
+	Phase     state.Phase
+	HomeEpoch uint64
+}
+
+// Verdict is home's answer to a Holding it does not keep.
+type Verdict struct {
+	ID      ID
+	OfferNo uint64
+	Ended   bool // else superseded
+	Status  state.Status
+}
+
+// Acked is home's answer to one report.
+type Acked struct {
+	ID      ID
+	Status  state.Status
+	Events  []*wire.Event // all of them, once the intent has ended
+	Unknown bool
+	Park    bool
+}
+
+// Given is an intent a holder has released.
+type Given struct {
+	ID      ID
+	Home    ID
+	OfferNo uint64
+	Agent   Agent
+}
+
+// AgentInfo is one entry of the dictionary of addresses.
+type AgentInfo struct {
+	Agent   Agent
+	Name    string
+	Learned bool
+}
+
+// Filter chooses what List returns, newest first.
+type Filter struct {
+	Status  state.Status // None: any
+	Pending bool         // not yet taken: CREATED, SUBMITTED, DELIVERED
+	To      string
+	Before  ID // exclusive; zero: from the newest
+	Limit   int
+}
+
+// Stats are figures kept in memory: reading them never touches Badger.
+type Stats struct {
+	Seq        uint64 // batches committed
+	Identity   Identity
+	Boot       uint32
+	Unclean    bool
+	Durable    bool              // the volume outlives the host
+	Live       map[string]uint64 // live index keys by class
+	BatchSizes uint64            // operations committed; divided by Seq: the mean batch
+}

@@ -1,0 +1,171 @@
+package journal
+
+import (
+	"fmt"
+	"time"
+
+	"pannier/journal/failpoint"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// Apply takes a holder's reports in the order of their numbers. The number of
+// the last one applied and the events it caused are one commit: a repeat after
+// a crash of either side changes nothing. done runs on the committer with one
+// Acked per intent and the number up to which all is durable.
+func (j *Journal) Apply(from Identity, reports []*wire.Report, done func(acked []Acked, upTo uint64, err error)) {
+	acked := make([]Acked, 0, len(reports))
+	upTo := uint64(0)
+	var failed error // owned by the committer: a later number must not be applied over a gap
+	ops := make([]*op, len(reports))
+	for i, r := range reports {
+		ops[i] = &op{after: failpoint.HomeAfterEventsCommit, run: func(t *tx) error {
+			if failed != nil {
+				return failed
+			}
+			a, err := t.applyReport(from, r)
+			if err != nil {
+				failed = err
+				return err
+			}
+			t.after(func() { acked, upTo = append(acked, a), r.No })
+			return nil
+		}}
+	}
+	j.submitAll(first, ops, func(err error) { done(acked, upTo, err) })
+}
+
+// pair reads the record of a holder, with applied counting for the present
+// pair of identities.
+func (t *tx) pair(from Identity) (*wire.Holder, error) {
+	var rec wire.Holder
+	if _, err := t.get(idKey(classHolder, from.Journal), &rec); err != nil {
+		return nil, err
+	}
+	if rec.Epoch != from.Epoch || rec.OwnEpoch != t.j.self.Epoch {
+		rec.Epoch, rec.OwnEpoch, rec.Applied = from.Epoch, t.j.self.Epoch, 0
+	}
+	return &rec, nil
+}
+
+func (t *tx) applyReport(from Identity, r *wire.Report) (Acked, error) {
+	id, err := IDOf(r.Id)
+	if err != nil {
+		return Acked{}, fmt.Errorf("report %d: %w", r.No, err)
+	}
+	rec, err := t.pair(from)
+	if err != nil {
+		return Acked{}, err
+	}
+	if r.No > rec.Applied+1 {
+		return Acked{}, fmt.Errorf("report %d of journal %s after %d: there is a gap", r.No, from.Journal, rec.Applied)
+	}
+	l, found, err := t.life(id)
+	if err != nil {
+		return Acked{}, err
+	}
+	if r.No == rec.Applied+1 {
+		rec.Applied = r.No
+		if err := t.put(idKey(classHolder, from.Journal), rec); err != nil {
+			return Acked{}, err
+		}
+		if found {
+			if err := t.fact(l, from.Journal, r); err != nil {
+				return Acked{}, err
+			}
+		}
+	}
+	if !found {
+		return Acked{ID: id, Unknown: true}, nil
+	}
+	return l.acked(), nil
+}
+
+func (l *life) acked() Acked {
+	a := Acked{ID: l.id, Status: l.status(), Park: l.status() == state.Waiting}
+	if !l.open() {
+		a.Events = l.events.Events
+	}
+	return a
+}
+
+// fact applies what a holder (or our own mailbox) says of an intent. An app's
+// final answer ends an open intent whoever held it; any other fact counts only
+// from the journal on record, under the present offer number.
+func (t *tx) fact(l *life, from ID, r *wire.Report) error {
+	if state.Fact(r.Fact) == state.FactAnswered {
+		return t.finalAnswer(l, from, r)
+	}
+	if !l.open() || r.OfferNo != l.head.OfferNo {
+		return nil
+	}
+	switch l.place() {
+	case PlaceDue: // offered, and its held not yet on record: the fact proves it
+		t.goTo(l, PlaceHeld, time.Time{}, from)
+	case PlaceHeld, PlaceLocal:
+		if l.holder() != from {
+			return nil
+		}
+	default:
+		return nil
+	}
+	e := &wire.Event{Actor: r.Actor, HolderAtMs: r.AtMs, Peer: from[:], OfferNo: r.OfferNo, Text: r.Text, Reason: r.Reason, NextDueMs: r.NextDueMs}
+	switch state.Fact(r.Fact) {
+	case state.FactDelivered:
+		e.Attempt = r.Attempt
+		l.head.DeliveryAttempt = r.Attempt
+		t.move(l, state.Deliver, e)
+	case state.FactWorking:
+		l.head.Taken = true
+		if state.Trigger(r.Answer) == state.Start || !t.move(l, state.Acknowledge, e) {
+			t.move(l, state.Start, e)
+		}
+	case state.FactWaiting:
+		l.head.Taken = true
+		t.move(l, state.Wait, e)
+	case state.FactAttemptFailed:
+		e.Attempt = r.Attempt
+		l.head.Attempts = r.Attempts
+		t.move(l, state.DeliveryFailed, e)
+	case state.FactExhausted:
+		return t.exhausted(l, e, r)
+	case state.FactRejected:
+		_, err := t.end(l, state.Fail, e, deliveryError("rejected", state.ReasonRejected, r.Text, r.Attempts), r.Text)
+		return err
+	}
+	return t.saveLife(l)
+}
+
+// exhausted: at the limit of attempts home alone ends the intent, or parks it
+// for an operator where that was asked for. Parked, it stays with its holder.
+func (t *tx) exhausted(l *life, e *wire.Event, r *wire.Report) error {
+	e.Attempt = r.Attempt
+	l.head.Attempts = r.Attempts
+	t.move(l, state.DeliveryFailed, e)
+	end := &wire.Event{Actor: actorSelf, Reason: uint32(state.ReasonExhausted), Attempt: r.Attempt, Text: r.Text}
+	if l.head.HoldWhenExhausted {
+		t.move(l, state.Wait, end)
+		return t.saveLife(l)
+	}
+	_, err := t.end(l, state.Fail, end, deliveryError("delivery_failed", state.ReasonExhausted, r.Text, r.Attempts), r.Text)
+	return err
+}
+
+func (t *tx) finalAnswer(l *life, from ID, r *wire.Report) error {
+	on := state.Trigger(r.Answer)
+	if on != state.Complete && on != state.Fail && on != state.Cancel {
+		return fmt.Errorf("report %d answers with %s: %w", r.No, on, ErrIllegal)
+	}
+	if l.open() {
+		e := &wire.Event{Actor: r.Actor, HolderAtMs: r.AtMs, Peer: from[:], OfferNo: r.OfferNo, Text: r.Text, Reason: uint32(state.ReasonApp)}
+		_, err := t.end(l, on, e, r.Body, r.Text)
+		return err
+	}
+	if len(l.head.LateAnswers) >= maxLateAnswers {
+		return nil
+	}
+	l.head.LateAnswers = append(l.head.LateAnswers, &wire.LateAnswer{
+		From: from[:], Kind: uint32(on), AtMs: ms(t.now), Body: r.Body[:min(len(r.Body), maxLateBody)],
+	})
+	return t.saveLife(l)
+}

@@ -1,0 +1,341 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal/failpoint"
+	"pannier/journal/wire"
+)
+
+// The committer is the one writer. While one batch is being synced the next
+// gathers, so the size of a batch follows the load without a timer: Badger
+// syncs once per transaction, whatever is in it, and does not group commits
+// of its own accord.
+const (
+	batchBytes    = 1 << 20 // Badger takes 15 % of a memtable of 8 MiB: 1.2 MiB
+	batchEntries  = 4000
+	entryOverhead = 24
+	queueLength   = 4096
+	lazyLimit     = 4096
+	lazyDelay     = time.Second
+)
+
+// priority orders what competes for the next batch: what finishes work comes
+// before what takes on more.
+type priority int
+
+const (
+	first  priority = iota // reports, settles, leases, endings
+	second                 // held
+	third                  // accepts
+	priorities
+)
+
+// op is one operation: run decides and writes, all or nothing; done is told
+// when it is durable, or why it is not. Both run on the committer.
+type op struct {
+	run    func(*tx) error
+	done   func(error)
+	before string // failpoint before and after the commit
+	after  string
+	err    error
+}
+
+type queues struct {
+	ops  [priorities]chan *op
+	lazy chan func(*tx) error
+}
+
+func newQueues() queues {
+	var q queues
+	for i := range q.ops {
+		q.ops[i] = make(chan *op, queueLength)
+	}
+	q.lazy = make(chan func(*tx) error, lazyLimit)
+	return q
+}
+
+// submit queues an operation. It blocks while the queue is full: that is the
+// journal's back-pressure. done is always called, once.
+func (j *Journal) submit(p priority, o *op) {
+	select {
+	case <-j.stopped:
+		o.done(j.stopError())
+	case j.queues.ops[p] <- o:
+		// The committer may have ended between the two: it drains the queues
+		// last thing, and so do we, so that no operation is left unanswered.
+		select {
+		case <-j.stopped:
+			j.refuseQueued()
+		default:
+		}
+	}
+}
+
+// do runs the operations and waits until all of them are durable or refused.
+// It ignores ctx once they are queued: an operation that may have happened
+// must not be reported as one that did not.
+func (j *Journal) do(ctx context.Context, p priority, ops ...*op) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	finished := make(chan error, 1)
+	j.submitAll(p, ops, func(err error) { finished <- err })
+	return <-finished
+}
+
+// submitAll queues operations without waiting for them. done runs once, when
+// the last of them is durable or refused, with the first error.
+func (j *Journal) submitAll(p priority, ops []*op, done func(error)) {
+	var mu sync.Mutex
+	var failed error
+	left := len(ops)
+	if left == 0 {
+		done(nil)
+		return
+	}
+	for _, o := range ops {
+		o.done = func(err error) {
+			mu.Lock()
+			if err != nil && failed == nil {
+				failed = err
+			}
+			left--
+			last := left == 0
+			mu.Unlock()
+			if last {
+				done(failed)
+			}
+		}
+		j.submit(p, o)
+	}
+}
+
+// commitLoop runs until Close, or until a commit fails.
+func (j *Journal) commitLoop() {
+	defer close(j.committed)
+	defer j.refuseQueued()
+	defer j.stop()
+	lazyDue := time.NewTimer(lazyDelay)
+	defer lazyDue.Stop()
+	var carry []*op
+	for {
+		batch, ok := j.gather(carry, lazyDue)
+		if !ok {
+			return
+		}
+		carry = j.runBatch(batch)
+		if j.Err() != nil {
+			for _, o := range carry {
+				o.done(j.stopError())
+			}
+			return
+		}
+	}
+}
+
+// gather returns the next batch in order of urgency; ok is false when the
+// journal is closing and everything queued has been committed.
+func (j *Journal) gather(carry []*op, lazyDue *time.Timer) (batch []*op, ok bool) {
+	batch = carry
+	if len(batch) == 0 {
+		select {
+		case o := <-j.queues.ops[first]:
+			batch = append(batch, o)
+		case o := <-j.queues.ops[second]:
+			batch = append(batch, o)
+		case o := <-j.queues.ops[third]:
+			batch = append(batch, o)
+		case <-lazyDue.C:
+			lazyDue.Reset(lazyDelay)
+			if len(j.queues.lazy) > 0 {
+				return nil, true
+			}
+			return j.gather(nil, lazyDue)
+		case <-j.stopped:
+			return nil, false
+		case <-j.closing:
+			batch = j.queued(nil)
+			return batch, len(batch) > 0 || len(j.queues.lazy) > 0
+		}
+	}
+	return j.queued(batch), true
+}
+
+// queued appends what waits now, most urgent first, up to a batch.
+func (j *Journal) queued(batch []*op) []*op {
+	for p := range j.queues.ops {
+		for len(batch) < batchEntries/2 {
+			select {
+			case o := <-j.queues.ops[p]:
+				batch = append(batch, o)
+				continue
+			default:
+			}
+			break
+		}
+	}
+	return batch
+}
+
+// runBatch runs the operations, commits what they wrote and answers them. It
+// returns those that did not fit.
+func (j *Journal) runBatch(batch []*op) (carry []*op) {
+	t := j.begin()
+	defer t.disk.Discard()
+	ran := batch
+	for i, o := range batch {
+		o.err = t.try(o.run)
+		if t.fits() {
+			t.settle(o.err)
+			continue
+		}
+		t.drop()
+		if i == 0 {
+			o.err = ErrTooLarge
+			continue
+		}
+		ran, carry = batch[:i], batch[i:]
+		break
+	}
+	j.runLazy(t)
+	if len(t.batch.writes) > 0 {
+		if err := j.commit(t, ran); err != nil {
+			// Whether the batch is on disk is not known, and asking again would
+			// prove nothing: the kernel marks pages clean after it has reported
+			// an error once. Stop; the next start reads what is there.
+			j.fail(fmt.Errorf("commit: %w", err))
+			for _, o := range ran {
+				o.done(ErrFailed)
+			}
+			return carry
+		}
+	}
+	for _, f := range t.batch.after {
+		f()
+	}
+	for _, o := range ran {
+		o.done(o.err)
+	}
+	return carry
+}
+
+// settle keeps or drops the present operation's writes.
+func (t *tx) settle(err error) {
+	if err != nil {
+		t.drop()
+		return
+	}
+	t.keep()
+}
+
+// runLazy adds the writes that ride along with whatever batch comes next.
+func (j *Journal) runLazy(t *tx) {
+	for {
+		select {
+		case f := <-j.queues.lazy:
+			err := t.try(f)
+			if !t.fits() {
+				t.drop()
+				select {
+				case j.queues.lazy <- f:
+				default:
+				}
+				return
+			}
+			t.settle(err)
+		default:
+			return
+		}
+	}
+}
+
+// try runs f so that a panic costs one operation, not the process: the record
+// at fault is reported, and the batch goes on without it.
+func (t *tx) try(f func(*tx) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.j.warn(fmt.Sprintf("panic in a journal operation: %v\n%s", r, debug.Stack()))
+			err = fmt.Errorf("%w: %v", ErrFault, r)
+		}
+	}()
+	return f(t)
+}
+
+// commit makes the batch durable: one transaction, one sync.
+func (j *Journal) commit(t *tx, ops []*op) error {
+	for _, o := range ops {
+		failpoint.Hit(o.before)
+	}
+	j.sums.merge(t.batch.sums)
+	meta, err := sealMessage(metaKey, t.seq, &wire.Meta{Seq: t.seq, Sums: j.sums.encode()})
+	if err != nil {
+		return err
+	}
+	for k, w := range t.batch.writes {
+		if w.del {
+			err = t.disk.Delete([]byte(k))
+		} else {
+			err = t.disk.SetEntry(badger.NewEntry([]byte(k), w.rec))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := t.disk.SetEntry(badger.NewEntry(metaKey, meta)); err != nil {
+		return err
+	}
+	if err := j.commitTxn(t.disk); err != nil {
+		return err
+	}
+	if err := j.syncNewMemtable(); err != nil {
+		return err
+	}
+	j.seq = t.seq
+	j.figures.seq.Store(t.seq)
+	j.figures.ops.Add(uint64(len(ops)))
+	j.publishSums()
+	for _, o := range ops {
+		failpoint.Hit(o.after)
+	}
+	return nil
+}
+
+func (j *Journal) syncNewMemtable() error {
+	newest, err := newestMemtable(j.store)
+	if err != nil || newest == j.memtable {
+		return err
+	}
+	j.memtable = newest
+	return syncDir(j.store)
+}
+
+// fail poisons the journal: the first error wins, every later call is refused.
+func (j *Journal) fail(err error) {
+	if j.failure.CompareAndSwap(nil, &err) {
+		j.stop()
+		if f := j.hooks.Failed; f != nil {
+			f(err)
+		}
+	}
+}
+
+func (j *Journal) stopError() error {
+	if j.Err() != nil {
+		return ErrFailed
+	}
+	return ErrClosed
+}
+
+// refuseQueued answers whatever is still queued after the committer has ended.
+func (j *Journal) refuseQueued() {
+	for _, o := range j.queued(nil) {
+		o.done(j.stopError())
+	}
+}

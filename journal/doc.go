@@ -1,0 +1,50 @@
+// Package journal keeps intents. It is the only writer of one Badger store and
+// serves a sidecar in both its roles: as home of the intents its app posted,
+// and as holder of those it hands to its app.
+//
+//	Accept ───────┐                                   ┌─▶ Due      (index o) ─▶ outbound
+//	Apply ────────┤  queues    ┌───────────┐  fsync   │
+//	Requeue… ─────┼─ by ─────▶ │ committer │ ────────▶├─▶ Mail     (index n) ─▶ inbound
+//	Hold, Lease ──┤  urgency   └───────────┘  then    │
+//	Settle… ──────┘             one batch,    hooks   ├─▶ Reports  (index q) ─▶ inbound
+//	                            one txn               └─▶ Watch, answers to callers
+//
+// An operation runs on the committer against what is on disk overlaid by what
+// the batch has written so far; it decides and writes, all or nothing. That is
+// where idempotency keys, leases, offer numbers and the two tables of package
+// state are looked at, so two callers in one batch cannot both win.
+//
+// # Invariants
+//
+//   - A method that changes something returns when it is durable, and hooks run
+//     only for what is durable.
+//   - Each open intent is in exactly one place: the due index, the list of its
+//     holder, our own mailbox, or parked. Each open hand-over has exactly one
+//     entry in the mailbox index: the next time it matters.
+//   - An index key says where to look; the record decides.
+//   - The lifecycle changes in one function (move), a hand-over in one (step).
+//   - Reports of one home have consecutive numbers; what home has applied and the
+//     events it wrote are one commit.
+//   - No value is larger than 256 KiB: larger ones are cut into chunks, stored
+//     before the head that names them.
+//
+// # Crashes
+//
+// Before a commit nothing has happened; after it everything has, and is found
+// again at Open. What is only in memory can be lost without harm: cursors (set
+// back to the start), which holder has said held (reconcile tells again), hand-over
+// numbers up to the next block (skipped).
+//
+// A commit that fails leaves its outcome unknown: the journal is poisoned, every
+// call is refused, and the process must exit; the next start reads what is there.
+// After an unclean stop Open first verifies without compacting, because Badger's
+// compactions can make a damage permanent without saying so. The high-water mark
+// beside the store shows when acknowledged batches are gone.
+//
+// # What it does not do
+//
+// It speaks no HTTP, knows no peers, keeps no connections, retries nothing, and
+// has no logger: it reports through Hooks. Space and file-descriptor guards, the
+// online scrub and the sweep of finished history are not built yet: finished
+// intents stay.
+package journal

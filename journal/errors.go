@@ -1,0 +1,53 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+
+	"pannier/journal/state"
+)
+
+var (
+	// ErrNotFound: no record of this intent here.
+	ErrNotFound = errors.New("intent not found")
+	// ErrFailed: the journal is poisoned by a failed commit; whether the last
+	// batch is on disk is unknown until the next start.
+	ErrFailed = errors.New("journal failed")
+	// ErrClosed: the journal is closing or closed.
+	ErrClosed = errors.New("journal closed")
+	// ErrLeaseLost: the lease is not the one in force; nothing was changed.
+	ErrLeaseLost = errors.New("lease lost")
+	// ErrExpired: a limit of time forbids the hand-over; home will end it.
+	ErrExpired = errors.New("out of time")
+	// ErrKeyConflict: the idempotency key was used with another body.
+	ErrKeyConflict = errors.New("idempotency key used with another body")
+	// ErrIllegal: the tables have no row for this.
+	ErrIllegal = errors.New("illegal transition")
+	// ErrTooLarge: one record would not fit one batch.
+	ErrTooLarge = errors.New("too large for the journal")
+	// ErrTooManyAgents: the dictionary of unknown destinations is full.
+	ErrTooManyAgents = errors.New("too many distinct destinations")
+	// ErrFault: handling this one record panicked; the record is quarantined.
+	ErrFault = errors.New("sidecar fault")
+)
+
+// EndedError says that the intent has ended, and how. Nothing was changed.
+type EndedError struct{ Status state.Status }
+
+func (e *EndedError) Error() string { return fmt.Sprintf("intent has ended %s", e.Status) }
+
+// DamageError says why a journal must not be opened.
+type DamageError struct {
+	What string // one sentence for an operator
+	Hint string // what to do
+}
+
+func (e *DamageError) Error() string { return e.What + "; " + e.Hint }
+
+// CorruptError names a record whose checksum or form is wrong.
+type CorruptError struct {
+	Key []byte
+	Why string
+}
+
+func (e *CorruptError) Error() string { return fmt.Sprintf("record %x is corrupt: %s", e.Key, e.Why) }

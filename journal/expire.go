@@ -1,0 +1,111 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// expiry returns when the intent runs out of time, and for what reason; zero
+// where it does not. Taken intents are no longer bound by deliver_by.
+func (l *life) expiry() (time.Time, state.Reason) {
+	deadline := at(l.head.DeadlineAtMs)
+	by := at(l.head.DeliverByMs)
+	if !l.head.Taken && !by.IsZero() && (deadline.IsZero() || by.Before(deadline)) {
+		return by, state.ReasonDeliverBy
+	}
+	return deadline, state.ReasonDeadline
+}
+
+// expireAt puts the intent into the expiry index. It is not moved when the
+// intent is taken: the sweep that comes to it then puts it where it belongs,
+// which saves two writes in the life of nearly every intent.
+func (t *tx) expireAt(l *life) {
+	if l.head.ExpiryMs != 0 {
+		t.delIndex(timeKey(classExpiry, l.head.ExpiryMs, l.id[:]))
+		l.head.ExpiryMs = 0
+	}
+	when, _ := l.expiry()
+	if when.IsZero() {
+		return
+	}
+	l.head.ExpiryMs = ms(when)
+	key := timeKey(classExpiry, l.head.ExpiryMs, l.id[:])
+	t.putIndex(key)
+	t.inserted([]byte{classExpiry}, key, t.j.expirySoon)
+}
+
+// expirySoon wakes the sweep: an entry may be due before the one it waits for.
+func (j *Journal) expirySoon() {
+	select {
+	case j.expiryWake <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	expiryBatch = 500
+	expiryRest  = time.Minute // the longest sleep of the sweep
+)
+
+// expiryLoop ends intents whose time is up. They are found by the index alone,
+// so what ran out while the process was down ends at the first sweep.
+func (j *Journal) expiryLoop(ctx context.Context) {
+	c := j.indexes.cursor([]byte{classExpiry})
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.stopped:
+			return
+		case <-j.expiryWake:
+		case <-timer.C:
+		}
+		var due []ID
+		next := c.scan(j.db, time.Now(), func(_ *badger.Txn, _ time.Time, id ID) bool {
+			due = append(due, id)
+			return len(due) < expiryBatch
+		})
+		ops := make([]*op, len(due))
+		for i, id := range due {
+			ops[i] = &op{run: func(t *tx) error { return t.expire(id) }}
+		}
+		if err := j.do(ctx, first, ops...); err != nil && (errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) || ctx.Err() != nil) {
+			return
+		}
+		timer.Reset(min(expiryRest, untilNext(next)))
+	}
+}
+
+func untilNext(next time.Time) time.Duration {
+	if next.IsZero() {
+		return expiryRest
+	}
+	return max(0, time.Until(next))
+}
+
+func (t *tx) expire(id ID) error {
+	l, found, err := t.life(id)
+	if err != nil || !found || !l.open() {
+		return err
+	}
+	when, reason := l.expiry()
+	if when.IsZero() || when.After(t.now) {
+		t.expireAt(l)
+		return t.saveLife(l)
+	}
+	text := "it was not taken in time"
+	if reason == state.ReasonDeadline {
+		text = "it had not ended in time"
+	}
+	_, err = t.end(l, state.Expire, &wire.Event{Actor: actorSelf, Reason: uint32(reason)},
+		deliveryError("intent_timeout", reason, text, l.head.Attempts), text)
+	return err
+}

@@ -1,0 +1,245 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// actorSelf is the actor of events Pannier itself caused.
+const actorSelf = "pannier"
+
+// Answer records a word on the intent that was given without a lease: at home
+// it is the lifecycle's, at a holder it becomes a report. The first last word
+// wins: an *EndedError names the end that was there before.
+func (j *Journal) Answer(ctx context.Context, id ID, a Answer) (Answered, error) {
+	var res Answered
+	err := j.do(ctx, first, &op{run: func(t *tx) error {
+		l, homed, err := t.life(id)
+		if err != nil {
+			return err
+		}
+		if homed {
+			return t.answerAtHome(l, a, &res)
+		}
+		h, held, err := t.hand(id)
+		if err != nil {
+			return err
+		}
+		if !held {
+			return ErrNotFound
+		}
+		return t.answerAtHolder(h, a, &res)
+	}})
+	return res, err
+}
+
+func (t *tx) answerAtHome(l *life, a Answer, res *Answered) error {
+	if !l.open() {
+		return &EndedError{Status: l.status()}
+	}
+	e := &wire.Event{Actor: a.Actor, Reason: uint32(a.Reason), Text: a.Text}
+	if a.Trigger == state.Start || a.Trigger == state.Wait {
+		if err := t.goOn(l, a, e); err != nil {
+			return err
+		}
+	} else {
+		ended, err := t.end(l, a.Trigger, e, a.Body, a.Text)
+		if err != nil {
+			return err
+		}
+		if !ended {
+			return fmt.Errorf("%w: %s while %s", ErrIllegal, a.Trigger, l.status())
+		}
+	}
+	res.Status, res.Seq = l.status(), l.head.LastSeq
+	return nil
+}
+
+// goOn continues an intent, or lets it wait, by word of somebody without a
+// lease. One that is already in progress stays so, without an event.
+func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
+	if !t.move(l, a.Trigger, e) && l.status() != state.InProgress {
+		return fmt.Errorf("%w: %s while %s", ErrIllegal, a.Trigger, l.status())
+	}
+	l.head.Taken = true
+	if l.place() == PlaceParked {
+		t.goTo(l, PlaceDue, t.now, ID{})
+	}
+	if err := t.saveLife(l); err != nil {
+		return err
+	}
+	if l.place() != PlaceLocal {
+		return nil
+	}
+	h, held, err := t.hand(l.id)
+	if err != nil || !held {
+		return err
+	}
+	if a.Trigger == state.Wait {
+		return t.stepQuietly(h, state.Park, never)
+	}
+	return t.stepQuietly(h, state.Extend, t.now.Add(t.j.workTimeout))
+}
+
+// Raise gives the intents their next offer number: each may be at a journal
+// that cannot be asked, and is about to be offered to another.
+func (j *Journal) Raise(ctx context.Context, ids []ID) error {
+	ops := make([]*op, len(ids))
+	for i, id := range ids {
+		ops[i] = &op{run: func(t *tx) error {
+			l, found, err := t.life(id)
+			if err != nil || !found || !l.open() {
+				return err
+			}
+			l.head.OfferNo++
+			l.head.Boot = t.j.birth.Boot // from now on it is as if accepted since the start
+			return t.saveLife(l)
+		}}
+	}
+	return j.do(ctx, first, ops...)
+}
+
+// RecordHeld notes which journal has said held. Nothing waits for it: it rides
+// with the next batch. If we crash before, reconcile tells us again.
+func (j *Journal) RecordHeld(holder Identity, ids []ID, offerNos []uint64, done func()) {
+	write := func(t *tx) error {
+		t.after(done)
+		for i, id := range ids {
+			if err := t.recordHeld(id, offerNos[i], holder.Journal); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	select {
+	case j.queues.lazy <- write:
+	default:
+		// The queue of what may ride along is full: ride alone.
+		j.submit(first, &op{run: write, done: func(error) {}})
+	}
+}
+
+func (t *tx) recordHeld(id ID, offerNo uint64, holder ID) error {
+	l, found, err := t.life(id)
+	if err != nil || !found || !l.open() || l.place() != PlaceDue || l.head.OfferNo != offerNo {
+		return err
+	}
+	t.goTo(l, PlaceHeld, time.Time{}, holder)
+	return t.saveLife(l)
+}
+
+// Requeue makes intents due again that were on record at holder, or offered to
+// it without an answer. Those that are elsewhere by now stay where they are.
+func (j *Journal) Requeue(ctx context.Context, holder ID, rs []Requeue) error {
+	ops := make([]*op, len(rs))
+	for i, r := range rs {
+		ops[i] = &op{run: func(t *tx) error { return t.requeue(holder, r) }}
+	}
+	return j.do(ctx, first, ops...)
+}
+
+func (t *tx) requeue(holder ID, r Requeue) error {
+	l, found, err := t.life(r.ID)
+	if err != nil || !found || !l.open() {
+		return err
+	}
+	held := l.place() == PlaceHeld && l.holder() == holder
+	offered := l.place() == PlaceDue
+	if r.OfferNo != 0 && r.OfferNo != l.head.OfferNo || !held && !offered {
+		return nil
+	}
+	if r.Raise {
+		l.head.OfferNo++
+		l.head.Boot = t.j.birth.Boot
+	}
+	lost := r.Reason == state.ReasonHolderLost
+	if lost {
+		t.move(l, state.Transfer, &wire.Event{Actor: actorSelf, Reason: uint32(r.Reason), Peer: holder[:], OfferNo: l.head.OfferNo})
+	}
+	if lost && l.head.OfferNo > lostLimit {
+		text := "its holders were lost again and again; an operator must look"
+		t.move(l, state.Wait, &wire.Event{Actor: actorSelf, Reason: uint32(state.ReasonOperator), Text: text})
+		t.goTo(l, PlaceParked, time.Time{}, holder)
+		return t.saveLife(l)
+	}
+	due := t.now
+	if r.NotBefore.After(due) {
+		due = r.NotBefore
+	}
+	t.goTo(l, PlaceDue, due, holder)
+	return t.saveLife(l)
+}
+
+// Reconcile takes a holder's list of what it has from us. What we keep is put
+// on record; the verdicts name what the holder must let go.
+func (j *Journal) Reconcile(ctx context.Context, holder Identity, list []Holding) ([]Verdict, error) {
+	verdicts := make([]*Verdict, len(list))
+	ops := make([]*op, len(list))
+	for i, h := range list {
+		ops[i] = &op{run: func(t *tx) (err error) {
+			verdicts[i], err = t.reconcile(holder, h)
+			return err
+		}}
+	}
+	if err := j.do(ctx, first, ops...); err != nil {
+		return nil, err
+	}
+	var out []Verdict
+	for _, v := range verdicts {
+		if v != nil {
+			out = append(out, *v)
+		}
+	}
+	return out, nil
+}
+
+func (t *tx) reconcile(holder Identity, h Holding) (*Verdict, error) {
+	l, found, err := t.life(h.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		if h.HomeEpoch < t.j.self.Epoch {
+			return nil, nil // offered before we were restored: the holder finishes it as an orphan
+		}
+		return &Verdict{ID: h.ID, OfferNo: h.OfferNo, Ended: true}, nil
+	}
+	if !l.open() {
+		return &Verdict{ID: h.ID, OfferNo: h.OfferNo, Ended: true, Status: l.status()}, nil
+	}
+	if h.OfferNo < l.head.OfferNo && l.holder() != holder.Journal {
+		return &Verdict{ID: h.ID, OfferNo: l.head.OfferNo}, nil
+	}
+	switch l.place() {
+	case PlaceHeld:
+		if l.holder() != holder.Journal && h.OfferNo <= l.head.OfferNo {
+			return &Verdict{ID: h.ID, OfferNo: l.head.OfferNo}, nil
+		}
+		if l.holder() == holder.Journal {
+			return nil, nil
+		}
+	case PlaceLocal:
+		return &Verdict{ID: h.ID, OfferNo: l.head.OfferNo}, nil
+	}
+	l.head.OfferNo = max(l.head.OfferNo, h.OfferNo)
+	t.goTo(l, PlaceHeld, time.Time{}, holder.Journal)
+	return nil, t.saveLife(l)
+}
+
+// Refuse ends an intent that every endpoint has refused for good.
+func (j *Journal) Refuse(ctx context.Context, id ID, offerNo uint64, why state.Reason, text string) error {
+	return j.do(ctx, first, &op{run: func(t *tx) error {
+		l, found, err := t.life(id)
+		if err != nil || !found || !l.open() || l.head.OfferNo != offerNo || l.place() != PlaceDue {
+			return err
+		}
+		t.move(l, state.DeliveryFailed, &wire.Event{Actor: actorSelf, Reason: uint32(why), Text: text})
+		_, err = t.end(l, state.Fail, &wire.Event{Actor: actorSelf, Reason: uint32(why)},
+			deliveryError(why.String(), why, text, l.head.Attempts), text)
+		return err
+	}})
+}

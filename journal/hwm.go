@@ -1,0 +1,86 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// mark is the high-water mark: what was durable when it was written, kept
+// outside Badger so that Badger's own silent loss can be noticed. It is
+// replaced every second with traffic and at a clean close, so it may lag
+// behind what Badger has; Badger may never lag behind it.
+type mark struct {
+	Version int    `json:"version"`
+	Journal string `json:"journal"`
+	Epoch   uint64 `json:"epoch"`
+	Seq     uint64 `json:"seq"`
+	Clean   bool   `json:"clean"` // the journal was closed, not killed
+}
+
+const markName = "journal.hwm"
+
+// readMark returns nil where there is no mark.
+func readMark(dir string) (*mark, error) {
+	b, err := os.ReadFile(filepath.Join(dir, markName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var m mark
+	if err := json.Unmarshal(b, &m); err != nil || m.Version != 1 {
+		return nil, &DamageError{
+			What: fmt.Sprintf("the high-water mark %s cannot be read", filepath.Join(dir, markName)),
+			Hint: "restore the journal from a backup, or remove that file to start without the check for lost batches",
+		}
+	}
+	return &m, nil
+}
+
+// write replaces the mark atomically: after it returns either the old or the
+// new one survives a power cut, and the new one is durable.
+func (m mark) write(dir string) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(dir, markName+".tmp")
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, filepath.Join(dir, markName))
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("write high-water mark: %w", err)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

@@ -1,0 +1,158 @@
+package journal
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal/wire"
+)
+
+// Journal is an open journal. All methods are safe for concurrent use.
+type Journal struct {
+	dir, store  string
+	db          *badger.DB
+	hooks       Hooks
+	backoff     func(attempts int) time.Duration
+	workTimeout time.Duration
+
+	birth   *wire.Birth
+	self    Identity
+	unclean bool
+	durable bool
+
+	queues    queues
+	closing   chan struct{} // closed by Close: commit what is queued, then end
+	stopped   chan struct{} // closed when nothing more will be committed
+	stopOnce  sync.Once
+	closeOnce sync.Once
+	closeErr  error
+	committed chan struct{} // closed when the committer has ended
+	sweeps    sync.WaitGroup
+	cancel    context.CancelFunc
+
+	failure atomic.Pointer[error]
+
+	// Owned by the committer.
+	seq       uint64
+	sums      sums
+	memtable  int
+	commitTxn func(*badger.Txn) error
+	reportNo  map[ID]uint64 // last report number per home
+
+	names      *names
+	indexes    *indexes
+	expiryWake chan struct{}
+	watches    *watches
+	figures    figures
+}
+
+// figures are what Stats reads: kept beside Badger so that health never waits
+// for it.
+type figures struct {
+	seq, ops atomic.Uint64
+	live     [256]atomic.Uint64
+}
+
+func (j *Journal) publishSums() {
+	for _, c := range liveClasses {
+		j.figures.live[c].Store(j.sums[c].count)
+	}
+}
+
+// Identity returns the journal's id and epoch.
+func (j *Journal) Identity() Identity { return j.self }
+
+// Stats returns figures kept in memory.
+func (j *Journal) Stats() Stats {
+	s := Stats{
+		Seq: j.figures.seq.Load(), Identity: j.self, Boot: j.birth.Boot, Unclean: j.unclean, Durable: j.durable,
+		Live: make(map[string]uint64, len(liveClasses)), BatchSizes: j.figures.ops.Load(),
+	}
+	for _, c := range liveClasses {
+		s.Live[classNames[c]] = j.figures.live[c].Load()
+	}
+	return s
+}
+
+// Err returns why the journal has failed, or nil. It never touches Badger.
+func (j *Journal) Err() error {
+	if p := j.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (j *Journal) stop() { j.stopOnce.Do(func() { close(j.stopped) }) }
+
+func (j *Journal) warn(line string) {
+	if f := j.hooks.Warning; f != nil {
+		f(line)
+	}
+}
+
+// Close commits what is queued, writes who holds what, and closes the store.
+// After a failure it only gives the files back. It may take as long as the
+// disk does: the caller sets the limit.
+func (j *Journal) Close() error {
+	j.closeOnce.Do(func() { j.closeErr = j.close() })
+	return j.closeErr
+}
+
+func (j *Journal) close() error {
+	close(j.closing)
+	<-j.committed
+	j.cancel()
+	j.sweeps.Wait()
+	failed := j.Err()
+	if err := j.db.Close(); err != nil && failed == nil {
+		failed = err
+	}
+	if failed != nil {
+		return failed
+	}
+	// Only now: a mark that says clean lets the next start skip the checks
+	// made after a crash.
+	return j.mark(true).write(j.dir)
+}
+
+func (j *Journal) mark(clean bool) mark {
+	return mark{Version: 1, Journal: j.self.Journal.String(), Epoch: j.self.Epoch, Seq: j.figures.seq.Load(), Clean: clean}
+}
+
+// markLoop moves the high-water mark once a second while batches are committed.
+func (j *Journal) markLoop(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	last := j.figures.seq.Load()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		m := j.mark(false)
+		if m.Seq == last {
+			continue
+		}
+		if err := m.write(j.dir); err != nil {
+			j.fail(err)
+			return
+		}
+		last = m.Seq
+	}
+}
+
+// view reads in one snapshot. Transactions stay short: a long one would pin
+// old versions.
+func (j *Journal) view(f func(txn *badger.Txn) error) error {
+	select {
+	case <-j.stopped:
+		return j.stopError()
+	default:
+	}
+	return j.db.View(f)
+}

@@ -1,0 +1,100 @@
+package journal
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// The first byte of a key is its class. All integers are big-endian, so that
+// keys sort by time. An index key has no value: the record of the intent
+// decides, the index only says where to look.
+const (
+	classMeta     = 'm' // m/meta (Meta), m/birth (Birth)
+	classHead     = 'i' // i<id16>                        Head
+	classEnvelope = 'v' // v<id16><chunk u16>             Envelope, in chunks of 256 KiB
+	classEvents   = 't' // t<id16>                        Events
+	classOutcome  = 'a' // a<id16><chunk u16>             Outcome, in chunks
+	classHandover = 'h' // h<id16>                        Handover
+	classDue      = 'o' // o<agent u32><due ms u64><id16> home: to be offered
+	classHeld     = 'l' // l<holder16><id16>              home: on record at another journal
+	classParked   = 'w' // w<id16>                        home: waits for an operator or a person
+	classExpiry   = 'x' // x<ms u64><id16>                home: next limit of time
+	classMail     = 'n' // n<agent u32><due ms u64><id16> holder: every open hand-over
+	classReport   = 'q' // q<home16><no u64>              holder: unacked Report
+	classHolder   = 'P' // P<journal16>                   Holder
+	classHome     = 'p' // p<journal16>                   HomePeer
+	classDedupe   = 'd' // d<hash32>                      Dedupe
+	classForget   = 'g' // g<ms u64><hash32>              when a key may be forgotten
+	classRetain   = 'r' // r<ms u64><id16>                ended intents, by the time they ended
+	className     = 'u' // u<address>                     Name
+)
+
+// liveClasses are the index classes whose set the fingerprint covers: every
+// key of them names work that must not be forgotten.
+var liveClasses = []byte{classDue, classHeld, classParked, classExpiry, classMail, classReport}
+
+var classNames = map[byte]string{
+	classDue: "due", classHeld: "held", classParked: "parked",
+	classExpiry: "expiry", classMail: "mail", classReport: "report",
+}
+
+// chunkSize keeps every value far below Badger's value threshold (1 MiB), so
+// that nothing ever goes to its value log, whose write errors are not reported.
+const chunkSize = 256 << 10
+
+// never is the due time of a hand-over that no clock moves.
+var never = time.UnixMilli(1<<62 - 1)
+
+func idKey(class byte, id ID) []byte { return append([]byte{class}, id[:]...) }
+
+func chunkKey(class byte, id ID, chunk int) []byte {
+	return binary.BigEndian.AppendUint16(idKey(class, id), uint16(chunk))
+}
+
+func agentPrefix(class byte, a Agent) []byte {
+	return binary.BigEndian.AppendUint32([]byte{class}, uint32(a))
+}
+
+func dueKey(class byte, a Agent, dueMS int64, id ID) []byte {
+	k := binary.BigEndian.AppendUint64(agentPrefix(class, a), uint64(dueMS))
+	return append(k, id[:]...)
+}
+
+func timeKey(class byte, ms int64, tail []byte) []byte {
+	k := binary.BigEndian.AppendUint64([]byte{class}, uint64(ms))
+	return append(k, tail...)
+}
+
+// splitDue reads the due time and id off a key of the due, mail or expiry
+// class; the id is its last 16 bytes and the time the 8 before.
+func splitDue(k []byte) (time.Time, ID) {
+	n := len(k)
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(k[n-24 : n-16]))), ID(k[n-16:])
+}
+
+func heldKey(holder, id ID) []byte { return append(idKey(classHeld, holder), id[:]...) }
+
+func reportKey(home ID, no uint64) []byte {
+	return binary.BigEndian.AppendUint64(idKey(classReport, home), no)
+}
+
+func nameKey(name string) []byte { return append([]byte{className}, name...) }
+
+var (
+	metaKey  = []byte{classMeta, 'm'}
+	birthKey = []byte{classMeta, 'b'}
+)
+
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func at(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}

@@ -1,0 +1,186 @@
+package journal
+
+import (
+	"context"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal/wire"
+)
+
+const (
+	// maxAgents bounds the dictionary: it is kept in memory, and anybody who
+	// may send may name a destination.
+	maxAgents = 20_000
+	// seqBlock is how many hand-over numbers are taken at once: a crash skips
+	// at most that many, and most hand-overs need no write for their number.
+	seqBlock = 1000
+)
+
+// names is the dictionary of addresses. Entries are never deleted: their
+// numbers are in keys.
+type names struct {
+	mu struct {
+		sync.RWMutex
+		byName map[string]*name
+		byNo   []*name // index: number
+	}
+}
+
+// name is one address. Its fields past no belong to the committer, but for
+// learned, which is guarded by the dictionary's mutex.
+type name struct {
+	no      Agent
+	address string
+	learned bool
+
+	stored bool   // its record is durable
+	seq    uint64 // last hand-over number given
+	limit  uint64 // the record allows numbers up to this one
+}
+
+func newNames() *names {
+	n := &names{}
+	n.mu.byName = map[string]*name{}
+	n.mu.byNo = []*name{nil}
+	return n
+}
+
+func (n *names) load(txn *badger.Txn) error {
+	it := txn.NewIterator(badger.DefaultIteratorOptions)
+	defer it.Close()
+	prefix := []byte{className}
+	var found []*name
+	for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
+		key := it.Item().KeyCopy(nil)
+		rec, err := it.Item().ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		var m wire.Name
+		if err := unsealMessage(key, rec, &m); err != nil {
+			return err
+		}
+		found = append(found, &name{no: Agent(m.No), address: string(key[1:]), learned: m.Learned, stored: true, seq: m.Seq, limit: m.Seq})
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range found {
+		for int(e.no) >= len(n.mu.byNo) {
+			n.mu.byNo = append(n.mu.byNo, nil)
+		}
+		n.mu.byNo[e.no], n.mu.byName[e.address] = e, e
+	}
+	return nil
+}
+
+func (n *names) find(address string) *name {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.mu.byName[address]
+}
+
+func (n *names) at(no Agent) *name {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if int(no) >= len(n.mu.byNo) {
+		return nil
+	}
+	return n.mu.byNo[no]
+}
+
+// intern returns the entry of an address, made if need be. A new one is
+// written by the operation in hand; if that is dropped, by the next to use it.
+func (t *tx) intern(address string) (*name, error) {
+	n := t.j.names
+	e := n.find(address)
+	if e == nil {
+		n.mu.Lock()
+		if len(n.mu.byNo) > maxAgents {
+			n.mu.Unlock()
+			return nil, ErrTooManyAgents
+		}
+		e = &name{no: Agent(len(n.mu.byNo)), address: address}
+		n.mu.byNo = append(n.mu.byNo, e)
+		n.mu.byName[address] = e
+		n.mu.Unlock()
+	}
+	if e.stored {
+		return e, nil
+	}
+	return e, t.storeName(e)
+}
+
+func (t *tx) storeName(e *name) error {
+	t.after(func() { e.stored = true })
+	return t.put(nameKey(e.address), &wire.Name{No: uint32(e.no), Learned: e.learned, Seq: e.limit})
+}
+
+// nextSeq gives the agent's next hand-over number. Whatever becomes of the
+// operation, a number is not given twice: the record is ahead of it first.
+func (t *tx) nextSeq(a Agent) (uint64, error) {
+	e := t.j.names.at(a)
+	e.seq++
+	if e.seq <= e.limit {
+		return e.seq, nil
+	}
+	limit := e.seq + seqBlock
+	t.after(func() { e.limit, e.stored = limit, true })
+	return e.seq, t.put(nameKey(e.address), &wire.Name{No: uint32(e.no), Learned: e.learned, Seq: limit})
+}
+
+// AgentNo returns the number of an address that is in the dictionary.
+func (j *Journal) AgentNo(address string) (Agent, bool) {
+	if e := j.names.find(address); e != nil {
+		return e.no, true
+	}
+	return 0, false
+}
+
+// AgentName returns the address of a number, or "".
+func (j *Journal) AgentName(a Agent) string {
+	if e := j.names.at(a); e != nil {
+		return e.address
+	}
+	return ""
+}
+
+// Agents lists the dictionary in the order the addresses were first seen.
+func (j *Journal) Agents() []AgentInfo {
+	n := j.names
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	out := make([]AgentInfo, 0, len(n.mu.byNo))
+	for _, e := range n.mu.byNo {
+		if e != nil {
+			out = append(out, AgentInfo{Agent: e.no, Name: e.address, Learned: e.learned})
+		}
+	}
+	return out
+}
+
+// Learn makes the address one that is served here, durably.
+func (j *Journal) Learn(ctx context.Context, address string) (Agent, error) {
+	var no Agent
+	err := j.do(ctx, first, &op{run: func(t *tx) error {
+		e, err := t.intern(address)
+		if err != nil {
+			return err
+		}
+		no = e.no
+		if e.learned {
+			return nil
+		}
+		if err := t.put(nameKey(address), &wire.Name{No: uint32(e.no), Learned: true, Seq: e.limit}); err != nil {
+			return err
+		}
+		t.after(func() {
+			j.names.mu.Lock()
+			e.learned, e.stored = true, true
+			j.names.mu.Unlock()
+		})
+		return nil
+	}})
+	return no, err
+}

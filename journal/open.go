@@ -1,0 +1,242 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+
+	"pannier/journal/wire"
+)
+
+const schemaVersion = 1
+
+// Open opens the journal in o.Dir, making it where there is none, and starts
+// its committer; Close ends what Open started.
+//
+// After an unclean stop it opens twice: first without compactions, to verify
+// checksums and fingerprint before anything can make a damage permanent, then
+// for use. The close in between moves what was recovered from the page cache
+// into tables that have been synced. A *DamageError means that the journal was
+// left as it is.
+func Open(o Options) (*Journal, error) {
+	if o.Dir == "" {
+		return nil, errors.New("journal: no directory given")
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make journal directory: %w", err)
+	}
+	j := newJournal(o)
+	last, err := readMark(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := isFresh(j.store)
+	if err != nil {
+		return nil, err
+	}
+	if fresh && last != nil {
+		return nil, &DamageError{
+			What: fmt.Sprintf("the journal in %s has a high-water mark of %d batches but its store is gone", o.Dir, last.Seq),
+			Hint: "bring the store directory back, or move the whole directory away to start an empty journal",
+		}
+	}
+	j.unclean = last != nil && !last.Clean || last == nil && !fresh
+	if j.unclean {
+		if err := j.verifyStore(); err != nil {
+			return nil, err
+		}
+	}
+	if err := j.open(fresh); err != nil {
+		return nil, err
+	}
+	if err := j.load(last, o.AcceptLoss); err != nil {
+		j.db.Close()
+		return nil, err
+	}
+	j.start()
+	return j, nil
+}
+
+func newJournal(o Options) *Journal {
+	j := &Journal{
+		dir: o.Dir, store: storeDir(o.Dir), hooks: o.Hooks, backoff: o.Backoff, workTimeout: o.WorkTimeout,
+		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
+		reportNo: map[ID]uint64{}, names: newNames(), indexes: newIndexes(), watches: newWatches(),
+		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1),
+	}
+	if j.backoff == nil {
+		j.backoff = func(int) time.Duration { return time.Second }
+	}
+	if j.workTimeout == 0 {
+		j.workTimeout = time.Hour
+	}
+	return j
+}
+
+func (j *Journal) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	j.cancel = cancel
+	go j.commitLoop()
+	j.sweeps.Go(func() { j.markLoop(ctx) })
+	j.sweeps.Go(func() { j.expiryLoop(ctx) })
+}
+
+func isFresh(store string) (bool, error) {
+	_, err := os.Stat(filepath.Join(store, badger.ManifestFilename))
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	return false, err
+}
+
+// verifyStore is the first of the two opens after an unclean stop.
+func (j *Journal) verifyStore() (err error) {
+	defer func() {
+		// Badger answers some damage with a panic in the calling goroutine.
+		if r := recover(); r != nil {
+			err = damaged(j.dir, fmt.Errorf("%v", r))
+		}
+	}()
+	db, err := badger.Open(storeOptions(j.store, j.tripwire()).WithNumCompactors(0))
+	if err != nil {
+		return damaged(j.dir, err)
+	}
+	defer func() {
+		if cerr := db.Close(); err == nil && cerr != nil {
+			err = damaged(j.dir, cerr)
+		}
+	}()
+	if err := db.VerifyChecksum(); err != nil {
+		return damaged(j.dir, err)
+	}
+	return checkFingerprint(db, j.dir)
+}
+
+func damaged(dir string, err error) error {
+	if strings.Contains(err.Error(), "Cannot acquire directory lock") {
+		return fmt.Errorf("the journal in %s is in use by another process: %w", dir, err)
+	}
+	return &DamageError{
+		What: fmt.Sprintf("the journal in %s is damaged: %v", dir, err),
+		Hint: "nothing was changed; run `pannier verify --journal " + dir + "` for the details and restore a backup",
+	}
+}
+
+// checkFingerprint compares the live set with the fingerprint written beside it.
+func checkFingerprint(db *badger.DB, dir string) error {
+	return db.View(func(txn *badger.Txn) error {
+		var meta wire.Meta
+		found, err := readMessage(txn, metaKey, &meta)
+		if err != nil {
+			return damaged(dir, err)
+		}
+		if !found {
+			return nil // killed before the first commit
+		}
+		if diff := decodeSums(meta.Sums).differences(scanSums(txn)); len(diff) > 0 {
+			return damaged(dir, errors.New(strings.Join(diff, "; ")))
+		}
+		return nil
+	})
+}
+
+func (j *Journal) tripwire() tripwire { return tripwire{fail: j.fail, warning: j.warn} }
+
+func (j *Journal) open(fresh bool) error {
+	db, err := badger.Open(storeOptions(j.store, j.tripwire()))
+	if err != nil {
+		return damaged(j.dir, err)
+	}
+	j.db = db
+	if fresh || j.unclean { // an unclean one has just been checked
+		return nil
+	}
+	if err := checkFingerprint(db, j.dir); err != nil {
+		db.Close()
+		return err
+	}
+	return nil
+}
+
+// load reads what the committer keeps in memory, and makes this start durable
+// before anything else is.
+func (j *Journal) load(last *mark, acceptLoss bool) error {
+	var meta wire.Meta
+	birth := &wire.Birth{}
+	err := j.db.View(func(txn *badger.Txn) error {
+		if _, err := readMessage(txn, metaKey, &meta); err != nil {
+			return damaged(j.dir, err)
+		}
+		found, err := readMessage(txn, birthKey, birth)
+		if err != nil {
+			return damaged(j.dir, err)
+		}
+		if !found {
+			id := NewID()
+			birth = &wire.Birth{Schema: schemaVersion, Id: id[:], Epoch: 1}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if birth.Schema > schemaVersion {
+		return &DamageError{
+			What: fmt.Sprintf("the journal in %s was written by a newer version (schema %d, this program knows %d)", j.dir, birth.Schema, schemaVersion),
+			Hint: "run the newer program",
+		}
+	}
+	if last != nil && meta.Seq < last.Seq && !acceptLoss {
+		return &DamageError{
+			What: fmt.Sprintf("the journal in %s holds %d batches but %d were acknowledged: intents that were accepted are gone", j.dir, meta.Seq, last.Seq),
+			Hint: "restore a backup, or start once with --accept-loss to go on without them",
+		}
+	}
+	birth.Boot++
+	j.birth, j.seq, j.sums = birth, meta.Seq, decodeSums(meta.Sums)
+	id, err := IDOf(birth.Id)
+	if err != nil {
+		return damaged(j.dir, err)
+	}
+	j.self = Identity{Journal: id, Epoch: birth.Epoch}
+	j.durable = durableVolume(j.dir)
+	if j.memtable, err = newestMemtable(j.store); err != nil {
+		return err
+	}
+	if err := j.db.View(func(txn *badger.Txn) error {
+		return errors.Join(j.names.load(txn), j.loadReportNumbers(txn))
+	}); err != nil {
+		return damaged(j.dir, err)
+	}
+	t := j.begin()
+	defer t.disk.Discard()
+	if err := t.put(birthKey, birth); err != nil {
+		return err
+	}
+	t.keep()
+	if err := j.commit(t, nil); err != nil {
+		return fmt.Errorf("first commit: %w", err)
+	}
+	return j.mark(false).write(j.dir)
+}
+
+// durableVolume reports whether the volume keeps its contents when the host
+// or container goes: tmpfs, ramfs and a container's own overlay do not.
+func durableVolume(dir string) bool {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return false
+	}
+	switch fs.Type {
+	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.OVERLAYFS_SUPER_MAGIC:
+		return false
+	}
+	return true
+}

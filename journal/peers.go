@@ -1,0 +1,152 @@
+package journal
+
+import (
+	"context"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/wire"
+)
+
+// HolderInfo is a journal that home has offered intents to.
+type HolderInfo struct {
+	ID        ID
+	Epoch     uint64
+	Address   string
+	Seen      time.Time
+	Ephemeral bool
+}
+
+// HomeInfo is a home we hold, or have held, intents of.
+type HomeInfo struct {
+	ID      ID
+	Epoch   uint64
+	Address string
+	Seen    time.Time
+	Unacked bool // reports wait for it
+}
+
+// Applied returns the number of the holder's last report applied, counted for
+// the present pair of identities.
+func (j *Journal) Applied(holder Identity) uint64 {
+	var n uint64
+	_ = j.view(func(txn *badger.Txn) error {
+		var rec wire.Holder
+		found, err := readMessage(txn, idKey(classHolder, holder.Journal), &rec)
+		if err == nil && found && rec.Epoch == holder.Epoch && rec.OwnEpoch == j.self.Epoch {
+			n = rec.Applied
+		}
+		return err
+	}) // unreadable: the holder repeats its reports, which the committer refuses with the error
+	return n
+}
+
+// SawHolder puts a holder on record.
+func (j *Journal) SawHolder(ctx context.Context, holder Identity, address string, ephemeral bool) error {
+	return j.do(ctx, first, &op{run: func(t *tx) error {
+		rec, err := t.pair(holder)
+		if err != nil {
+			return err
+		}
+		rec.Address, rec.Ephemeral, rec.SeenMs = address, ephemeral, ms(t.now)
+		return t.put(idKey(classHolder, holder.Journal), rec)
+	}})
+}
+
+// Holders lists the holders on record.
+func (j *Journal) Holders() (out []HolderInfo, err error) {
+	err = j.view(func(txn *badger.Txn) error {
+		return eachRecord(txn, []byte{classHolder}, func() *wire.Holder { return &wire.Holder{} }, func(key []byte, rec *wire.Holder) {
+			out = append(out, HolderInfo{ID: ID(key[1:17]), Epoch: rec.Epoch, Address: rec.Address, Seen: at(rec.SeenMs), Ephemeral: rec.Ephemeral})
+		})
+	})
+	return out, err
+}
+
+// SawHome puts a home on record. When either side's epoch has grown, what is
+// unacked is numbered anew from 1: home cannot know how far it had come.
+func (j *Journal) SawHome(ctx context.Context, home Identity, address string) (renumbered bool, err error) {
+	err = j.do(ctx, first, &op{run: func(t *tx) error {
+		key := idKey(classHome, home.Journal)
+		var rec wire.HomePeer
+		known, err := t.get(key, &rec)
+		if err != nil {
+			return err
+		}
+		if known && (rec.Epoch != home.Epoch || rec.OwnEpoch != j.self.Epoch) {
+			renumbered = true
+			if err := t.renumber(home.Journal, rec.Acked); err != nil {
+				return err
+			}
+			rec.Acked = 0
+		}
+		rec.Epoch, rec.OwnEpoch, rec.Address, rec.SeenMs = home.Epoch, j.self.Epoch, address, ms(t.now)
+		return t.put(key, &rec)
+	}})
+	return renumbered, err
+}
+
+// renumber gives the reports numbered above acked new numbers from 1.
+func (t *tx) renumber(home ID, acked uint64) error {
+	var reports []*wire.Report
+	for no := acked + 1; no <= t.lastReport(home); no++ {
+		r := &wire.Report{}
+		key := reportKey(home, no)
+		if _, err := t.get(key, r); err != nil {
+			return err
+		}
+		t.delIndex(key)
+		reports = append(reports, r)
+	}
+	t.op.reportNo[home] = 0
+	for _, r := range reports {
+		if err := t.putReport(home, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Homes lists the homes on record.
+func (j *Journal) Homes() (out []HomeInfo, err error) {
+	err = j.view(func(txn *badger.Txn) error {
+		return eachRecord(txn, []byte{classHome}, func() *wire.HomePeer { return &wire.HomePeer{} }, func(key []byte, rec *wire.HomePeer) {
+			id := ID(key[1:17])
+			out = append(out, HomeInfo{ID: id, Epoch: rec.Epoch, Address: rec.Address, Seen: at(rec.SeenMs), Unacked: hasPrefix(txn, idKey(classReport, id))})
+		})
+	})
+	return out, err
+}
+
+func hasPrefix(txn *badger.Txn, prefix []byte) bool {
+	opts := badger.DefaultIteratorOptions
+	opts.PrefetchValues = false
+	opts.Prefix = prefix
+	it := txn.NewIterator(opts)
+	defer it.Close()
+	it.Seek(prefix)
+	return it.Valid()
+}
+
+// eachRecord decodes every record below prefix.
+func eachRecord[M proto.Message](txn *badger.Txn, prefix []byte, empty func() M, visit func(key []byte, m M)) error {
+	opts := badger.DefaultIteratorOptions
+	opts.Prefix = prefix
+	it := txn.NewIterator(opts)
+	defer it.Close()
+	for it.Seek(prefix); it.Valid(); it.Next() {
+		key := it.Item().KeyCopy(nil)
+		rec, err := it.Item().ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		m := empty()
+		if err := unsealMessage(key, rec, m); err != nil {
+			return err
+		}
+		visit(key, m)
+	}
+	return nil
+}

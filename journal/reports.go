@@ -1,0 +1,157 @@
+package journal
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// reportsBytes bounds what one call of Reports returns.
+const reportsBytes = 1 << 20
+
+// tell lets home know: our own lifecycle in the same commit, another's by a
+// report that is kept until home has acked it.
+func (t *tx) tell(h *hand, f state.Fact, r *wire.Report) error {
+	if f == state.NoFact {
+		return nil
+	}
+	r.Id, r.OfferNo, r.Fact, r.AtMs = h.id[:], h.rec.OfferNo, uint32(f), ms(t.now)
+	if h.home() != t.j.self.Journal {
+		return t.putReport(h.home(), r)
+	}
+	l, found, err := t.life(h.id)
+	if err != nil || !found {
+		return err
+	}
+	if err := t.fact(l, h.home(), r); err != nil {
+		return err
+	}
+	// The lifecycle may have ended the hand-over with the intent: go on with
+	// what is recorded.
+	_, err = t.get(idKey(classHandover, h.id), &h.rec)
+	return err
+}
+
+func (t *tx) lastReport(home ID) uint64 {
+	if no, ok := t.op.reportNo[home]; ok {
+		return no
+	}
+	return t.j.reportNo[home]
+}
+
+// putReport appends a report under the next number.
+func (t *tx) putReport(home ID, r *wire.Report) error {
+	r.No = t.lastReport(home) + 1
+	t.op.reportNo[home] = r.No
+	key := reportKey(home, r.No)
+	t.op.sums.addIfLive(key)
+	t.after(func() {
+		if f := t.j.hooks.Reports; f != nil {
+			f(home)
+		}
+	})
+	return t.put(key, r)
+}
+
+// loadReportNumbers finds the last number given per home: the last unacked
+// report, or the last acked one.
+func (j *Journal) loadReportNumbers(txn *badger.Txn) error {
+	err := eachRecord(txn, []byte{classHome}, func() *wire.HomePeer { return &wire.HomePeer{} }, func(key []byte, rec *wire.HomePeer) {
+		j.reportNo[ID(key[1:17])] = rec.Acked
+	})
+	if err != nil {
+		return err
+	}
+	opts := badger.DefaultIteratorOptions
+	opts.PrefetchValues = false
+	opts.Prefix = []byte{classReport}
+	it := txn.NewIterator(opts)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		key := it.Item().Key()
+		home, no := ID(key[1:17]), binary.BigEndian.Uint64(key[17:25])
+		j.reportNo[home] = max(j.reportNo[home], no)
+	}
+	return nil
+}
+
+// Reports returns unacked reports for home with numbers above after, in order:
+// at most max of them, and at most about 1 MiB.
+func (j *Journal) Reports(home ID, after uint64, max int) (out []*wire.Report, err error) {
+	err = j.view(func(txn *badger.Txn) error {
+		opts := badger.DefaultIteratorOptions
+		opts.Prefix = idKey(classReport, home)
+		opts.PrefetchSize = min(max, 64)
+		it := txn.NewIterator(opts)
+		defer it.Close()
+		size := 0
+		for it.Seek(reportKey(home, after+1)); it.Valid() && len(out) < max && size < reportsBytes; it.Next() {
+			key := it.Item().KeyCopy(nil)
+			rec, err := it.Item().ValueCopy(nil)
+			if err != nil {
+				return err
+			}
+			r := &wire.Report{}
+			if err := unsealMessage(key, rec, r); err != nil {
+				return err
+			}
+			size += len(rec)
+			out = append(out, r)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// AckReports forgets the reports up to a number and takes over what home says
+// of the intents they were about.
+func (j *Journal) AckReports(ctx context.Context, home ID, upTo uint64, acked []Acked) error {
+	ops := make([]*op, 0, len(acked)+1)
+	for _, a := range acked {
+		ops = append(ops, &op{run: func(t *tx) error { return t.ackedByHome(home, a) }})
+	}
+	// The numbers go last: if the batch is cut between, the reports are sent
+	// again and acked again.
+	ops = append(ops, &op{run: func(t *tx) error {
+		key := idKey(classHome, home)
+		var rec wire.HomePeer
+		if _, err := t.get(key, &rec); err != nil {
+			return err
+		}
+		upTo := min(upTo, t.lastReport(home))
+		for no := rec.Acked + 1; no <= upTo; no++ {
+			t.delIndex(reportKey(home, no))
+		}
+		rec.Acked = max(rec.Acked, upTo)
+		return t.put(key, &rec)
+	}})
+	return j.do(ctx, first, ops...)
+}
+
+func (t *tx) ackedByHome(home ID, a Acked) error {
+	h, found, err := t.hand(a.ID)
+	if err != nil || !found || h.home() != home {
+		return err
+	}
+	if a.Unknown {
+		// It ended and left home's history, or home lost it: nobody waits.
+		h.rec.EndedAtHome = true
+	} else if a.Status.Terminal() {
+		h.rec.HomeStatus, h.rec.EndedAtHome = uint32(a.Status), true
+		if err := t.put(idKey(classEvents, h.id), &wire.Events{Events: a.Events}); err != nil {
+			return err
+		}
+	} else if h.phase().Open() && a.Status != state.None {
+		h.rec.HomeStatus = uint32(a.Status)
+	}
+	if h.rec.EndedAtHome && h.phase().Open() {
+		if _, err := t.step(h, state.Revoke, t.now); err != nil {
+			return err
+		}
+	}
+	return t.saveHand(h)
+}

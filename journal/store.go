@@ -1,0 +1,83 @@
+package journal
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// storeOptions are the only ones Badger is ever opened with here. Each departs
+// from a default for a measured reason: without compression a damaged block
+// costs one value, not a range of keys; nothing reaches the value log, whose
+// sync errors are only logged; table checksums are read when a table is opened,
+// the one mode that answers with an error instead of a panic or a short scan.
+func storeOptions(dir string, log badger.Logger) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithSyncWrites(true).
+		WithMemTableSize(8 << 20).
+		WithNumMemtables(2).
+		WithNumLevelZeroTables(4).WithNumLevelZeroTablesStall(12).
+		WithNumCompactors(2).
+		WithBaseTableSize(4 << 20).WithBaseLevelSize(16 << 20).
+		WithValueThreshold(1 << 20).
+		WithValueLogFileSize(1 << 20).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).WithIndexCacheSize(0).
+		WithChecksumVerificationMode(options.OnTableRead).
+		WithDetectConflicts(false).WithNumVersionsToKeep(1).WithNumGoroutines(2).
+		WithMetricsEnabled(false).
+		WithLogger(log)
+}
+
+// tripwire is Badger's logger: Badger hides failures of the disk in its log,
+// so some lines mean that the journal must stop.
+type tripwire struct {
+	fail    func(error)
+	warning func(string)
+}
+
+var fatalLines = []string{
+	"Error while curlf sync", "error flushing memtable", "LOG Compact FAILED", "while deleting file", "Got error:",
+}
+
+func (w tripwire) see(format string, args []any) {
+	line := strings.TrimSpace(fmt.Sprintf(format, args...))
+	for _, f := range fatalLines {
+		if strings.Contains(line, f) {
+			w.fail(fmt.Errorf("the store says: %s", line))
+			return
+		}
+	}
+	w.warning(line)
+}
+
+func (w tripwire) Errorf(format string, args ...any)   { w.see(format, args) }
+func (w tripwire) Warningf(format string, args ...any) { w.see(format, args) }
+func (w tripwire) Infof(string, ...any)                {}
+func (w tripwire) Debugf(string, ...any)               {}
+
+// newestMemtable returns the highest number among Badger's memtable files.
+// Badger creates them without syncing the directory; the committer does, when
+// this number has changed, before it acknowledges the batch.
+func newestMemtable(dir string) (int, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	newest := 0
+	for _, e := range entries {
+		if base, ok := strings.CutSuffix(e.Name(), ".mem"); ok {
+			if n, err := strconv.Atoi(base); err == nil && n > newest {
+				newest = n
+			}
+		}
+	}
+	return newest, nil
+}
+
+func storeDir(dir string) string { return filepath.Join(dir, "store") }

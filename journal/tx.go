@@ -1,0 +1,202 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
+)
+
+// tx is the committer's view of the journal during one batch: what is on disk,
+// overlaid by what earlier operations of the batch wrote, overlaid by what the
+// present operation has written so far. An operation that fails leaves nothing.
+type tx struct {
+	j    *Journal
+	disk *badger.Txn
+	seq  uint64
+	now  time.Time
+
+	batch layer
+	op    layer
+}
+
+// layer is a set of writes with what goes along with them.
+type layer struct {
+	writes map[string]write
+	sums   sums
+	bytes  int
+
+	reportNo map[ID]uint64 // last report number per home, where it changed
+	after    []func()      // run on the committer once the batch is durable, in order
+}
+
+type write struct {
+	rec []byte // sealed record, empty for an index key; nil with del
+	del bool
+}
+
+func newLayer() layer {
+	return layer{writes: map[string]write{}, sums: sums{}, reportNo: map[ID]uint64{}}
+}
+
+func (l *layer) reset() {
+	clear(l.writes)
+	clear(l.sums)
+	clear(l.reportNo)
+	l.bytes, l.after = 0, l.after[:0]
+}
+
+func (j *Journal) begin() *tx {
+	return &tx{j: j, disk: j.db.NewTransaction(true), seq: j.seq + 1, now: time.Now(), batch: newLayer(), op: newLayer()}
+}
+
+// keep makes the present operation part of the batch.
+func (t *tx) keep() {
+	for k, w := range t.op.writes {
+		t.batch.writes[k] = w
+	}
+	t.batch.sums.merge(t.op.sums)
+	t.batch.bytes += t.op.bytes
+	t.batch.after = append(t.batch.after, t.op.after...)
+	for home, no := range t.op.reportNo {
+		t.j.reportNo[home] = no // should the batch fail to commit, the journal is done for
+	}
+	t.op.reset()
+}
+
+func (t *tx) drop() { t.op.reset() }
+
+// fits reports whether the batch still fits one Badger transaction together
+// with the present operation.
+func (t *tx) fits() bool {
+	return t.batch.bytes+t.op.bytes <= batchBytes && len(t.batch.writes)+len(t.op.writes) <= batchEntries
+}
+
+func (t *tx) lookup(key []byte) (rec []byte, found bool, err error) {
+	if w, ok := t.op.writes[string(key)]; ok {
+		return w.rec, !w.del, nil
+	}
+	if w, ok := t.batch.writes[string(key)]; ok {
+		return w.rec, !w.del, nil
+	}
+	return readKey(t.disk, key)
+}
+
+func readKey(txn *badger.Txn, key []byte) (rec []byte, found bool, err error) {
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read %x: %w", key, err)
+	}
+	rec, err = item.ValueCopy(nil)
+	return rec, err == nil, err
+}
+
+// get decodes the record at key into m and reports whether there is one.
+func (t *tx) get(key []byte, m proto.Message) (bool, error) {
+	rec, found, err := t.lookup(key)
+	if err != nil || !found {
+		return false, err
+	}
+	return true, unsealMessage(key, rec, m)
+}
+
+func (t *tx) has(key []byte) (bool, error) {
+	_, found, err := t.lookup(key)
+	return found, err
+}
+
+func (t *tx) put(key []byte, m proto.Message) error {
+	rec, err := sealMessage(key, t.seq, m)
+	if err != nil {
+		return err
+	}
+	t.set(key, write{rec: rec})
+	return nil
+}
+
+func (t *tx) del(key []byte) { t.set(key, write{del: true}) }
+
+// putIndex adds an index key that is not there; delIndex removes one that is.
+// The fingerprint rests on callers knowing which it is: they read it off the
+// record of the intent.
+func (t *tx) putIndex(key []byte) {
+	t.op.sums.addIfLive(key)
+	t.set(key, write{rec: []byte{}})
+}
+
+func (t *tx) delIndex(key []byte) {
+	t.op.sums.removeIfLive(key)
+	t.set(key, write{del: true})
+}
+
+func (t *tx) set(key []byte, w write) {
+	k := string(key)
+	if old, ok := t.op.writes[k]; ok {
+		t.op.bytes -= len(key) + len(old.rec) + entryOverhead
+	}
+	t.op.writes[k] = w
+	t.op.bytes += len(key) + len(w.rec) + entryOverhead
+}
+
+func (t *tx) after(f func()) { t.op.after = append(t.op.after, f) }
+
+// putChunks stores a blob in values of at most chunkSize, so that none goes to
+// Badger's value log. The chunks come before the head that names them; both
+// are in one batch.
+func (t *tx) putChunks(class byte, id ID, blob []byte) {
+	for n := 0; ; n++ {
+		part := blob[:min(len(blob), chunkSize)]
+		blob = blob[len(part):]
+		key := chunkKey(class, id, n)
+		t.set(key, write{rec: seal(key, t.seq, part)})
+		if len(blob) == 0 {
+			return
+		}
+	}
+}
+
+// getChunks joins what putChunks stored; found is false where there is nothing.
+func (t *tx) getChunks(class byte, id ID) (blob []byte, found bool, err error) {
+	return joinChunks(t.lookup, class, id)
+}
+
+func joinChunks(lookup func([]byte) ([]byte, bool, error), class byte, id ID) (blob []byte, found bool, err error) {
+	for n := 0; ; n++ {
+		key := chunkKey(class, id, n)
+		rec, ok, err := lookup(key)
+		if err != nil {
+			return nil, false, err
+		}
+		if !ok {
+			return blob, n > 0, nil
+		}
+		_, part, err := unseal(key, rec)
+		if err != nil {
+			return nil, false, err
+		}
+		if n == 0 {
+			blob = part
+		} else {
+			blob = append(blob, part...)
+		}
+		if len(part) < chunkSize {
+			return blob, true, nil
+		}
+	}
+}
+
+func (t *tx) delChunks(class byte, id ID) error {
+	for n := 0; ; n++ {
+		key := chunkKey(class, id, n)
+		found, err := t.has(key)
+		if err != nil || !found {
+			return err
+		}
+		t.del(key)
+	}
+}

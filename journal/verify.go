@@ -1,0 +1,222 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// VerifyReport says what Verify has found in a stopped journal.
+type VerifyReport struct {
+	Intents  int      // homed or held
+	Live     int      // not ended
+	Problems []string // one sentence each; none: the journal is whole
+}
+
+func (r *VerifyReport) problem(format string, args ...any) {
+	const most = 1000
+	if len(r.Problems) < most {
+		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// Verify reads all of a journal that no process has open: every record
+// decodes, every live intent is in exactly one index and every index entry has
+// its intent, events have no gap, the fingerprint holds. It changes nothing but
+// what the store replays of an unclean stop. The error is for a journal that
+// cannot be read at all.
+func Verify(dir string) (r VerifyReport, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the store panics on some damage
+			err = damaged(dir, fmt.Errorf("%v", p))
+		}
+	}()
+	log := tripwire{fail: func(e error) { r.problem("%v", e) }, warning: func(string) {}}
+	fresh, err := isFresh(storeDir(dir))
+	if err != nil {
+		return r, err
+	}
+	if fresh {
+		return r, fmt.Errorf("there is no journal in %s", dir)
+	}
+	db, err := badger.Open(storeOptions(storeDir(dir), log).WithNumCompactors(0))
+	if err != nil {
+		return r, damaged(dir, err)
+	}
+	defer db.Close()
+	if err := db.VerifyChecksum(); err != nil {
+		r.problem("a table is damaged: %v", err)
+	}
+	if err := checkFingerprint(db, dir); err != nil {
+		r.problem("%s", strings.TrimPrefix(err.Error(), "the journal in "+dir+" is damaged: "))
+	}
+	last, err := readMark(dir)
+	if err != nil {
+		r.problem("%v", err)
+	}
+	return r, db.View(func(txn *badger.Txn) error {
+		v := verifier{txn: txn, report: &r, expect: map[string]bool{}}
+		v.mark(last)
+		v.heads()
+		v.handovers()
+		v.indexes()
+		v.keys()
+		return nil
+	})
+}
+
+type verifier struct {
+	txn    *badger.Txn
+	report *VerifyReport
+	expect map[string]bool // index keys that records name; true once seen
+}
+
+func (v *verifier) mark(last *mark) {
+	var meta wire.Meta
+	if _, err := readMessage(v.txn, metaKey, &meta); err != nil {
+		v.report.problem("%v", err)
+		return
+	}
+	if last != nil && meta.Seq < last.Seq {
+		v.report.problem("%d batches are there, %d were acknowledged", meta.Seq, last.Seq)
+	}
+}
+
+func (v *verifier) heads() {
+	err := eachRecord(v.txn, []byte{classHead}, func() *wire.Head { return &wire.Head{} }, func(key []byte, h *wire.Head) {
+		id := ID(key[1:17])
+		v.report.Intents++
+		var log wire.Events
+		if _, err := readMessage(v.txn, idKey(classEvents, id), &log); err != nil {
+			v.report.problem("events of %s: %v", id, err)
+		} else if len(log.Events) != int(h.LastSeq) {
+			v.report.problem("intent %s has %d events, its head says %d", id, len(log.Events), h.LastSeq)
+		}
+		open := state.Status(h.Status).Open()
+		if !open {
+			if Place(h.Place) != PlaceEnded {
+				v.report.problem("intent %s has ended but is still placed", id)
+			}
+			return
+		}
+		v.report.Live++
+		v.envelope(id)
+		switch Place(h.Place) {
+		case PlaceDue:
+			v.want(dueKey(classDue, Agent(h.Dest), h.DueMs, id))
+		case PlaceHeld:
+			v.want(heldKey(ID(h.Holder), id))
+		case PlaceParked:
+			v.want(idKey(classParked, id))
+		case PlaceLocal: // its hand-over is in the mailbox
+		default:
+			v.report.problem("open intent %s is nowhere", id)
+		}
+		if h.ExpiryMs != 0 {
+			v.want(timeKey(classExpiry, h.ExpiryMs, id[:]))
+		}
+	})
+	if err != nil {
+		v.report.problem("%v", err)
+	}
+}
+
+func (v *verifier) want(key []byte) { v.expect[string(key)] = false }
+
+func (v *verifier) envelope(id ID) {
+	blob, found, err := readEnvelope(v.txn, id)
+	switch {
+	case err != nil:
+		v.report.problem("envelope of %s: %v", id, err)
+	case !found:
+		v.report.problem("open intent %s has no envelope", id)
+	default:
+		if err := proto.Unmarshal(blob, &wire.Envelope{}); err != nil {
+			v.report.problem("envelope of %s: %v", id, err)
+		}
+	}
+}
+
+func (v *verifier) handovers() {
+	err := eachRecord(v.txn, []byte{classHandover}, func() *wire.Handover { return &wire.Handover{} }, func(key []byte, h *wire.Handover) {
+		id := ID(key[1:17])
+		if homed, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{}); err == nil && !homed {
+			v.report.Intents++
+			if state.Phase(h.Phase).Open() {
+				v.report.Live++
+			}
+		}
+		if state.Phase(h.Phase).Open() {
+			v.want(dueKey(classMail, Agent(h.Agent), h.DueMs, id))
+			v.envelope(id)
+		}
+	})
+	if err != nil {
+		v.report.problem("%v", err)
+	}
+}
+
+// indexes compares every live index key with those the records name.
+func (v *verifier) indexes() {
+	opts := badger.DefaultIteratorOptions
+	opts.PrefetchValues = false
+	it := v.txn.NewIterator(opts)
+	defer it.Close()
+	for _, c := range liveClasses {
+		if c == classReport {
+			continue
+		}
+		for it.Seek([]byte{c}); it.ValidForPrefix([]byte{c}); it.Next() {
+			k := string(it.Item().Key())
+			if _, wanted := v.expect[k]; !wanted {
+				v.report.problem("index %s has an entry no intent names: %x", classNames[c], k)
+				continue
+			}
+			v.expect[k] = true
+		}
+	}
+	for k, seen := range v.expect {
+		if !seen {
+			v.report.problem("index %s lacks the entry %x of a live intent", classNames[k[0]], k)
+		}
+	}
+}
+
+// keys checks reports (no gap per home) and idempotency keys (their intent
+// exists, or has left the history).
+func (v *verifier) keys() {
+	var home ID
+	var lastNo uint64
+	err := eachRecord(v.txn, []byte{classReport}, func() *wire.Report { return &wire.Report{} }, func(key []byte, r *wire.Report) {
+		h, no := ID(key[1:17]), binary.BigEndian.Uint64(key[17:25])
+		if h == home && no != lastNo+1 {
+			v.report.problem("reports for journal %s jump from %d to %d", h, lastNo, no)
+		}
+		if no != r.No {
+			v.report.problem("report %d for journal %s says it is %d", no, h, r.No)
+		}
+		home, lastNo = h, no
+	})
+	if err != nil {
+		v.report.problem("%v", err)
+	}
+	err = eachRecord(v.txn, []byte{classDedupe}, func() *wire.Dedupe { return &wire.Dedupe{} }, func(key []byte, d *wire.Dedupe) {
+		id, err := IDOf(d.Id)
+		if err != nil {
+			v.report.problem("idempotency key %x: %v", key[1:], err)
+			return
+		}
+		if found, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{}); err != nil || !found {
+			v.report.problem("idempotency key %x names intent %s, which is not here", key[1:9], id)
+		}
+	})
+	if err != nil {
+		v.report.problem("%v", err)
+	}
+}

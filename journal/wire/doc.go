@@ -1,0 +1,7 @@
+// Package wire holds the messages the journal stores: protobuf, so that a
+// record written by one version can be read by the next. The frames between
+// sidecars are in wire/peer, which alone knows gRPC.
+package wire
+
+//go:generate protoc -I . --go_out=. --go_opt=paths=source_relative record.proto
+//go:generate protoc -I peer -I . --go_out=peer --go_opt=paths=source_relative --go-grpc_out=peer --go-grpc_opt=paths=source_relative peer.proto
