@@ -137,7 +137,7 @@ type Offer struct {
 // due again.
 type Requeue struct {
 	ID        ID
-	OfferNo   uint64 // ignored unless it is the present one
+	OfferNo   uint64 // ignored unless it is the present one; 0: whatever it is, of one on record at Holder
 	Raise     bool   // under the next offer number: it may go to another journal
 	Reason    state.Reason
 	NotBefore time.Time // zero: at once

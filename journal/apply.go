@@ -161,7 +161,9 @@ func (t *tx) finalAnswer(l *life, from ID, r *wire.Report) error {
 		_, err := t.end(l, on, e, r.Body, r.Text)
 		return err
 	}
-	if len(l.head.LateAnswers) >= maxLateAnswers {
+	// The answer that won, said again by the journal that said it, is not late.
+	last := l.events.Events[len(l.events.Events)-1]
+	if len(l.head.LateAnswers) >= maxLateAnswers || string(last.Peer) == string(from[:]) {
 		return nil
 	}
 	l.head.LateAnswers = append(l.head.LateAnswers, &wire.LateAnswer{

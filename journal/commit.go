@@ -49,7 +49,7 @@ type op struct {
 
 type queues struct {
 	ops  [priorities]chan *op
-	lazy chan func(*tx) error
+	lazy chan *op
 }
 
 func newQueues() queues {
@@ -57,7 +57,7 @@ func newQueues() queues {
 	for i := range q.ops {
 		q.ops[i] = make(chan *op, queueLength)
 	}
-	q.lazy = make(chan func(*tx) error, lazyLimit)
+	q.lazy = make(chan *op, lazyLimit)
 	return q
 }
 
@@ -189,7 +189,7 @@ func (j *Journal) queued(batch []*op) []*op {
 func (j *Journal) runBatch(batch []*op) (carry []*op) {
 	t := j.begin()
 	defer t.disk.Discard()
-	ran := batch
+	ran := batch[:len(batch):len(batch)]
 	for i, o := range batch {
 		o.err = t.try(o.run)
 		if t.fits() {
@@ -201,10 +201,10 @@ func (j *Journal) runBatch(batch []*op) (carry []*op) {
 			o.err = ErrTooLarge
 			continue
 		}
-		ran, carry = batch[:i], batch[i:]
+		ran, carry = batch[:i:i], batch[i:]
 		break
 	}
-	j.runLazy(t)
+	ran = append(ran, j.runLazy(t)...)
 	if len(t.batch.writes) > 0 {
 		if err := j.commit(t, ran); err != nil {
 			// Whether the batch is on disk is not known, and asking again would
@@ -235,24 +235,37 @@ func (t *tx) settle(err error) {
 	t.keep()
 }
 
-// runLazy adds the writes that ride along with whatever batch comes next.
-func (j *Journal) runLazy(t *tx) {
+// runLazy adds the operations that ride along with whatever batch comes next.
+func (j *Journal) runLazy(t *tx) (ran []*op) {
 	for {
 		select {
-		case f := <-j.queues.lazy:
-			err := t.try(f)
+		case o := <-j.queues.lazy:
+			o.err = t.try(o.run)
 			if !t.fits() {
 				t.drop()
-				select {
-				case j.queues.lazy <- f:
-				default:
-				}
-				return
+				j.rideAlong(o) // the next batch has room
+				return ran
 			}
-			t.settle(err)
+			t.settle(o.err)
+			ran = append(ran, o)
 		default:
-			return
+			return ran
 		}
+	}
+}
+
+// rideAlong queues an operation nothing waits for; when too many are queued
+// already it becomes one of its own.
+func (j *Journal) rideAlong(o *op) {
+	select {
+	case j.queues.lazy <- o:
+		select {
+		case <-j.stopped:
+			j.refuseQueued()
+		default:
+		}
+	default:
+		go j.submit(first, o) // never from the committer itself: it would wait for its own queue
 	}
 }
 
@@ -337,5 +350,13 @@ func (j *Journal) stopError() error {
 func (j *Journal) refuseQueued() {
 	for _, o := range j.queued(nil) {
 		o.done(j.stopError())
+	}
+	for {
+		select {
+		case o := <-j.queues.lazy:
+			o.done(j.stopError())
+		default:
+			return
+		}
 	}
 }

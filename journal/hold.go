@@ -481,15 +481,39 @@ func eachMail(txn *badger.Txn, prefix []byte, visit func(Mail, *wire.Handover) b
 	return nil
 }
 
-// Holding lists what we have from a home and have not finished.
+// Holding lists what we have from a home: what is open, and what is settled
+// here but not yet acked there, so that home offers neither to anybody else.
 func (j *Journal) Holding(home ID) (out []Holding, err error) {
 	err = j.view(func(txn *badger.Txn) error {
-		return eachMail(txn, []byte{classMail}, func(m Mail, rec *wire.Handover) bool {
+		err := eachMail(txn, []byte{classMail}, func(m Mail, rec *wire.Handover) bool {
 			if m.Home == home {
 				out = append(out, Holding{ID: m.ID, OfferNo: m.OfferNo, Phase: m.Phase, HomeEpoch: rec.HomeEpoch})
 			}
 			return true
 		})
+		if err != nil {
+			return err
+		}
+		var settled []ID
+		err = eachRecord(txn, idKey(classReport, home), func() *wire.Report { return &wire.Report{} }, func(_ []byte, r *wire.Report) {
+			if f := state.Fact(r.Fact); f == state.FactAnswered || f == state.FactRejected {
+				settled = append(settled, ID(r.Id))
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for _, id := range settled {
+			var rec wire.Handover
+			found, err := readMessage(txn, idKey(classHandover, id), &rec)
+			if err != nil {
+				return err
+			}
+			if found && state.Phase(rec.Phase).Settled() {
+				out = append(out, Holding{ID: id, OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), HomeEpoch: rec.HomeEpoch})
+			}
+		}
+		return nil
 	})
 	return out, err
 }

@@ -92,7 +92,7 @@ func (j *Journal) Raise(ctx context.Context, ids []ID) error {
 	for i, id := range ids {
 		ops[i] = &op{run: func(t *tx) error {
 			l, found, err := t.life(id)
-			if err != nil || !found || !l.open() {
+			if err != nil || !found || l.place() != PlaceDue {
 				return err
 			}
 			l.head.OfferNo++
@@ -104,23 +104,20 @@ func (j *Journal) Raise(ctx context.Context, ids []ID) error {
 }
 
 // RecordHeld notes which journal has said held. Nothing waits for it: it rides
-// with the next batch. If we crash before, reconcile tells us again.
+// with the next batch. If we crash before, reconcile tells us again. done is
+// called once, whatever becomes of it.
 func (j *Journal) RecordHeld(holder Identity, ids []ID, offerNos []uint64, done func()) {
-	write := func(t *tx) error {
-		t.after(done)
-		for i, id := range ids {
-			if err := t.recordHeld(id, offerNos[i], holder.Journal); err != nil {
-				return err
+	j.rideAlong(&op{
+		run: func(t *tx) error {
+			for i, id := range ids {
+				if err := t.recordHeld(id, offerNos[i], holder.Journal); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}
-	select {
-	case j.queues.lazy <- write:
-	default:
-		// The queue of what may ride along is full: ride alone.
-		j.submit(first, &op{run: write, done: func(error) {}})
-	}
+			return nil
+		},
+		done: func(error) { done() },
+	})
 }
 
 func (t *tx) recordHeld(id ID, offerNo uint64, holder ID) error {
@@ -148,7 +145,7 @@ func (t *tx) requeue(holder ID, r Requeue) error {
 		return err
 	}
 	held := l.place() == PlaceHeld && l.holder() == holder
-	offered := l.place() == PlaceDue
+	offered := l.place() == PlaceDue && r.OfferNo == l.head.OfferNo
 	if r.OfferNo != 0 && r.OfferNo != l.head.OfferNo || !held && !offered {
 		return nil
 	}

@@ -293,6 +293,22 @@ func (j *Journal) HeldAt(holder, after ID, max int) (ids []ID, err error) {
 	return ids, err
 }
 
+// Dests returns the destination of each intent homed here; 0 for the others.
+func (j *Journal) Dests(ids []ID) ([]Agent, error) {
+	out := make([]Agent, len(ids))
+	err := j.view(func(txn *badger.Txn) error {
+		for i, id := range ids {
+			var h wire.Head
+			if _, err := readMessage(txn, idKey(classHead, id), &h); err != nil {
+				return err
+			}
+			out[i] = Agent(h.Dest)
+		}
+		return nil
+	})
+	return out, err
+}
+
 func (j *Journal) running() error {
 	select {
 	case <-j.stopped:

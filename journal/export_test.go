@@ -1,0 +1,58 @@
+package journal
+
+import (
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+var errInjected = errors.New("injected")
+
+// FailCommit makes the n-th commit from now fail: before it reaches the store
+// (persist false), or after it is durable there (persist true), which is what
+// a disk that lies about its sync looks like from here. Call it before any
+// operation is under way.
+func (j *Journal) FailCommit(n int, persist bool) {
+	j.commitTxn = func(txn *badger.Txn) error {
+		n--
+		if n != 0 {
+			return txn.Commit()
+		}
+		if persist {
+			if err := txn.Commit(); err != nil {
+				return err
+			}
+		}
+		return errInjected
+	}
+}
+
+// Commits counts the commits made from now on.
+func (j *Journal) Commits(count *int) {
+	j.commitTxn = func(txn *badger.Txn) error {
+		*count++
+		return txn.Commit()
+	}
+}
+
+// Abandon ends the journal as a kill would leave it: nothing more is written,
+// no clean mark, and the files are given back so that the directory can be
+// opened again.
+func (j *Journal) Abandon() {
+	j.stop()
+	<-j.committed
+	j.cancel()
+	j.sweeps.Wait()
+	j.db.Close()
+}
+
+// Seal and Unseal expose the record header.
+var (
+	Seal   = seal
+	Unseal = unseal
+)
+
+// KeyOfDue and SplitDue expose the due keys.
+func KeyOfDue(a Agent, ms int64, id ID) []byte { return dueKey(classDue, a, ms, id) }
+
+var SplitDue = splitDue

@@ -1,0 +1,276 @@
+package journal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// pair is a home and a holder that talk through function calls: the protocol
+// of the journals without wires.
+type pair struct {
+	*testing.T
+	home, holder *world
+}
+
+func setupPair(t *testing.T) *pair {
+	t.Helper()
+	p := &pair{T: t, home: setup(t), holder: setup(t)}
+	return p
+}
+
+// offer lets the holder hold everything that is due at home.
+func (p *pair) offer(lease time.Duration) ([]journal.HoldResult, error) {
+	offers := p.home.due()
+	reqs := make([]journal.HoldRequest, len(offers))
+	for i, o := range offers {
+		reqs[i] = journal.HoldRequest{Envelope: o.Envelope, OfferNo: o.OfferNo, DeliverBy: time.Until(o.DeliverBy), Deadline: time.Until(o.Deadline), Attempts: o.Attempts, Redelivered: o.Redelivered, Lease: lease}
+	}
+	type answer struct {
+		res []journal.HoldResult
+		err error
+	}
+	done := make(chan answer, 1)
+	p.holder.j.Hold(p.home.j.Identity(), reqs, func(res []journal.HoldResult, err error) { done <- answer{res, err} })
+	a := <-done
+	return a.res, a.err
+}
+
+// report carries what the holder has to say home, and the ack back.
+func (p *pair) report() error {
+	home, holder := p.home.j.Identity(), p.holder.j.Identity()
+	reports, err := p.holder.j.Reports(home.Journal, 0, 1000)
+	if err != nil {
+		return err
+	}
+	type answer struct {
+		acked []journal.Acked
+		upTo  uint64
+		err   error
+	}
+	done := make(chan answer, 1)
+	p.home.j.Apply(holder, reports, func(acked []journal.Acked, upTo uint64, err error) { done <- answer{acked, upTo, err} })
+	a := <-done
+	if a.err != nil {
+		return a.err
+	}
+	return p.holder.j.AckReports(context.Background(), home.Journal, a.upTo, a.acked)
+}
+
+func TestPairCompletes(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	id := p.home.accept()
+	res, err := p.offer(time.Minute)
+	if err != nil || res[0].Err != nil || res[0].Handed == nil {
+		t.Fatalf("offer: %v, %+v", err, res)
+	}
+	if err := p.report(); err != nil {
+		t.Fatalf("report: %v", err)
+	}
+	if got := p.home.status(id); got != state.Delivered {
+		t.Fatalf("home after the lease: %s", got)
+	}
+	if got := p.holder.settle(journal.Settle{ID: id, Lease: res[0].Handed.Lease, Action: journal.Ack, Result: []byte(`{"n":1}`)}); got.Err != nil {
+		t.Fatalf("ack: %v", got.Err)
+	}
+	if err := p.report(); err != nil {
+		t.Fatalf("report: %v", err)
+	}
+	p.home.wantEvents(id, "created", "submitted", "delivered", "in_progress", "completed")
+	p.holder.wantEvents(id, "created", "submitted", "delivered", "in_progress", "completed")
+	if left, _ := p.holder.j.Reports(p.home.j.Identity().Journal, 0, 10); len(left) != 0 {
+		t.Fatalf("%d reports are still unacked", len(left))
+	}
+	p.home.whole()
+	p.holder.whole()
+}
+
+// TestRepeatedReportsChangeNothing: home journaled the events and its ack was
+// lost; the holder sends everything again.
+func TestRepeatedReportsChangeNothing(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	id := p.home.accept()
+	res, _ := p.offer(time.Minute)
+	p.holder.settle(journal.Settle{ID: id, Lease: res[0].Handed.Lease, Action: journal.Ack})
+	reports, err := p.holder.j.Reports(p.home.j.Identity().Journal, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		done := make(chan error, 1)
+		p.home.j.Apply(p.holder.j.Identity(), reports, func(acked []journal.Acked, upTo uint64, err error) {
+			if upTo != uint64(len(reports)) || len(acked) != len(reports) {
+				err = errors.Join(err, fmt.Errorf("acked %d lines up to %d", len(acked), upTo))
+			}
+			done <- err
+		})
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.home.wantEvents(id, "created", "submitted", "delivered", "in_progress", "completed")
+	done := make(chan error, 1)
+	gap := &wire.Report{No: uint64(len(reports)) + 2, Id: id[:]}
+	p.home.j.Apply(p.holder.j.Identity(), []*wire.Report{gap}, func(_ []journal.Acked, _ uint64, err error) { done <- err })
+	if err := <-done; err == nil {
+		t.Fatal("a gap in the numbers was taken")
+	}
+	p.home.whole()
+}
+
+// TestFirstAnswerWins: the holder was thought lost, another answered first.
+func TestFirstAnswerWins(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	second := setup(t)
+	id := p.home.accept()
+	res, _ := p.offer(time.Minute)
+	if err := p.report(); err != nil {
+		t.Fatal(err)
+	}
+	err := p.home.j.Requeue(context.Background(), p.holder.j.Identity().Journal, []journal.Requeue{{ID: id, Raise: true, Reason: state.ReasonHolderLost}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &pair{T: t, home: p.home, holder: second}
+	res2, err := other.offer(time.Minute)
+	if err != nil || res2[0].OfferNo != 2 || !res2[0].Handed.Redelivered {
+		t.Fatalf("second offer: %v, %+v", err, res2)
+	}
+	if err := other.report(); err != nil {
+		t.Fatal(err)
+	}
+	// The first holder's app fails an attempt: no longer on record, no event.
+	p.holder.settle(journal.Settle{ID: id, Lease: res[0].Handed.Lease, Action: journal.Nack, Reason: "late"})
+	if err := p.report(); err != nil {
+		t.Fatal(err)
+	}
+	second.settle(journal.Settle{ID: id, Lease: res2[0].Handed.Lease, Action: journal.Ack, Result: []byte(`{"by":"second"}`)})
+	if err := other.report(); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := p.holder.j.Lease(context.Background(), []journal.ID{id}, []time.Duration{time.Minute})
+	p.holder.settle(journal.Settle{ID: id, Lease: again[0].Lease, Action: journal.Ack, Result: []byte(`{"by":"first"}`)})
+	if err := p.report(); err != nil {
+		t.Fatal(err)
+	}
+	p.home.wantEvents(id, "created", "submitted", "delivered", "transfer", "delivered", "in_progress", "completed")
+	i, err := p.home.j.Get(id)
+	if err != nil || string(i.Outcome.Body) != `{"by":"second"}` || len(i.Head.LateAnswers) != 1 {
+		t.Fatalf("%v: outcome %s, %d late answers", err, i.Outcome.Body, len(i.Head.LateAnswers))
+	}
+	p.home.whole()
+}
+
+// script is everything a home and a holder write in the life of two intents;
+// it stops at the first error, as a process would.
+func (p *pair) script() error {
+	ctx := context.Background()
+	key := &journal.Key{Hash: [32]byte{7}, Fingerprint: [32]byte{7}}
+	got, err := p.home.j.Accept(ctx, []journal.Accept{{Envelope: envelope(), Key: key}, {Envelope: envelope()}})
+	if err != nil {
+		return err
+	}
+	res, err := p.offer(time.Minute)
+	if err != nil {
+		return err
+	}
+	holder := p.holder.j.Identity()
+	p.home.j.RecordHeld(holder, []journal.ID{got[0].ID, got[1].ID}, []uint64{1, 1}, func() {})
+	if err := p.home.j.SawHolder(ctx, holder, "127.0.0.1:1", false); err != nil {
+		return err
+	}
+	if _, err := p.holder.j.SawHome(ctx, p.home.j.Identity(), "127.0.0.1:2"); err != nil {
+		return err
+	}
+	for _, r := range res {
+		if r.Handed == nil {
+			continue
+		}
+		action := journal.Ack
+		if r.ID == got[1].ID {
+			action = journal.Nack
+		}
+		if _, err := p.holder.j.Settle(ctx, []journal.Settle{{ID: r.ID, Lease: r.Handed.Lease, Action: action}}); err != nil {
+			return err
+		}
+		if err := p.report(); err != nil {
+			return err
+		}
+	}
+	_, err = p.home.j.Answer(ctx, got[1].ID, journal.Answer{Trigger: state.Cancel, Reason: state.ReasonCanceled})
+	return err
+}
+
+// TestEveryWriteFailsBothWays fails the n-th commit of either side, not
+// persisted and persisted but reported failed, for every n there is; then both
+// journals are opened again and read whole, and the script is run to its end.
+func TestEveryWriteFailsBothWays(t *testing.T) {
+	t.Parallel()
+	for _, side := range []string{"home", "holder"} {
+		total := countCommits(t, side)
+		if total < 3 {
+			t.Fatalf("%s commits only %d times", side, total)
+		}
+		for n := 1; n <= total; n++ {
+			for _, persist := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/commit %d/persisted %v", side, n, persist), func(t *testing.T) {
+					t.Parallel()
+					failNth(t, side, n, persist)
+				})
+			}
+		}
+	}
+}
+
+func (p *pair) side(name string) *world {
+	if name == "home" {
+		return p.home
+	}
+	return p.holder
+}
+
+func countCommits(t *testing.T, side string) int {
+	p := setupPair(t)
+	n := 0
+	p.side(side).j.Commits(&n)
+	if err := p.script(); err != nil {
+		t.Fatalf("script without a fault: %v", err)
+	}
+	p.home.whole()
+	p.holder.whole()
+	return n
+}
+
+func failNth(t *testing.T, side string, n int, persist bool) {
+	p := setupPair(t)
+	w := p.side(side)
+	w.j.FailCommit(n, persist)
+	if err := p.script(); err == nil {
+		return // batches form as they come: this run needed fewer commits
+	}
+	if w.j.Err() == nil {
+		t.Fatal("a failed commit did not poison the journal")
+	}
+	if _, err := w.j.Accept(context.Background(), []journal.Accept{{Envelope: envelope()}}); !errors.Is(err, journal.ErrFailed) {
+		t.Fatalf("accept after the failure: %v, want refused", err)
+	}
+	w.j.Abandon()
+	w.open(journal.Options{})
+	if !w.j.Stats().Unclean {
+		t.Error("the start after a failure was not seen as unclean")
+	}
+	if err := p.script(); err != nil {
+		t.Fatalf("script after reopening: %v", err)
+	}
+	p.home.whole()
+	p.holder.whole()
+}

@@ -1,0 +1,105 @@
+package state
+
+import "fmt"
+
+// Cause says what an intent waits for just now. It is a closed set, shared by
+// `why`, metrics and events: every state that delays an intent has one code.
+type Cause uint8
+
+const (
+	NoCause Cause = iota
+
+	// Home: the destination.
+	CauseNoEndpoint
+	CauseDiscoveryPending
+	CauseConnecting
+	CauseReconciling
+	CauseBreakerOpen
+	CauseNoCredit
+	CauseRefused
+	CauseUncleanWait
+	CauseOffering
+
+	// Home: the intent.
+	CauseScheduled
+	CauseParked
+	CauseHolderUnreachable
+	CauseEnded
+
+	// Holder.
+	CauseNoReader
+	CauseDoorShut
+	CauseProbing
+	CauseWaitingForApp
+	CauseLeased
+	CauseWorking
+	CauseBackingOff
+	CauseOutOfAttempts
+	CauseHomeUnreachable
+)
+
+// causes is the table: the code as it is written outside, and a sentence for
+// whoever asks why.
+var causes = [...]struct{ code, sentence string }{
+	NoCause: {"", ""},
+
+	CauseNoEndpoint:       {"no_endpoint", "No sidecar is known to serve this agent; the intent waits until one is, or until its deliver_by."},
+	CauseDiscoveryPending: {"discovery_pending", "Where this agent lives is not known yet: discovery has not answered."},
+	CauseConnecting:       {"connecting", "The sidecar that serves this agent is being dialed."},
+	CauseReconciling:      {"reconciling", "The sidecar that serves this agent is connected and is listing what it already holds; nothing is offered before."},
+	CauseBreakerOpen:      {"breaker_open", "The sidecar that serves this agent could not be reached or did not answer several times; it is tried again at the time given."},
+	CauseNoCredit:         {"no_credit", "The sidecar that serves this agent has as many unsettled intents of this agent as it takes; the next goes when one is settled."},
+	CauseRefused:          {"refused", "The sidecar that serves this agent has refused it for now; it is offered again at the time given, or elsewhere."},
+	CauseUncleanWait:      {"unclean_wait", "This sidecar was not stopped cleanly; it first asks the sidecars that serve this agent whether one already holds the intent."},
+	CauseOffering:         {"offering", "Nothing holds it up: it is being offered."},
+
+	CauseScheduled:         {"scheduled", "It is not due before the time given."},
+	CauseParked:            {"parked", "It waits for a person, a tool, another agent or an operator."},
+	CauseHolderUnreachable: {"holder_unreachable", "Another sidecar holds it and cannot be reached; it is offered elsewhere when that sidecar is given up for lost."},
+	CauseEnded:             {"ended", "It has ended; nothing more happens."},
+
+	CauseNoReader:        {"no_reader", "No app has asked for this agent's intents for a while; the next request gets it."},
+	CauseDoorShut:        {"door_shut", "The app has failed several intents in a row; it is handed one at a time until one succeeds, and no attempt is counted."},
+	CauseProbing:         {"probing", "The app has failed several intents in a row, and this one is with it as a probe."},
+	CauseWaitingForApp:   {"waiting_for_app", "It is ready and waits for the app to take it."},
+	CauseLeased:          {"leased", "The app has it, under a lease that ends at the time given."},
+	CauseWorking:         {"working", "The app has acknowledged it and works on it until the time given."},
+	CauseBackingOff:      {"backing_off", "An attempt has failed; the next one is due at the time given."},
+	CauseOutOfAttempts:   {"out_of_attempts", "All delivery attempts are used up; its home decides what becomes of it."},
+	CauseHomeUnreachable: {"home_unreachable", "The sidecar that accepted it cannot be reached: what is shown is what the holder knows."},
+}
+
+// String returns the code.
+func (c Cause) String() string {
+	if int(c) < len(causes) {
+		return causes[c].code
+	}
+	return fmt.Sprintf("cause_%d", c)
+}
+
+// Sentence says in one sentence what the intent waits for.
+func (c Cause) Sentence() string {
+	if int(c) < len(causes) {
+		return causes[c].sentence
+	}
+	return ""
+}
+
+// ParseCause is the inverse of String.
+func ParseCause(code string) (Cause, bool) {
+	for i, c := range causes {
+		if c.code == code && i > 0 {
+			return Cause(i), true
+		}
+	}
+	return NoCause, false
+}
+
+// Causes lists every cause.
+func Causes() []Cause {
+	all := make([]Cause, 0, len(causes)-1)
+	for i := 1; i < len(causes); i++ {
+		all = append(all, Cause(i))
+	}
+	return all
+}
