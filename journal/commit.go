@@ -18,7 +18,8 @@ import (
 // syncs once per transaction, whatever is in it, and does not group commits
 // of its own accord.
 const (
-	batchBytes    = 1 << 20 // Badger takes 15 % of a memtable of 8 MiB: 1.2 MiB
+	batchBytes    = 1 << 20   // Badger takes 15 % of a memtable of 8 MiB: 1,258,291 bytes
+	operationMost = 1_240_000 // one operation, alone in its batch: room for a body of 1 MiB
 	batchEntries  = 4000
 	entryOverhead = 24
 	queueLength   = 4096
@@ -154,7 +155,7 @@ func (j *Journal) gather(carry []*op, lazyDue *time.Timer) (batch []*op, ok bool
 			batch = append(batch, o)
 		case <-lazyDue.C:
 			lazyDue.Reset(lazyDelay)
-			if len(j.queues.lazy) > 0 {
+			if len(j.queues.lazy) > 0 || j.lazyCarry != nil {
 				return nil, true
 			}
 			return j.gather(nil, lazyDue)
@@ -162,7 +163,7 @@ func (j *Journal) gather(carry []*op, lazyDue *time.Timer) (batch []*op, ok bool
 			return nil, false
 		case <-j.closing:
 			batch = j.queued(nil)
-			return batch, len(batch) > 0 || len(j.queues.lazy) > 0
+			return batch, len(batch) > 0 || len(j.queues.lazy) > 0 || j.lazyCarry != nil
 		}
 	}
 	return j.queued(batch), true
@@ -238,24 +239,28 @@ func (t *tx) settle(err error) {
 // runLazy adds the operations that ride along with whatever batch comes next.
 func (j *Journal) runLazy(t *tx) (ran []*op) {
 	for {
-		select {
-		case o := <-j.queues.lazy:
-			o.err = t.try(o.run)
-			if !t.fits() {
-				t.drop()
-				j.rideAlong(o) // the next batch has room
+		o := j.lazyCarry
+		j.lazyCarry = nil
+		if o == nil {
+			select {
+			case o = <-j.queues.lazy:
+			default:
 				return ran
 			}
-			t.settle(o.err)
-			ran = append(ran, o)
-		default:
+		}
+		o.err = t.try(o.run)
+		if !t.fits() {
+			t.drop()
+			j.lazyCarry = o // the next batch has room
 			return ran
 		}
+		t.settle(o.err)
+		ran = append(ran, o)
 	}
 }
 
 // rideAlong queues an operation nothing waits for; when too many are queued
-// already it becomes one of its own.
+// already it asks for a batch like any other.
 func (j *Journal) rideAlong(o *op) {
 	select {
 	case j.queues.lazy <- o:
@@ -265,7 +270,7 @@ func (j *Journal) rideAlong(o *op) {
 		default:
 		}
 	default:
-		go j.submit(first, o) // never from the committer itself: it would wait for its own queue
+		j.submit(first, o)
 	}
 }
 

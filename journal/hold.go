@@ -410,7 +410,7 @@ func (t *tx) leaseReady(id ID, d time.Duration) (*Handed, error) {
 
 // Mail returns up to max entries of the agent's mailbox whose time has come:
 // ready ones may be leased, leased and working ones have lapsed. Like Due, it
-// does not return an entry twice unless it changed.
+// starts from a remembered place and may return an entry again.
 func (j *Journal) Mail(a Agent, now time.Time, max int) (mail []Mail, next time.Time, err error) {
 	if err := j.running(); err != nil {
 		return nil, time.Time{}, err

@@ -40,6 +40,7 @@ type Journal struct {
 	seq       uint64
 	sums      sums
 	memtable  int
+	lazyCarry *op // found no room in its batch
 	commitTxn func(*badger.Txn) error
 	reportNo  map[ID]uint64 // last report number per home
 

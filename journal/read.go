@@ -190,8 +190,8 @@ func (f Filter) matches(i *Intent) bool {
 
 // Due returns up to max intents of the destination that may be offered now,
 // oldest first, leaving out those for which skip says so, and when the next
-// will be due (zero: none). What it has returned it does not return again
-// until the journal has changed it or Rewind was called.
+// will be due (zero: none). It starts from a remembered place, which an insert
+// before it moves back: what is in flight may come up again, and skip leaves it out.
 func (j *Journal) Due(a Agent, now time.Time, max int, skip func(ID) bool) (offers []Offer, next time.Time, err error) {
 	if err := j.running(); err != nil {
 		return nil, time.Time{}, err

@@ -71,7 +71,11 @@ func (t *tx) drop() { t.op.reset() }
 // fits reports whether the batch still fits one Badger transaction together
 // with the present operation.
 func (t *tx) fits() bool {
-	return t.batch.bytes+t.op.bytes <= batchBytes && len(t.batch.writes)+len(t.op.writes) <= batchEntries
+	most := batchBytes
+	if len(t.batch.writes) == 0 {
+		most = operationMost
+	}
+	return t.batch.bytes+t.op.bytes <= most && len(t.batch.writes)+len(t.op.writes) <= batchEntries
 }
 
 func (t *tx) lookup(key []byte) (rec []byte, found bool, err error) {

@@ -1,0 +1,345 @@
+package journal_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+func (w *world) wantDamage(words string) {
+	w.Helper()
+	j, err := journal.Open(journal.Options{Dir: w.dir})
+	if err == nil {
+		j.Close()
+		w.Fatalf("opened, want a refusal that says %q", words)
+	}
+	var damage *journal.DamageError
+	if !errors.As(err, &damage) {
+		w.Fatalf("open: %v, want a DamageError", err)
+	}
+	if !strings.Contains(err.Error(), words) {
+		w.Fatalf("open: %v, want it to say %q", err, words)
+	}
+}
+
+// plant writes to the store behind the journal's back.
+func (w *world) plant(f func(txn *badger.Txn) error) {
+	w.Helper()
+	db, err := badger.Open(badger.DefaultOptions(filepath.Join(w.dir, "store")).WithLogger(nil).WithValueLogFileSize(1 << 20))
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := db.Update(f); err != nil {
+		w.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func firstKey(txn *badger.Txn, class byte) []byte {
+	it := txn.NewIterator(badger.DefaultIteratorOptions)
+	defer it.Close()
+	it.Seek([]byte{class})
+	if !it.ValidForPrefix([]byte{class}) {
+		return nil
+	}
+	return it.Item().KeyCopy(nil)
+}
+
+func TestOpenRefusesALostIndexKey(t *testing.T) {
+	t.Parallel()
+	for name, unclean := range map[string]bool{"after a clean stop": false, "after a kill": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			w.accept()
+			w.accept()
+			if unclean {
+				w.j.Abandon()
+			} else if err := w.j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			w.plant(func(txn *badger.Txn) error { return txn.Delete(firstKey(txn, 'o')) })
+			w.wantDamage("index due: 2 keys expected, 1 found")
+			r, err := journal.Verify(w.dir)
+			if err != nil || len(r.Problems) < 2 {
+				t.Fatalf("verify: %v, %q, want the fingerprint and the intent named", err, r.Problems)
+			}
+		})
+	}
+}
+
+func TestOpenRefusesAKeyThatCameBack(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	var key []byte
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.plant(func(txn *badger.Txn) error { key = bytes.Clone(firstKey(txn, 'o')); return nil })
+	w.open(journal.Options{})
+	h := w.local(time.Minute)
+	w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack})
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.plant(func(txn *badger.Txn) error { return txn.Set(key, []byte{}) })
+	w.wantDamage("index due: 0 keys expected, 1 found")
+}
+
+func TestOpenRefusesLostBatches(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	older := w.copyStore()
+	w.open(journal.Options{})
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.replaceStore(older)
+	w.wantDamage("--accept-loss")
+	w.open(journal.Options{AcceptLoss: true})
+	w.accept()
+}
+
+func (w *world) copyStore() string {
+	w.Helper()
+	dir := w.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "store"), os.DirFS(filepath.Join(w.dir, "store"))); err != nil {
+		w.Fatal(err)
+	}
+	return dir
+}
+
+func (w *world) replaceStore(from string) {
+	w.Helper()
+	if err := os.RemoveAll(filepath.Join(w.dir, "store")); err != nil {
+		w.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(from, "store"), filepath.Join(w.dir, "store")); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func TestOpenNeverStartsEmpty(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(w.dir, "store")); err != nil {
+		t.Fatal(err)
+	}
+	w.wantDamage("its store is gone")
+}
+
+func TestJournalIsOpenOnce(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	if j, err := journal.Open(journal.Options{Dir: w.dir}); err == nil {
+		j.Close()
+		t.Fatal("opened twice")
+	} else if !strings.Contains(err.Error(), "in use by another process") {
+		t.Fatalf("second open: %v", err)
+	}
+}
+
+func TestIdentitySurvives(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	before := w.j.Identity()
+	boot := w.j.Stats().Boot
+	w.reopen()
+	if after := w.j.Identity(); after != before {
+		t.Errorf("identity: %v, then %v", before, after)
+	}
+	if got := w.j.Stats().Boot; got != boot+1 {
+		t.Errorf("boot: %d, then %d", boot, got)
+	}
+	if w.j.Stats().Unclean {
+		t.Error("a clean stop was seen as unclean")
+	}
+}
+
+// TestManyAcceptsAreFewCommits: group commit is the journal's own.
+func TestManyAcceptsAreFewCommits(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	commits := 0
+	w.j.Commits(&commits)
+	const clients, each = 64, 20
+	var group sync.WaitGroup
+	for range clients {
+		group.Go(func() {
+			for range each {
+				got, err := w.j.Accept(context.Background(), []journal.Accept{{Envelope: envelope()}})
+				if err != nil || got[0].Err != nil {
+					t.Errorf("accept: %v %v", err, got)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if commits > clients*each/2 {
+		t.Errorf("%d commits for %d accepts by %d clients", commits, clients*each, clients)
+	}
+	t.Logf("figure: %d accepts by %d clients in %d commits", clients*each, clients, commits)
+}
+
+// TestBodiesOfEverySize: up to 1 MiB, chunk borders included, byte for byte.
+func TestBodiesOfEverySize(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	const overhead = 300
+	sizes := []int{2, 1000, 256<<10 - overhead, 256 << 10, 512<<10 - 1, 512 << 10, 1 << 20}
+	want := map[journal.ID][]byte{}
+	for _, n := range sizes {
+		e := envelope()
+		e.Payload = []byte(`"` + strings.Repeat("x", n-2) + `"`)
+		got, err := w.j.Accept(context.Background(), []journal.Accept{{Envelope: e}})
+		if err != nil || got[0].Err != nil {
+			t.Fatalf("body of %d bytes: %v %v", n, err, got)
+		}
+		want[got[0].ID] = e.Payload
+	}
+	w.reopen()
+	for id, payload := range want {
+		i, err := w.j.Get(id)
+		if err != nil || !bytes.Equal(i.Envelope.Payload, payload) {
+			t.Errorf("body of %d bytes is not what was accepted: %v", len(payload), err)
+		}
+	}
+	e := envelope()
+	e.Payload = []byte(strings.Repeat("x", 2<<20))
+	got, err := w.j.Accept(context.Background(), []journal.Accept{{Envelope: e}})
+	if err != nil || !errors.Is(got[0].Err, journal.ErrTooLarge) {
+		t.Errorf("2 MiB: %v %v, want too large", err, got)
+	}
+	w.whole()
+}
+
+func TestExpiryEndsWhatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	got, err := w.j.Accept(context.Background(), []journal.Accept{
+		{Envelope: envelope(), DeliverBy: time.Now().Add(20 * time.Millisecond)},
+		{Envelope: envelope(), DeliverBy: time.Now().Add(50 * time.Millisecond)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wake, stop := w.j.Watch(got[0].ID)
+	defer stop()
+	// The second is taken before its time, the first never.
+	a, err := w.j.Answer(context.Background(), got[1].ID, journal.Answer{Trigger: state.Start})
+	if err != nil || a.Status != state.InProgress {
+		t.Fatalf("continue: %v %+v", err, a)
+	}
+	select {
+	case <-wake:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing happened at deliver_by")
+	}
+	w.wantEvents(got[0].ID, "created", "submitted", "timed_out")
+	i, err := w.j.Get(got[0].ID)
+	if err != nil || i.Outcome == nil || !strings.Contains(string(i.Outcome.Body), "deliver_by_passed") {
+		t.Fatalf("%v: outcome %v, want the reason", err, i.Outcome)
+	}
+	if s := w.status(got[1].ID); s != state.InProgress {
+		t.Errorf("the one that was taken is %s", s)
+	}
+	w.whole()
+}
+
+func TestListIsNewestFirst(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	var ids []journal.ID
+	for range 5 {
+		ids = append(ids, w.accept())
+	}
+	page, err := w.j.List(journal.Filter{Limit: 3})
+	if err != nil || len(page) != 3 {
+		t.Fatalf("first page: %v, %d", err, len(page))
+	}
+	rest, err := w.j.List(journal.Filter{Limit: 3, Before: page[2].ID})
+	if err != nil || len(rest) != 2 {
+		t.Fatalf("second page: %v, %d", err, len(rest))
+	}
+	for i, got := range append(page, rest...) {
+		if want := ids[len(ids)-1-i]; got.ID != want {
+			t.Errorf("place %d: got %s, want %s", i, got.ID, want)
+		}
+	}
+	if none, err := w.j.List(journal.Filter{Limit: 3, Status: state.Completed}); err != nil || len(none) != 0 {
+		t.Errorf("completed: %v, %d", err, len(none))
+	}
+}
+
+// TestCursorMissesNothing inserts while another claims.
+func TestCursorMissesNothing(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	const n = 500
+	seen := map[journal.ID]int{}
+	accepted := make(chan journal.ID, n)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range n / 4 {
+				got, err := w.j.Accept(context.Background(), []journal.Accept{{Envelope: envelope()}})
+				if err != nil {
+					t.Errorf("accept: %v", err)
+					return
+				}
+				accepted <- got[0].ID
+			}
+		})
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for len(seen) < n && time.Now().Before(deadline) {
+		a, _ := w.j.AgentNo(billing)
+		offers, _, err := w.j.Due(a, time.Now(), 7, func(id journal.ID) bool { return seen[id] > 0 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range offers {
+			seen[o.ID]++
+		}
+	}
+	group.Wait()
+	close(accepted)
+	for id := range accepted {
+		if seen[id] != 1 {
+			t.Errorf("intent %s was claimed %d times", id, seen[id])
+		}
+	}
+}
+
+func ExampleParseID() {
+	_, err := journal.ParseID("{0193a7f2-5b0e-7c3a-9d6e-0f1a2b3c4d5e}")
+	fmt.Println(err)
+	// Output: "{0193a7f2-5b0e-7c3a-9d6e-0f1a2b3c4d5e}" is not a UUID
+}
