@@ -117,7 +117,7 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 func (t *tx) replay(k *Key, res *Accepted) (bool, error) {
 	var d wire.Dedupe
 	found, err := t.get(append([]byte{classDedupe}, k.Hash[:]...), &d)
-	if err != nil || !found {
+	if err != nil || !found || d.CreatedMs < ms(t.now.Add(-keepKeys)) {
 		return false, err
 	}
 	if !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {

@@ -208,18 +208,12 @@ func (t *tx) reconcile(holder Identity, h Holding) (*Verdict, error) {
 	if !l.open() {
 		return &Verdict{ID: h.ID, OfferNo: h.OfferNo, Ended: true, Status: l.status()}, nil
 	}
-	if h.OfferNo < l.head.OfferNo && l.holder() != holder.Journal {
-		return &Verdict{ID: h.ID, OfferNo: l.head.OfferNo}, nil
-	}
-	switch l.place() {
-	case PlaceHeld:
-		if l.holder() != holder.Journal && h.OfferNo <= l.head.OfferNo {
-			return &Verdict{ID: h.ID, OfferNo: l.head.OfferNo}, nil
-		}
-		if l.holder() == holder.Journal {
-			return nil, nil
-		}
-	case PlaceLocal:
+	here := l.place() == PlaceHeld && l.holder() == holder.Journal
+	answered := h.Phase == state.Answered // its report counts under any number, and is on its way
+	switch {
+	case here && h.OfferNo == l.head.OfferNo:
+		return nil, nil
+	case l.place() == PlaceLocal, h.OfferNo < l.head.OfferNo && !answered, l.place() == PlaceHeld && !here && !answered:
 		return &Verdict{ID: h.ID, OfferNo: l.head.OfferNo}, nil
 	}
 	l.head.OfferNo = max(l.head.OfferNo, h.OfferNo)

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"pannier/journal/failpoint"
 	"pannier/journal/state"
 	"pannier/journal/wire"
 )
@@ -118,6 +119,7 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 		return true, t.revokeLocal(l.id, l.status())
 	}
 	t.after(func() {
+		failpoint.Hit(failpoint.HomeAfterEnd)
 		if f := t.j.hooks.Ended; f != nil {
 			f(ended)
 		}

@@ -138,9 +138,11 @@ func (t *tx) ackedByHome(home ID, a Acked) error {
 		return err
 	}
 	if a.Unknown {
-		// It ended and left home's history, or home lost it: nobody waits.
-		h.rec.EndedAtHome = true
-	} else if a.Status.Terminal() {
+		// Home was restored from before it accepted this: an orphan, handed over
+		// like any other. (One that left home's history is revoked at reconcile.)
+		return nil
+	}
+	if a.Status.Terminal() {
 		h.rec.HomeStatus, h.rec.EndedAtHome = uint32(a.Status), true
 		if err := t.put(idKey(classEvents, h.id), &wire.Events{Events: a.Events}); err != nil {
 			return err
