@@ -1,0 +1,105 @@
+package journal
+
+import (
+	"fmt"
+	"time"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// hand is the holder's view of one intent inside an operation.
+type hand struct {
+	id  ID
+	rec wire.Handover
+}
+
+func (h *hand) phase() state.Phase { return state.Phase(h.rec.Phase) }
+func (h *hand) agent() Agent       { return Agent(h.rec.Agent) }
+func (h *hand) home() ID           { return ID(h.rec.Home) }
+
+func (t *tx) hand(id ID) (*hand, bool, error) {
+	h := &hand{id: id}
+	found, err := t.get(idKey(classHandover, id), &h.rec)
+	return h, found, err
+}
+
+func (t *tx) saveHand(h *hand) error { return t.put(idKey(classHandover, h.id), &h.rec) }
+
+// step is the one place where a hand-over changes phase. due is when it next
+// matters; an open hand-over is always in the mailbox index. The caller saves.
+func (t *tx) step(h *hand, m state.Move, due time.Time) (state.HandoverRow, error) {
+	row, ok := state.Step(h.phase(), m)
+	if !ok {
+		return row, fmt.Errorf("%w: %s while %s", ErrIllegal, m, h.phase())
+	}
+	if row.From.Open() {
+		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
+	}
+	h.rec.Phase = uint32(row.To)
+	if row.To != state.Ready && row.To != state.Leased && row.To != state.Working {
+		t.free(h)
+	}
+	if row.To.Open() {
+		t.mailAt(h, due)
+		return row, nil
+	}
+	h.rec.EndedMs = ms(t.now)
+	h.rec.LeaseId, h.rec.LeaseUntilMs = nil, 0
+	if h.home() != t.j.self.Journal {
+		t.putIndex(timeKey(classRetain, h.rec.EndedMs, h.id[:]))
+	}
+	return row, nil
+}
+
+func (t *tx) mailAt(h *hand, due time.Time) {
+	h.rec.DueMs = ms(due)
+	key := dueKey(classMail, h.agent(), h.rec.DueMs, h.id)
+	t.putIndex(key)
+	agent := h.agent()
+	t.inserted(agentPrefix(classMail, agent), key, func() {
+		if f := t.j.hooks.Mail; f != nil {
+			f(agent)
+		}
+	})
+}
+
+// free gives back the credit of a hand-over, once.
+func (t *tx) free(h *hand) {
+	if h.rec.Freed {
+		return
+	}
+	h.rec.Freed = true
+	freed := Freed{ID: h.id, Agent: h.agent(), Home: h.home()}
+	t.after(func() {
+		if f := t.j.hooks.Freed; f != nil {
+			f(freed)
+		}
+	})
+}
+
+// stepQuietly is a step that home has caused, or knows of already.
+func (t *tx) stepQuietly(h *hand, m state.Move, due time.Time) error {
+	if _, ok := state.Step(h.phase(), m); !ok {
+		return nil
+	}
+	if _, err := t.step(h, m, due); err != nil {
+		return err
+	}
+	return t.saveHand(h)
+}
+
+// revokeLocal ends the hand-over of an intent of our own that has ended.
+func (t *tx) revokeLocal(id ID, status state.Status) error {
+	h, found, err := t.hand(id)
+	if err != nil || !found {
+		return err
+	}
+	h.rec.HomeStatus, h.rec.EndedAtHome = uint32(status), true
+	if h.phase().Open() {
+		if _, err := t.step(h, state.Revoke, time.Time{}); err != nil {
+			return err
+		}
+	}
+	return t.saveHand(h)
+}

@@ -1,0 +1,116 @@
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/failpoint"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// lease hands the intent over: the lease is durable before its bytes leave.
+func (t *tx) lease(h *hand, env *wire.Envelope, d time.Duration) (*Handed, error) {
+	if by := at(h.rec.DeliverByMs); !h.rec.Taken && !by.IsZero() && !by.After(t.now) {
+		return nil, ErrExpired
+	}
+	if by := at(h.rec.DeadlineAtMs); !by.IsZero() && !by.After(t.now) {
+		return nil, ErrExpired
+	}
+	row, err := t.step(h, state.Lease, t.now.Add(d))
+	if err != nil {
+		return nil, err
+	}
+	seq, err := t.nextSeq(h.agent())
+	if err != nil {
+		return nil, err
+	}
+	lease := newLease()
+	h.rec.Handovers++
+	h.rec.Seq, h.rec.LeaseId, h.rec.LeaseUntilMs, h.rec.LeasedAtMs = seq, lease[:], h.rec.DueMs, ms(t.now)
+	h.rec.Boot, h.rec.Extends = t.j.birth.Boot, 0
+	handed := &Handed{
+		ID: h.id, Envelope: env, Seq: seq, Attempt: h.rec.Handovers, Lease: lease, Until: at(h.rec.LeaseUntilMs),
+		Redelivered: h.rec.Redelivered || h.rec.Handovers > 1,
+	}
+	h.see(state.Deliver)
+	handed.Status = state.Status(h.rec.HomeStatus)
+	if err := t.saveHand(h); err != nil {
+		return nil, err
+	}
+	return handed, t.tell(h, row.Tells, &wire.Report{Attempt: h.rec.Handovers, Attempts: h.rec.Attempts, Redelivered: handed.Redelivered})
+}
+
+// see keeps the holder's idea of home's status up with what it tells home.
+func (h *hand) see(on state.Trigger) {
+	for _, row := range state.Path(state.Status(h.rec.HomeStatus), on) {
+		h.rec.HomeStatus = uint32(row.To)
+	}
+}
+
+// newLease makes a lease id: random, so that no app can guess another's.
+func newLease() ID {
+	var id ID
+	rand.Read(id[:])
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return id
+}
+
+// Lease hands ready intents over. Each Handed has its own error: one that is
+// no longer ready, or has run out of time, is left out of the app's answer.
+func (j *Journal) Lease(ctx context.Context, ids []ID, d []time.Duration) ([]Handed, error) {
+	out := make([]Handed, len(ids))
+	ops := make([]*op, len(ids))
+	for i, id := range ids {
+		res := &out[i]
+		ops[i] = &op{after: failpoint.HolderAfterLeaseCommit, run: func(t *tx) error {
+			handed, err := t.leaseReady(id, d[i])
+			if handed != nil {
+				*res = *handed
+			}
+			return err
+		}}
+	}
+	if err := j.do(ctx, first, ops...); err != nil && j.running() != nil {
+		return nil, err
+	}
+	for i := range out {
+		if out[i].Err == nil && ops[i].err != nil {
+			out[i] = Handed{ID: ids[i], Err: ops[i].err}
+		}
+	}
+	return out, nil
+}
+
+func (t *tx) leaseReady(id ID, d time.Duration) (*Handed, error) {
+	h, found, err := t.hand(id)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, ErrNotFound
+	}
+	blob, found, err := t.getChunks(classEnvelope, id)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: "the envelope of an open intent is missing"}
+	}
+	env := &wire.Envelope{}
+	if err := proto.Unmarshal(blob, env); err != nil {
+		return nil, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
+	}
+	handed, err := t.lease(h, env, d)
+	if errors.Is(err, ErrExpired) {
+		// Home will say so; until then it must not come up again and again.
+		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
+		t.mailAt(h, never)
+		return &Handed{ID: id, Err: ErrExpired}, t.saveHand(h)
+	}
+	return handed, err
+}

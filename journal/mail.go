@@ -1,0 +1,120 @@
+package journal
+
+import (
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// Mail returns up to max entries of the agent's mailbox whose time has come:
+// ready ones may be leased, leased and working ones have lapsed. Like Due, it
+// starts from a remembered place and may return an entry again.
+func (j *Journal) Mail(a Agent, now time.Time, max int) (mail []Mail, next time.Time, err error) {
+	if err := j.running(); err != nil {
+		return nil, time.Time{}, err
+	}
+	c := j.indexes.cursor(agentPrefix(classMail, a))
+	next = c.scan(j.db, now, func(txn *badger.Txn, due time.Time, id ID) bool {
+		if len(mail) >= max {
+			return false
+		}
+		m, ok, rerr := readMail(txn, id)
+		if rerr != nil {
+			err = rerr
+			return false
+		}
+		if ok && m.Due.Equal(due) {
+			mail = append(mail, m)
+		}
+		return true
+	})
+	return mail, next, err
+}
+
+func readMail(txn *badger.Txn, id ID) (Mail, bool, error) {
+	var rec wire.Handover
+	found, err := readMessage(txn, idKey(classHandover, id), &rec)
+	if err != nil || !found || !state.Phase(rec.Phase).Open() {
+		return Mail{}, false, err
+	}
+	return Mail{
+		ID: id, Home: ID(rec.Home), OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), Due: time.UnixMilli(rec.DueMs),
+		Held: at(rec.HeldMs), Attempts: rec.Attempts, Receiver: rec.ReceiverDurability, Lease: leaseOf(&rec), Counted: !rec.Freed,
+	}, true, nil
+}
+
+// MailAll returns up to max open entries of the agent's mailbox, whatever
+// their time, the soonest first.
+func (j *Journal) MailAll(a Agent, max int) (mail []Mail, err error) {
+	err = j.view(func(txn *badger.Txn) error {
+		return eachMail(txn, agentPrefix(classMail, a), func(m Mail, _ *wire.Handover) bool {
+			mail = append(mail, m)
+			return len(mail) < max
+		})
+	})
+	return mail, err
+}
+
+func eachMail(txn *badger.Txn, prefix []byte, visit func(Mail, *wire.Handover) bool) error {
+	opts := badger.DefaultIteratorOptions
+	opts.PrefetchValues = false
+	opts.Prefix = prefix
+	it := txn.NewIterator(opts)
+	defer it.Close()
+	for it.Seek(prefix); it.Valid(); it.Next() {
+		_, id := splitDue(it.Item().Key())
+		var rec wire.Handover
+		found, err := readMessage(txn, idKey(classHandover, id), &rec)
+		if err != nil {
+			return err
+		}
+		m, ok, err := readMail(txn, id)
+		if err != nil {
+			return err
+		}
+		if found && ok && !visit(m, &rec) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Holding lists what we have from a home: what is open, and what is settled
+// here but not yet acked there, so that home offers neither to anybody else.
+func (j *Journal) Holding(home ID) (out []Holding, err error) {
+	err = j.view(func(txn *badger.Txn) error {
+		err := eachMail(txn, []byte{classMail}, func(m Mail, rec *wire.Handover) bool {
+			if m.Home == home {
+				out = append(out, Holding{ID: m.ID, OfferNo: m.OfferNo, Phase: m.Phase, HomeEpoch: rec.HomeEpoch})
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		var settled []ID
+		err = eachRecord(txn, idKey(classReport, home), func() *wire.Report { return &wire.Report{} }, func(_ []byte, r *wire.Report) {
+			if f := state.Fact(r.Fact); f == state.FactAnswered || f == state.FactRejected {
+				settled = append(settled, ID(r.Id))
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for _, id := range settled {
+			var rec wire.Handover
+			found, err := readMessage(txn, idKey(classHandover, id), &rec)
+			if err != nil {
+				return err
+			}
+			if found && state.Phase(rec.Phase).Settled() {
+				out = append(out, Holding{ID: id, OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), HomeEpoch: rec.HomeEpoch})
+			}
+		}
+		return nil
+	})
+	return out, err
+}
