@@ -59,6 +59,18 @@ func (c *cursor) lower(key []byte) {
 	}
 }
 
+// pending returns the due time the next scan would start from, if something
+// was inserted there since the last one began; else zero.
+func (c *cursor) pending() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.lowered == nil {
+		return time.Time{}
+	}
+	due, _ := splitDue(c.mu.lowered)
+	return due
+}
+
 // scan visits the keys due by now, oldest first, until visit says no. It
 // returns when the next one is due; zero where there is none, now where visit
 // stopped it.

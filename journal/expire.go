@@ -37,11 +37,15 @@ func (t *tx) expireAt(l *life) {
 	l.head.ExpiryMs = ms(when)
 	key := timeKey(classExpiry, l.head.ExpiryMs, l.id[:])
 	t.putIndex(key)
-	t.inserted([]byte{classExpiry}, key, t.j.expirySoon)
+	due := l.head.ExpiryMs
+	t.inserted([]byte{classExpiry}, key, func() { t.j.expirySoon(due) })
 }
 
-// expirySoon wakes the sweep: an entry may be due before the one it waits for.
-func (j *Journal) expirySoon() {
+// expirySoon wakes the sweep when an entry is due before it would wake itself.
+func (j *Journal) expirySoon(due int64) {
+	if due >= j.expiryNext.Load() {
+		return
+	}
 	select {
 	case j.expiryWake <- struct{}{}:
 	default:
@@ -80,7 +84,12 @@ func (j *Journal) expiryLoop(ctx context.Context) {
 		if err := j.do(ctx, first, ops...); err != nil && (errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) || ctx.Err() != nil) {
 			return
 		}
-		timer.Reset(min(expiryRest, untilNext(next)))
+		rest := min(expiryRest, untilNext(next))
+		j.expiryNext.Store(ms(time.Now().Add(rest)))
+		timer.Reset(rest)
+		if again := c.pending(); !again.IsZero() && ms(again) < j.expiryNext.Load() {
+			j.expirySoon(ms(again)) // inserted between the scan and the line above
+		}
 	}
 }
 

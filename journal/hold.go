@@ -108,8 +108,7 @@ func (t *tx) intoMailbox(h *hand, env *wire.Envelope, lease time.Duration, res *
 	return err
 }
 
-// holdAgain answers an offer of what is already here. For something settled
-// the final report is sent again: home would not offer it had it arrived.
+// holdAgain answers an offer of what is already here.
 func (t *tx) holdAgain(h *hand, home Identity, r *HoldRequest) error {
 	if h.home() != home.Journal {
 		return fmt.Errorf("offer of %s by journal %s: held from %s", h.id, home.Journal, h.home())
@@ -119,12 +118,24 @@ func (t *tx) holdAgain(h *hand, home Identity, r *HoldRequest) error {
 	if err := t.saveHand(h); err != nil {
 		return err
 	}
-	if !h.phase().Settled() {
-		return nil
+	// Home drops what was told under an earlier number, so what it must know to
+	// go on is told again under this one.
+	switch h.phase() {
+	case state.Answered:
+		return t.answerAgain(h)
+	case state.Rejected:
+		return t.tell(h, state.FactRejected, &wire.Report{Text: h.rec.LastError, Attempts: h.rec.Attempts, Reason: uint32(state.ReasonRejected)})
+	case state.Spent:
+		return t.tell(h, state.FactExhausted, &wire.Report{Text: h.rec.LastError, Attempt: h.rec.Handovers, Attempts: h.rec.Attempts})
+	case state.Parked:
+		return t.tell(h, state.FactWaiting, &wire.Report{})
+	case state.Working:
+		return t.tell(h, state.FactWorking, &wire.Report{Attempt: h.rec.Handovers})
 	}
-	if h.phase() == state.Rejected {
-		return t.tell(h, state.FactRejected, &wire.Report{Text: h.rec.LastError, Attempts: h.rec.Attempts})
-	}
+	return nil
+}
+
+func (t *tx) answerAgain(h *hand) error {
 	blob, found, err := t.getChunks(classOutcome, h.id)
 	if err != nil || !found {
 		return err

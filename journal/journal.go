@@ -47,6 +47,7 @@ type Journal struct {
 	names      *names
 	indexes    *indexes
 	expiryWake chan struct{}
+	expiryNext atomic.Int64 // when the sweep wakes by itself
 	watches    *watches
 	figures    figures
 }
