@@ -24,7 +24,10 @@ func (t *tx) hand(id ID) (*hand, bool, error) {
 	return h, found, err
 }
 
-func (t *tx) saveHand(h *hand) error { return t.put(idKey(classHandover, h.id), &h.rec) }
+func (t *tx) saveHand(h *hand) error {
+	t.after(func() { t.j.watches.wake(h.id) })
+	return t.put(idKey(classHandover, h.id), &h.rec)
+}
 
 // step is the one place where a hand-over changes phase. due is when it next
 // matters; an open hand-over is always in the mailbox index. The caller saves.

@@ -16,8 +16,8 @@ func newWatches() *watches {
 	return w
 }
 
-// Watch returns a channel that receives after each commit that wrote an event
-// of the intent; several commits may be one wake-up. Watch first and read
+// Watch returns a channel that receives after each commit that changed the
+// intent, at home or as its holder; several commits may be one wake-up. Watch first and read
 // then: nothing is missed in between. stop must be called.
 func (j *Journal) Watch(id ID) (wake <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
