@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"pannier/proxy"
+)
+
+func devCommand(force context.Context) *cli.Command {
+	return &cli.Command{
+		Name: "dev", Usage: "run two sidecars, orders and billing, to try things out; not for production",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "data", Value: ".pannier", EnvVars: []string{"PANNIER_DEV_DATA"}, Usage: "keep the journals in `DIR`"},
+			&cli.BoolFlag{Name: "random-ports", Usage: "take any free ports, not 7400–7402 and 7500–7502"},
+			outputFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			asJSON, err := wantsJSON(c)
+			if err != nil {
+				return err
+			}
+			if _, err := exactArgs(c); err != nil {
+				return err
+			}
+			logTo(c.App.ErrWriter, slog.LevelWarn)
+			d := dev{start: time.Now(), data: c.String("data"), asJSON: asJSON, out: c.App.Writer}
+			if err := d.run(c.Context, force, c.Bool("random-ports")); err != nil {
+				return err
+			}
+			talk(c, "stopped; the data is kept in %s", d.data)
+			return nil
+		},
+	}
+}
+
+// dev is two sidecars in one process that know of each other through a peers file each, written
+// once it is known where they listen.
+type dev struct {
+	start  time.Time
+	data   string
+	asJSON bool
+	out    io.Writer
+}
+
+// devSidecars have their app API on this port; peer and admin follow it.
+var devSidecars = []struct {
+	name string
+	port int
+}{{"orders", 7400}, {"billing", 7500}}
+
+// devStarted is one sidecar that is ready.
+type devStarted struct {
+	name string
+	info proxy.Info
+}
+
+func (d *dev) run(ctx, force context.Context, randomPorts bool) error {
+	if err := os.MkdirAll(d.data, 0o755); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	sidecars := map[string]*proxy.Proxy{}
+	for _, s := range devSidecars {
+		if randomPorts {
+			s.port = 0
+		} else if err := portsFree(s.port); err != nil {
+			return err
+		}
+		p, err := d.sidecar(s.name, s.port)
+		if err != nil {
+			return err
+		}
+		sidecars[s.name] = p
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	ready := make(chan devStarted, len(sidecars))
+	for name, p := range sidecars {
+		group.Go(func() error {
+			return p.Run(ctx, force, func(i proxy.Info) { ready <- devStarted{name, i} })
+		})
+	}
+	group.Go(func() error { return d.introduce(ctx, ready) })
+	return listenError(group.Wait(), otherPorts)
+}
+
+const otherPorts = "take other ports with --random-ports"
+
+// portsFree looks before the journals are opened: most likely a first dev has both, and of the two
+// the port is what its user will recognize.
+func portsFree(first int) error {
+	for offset := range 3 {
+		l, err := net.Listen("tcp", loopback(first, offset))
+		if err != nil {
+			return listenError(err, otherPorts)
+		}
+		l.Close()
+	}
+	return nil
+}
+
+func (d *dev) sidecar(name string, port int) (*proxy.Proxy, error) {
+	opts := proxy.DefaultOptions()
+	opts.API, opts.Peer, opts.Admin = loopback(port, 0), loopback(port, 1), loopback(port, 2)
+	opts.Journal = filepath.Join(d.data, name)
+	opts.Peers = d.peersFile(name)
+	opts.Learn = "local"
+	if err := parseAgents(&opts, devAgents(name)); err != nil {
+		return nil, err
+	}
+	// An earlier run's file stays until the new addresses are known: with fixed ports it is right.
+	if _, err := os.Stat(opts.Peers); os.IsNotExist(err) {
+		if err := writePeers(opts.Peers, nil, ""); err != nil {
+			return nil, err
+		}
+	}
+	return newSidecar(opts)
+}
+
+// devAgents are the addresses a sidecar serves: the full one, and the bare name for short commands.
+func devAgents(name string) []string { return []string{"agent://dev/local/" + name, name} }
+
+func (d *dev) peersFile(name string) string { return filepath.Join(d.data, name+".peers.yaml") }
+
+// loopback is the port with the given offset, or any free one.
+func loopback(port, offset int) string {
+	if port != 0 {
+		port += offset
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+// introduce waits until both sidecars are ready, tells each where the other is, and then the user.
+func (d *dev) introduce(ctx context.Context, ready <-chan devStarted) error {
+	infos := map[string]proxy.Info{}
+	for len(infos) < len(devSidecars) {
+		select {
+		case s := <-ready:
+			infos[s.name] = s.info
+		case <-ctx.Done():
+			return nil // one of them did not start, and says why
+		}
+	}
+	for name := range infos {
+		for other, info := range infos {
+			if other == name {
+				continue
+			}
+			if err := writePeers(d.peersFile(name), devAgents(other), info.Peer); err != nil {
+				return err
+			}
+		}
+	}
+	return d.greet(infos)
+}
+
+// writePeers replaces a peers file in one step: a sidecar watches it.
+func writePeers(path string, agents []string, endpoint string) error {
+	text := []byte("agents: {}\n")
+	if len(agents) > 0 {
+		text = []byte("agents:\n")
+	}
+	for _, a := range agents {
+		text = fmt.Appendf(text, "  %q: [%q]\n", a, endpoint)
+	}
+	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+		return fmt.Errorf("write peers file: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write peers file: %w", err)
+	}
+	return nil
+}
+
+func (d *dev) greet(infos map[string]proxy.Info) error {
+	if d.asJSON {
+		return json.NewEncoder(d.out).Encode(struct {
+			Ready    bool                  `json:"ready"`
+			Sidecars map[string]proxy.Info `json:"sidecars"`
+		}{true, infos})
+	}
+	orders, billing := infos["orders"], infos["billing"]
+	_, err := fmt.Fprintf(d.out, greeting, d.data, time.Since(d.start).Seconds(),
+		orders.API, orders.Peer, orders.Admin, billing.API, billing.Peer, billing.Admin)
+	return err
+}
+
+// greeting is all that dev prints; its commands work as they stand, but for the two words in capitals.
+const greeting = `pannier dev: two sidecars, data in %[1]s (kept), not for production
+  orders   API %[3]s  peer %[4]s  admin %[5]s
+  billing  API %[6]s  peer %[7]s  admin %[8]s
+Ready in %.2[2]f s. Now, in another terminal:
+  pannier send --addr %[3]s --to billing '{"order_id":"ORD-1"}'
+  pannier poll --addr %[6]s billing
+  pannier ack --addr %[6]s ID --lease LEASE --result '{"paid":true}'
+  pannier wait --addr %[3]s ID
+The same with curl:
+  curl -s %[3]s/v1/agents/billing/intents/order.process.v1 -H 'Content-Type: application/json' -d '{"order_id":"ORD-1"}'
+  curl -s '%[6]s/v1/agents/billing/intents?wait_seconds=20'
+  curl -s %[6]s/v1/intents/ID/ack -H 'Content-Type: application/json' -d '{"lease_id":"LEASE","result":{"paid":true}}'
+  curl -s '%[3]s/v1/intents/ID/events/stream?wait_seconds=30'
+Ctrl-C stops both.
+`

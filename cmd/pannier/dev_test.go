@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pannier/proxy"
+)
+
+func TestGreetingIsShort(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	d := dev{data: "DATA", out: &out}
+	infos := map[string]proxy.Info{
+		"orders":  {API: "orders-api", Peer: "orders-peer", Admin: "orders-admin"},
+		"billing": {API: "billing-api", Peer: "billing-peer", Admin: "billing-admin"},
+	}
+	if err := d.greet(infos); err != nil {
+		t.Fatal(err)
+	}
+	// One more line follows at the end: where the data is.
+	if lines := strings.Count(out.String(), "\n"); lines > 14 {
+		t.Errorf("%d lines, want at most 14:\n%s", lines, out.String())
+	}
+	for _, want := range []string{
+		"data in DATA", "orders-admin", "billing-peer", "billing-admin",
+		"pannier send --addr orders-api", "pannier poll --addr billing-api", "curl -s orders-api/v1/", "curl -s billing-api/v1/intents/ID/ack",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the greeting does not contain %q:\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "%!") {
+		t.Errorf("the greeting is badly formatted:\n%s", out.String())
+	}
+}
+
+func TestGreetingAsJSON(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	d := dev{asJSON: true, out: &out}
+	if err := d.greet(map[string]proxy.Info{"orders": {API: "h:1"}}); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Ready    bool
+		Sidecars map[string]struct{ API string }
+	}
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil || !got.Ready || got.Sidecars["orders"].API != "h:1" {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+func TestWritePeers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, row := range []struct {
+		agents []string
+		want   string
+	}{
+		{nil, "agents: {}\n"},
+		{[]string{"agent://dev/local/billing", "billing"}, "agents:\n  \"agent://dev/local/billing\": [\"h:1\"]\n  \"billing\": [\"h:1\"]\n"},
+	} {
+		path := filepath.Join(dir, "peers.yaml")
+		if err := writePeers(path, row.agents, "h:1"); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || string(got) != row.want {
+			t.Errorf("%v: %q, want %q", err, got, row.want)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.new")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+func peersCommand() *cli.Command {
+	return &cli.Command{
+		Name: "peers", Usage: "show the sidecars this one delivers to", Flags: adminFlags(),
+		Subcommands: []*cli.Command{forgetCommand()},
+		Action: onAdmin(func(c *cli.Context, cl *client, _ []string) error {
+			body, err := cl.call(c.Context, request{doing: "list peers", method: http.MethodGet, path: "/v1/admin/peers"})
+			if err != nil {
+				return err
+			}
+			return present(c, cl, body, printPeers)
+		}),
+	}
+}
+
+type peersAnswer struct {
+	Peers []struct {
+		Address   string          `json:"address"`
+		JournalID string          `json:"journal_id"`
+		Epoch     uint64          `json:"epoch"`
+		State     string          `json:"state"`
+		Breaker   string          `json:"breaker"`
+		Agents    []string        `json:"agents"`
+		LastError string          `json:"last_error"`
+		Held      int64           `json:"held"`
+		Credit    json.RawMessage `json:"credit"`
+	} `json:"peers"`
+}
+
+func printPeers(w io.Writer, a peersAnswer) error {
+	rows := make([][]string, 0, len(a.Peers))
+	for _, p := range a.Peers {
+		rows = append(rows, []string{
+			p.Address, p.JournalID, strconv.FormatUint(p.Epoch, 10), p.State, p.Breaker, strconv.FormatInt(p.Held, 10),
+			oneLine(p.Credit), strings.Join(p.Agents, " "), p.LastError,
+		})
+	}
+	return table(w, []string{"ADDRESS", "JOURNAL", "EPOCH", "STATE", "BREAKER", "HELD", "CREDIT", "AGENTS", "LAST ERROR"}, rows)
+}
+
+func forgetCommand() *cli.Command {
+	return &cli.Command{
+		Name: "forget", ArgsUsage: "JOURNAL_ID", Flags: adminFlags(),
+		Usage: "give a sidecar up for lost, so that what it holds is offered elsewhere; what it still finishes may run twice",
+		Action: onAdmin(func(c *cli.Context, cl *client, args []string) error {
+			body, err := cl.call(c.Context, request{
+				doing: "forget peer " + args[0], method: http.MethodPost, path: "/v1/admin/peers/" + url.PathEscape(args[0]) + "/forget",
+			})
+			if err != nil {
+				return err
+			}
+			return present(c, cl, body, func(w io.Writer, _ struct{}) error {
+				_, err := fmt.Fprintln(w, args[0], "forgotten")
+				return err
+			})
+		}),
+	}
+}

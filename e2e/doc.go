@@ -1,0 +1,63 @@
+// Package e2e holds Pannier to its promises with real processes: it builds
+// the binary a user runs, starts it on loopback, talks to it as apps do, and
+// kills it. There is no code here but tests.
+//
+// # One file, one promise
+//
+//	deliver_test.go      an intent posted here is handed over there and its result comes
+//	                     home, in either start order and through kill -9 of either or both;
+//	                     one sidecar alone does the same; the ready line
+//	killloop_test.go     nothing acked is lost, nothing is handed over after its end and
+//	                     no key makes two intents, over hundreds of SIGKILLs under load
+//	crowd_test.go        the apps of that loop: senders, workers with moods, a reader
+//	checker_test.go      what must hold of all they saw; checker_planted_test.go plants
+//	                     each violation and wants it found
+//	crashwalk_test.go    each line of the crash walk, one death at a time: what happens
+//	                     next, and whether the app sees a duplicate
+//	fsync_test.go        after a failed sync nothing is acked, and the process ends
+//	powercut_test.go     what was acked before a power cut is there after it
+//	lost_test.go         a lost holder, a late one, a cancel or a deadline it cannot hear
+//	                     of, home killed with offers on the wire, home's volume gone
+//	app_test.go          a receiving app that dies, hangs, is poisoned, answers late: what
+//	                     counts as an attempt and what does not
+//	backlog_test.go      memory does not follow the backlog, and waiting writes nothing
+//	idempotency_test.go  one key, one intent: at once, over a crash, after the end
+//	input_test.go        bad input is refused by name and changes nothing; bad
+//	                     configuration is exit 2
+//	stop_test.go         the order of a stop: what is leased finishes, what is not goes
+//	                     elsewhere, no post is acked and lost
+//	peers_test.go        the peers file edited, broken and mended
+//	dev_test.go          `pannier dev`: two sidecars, at once, in few words
+//	readme_test.go       the README's transcript, replayed
+//	figures_test.go      rates and latencies of this machine, judged by nobody
+//	mutants/             each guard switched off once: some test must go red
+//
+// The harness is sidecar_test.go (a process and its restarts), client_test.go
+// (the app API), trio_test.go (two holders behind wires that can be cut) and
+// main_test.go (the build). [eventually] is the one loop that waits, and no
+// test fails for being slow.
+//
+// # Faults, and the command for each
+//
+//	SIGKILL at random              go test ./e2e -run TestKillLoop -v
+//	  a shorter run, the same one    E2E_KILLS=60 E2E_SEED=1 go test ./e2e -run TestKillLoop -v
+//	SIGKILL at a named line        go test ./e2e -run TestCrashWalk -v
+//	SIGKILL at each stage          go test ./e2e -run TestSurvivesKill -v
+//	msync or fsync fails           go test ./e2e -run TestSyncError -v            (root, strace)
+//	power cut, ext4 and xfs        E2E_ROUNDS=50 go test ./e2e -run TestPowerCut -v  (root)
+//	holder lost, late, cut off     go test ./e2e -run 'Lost|Late|CutOff|Forget|Deadline' -v
+//	home killed, holder not there  go test ./e2e -run 'TestHomeKilled|TestHomeGone' -v
+//	100,000 intents, nobody there  go test ./e2e -run TestBacklogMemory -v
+//	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads' -v
+//	peers file broken              go test ./e2e -run Peers -v
+//	SIGTERM under load             go test ./e2e -run 'Stop|SecondSignal' -v
+//	a guard switched off           go test ./e2e/mutants -v
+//
+// With CI=true a test that lacks root or a tool fails; elsewhere it is
+// skipped, in one line. Lines that begin "figure:" are what the run measured.
+//
+// # What is not proved here
+//
+// Several hosts with partitions in network namespaces, a full disk, damaged
+// files, clock jumps and descriptors running out.
+package e2e

@@ -1,0 +1,157 @@
+package e2e_test
+
+import (
+	"bufio"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestSyncErrorStopsTheProcess makes one msync or fsync of the running binary
+// fail. Whether the batch is on disk is then unknown, and no later sync can
+// tell: the process must end by itself, answer nothing with 2xx that was
+// asked after the error, and show everything it did ack when it is back.
+func TestSyncErrorStopsTheProcess(t *testing.T) {
+	need(t, true, "strace")
+	for _, row := range []struct {
+		call string
+		when int // counted by strace for each thread
+	}{{"msync", 1}, {"msync", 2}, {"msync", 5}, {"fsync,fdatasync", 1}} {
+		t.Run(fmt.Sprintf("%s %d", row.call, row.when), func(t *testing.T) {
+			s := start(t, setup{name: "alone", agents: []string{billing}})
+			acked := map[string]string{}
+			for i := range 20 {
+				key := fmt.Sprint("before ", i)
+				acked[s.post(billing, map[string]any{"key": key})] = key
+			}
+			injected := injectError(t, s, row.call, row.when)
+			after := postUntilDeath(t, s, acked, injected)
+			if code := s.proc.cmd.ProcessState.ExitCode(); code == 0 || s.killedBySignal() == syscall.SIGKILL {
+				t.Errorf("ended with %v, want an exit code that is not 0", s.proc.cmd.ProcessState)
+			}
+			if after > 0 {
+				t.Errorf("%d posts begun after the error were acked", after)
+			}
+			s.verify()
+			s.start()
+			if got := len(finals(s, acked)); got != len(acked) {
+				t.Errorf("%d of %d acked intents are left", got, len(acked))
+			}
+			drained(t, s, len(acked))
+		})
+	}
+}
+
+// postUntilDeath posts one after the other until the process has ended, and
+// counts what was acked though it was asked for after the injected error.
+func postUntilDeath(t *testing.T, s *sidecar, acked map[string]string, injected <-chan time.Time) (after int) {
+	t.Helper()
+	var failed time.Time
+	for i := 0; s.running(); i++ {
+		key := fmt.Sprint("during ", i)
+		began := time.Now()
+		id, a := s.tryPost(message(billing, map[string]any{"key": key}), "")
+		select {
+		case failed = <-injected:
+		default:
+		}
+		if id != "" {
+			acked[id] = key
+			if !failed.IsZero() && began.After(failed) {
+				after++
+			}
+		} else if a.err == nil && a.code != 503 {
+			t.Errorf("while failing: %v", a)
+		}
+		if !failed.IsZero() && time.Since(failed) > 30*time.Second {
+			t.Fatalf("still running %v after the error; %d posts acked since", time.Since(failed), after)
+		}
+	}
+	s.awaitExit()
+	return after
+}
+
+// drained polls and acks everything; n intents must come, none twice.
+func drained(t *testing.T, s *sidecar, n int) {
+	t.Helper()
+	seen := map[string]bool{}
+	eventually(t, fmt.Sprintf("%d intents", n), func() error {
+		for _, it := range s.poll(billing, take{limit: 1000, lease: 600}) {
+			if seen[it.ID] {
+				t.Errorf("%s was handed over twice", it.ID)
+			}
+			seen[it.ID] = true
+			s.ack(it, nil)
+		}
+		if len(seen) < n {
+			return fmt.Errorf("%d of them", len(seen))
+		}
+		return nil
+	})
+}
+
+// injectError attaches strace, which fails one call of each thread, and
+// returns a channel that gets the time of the first failure.
+func injectError(t *testing.T, s *sidecar, calls string, when int) <-chan time.Time {
+	t.Helper()
+	log := filepath.Join(t.TempDir(), "strace")
+	cmd := exec.Command("strace", "-f", "-ttt", "-o", log, "-e", "trace="+calls,
+		"-e", fmt.Sprintf("inject=%s:error=EIO:when=%d", calls, when), "-p", fmt.Sprint(s.proc.cmd.Process.Pid))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(said)
+	for attached := false; !attached; {
+		if !lines.Scan() {
+			t.Fatalf("strace ended before it attached: %v", lines.Err())
+		}
+		attached = strings.Contains(lines.Text(), "attached")
+	}
+	first := make(chan time.Time, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for lines.Scan() { // until strace closes it
+		}
+		cmd.Wait()
+	}()
+	go func() {
+		for {
+			if at, ok := firstInjected(log); ok {
+				first <- at
+				return
+			}
+			select {
+			case <-ended:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	}()
+	t.Cleanup(func() { cmd.Process.Kill(); <-ended })
+	return first
+}
+
+// firstInjected reads strace's log for the first call it failed.
+func firstInjected(log string) (time.Time, bool) {
+	for line := range strings.Lines(readAll(log)) {
+		if !strings.Contains(line, "INJECTED") {
+			continue
+		}
+		var pid int
+		var at float64
+		if n, _ := fmt.Sscan(line, &pid, &at); n == 2 {
+			return time.UnixMicro(int64(at * 1e6)), true
+		}
+	}
+	return time.Time{}, false
+}

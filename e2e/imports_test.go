@@ -1,0 +1,199 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// importRule forbids direct imports. A name stands for the package and all below it.
+type importRule struct {
+	in      []string // the packages it is about; none: all of ours
+	except  []string // those of them it is not about
+	forbids []string
+	inTests bool // tests too
+	why     string
+	plant   [2]string // an import it must refuse: package, imported
+}
+
+var importRules = []importRule{
+	{
+		in: []string{"pannier/journal"}, inTests: true,
+		forbids: []string{"pannier/inbound", "pannier/outbound", "pannier/proxy", "pannier/cmd", "pannier/e2e"},
+		why:     "the journal is the ground: it must be understood, tested and repaired without anything above it",
+		plant:   [2]string{"pannier/journal/state", "pannier/proxy/api"},
+	},
+	{
+		in: []string{"pannier/inbound"}, inTests: true,
+		forbids: []string{"pannier/outbound", "pannier/proxy", "pannier/cmd", "pannier/e2e"},
+		why:     "holder and home are two roles that meet only in the journal and in what proxy wires; else a loop between them grows unseen",
+		plant:   [2]string{"pannier/inbound", "pannier/outbound"},
+	},
+	{
+		in: []string{"pannier/outbound"}, inTests: true,
+		forbids: []string{"pannier/inbound", "pannier/proxy", "pannier/cmd", "pannier/e2e"},
+		why:     "home and holder are two roles that meet only in the journal and in what proxy wires; else a loop between them grows unseen",
+		plant:   [2]string{"pannier/outbound", "pannier/inbound"},
+	},
+	{
+		in: []string{"pannier/proxy"}, inTests: true,
+		forbids: []string{"pannier/cmd", "pannier/e2e"},
+		why:     "a sidecar must be startable as a value, by a test or another program, without a command line",
+		plant:   [2]string{"pannier/proxy", "pannier/cmd/pannier"},
+	},
+	{
+		in: []string{"pannier/cmd"}, inTests: true,
+		forbids: []string{"pannier/inbound", "pannier/outbound", "pannier/e2e"},
+		why:     "proxy alone wires the parts; a command that reaches past it would wire them a second way",
+		plant:   [2]string{"pannier/cmd/pannier", "pannier/inbound"},
+	},
+	{
+		except: []string{"pannier/journal"}, inTests: true,
+		forbids: []string{"github.com/dgraph-io/badger", "github.com/dgraph-io/ristretto"},
+		why:     "the promise rests on one committer with one set of store options; whoever else opened the store could break it",
+		plant:   [2]string{"pannier/outbound", "github.com/dgraph-io/badger/v4"},
+	},
+	{
+		except: []string{"pannier/cmd"}, inTests: true,
+		forbids: []string{"github.com/urfave/cli"},
+		why:     "flags end in cmd, where they are bound to Options; below it there is only the struct",
+		plant:   [2]string{"pannier/proxy", "github.com/urfave/cli/v2"},
+	},
+	{
+		except: []string{"pannier/proxy"}, inTests: true,
+		forbids: []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters", "go.opentelemetry.io/contrib", "github.com/envoyproxy/go-control-plane"},
+		why:     "where telemetry goes and where discovery comes from is decided once per process; the rest sees the API or an interface",
+		plant:   [2]string{"pannier/inbound", "go.opentelemetry.io/otel/sdk/trace"},
+	},
+	{
+		in: []string{"pannier/journal"}, forbids: []string{"net/http", "log/slog", "go.opentelemetry.io/otel"},
+		why:   "the journal knows no protocol and no exporter; it reports through the funcs in its options",
+		plant: [2]string{"pannier/journal", "net/http"},
+	},
+	{
+		in: []string{"pannier/journal"}, except: []string{"pannier/journal/wire/peer"}, inTests: true,
+		forbids: []string{"google.golang.org/grpc"},
+		why:     "only the frames between sidecars are gRPC's; records on disk must be readable without it",
+		plant:   [2]string{"pannier/journal/wire", "google.golang.org/grpc"},
+	},
+}
+
+// listed is what `go list` says of one package.
+type listed struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+func (p listed) imports(tests bool) []string {
+	if !tests {
+		return p.Imports
+	}
+	return slices.Concat(p.Imports, p.TestImports, p.XTestImports)
+}
+
+// broken returns which of a package's imports the rule forbids.
+func (r importRule) broken(p listed) (found []string) {
+	concerned := len(r.in) == 0 || within(p.ImportPath, r.in)
+	if !concerned || within(p.ImportPath, r.except) {
+		return nil
+	}
+	for _, imported := range p.imports(r.inTests) {
+		if within(imported, r.forbids) && !slices.Contains(found, imported) {
+			found = append(found, imported)
+		}
+	}
+	return found
+}
+
+func within(path string, roots []string) bool {
+	return slices.ContainsFunc(roots, func(root string) bool { return path == root || strings.HasPrefix(path, root+"/") })
+}
+
+func TestImportsFollowTheDirection(t *testing.T) {
+	t.Parallel()
+	for _, p := range listPackages(t) {
+		for _, rule := range importRules {
+			for _, imported := range rule.broken(p) {
+				t.Errorf("%s imports %s: %s", p.ImportPath, imported, rule.why)
+			}
+		}
+	}
+}
+
+// Each rule must refuse its planted import, in the package itself and where it says so in its tests.
+func TestImportRulesCanFail(t *testing.T) {
+	t.Parallel()
+	for _, rule := range importRules {
+		imported := []string{"fmt", rule.plant[1]}
+		if got := rule.broken(listed{ImportPath: rule.plant[0], Imports: imported}); !slices.Equal(got, imported[1:]) {
+			t.Errorf("%s importing %s: found %v, want it", rule.plant[0], rule.plant[1], got)
+		}
+		if got := rule.broken(listed{ImportPath: rule.plant[0], XTestImports: imported}); (len(got) > 0) != rule.inTests {
+			t.Errorf("a test of %s importing %s: found %v, want found: %v", rule.plant[0], rule.plant[1], got, rule.inTests)
+		}
+	}
+}
+
+func listPackages(t *testing.T) (packages []listed) {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(output(t, "go", "list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")))
+	for {
+		var p listed
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("read go list: %v", err)
+		}
+		packages = append(packages, p)
+	}
+	if !slices.ContainsFunc(packages, func(p listed) bool { return p.ImportPath == "pannier/cmd/pannier" }) {
+		t.Fatalf("go list does not know pannier/cmd/pannier: %+v", packages)
+	}
+	return packages
+}
+
+// topLevel is all that may stand at the top of the repository beside dotfiles: whatever else there
+// is belongs into one of these, or its name says that nobody knew where.
+var topLevel = []string{
+	"proxy", "outbound", "inbound", "journal", "cmd", "charts", "e2e",
+	"go.mod", "go.sum", "README.md", "LICENSE", "Dockerfile",
+}
+
+func TestTopLevelLayout(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for file := range strings.Lines(output(t, "git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard")) {
+		name, _, _ := strings.Cut(strings.TrimSpace(file), "/")
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if !slices.Contains(names, "go.mod") {
+		t.Fatalf("git lists %v, and no go.mod among them", names)
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, ".") && !slices.Contains(topLevel, name) {
+			t.Errorf("%s stands at the top of the repository; it belongs into one of %v, or into .gitignore", name, topLevel)
+		}
+	}
+}
+
+// output runs a command at the top of the repository.
+func output(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = ".."
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, complaint.String())
+	}
+	return string(out)
+}

@@ -1,0 +1,136 @@
+package mutants_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// mutant is one guard switched off.
+type mutant struct {
+	guard    string // the subtest's name
+	file     string
+	old, new string
+	pkg      string // where the test is
+	test     string // the test that must go red; parts of a subtest's name after /
+}
+
+// TestMutants applies every mutant to a copy of the tree.
+func TestMutants(t *testing.T) {
+	copies := make(chan string, runtime.NumCPU())
+	for range cap(copies) {
+		copies <- copyTree(t)
+	}
+	green := &baseline{copies: copies, seen: map[string]*verdict{}}
+	var caught atomic.Int64
+	t.Run("each", func(t *testing.T) {
+		for _, m := range all {
+			t.Run(m.guard, func(t *testing.T) {
+				t.Parallel()
+				if err := green.check(m); err != nil {
+					t.Fatal(err)
+				}
+				dir := <-copies
+				defer func() { copies <- dir }()
+				if err := m.run(dir); err != nil {
+					t.Fatal(err)
+				}
+				caught.Add(1)
+			})
+		}
+	})
+	fmt.Printf("%d of %d mutants caught\n", caught.Load(), len(all))
+}
+
+// run applies the mutant, wants its test red, and takes the mutant back.
+func (m mutant) run(dir string) (err error) {
+	path := filepath.Join(dir, m.file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		return fmt.Errorf("%s has the text of this mutant %d times, want once: has the guard moved?\n%s", m.file, n, m.old)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+		return err
+	}
+	defer func() {
+		if back := os.WriteFile(path, text, 0o600); err == nil {
+			err = back
+		}
+	}()
+	// A mutant that does not compile would be red for nothing.
+	compiled := m.pkg
+	if m.pkg == inE2E {
+		compiled = "./cmd/pannier"
+	}
+	if out, err := goTool(dir, "vet", compiled); err != nil {
+		return fmt.Errorf("does not compile: %w\n%s", err, out)
+	}
+	out, err := m.runTest(dir)
+	switch {
+	case err == nil:
+		return fmt.Errorf("survived: %s of %s is green without the guard", m.test, m.pkg)
+	case !bytes.Contains(out, []byte("--- FAIL")) && !bytes.Contains(out, []byte("panic: ")):
+		return fmt.Errorf("%s of %s did not run: %w\n%s", m.test, m.pkg, err, out)
+	}
+	return nil
+}
+
+func (m mutant) runTest(dir string) ([]byte, error) {
+	var pattern []string
+	for _, part := range strings.Split(m.test, "/") {
+		pattern = append(pattern, "^"+part+"$")
+	}
+	out, err := goTool(dir, "test", "-count=1", "-failfast", "-timeout", "5m", "-run", strings.Join(pattern, "/"), m.pkg)
+	if err == nil && bytes.Contains(out, []byte("no tests to run")) {
+		return out, fmt.Errorf("there is no test %s in %s", m.test, m.pkg)
+	}
+	return out, err
+}
+
+func goTool(dir string, args ...string) ([]byte, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	// Scaled-down loops are enough: a mutant breaks the first round.
+	cmd.Env = append(os.Environ(), "E2E_ROUNDS=1", "E2E_KILLS=30")
+	return cmd.CombinedOutput()
+}
+
+// copyTree copies what git knows of the tree, and what it would be told of.
+func copyTree(t *testing.T) string {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	list.Dir = root
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("git ls-files: %v", err)
+	}
+	dir := t.TempDir()
+	for _, name := range strings.Split(strings.Trim(string(out), "\x00"), "\x00") {
+		from, to := filepath.Join(root, name), filepath.Join(dir, name)
+		info, err := os.Lstat(from)
+		if os.IsNotExist(err) || err == nil && !info.Mode().IsRegular() {
+			continue // deleted and not yet committed; a link
+		}
+		text, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, text, info.Mode().Perm()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}

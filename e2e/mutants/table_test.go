@@ -1,0 +1,109 @@
+package mutants_test
+
+const (
+	inJournal = "./journal"
+	inState   = "./journal/state"
+	inInbound = "./inbound"
+	inE2E     = "./e2e"
+)
+
+// all are the guards, each with the test that stands for it.
+var all = []mutant{
+	// The journal: what durable means.
+	{
+		guard: "no sync",
+		file:  "journal/store.go",
+		old:   "WithSyncWrites(true)",
+		new:   "WithSyncWrites(false)",
+		pkg:   inE2E, test: "TestPowerCut/ext4",
+	},
+	{
+		guard: "no fail-stop",
+		file:  "journal/commit.go",
+		old:   "	if j.failure.CompareAndSwap(nil, &err) {",
+		new:   "	if false {",
+		pkg:   inJournal, test: "TestEveryWriteFailsBothWays",
+	},
+	{
+		guard: "no dedupe",
+		file:  "journal/accept.go",
+		old:   "		if err != nil || replayed {\n",
+		new:   "		if _ = replayed; err != nil {\n",
+		pkg:   inJournal, test: "TestKeyMakesOneIntent",
+	},
+	{
+		guard: "any body for a key",
+		file:  "journal/accept.go",
+		old:   "if !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {",
+		new:   "if false && !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {",
+		pkg:   inJournal, test: "TestKeyMakesOneIntent",
+	},
+	{
+		guard: "no report dedupe",
+		file:  "journal/apply.go",
+		old:   "	if r.No == rec.Applied+1 {\n",
+		new:   "	if r.No <= rec.Applied+1 {\n",
+		pkg:   inE2E, test: "TestCrashWalk/home-after-events-commit",
+	},
+
+	// The hand-over: who may settle.
+	{
+		guard: "no lease fence",
+		file:  "journal/settle.go",
+		old:   "p != state.Leased && p != state.Working || s.Lease != leaseOf(&h.rec) {",
+		new:   "p != state.Leased && p != state.Working {",
+		pkg:   inJournal, test: "TestStaleLeaseChangesNothing",
+	},
+	{
+		guard: "a repeated settle is refused",
+		file:  "journal/settle.go",
+		old:   "if s.Lease == ID(pad(h.rec.SettledLease)) && string",
+		new:   "if false && s.Lease == ID(pad(h.rec.SettledLease)) && string",
+		pkg:   inJournal, test: "TestLocalPathCompletes",
+	},
+	{
+		guard: "a crash is an attempt",
+		file:  "journal/settle.go",
+		old:   "		if h.rec.Boot != t.j.birth.Boot {",
+		new:   "		if false {",
+		pkg:   inInbound, test: "TestRestartKeepsLeasesAndCounts",
+	},
+	{
+		guard: "handed over after the deadline",
+		file:  "journal/hold.go",
+		old:   "	if by := at(h.rec.DeadlineAtMs); !by.IsZero() && !by.After(t.now) {",
+		new:   "	if by := at(h.rec.DeadlineAtMs); false && !by.IsZero() && !by.After(t.now) {",
+		pkg:   inInbound, test: "TestPastItsLimitsNothingIsHandedOver",
+	},
+
+	{
+		guard: "no door",
+		file:  "inbound/door.go",
+		old:   "	if len(d.failed) >= failsToShut {",
+		new:   "	if false {",
+		pkg:   inE2E, test: "TestDoorShutsOnASickApp",
+	},
+	{
+		guard: "a failed probe is an attempt",
+		file:  "inbound/door.go",
+		old:   "func (d *door) spares() bool { return d.shut != Open }",
+		new:   "func (d *door) spares() bool { return false }",
+		pkg:   inInbound, test: "TestLapsesBehindAShutDoorAreNoAttempts",
+	},
+
+	// The lifecycle: who wins.
+	{
+		guard: "no offer number",
+		file:  "journal/home.go",
+		old:   "	if r.Raise {\n		l.head.OfferNo++\n",
+		new:   "	if r.Raise {\n",
+		pkg:   inJournal, test: "TestFirstAnswerWins",
+	},
+	{
+		guard: "a terminal row leaves",
+		file:  "journal/state/lifecycle.go",
+		old:   "	{InProgress, Complete, Completed, EventCompleted},\n",
+		new:   "	{InProgress, Complete, Completed, EventCompleted},\n	{Completed, Cancel, Canceled, EventCanceled},\n",
+		pkg:   inState, test: "Test.*",
+	},
+}

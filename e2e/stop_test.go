@@ -1,0 +1,148 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestStopWithoutLoad: exit 0 at once, nothing to repeat at the next start.
+func TestStopWithoutLoad(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	carry(t, home, holder)
+	for _, s := range []*sidecar{home, holder} {
+		s.http.CloseIdleConnections()
+		code, took := s.stop()
+		t.Logf("figure: %s stopped in %v", s.set.name, took.Round(time.Millisecond))
+		if code != 0 {
+			t.Errorf("%s: exit code %d", s.set.name, code)
+		}
+	}
+	home.start()
+	holder.start()
+	holder.takeNothing(billing, 1)
+	carry(t, home, holder)
+}
+
+// TestStopFinishesWhatIsLeased: posts and settles go on while something is
+// leased; the process ends by itself once it is settled.
+func TestStopFinishesWhatIsLeased(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	id := home.post(billing, map[string]any{"n": 1})
+	it := holder.take1(billing, take{lease: 30})
+	local := holder.post("agent://acme/prod/later", map[string]any{"n": 2})
+	holder.signal(syscall.SIGTERM)
+	eventually(t, "readiness to go", func() error {
+		if a := holder.operate("GET", "/readyz", nil); a.code != 503 {
+			return fmt.Errorf("%v", a)
+		}
+		return nil
+	})
+	if id, a := holder.tryPost(message(shop, map[string]any{"n": 3}), ""); id == "" {
+		t.Errorf("a post while something is leased: %v", a)
+	}
+	holder.ack(it, map[string]any{"ok": 1})
+	holder.awaitExit()
+	if code := holder.proc.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if end := home.wait(id); end.Status != "COMPLETED" { // the report was flushed before the goodbye
+		t.Errorf("ended %s", end.Status)
+	}
+	holder.start()
+	if got := holder.get(local); got.Status != "SUBMITTED" {
+		t.Errorf("own intent after the stop: %s", got.Status)
+	}
+}
+
+// TestStopReleasesWhatIsNotLeased: another holder gets it, at once and
+// without an attempt.
+func TestStopReleasesWhatIsNotLeased(t *testing.T) {
+	t.Parallel()
+	c := startTrio(t, nil)
+	id := c.home.post(billing, map[string]any{"n": 1})
+	has, other := c.holderOf(id)
+	code, _ := has.stop()
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	it := other.take1(billing, take{})
+	if it.ID != id {
+		t.Fatalf("handed over %s, want %s", it.ID, id)
+	}
+	other.ack(it, nil)
+	c.home.status(id, "COMPLETED")
+	if w := c.home.why(id); w.Attempts.N != 0 {
+		t.Errorf("%d attempts counted", w.Attempts.N)
+	}
+}
+
+// TestSecondSignalDoesNotWait: what is leased then comes back over the
+// restart, and no attempt is counted.
+func TestSecondSignalDoesNotWait(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	id := home.post(billing, map[string]any{"n": 1})
+	it := holder.take1(billing, take{lease: 3600})
+	holder.signal(syscall.SIGTERM)
+	eventually(t, "readiness to go", func() error {
+		if a := holder.operate("GET", "/readyz", nil); a.code != 503 {
+			return fmt.Errorf("%v", a)
+		}
+		return nil
+	})
+	holder.signal(syscall.SIGTERM)
+	holder.awaitExit()
+	if code := holder.proc.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	holder.start()
+	holder.ack(it, nil) // the lease outlives the process
+	home.status(id, "COMPLETED")
+	if w := home.why(id); w.Attempts.N != 0 {
+		t.Errorf("%d attempts counted", w.Attempts.N)
+	}
+}
+
+// TestPostsDuringStop: every post is either taken, and there after the
+// restart, or refused with 503 and a short Retry-After, or not answered.
+func TestPostsDuringStop(t *testing.T) {
+	t.Parallel()
+	s := start(t, setup{name: "alone", agents: []string{billing}, config: map[string]string{"drain_seconds": "6"}})
+	s.post(billing, map[string]any{"key": "k"})
+	s.take1(billing, take{lease: 3600}) // keeps the stop waiting for its whole time
+	taken := map[string]string{}
+	refused := 0
+	s.signal(syscall.SIGTERM)
+	for s.running() {
+		id, a := s.tryPost(message(billing, map[string]any{"key": "k"}), "")
+		switch {
+		case id != "":
+			taken[id] = "k"
+		case a.err != nil:
+		case a.code == 503:
+			refused++
+			if after, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || after < 0 || after > 5 {
+				t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
+			}
+		default:
+			t.Errorf("%v", a)
+		}
+	}
+	s.awaitExit()
+	if code := s.proc.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	t.Logf("figure: while stopping, %d posts taken, %d refused with 503", len(taken), refused)
+	if len(taken) == 0 {
+		t.Error("no post was taken while the stop waited for a lease")
+	}
+	s.start()
+	if lost := len(taken) - len(finals(s, taken)); lost != 0 {
+		t.Errorf("%d posts acked during the stop are lost", lost)
+	}
+}

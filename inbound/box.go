@@ -1,0 +1,172 @@
+package inbound
+
+import (
+	"time"
+
+	"pannier/journal"
+)
+
+// box is what the mailbox keeps in memory of one agent: bounded by the limits
+// of its pulls and by its window, never by what waits in the journal. All of
+// it is guarded by the mailbox's mutex.
+type box struct {
+	name     string
+	no       journal.Agent
+	numbered bool // no is known: something of this agent is in the journal
+	learned  bool
+
+	door   door
+	credit credit
+	told   int // window last announced
+
+	pulls    []*pull // waiting, the next to be served first
+	wanted   int     // sum of the limits of all pulls not yet returned
+	reserved int     // slots of pulls promised to a commit under way
+	flights  map[journal.ID]flight
+	size     int // payload bytes of an intent, about
+
+	turning bool   // a turn is queued or under way
+	again   bool   // something came in since it looked
+	round   uint64 // turns begun
+	timer   *time.Timer
+
+	skipped time.Time // due of the oldest ready entry that was read and left: the cursor is past it
+	sweep   time.Time // next time an entry becomes due, as far as is known
+	release time.Time // next time something unleased has waited too long behind a shut door
+}
+
+// flight is a hand-over the app has not settled.
+type flight struct {
+	lease    journal.ID
+	until    time.Time
+	settling bool // its settle is on the way to the journal
+	old      bool // granted before this start
+}
+
+// pull is one waiting reader.
+type pull struct {
+	limit    int
+	lease    time.Duration
+	free     int // slots neither filled nor reserved
+	reserved int
+	got      []journal.Handed
+	bytes    int
+	once     bool   // does not wait
+	round    uint64 // the first turn that has seen it
+	leaving  bool   // takes nothing more; ends when nothing is on its way to it
+	done     chan struct{}
+	closed   bool
+	err      error
+}
+
+// slot is a place in a pull, reserved for one intent whose lease is on its way
+// to the disk. Each is filled or given back.
+type slot struct {
+	pull *pull
+}
+
+func newBox(name string, o Options, now time.Time) *box {
+	return &box{
+		name: name, door: newDoor(o, now), credit: newCredit(o), told: 1,
+		flights: map[journal.ID]flight{}, size: 64 << 10,
+	}
+}
+
+// room is how many more intents the waiting pulls would take.
+func (b *box) room() int {
+	n := 0
+	for _, p := range b.pulls {
+		n += p.free
+	}
+	return n
+}
+
+func (b *box) inFlight() int { return len(b.flights) + b.reserved }
+
+// capacity is how many may be handed over now.
+func (b *box) capacity(now time.Time) int {
+	return min(b.room(), b.door.allow(now, b.inFlight()))
+}
+
+func (b *box) suspectOut() bool {
+	for id := range b.door.suspects {
+		if _, out := b.flights[id]; out {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *box) flightIDs() []journal.ID {
+	ids := make([]journal.ID, 0, len(b.flights))
+	for id := range b.flights {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// reserve takes a slot of the pull whose turn it is: each intent to one, in
+// turn.
+func (b *box) reserve() (slot, bool) {
+	for i, p := range b.pulls {
+		if p.free == 0 {
+			continue
+		}
+		p.free--
+		p.reserved++
+		b.reserved++
+		b.pulls = append(append(b.pulls[:i:i], b.pulls[i+1:]...), p)
+		return slot{p}, true
+	}
+	return slot{}, false
+}
+
+// fill gives the slot's pull its intent.
+func (b *box) fill(s slot, h journal.Handed, maxBytes int) {
+	s.pull.reserved--
+	b.reserved--
+	s.pull.got = append(s.pull.got, h)
+	n := len(h.Envelope.GetPayload())
+	b.size += (n + 512 - b.size) / 8
+	if s.pull.bytes += n; s.pull.bytes >= maxBytes {
+		s.pull.free = 0
+	}
+}
+
+// giveBack frees a slot whose intent did not come.
+func (b *box) giveBack(s slot) {
+	s.pull.reserved--
+	b.reserved--
+	if !s.pull.leaving {
+		s.pull.free++
+	}
+}
+
+const maxInt = int(^uint(0) >> 1)
+
+// finish ends the pulls that have what they wait for.
+func (b *box) finish() {
+	for i := 0; i < len(b.pulls); {
+		p := b.pulls[i]
+		served := len(p.got) > 0 || p.err != nil || p.leaving || p.once && p.round <= b.round
+		if p.reserved > 0 || !served {
+			i++
+			continue
+		}
+		b.end(p)
+	}
+}
+
+// end takes a pull out of the queue and wakes it.
+func (b *box) end(p *pull) {
+	for i, other := range b.pulls {
+		if other == p {
+			b.pulls = append(b.pulls[:i:i], b.pulls[i+1:]...)
+			break
+		}
+	}
+	if !p.closed {
+		p.closed = true
+		close(p.done)
+	}
+}

@@ -1,0 +1,52 @@
+package inbound
+
+import (
+	"time"
+
+	"pannier/journal"
+)
+
+const (
+	Succeeded = succeeded
+	Failed    = failed
+	Rejected  = rejected
+)
+
+// Door is the pure door, for tables.
+type Door struct{ d door }
+
+func NewDoor(o Options, now time.Time) *Door { return &Door{newDoor(o, now)} }
+
+func (d *Door) Enter(now time.Time)                   { d.d.enter(now) }
+func (d *Door) Leave(now time.Time)                   { d.d.leave(now) }
+func (d *Door) Tick(now time.Time)                    { d.d.tick(now) }
+func (d *Door) Allow(now time.Time, inFlight int) int { return d.d.allow(now, inFlight) }
+func (d *Door) Handed(id journal.ID)                  { d.d.handed(id) }
+func (d *Door) Returned(id journal.ID)                { d.d.returned(id) }
+func (d *Door) Shut() Shut                            { return d.d.shut }
+func (d *Door) Spares() bool                          { return d.d.spares() }
+func (d *Door) NextProbe() time.Time                  { return d.d.nextProbe }
+func (d *Door) Hear(now time.Time, id journal.ID, what heard, inFlight []journal.ID, rnd float64) {
+	d.d.hear(now, id, what, func() []journal.ID { return inFlight }, rnd)
+}
+
+// Choice is choice with its fields to set.
+type Choice struct {
+	Ready          []journal.ID
+	All            bool
+	Want, InFlight int
+	SuspectOut     bool
+}
+
+func (d *Door) Choose(now time.Time, c Choice) []journal.ID {
+	return d.d.choose(now, choice{ready: c.Ready, all: c.All, want: c.Want, inFlight: c.InFlight, suspectOut: c.SuspectOut})
+}
+
+// Credit is the pure credit, for tables.
+type Credit struct{ c credit }
+
+func NewCredit(o Options) *Credit                        { return &Credit{newCredit(o)} }
+func (c *Credit) Ask(n int)                              { c.c.ask(n) }
+func (c *Credit) Earn()                                  { c.c.earn() }
+func (c *Credit) Window(d *Door, homes int) int          { return c.c.window(&d.d, homes) }
+func (c *Credit) Admit(home journal.ID, window int) bool { return c.c.admit(home, window) }

@@ -1,0 +1,260 @@
+package inbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+	"pannier/journal/wire/peer"
+)
+
+// busyRetry is when an offer refused for want of room may come again.
+const busyRetry = 500 * time.Millisecond
+
+// refusedMost bounds the refusals a home has not read.
+const refusedMost = 1 << 16
+
+// handle acts on one frame of home, in field order. An error is a breach of
+// the protocol and ends the stream.
+func (ss *session) handle(ctx context.Context, f *peer.Frame) error {
+	if f.Hello != nil {
+		return breach(errors.New("a second hello"))
+	}
+	if f.ReportAck != nil {
+		if err := ss.takeAck(ctx, f.ReportAck); err != nil {
+			return breach(err)
+		}
+	}
+	if len(f.Revokes) > 0 {
+		if err := ss.revoke(ctx, f.Revokes); err != nil {
+			return err
+		}
+	}
+	if len(f.Offers) > 0 {
+		if err := ss.offered(f.Offers); err != nil {
+			return breach(err)
+		}
+	}
+	ss.answerAsks(f.Asks)
+	ss.takeAnswers(f.Answers)
+	if f.Ping != 0 {
+		ss.mu.Lock()
+		ss.mu.out.pong = f.Ping
+		ss.notify()
+		ss.mu.Unlock()
+	}
+	// Updates change options of an intent; no option can be changed yet. What
+	// only a holder may say means nothing here.
+	return nil
+}
+
+func breach(err error) error { return status.Error(codes.InvalidArgument, err.Error()) }
+
+// offered journals offers, pipelined: it returns when they are queued. Each is
+// answered held or refused, in order, and held only once it is durable here.
+func (ss *session) offered(offers []*peer.Offer) error {
+	in := make([]holding, 0, len(offers))
+	size := 0
+	var broken error
+	for _, o := range offers {
+		h, err := ss.readOffer(o)
+		if err != nil {
+			broken = err
+			break // what came before it is good
+		}
+		if code := ss.admit(&h); code != "" {
+			ss.refuse(h.id, o.OfferNo, code)
+			continue
+		}
+		in, size = append(in, h), size+len(o.Envelope)
+	}
+	if len(in) > 0 {
+		ss.hold(in, size)
+	}
+	return broken
+}
+
+// holding is one offer with the place kept for it.
+type holding struct {
+	id      journal.ID
+	agent   string
+	request journal.HoldRequest
+	place   place
+}
+
+func (ss *session) readOffer(o *peer.Offer) (holding, error) {
+	var env wire.Envelope
+	if err := proto.Unmarshal(o.Envelope, &env); err != nil {
+		return holding{}, fmt.Errorf("envelope: %w", err)
+	}
+	id, err := journal.IDOf(env.Id)
+	if err != nil {
+		return holding{}, fmt.Errorf("envelope: %w", err)
+	}
+	if id.IsZero() || env.ToAgent == "" || o.OfferNo == 0 {
+		return holding{}, errors.New("an offer has an id, an agent and a number")
+	}
+	return holding{id: id, agent: env.ToAgent, request: journal.HoldRequest{
+		Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken,
+		DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
+	}}, nil
+}
+
+// left is a remaining time; one that has run out is not none.
+func left(ms int64) time.Duration {
+	const longest = int64(1<<63-1) / int64(time.Millisecond)
+	if ms < 0 {
+		return time.Millisecond
+	}
+	return time.Duration(min(ms, longest)) * time.Millisecond
+}
+
+// admit keeps a place for the offer, or returns why there is none.
+func (ss *session) admit(h *holding) (code string) {
+	p, err := ss.s.mailbox.admit(ss.home.Journal, h.agent, h.id)
+	switch {
+	case errors.Is(err, ErrDraining):
+		return "draining"
+	case errors.Is(err, ErrNotServed):
+		return "agent_unknown"
+	case err != nil:
+		return "busy"
+	}
+	h.place, h.request.Lease = p, p.lease
+	return ""
+}
+
+func (ss *session) refuse(id journal.ID, offerNo uint64, code string) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if len(ss.mu.out.refused) >= refusedMost {
+		ss.end(status.Error(codes.ResourceExhausted, "offers without end, and their answers are not read"))
+		return
+	}
+	ss.mu.out.refused = append(ss.mu.out.refused, &peer.Refused{Id: id[:], OfferNo: offerNo, Code: code, RetryAfterMs: uint32(busyRetry.Milliseconds())})
+	ss.notify()
+}
+
+func (ss *session) hold(in []holding, size int) {
+	requests := make([]journal.HoldRequest, len(in))
+	for i, h := range in {
+		requests[i] = h.request
+	}
+	ss.reserveHold(size)
+	ss.s.j.Hold(ss.home, requests, func(results []journal.HoldResult, err error) {
+		// Durable, or refused. If we crash before held is sent, the list of
+		// what we hold tells home at the next connect.
+		defer ss.holdDone(size)
+		for i, h := range in {
+			var r journal.HoldResult
+			if err == nil {
+				r = results[i]
+			}
+			ss.s.mailbox.taken(h.place, r, err)
+		}
+		ss.sayHeld(in, results, err)
+	})
+}
+
+// sayHeld answers the offers. One that our journal would not take is refused:
+// home keeps it.
+func (ss *session) sayHeld(in []holding, results []journal.HoldResult, err error) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for i, h := range in {
+		id := h.id
+		if err == nil && results[i].Err == nil {
+			ss.mu.out.held = append(ss.mu.out.held, &peer.Verdict{Id: id[:], OfferNo: h.request.OfferNo})
+			continue
+		}
+		code := "disk"
+		if err == nil && errors.Is(results[i].Err, journal.ErrTooLarge) {
+			code = "too_large"
+		}
+		ss.mu.out.refused = append(ss.mu.out.refused, &peer.Refused{
+			Id: id[:], OfferNo: h.request.OfferNo, Code: code, RetryAfterMs: uint32(busyRetry.Milliseconds()),
+		})
+	}
+	ss.notify()
+}
+
+// revoke takes back what home has ended or given to another. An offer of the
+// same intent may still be on its way into the journal, which takes endings
+// before offers: those are waited for.
+func (ss *session) revoke(ctx context.Context, revokes []*peer.Revoke) error {
+	verdicts := make([]journal.Verdict, len(revokes))
+	for i, r := range revokes {
+		id, err := journal.IDOf(r.Id)
+		if err != nil {
+			return breach(err)
+		}
+		verdicts[i] = journal.Verdict{ID: id, OfferNo: r.OfferNo, Ended: r.Why == peer.Revoke_ENDED, Status: state.Status(r.Status)}
+		if r.Why != peer.Revoke_ENDED && r.Why != peer.Revoke_SUPERSEDED {
+			return breach(fmt.Errorf("revoke for reason %d", r.Why))
+		}
+	}
+	ss.waitHeld(0)
+	if err := ss.s.j.Revoke(ctx, ss.home.Journal, verdicts); err != nil {
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	return nil
+}
+
+func (ss *session) answerAsks(asks []*peer.Ask) {
+	for _, a := range asks {
+		answer := ss.s.answer(ss.home.Journal, a)
+		ss.mu.Lock()
+		if len(ss.mu.out.answers) < asksMax {
+			ss.mu.out.answers = append(ss.mu.out.answers, answer)
+		} // else home asks faster than it reads, and asks again
+		ss.notify()
+		ss.mu.Unlock()
+	}
+}
+
+func (ss *session) takeAnswers(answers []*peer.Answer) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for _, a := range answers {
+		if waits := ss.mu.asks[a.No]; waits != nil {
+			waits <- a // buffered, and taken out of the map
+			delete(ss.mu.asks, a.No)
+		}
+	}
+}
+
+// answer says what is known here of an intent of the home that asks.
+func (s *Server) answer(home journal.ID, a *peer.Ask) *peer.Answer {
+	out := &peer.Answer{No: a.No, AtMs: time.Now().UnixMilli()}
+	id, err := journal.IDOf(a.Id)
+	if err != nil {
+		out.Error = "intent_not_found"
+		return out
+	}
+	i, err := s.j.Get(id)
+	if err != nil || i.Handover == nil || journal.ID(i.Handover.Home) != home {
+		out.Error = "intent_not_found"
+		return out
+	}
+	h := i.Handover
+	out.Status, out.Phase, out.Attempts, out.NextDueMs, out.LeaseUntilMs = h.HomeStatus, h.Phase, h.Attempts, h.DueMs, h.LeaseUntilMs
+	switch a.What {
+	case peer.Ask_STATUS:
+		out.Outcome = i.Outcome
+	case peer.Ask_WHY:
+		if causes := s.mailbox.Why(id); len(causes) > 0 {
+			out.Text = causes[0].Code
+		}
+	default:
+		out.Error = "not_home" // events are home's
+	}
+	return out
+}

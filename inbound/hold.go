@@ -1,0 +1,116 @@
+package inbound
+
+import (
+	"context"
+	"time"
+
+	"pannier/journal"
+)
+
+// place is the room kept for one intent that is offered: it counts against the
+// window of its home, and a pull may already wait for it.
+type place struct {
+	box   *box
+	home  journal.ID
+	slot  slot
+	lease time.Duration // > 0: slot is reserved; held and lease are one commit
+}
+
+// admit keeps a place for an intent of home, or says why there is none. Every
+// place is settled by taken, once.
+//
+// An intent that is here already is never refused for want of room: home has
+// asked because it does not know, and would offer it elsewhere.
+func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID) (place, error) {
+	m.mu.Lock()
+	defer m.unlock()
+	if m.mu.draining && !m.here(id) {
+		return place{}, ErrDraining
+	}
+	if !m.serves(agent) && !m.here(id) {
+		return place{}, ErrNotServed
+	}
+	b := m.box(agent)
+	if !b.credit.admit(home, m.window(b)) {
+		if !m.here(id) {
+			return place{}, ErrBusy
+		}
+		b.credit.count(home, 1)
+	}
+	p := place{box: b, home: home}
+	now := time.Now()
+	if !m.mu.draining && b.door.direct() && b.capacity(now) > 0 {
+		if s, ok := b.reserve(); ok {
+			p.slot, p.lease = s, s.pull.lease
+		}
+	}
+	return p, nil
+}
+
+// here reports whether the journal holds the intent. It reads the journal, and
+// is asked only where an offer would be refused.
+func (m *Mailbox) here(id journal.ID) bool {
+	i, err := m.j.Get(id)
+	return err == nil && i.Handover != nil
+}
+
+// taken settles a place with what the journal said of the offer. It runs on
+// the committer: what it hands out is durable, as held and as leased.
+func (m *Mailbox) taken(p place, r journal.HoldResult, err error) {
+	m.mu.Lock()
+	defer m.unlock()
+	m.settlePlace(p, r, err)
+	p.box.finish()
+	m.stir(p.box)
+}
+
+func (m *Mailbox) settlePlace(p place, r journal.HoldResult, err error) {
+	b := p.box
+	if err == nil {
+		err = r.Err
+	}
+	if err != nil || !r.Fresh {
+		b.credit.count(p.home, -1)
+	}
+	if p.lease == 0 {
+		return
+	}
+	if err != nil || r.Handed == nil || r.Handed.Err != nil {
+		b.giveBack(p.slot)
+		return
+	}
+	m.fly(b, r.Handed.ID, flight{lease: r.Handed.Lease, until: r.Handed.Until})
+	b.fill(p.slot, *r.Handed, m.o.MaxPullBytes)
+}
+
+// Take moves intents of our own home from its due index into the mailbox, in
+// one batch. Results are in order; one with an error stays due.
+func (m *Mailbox) Take(ctx context.Context, agent string, offers []journal.Offer) ([]journal.HoldResult, error) {
+	results := make([]journal.HoldResult, len(offers))
+	var in []journal.Offer
+	var at []int
+	var places []place
+	var lease []time.Duration
+	for i, o := range offers {
+		results[i] = journal.HoldResult{ID: o.ID, OfferNo: o.OfferNo}
+		p, err := m.admit(m.self, agent, o.ID)
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		in, at, places, lease = append(in, o), append(at, i), append(places, p), append(lease, p.lease)
+	}
+	if len(in) == 0 {
+		return results, nil
+	}
+	held, err := m.j.HoldLocal(ctx, in, lease)
+	for i, p := range places {
+		var r journal.HoldResult
+		if err == nil {
+			r = held[i]
+			results[at[i]] = r
+		}
+		m.taken(p, r, err)
+	}
+	return results, err
+}

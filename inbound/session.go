@@ -1,0 +1,277 @@
+package inbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"pannier/journal"
+	"pannier/journal/wire/peer"
+)
+
+// session is one live stream of a home. What arrives is acted upon by run, in
+// order; what is to be sent is gathered in the outbox and sent by write. Acks
+// of reports, which wait for a commit, have a loop of their own. None of the
+// three waits for another.
+type session struct {
+	s       *Server
+	home    journal.Identity
+	address string
+	end     context.CancelCauseFunc
+	over    chan struct{} // closed when all it has read is committed or dropped
+
+	wake  chan struct{} // the outbox has something
+	acked chan struct{} // acks are waiting
+	moved chan struct{} // something was sent, or acks were journaled
+
+	mu struct {
+		sync.Mutex
+		out    outbox
+		asks   map[uint64]chan<- *peer.Answer
+		lastNo uint64
+		acks   []journal.Acked // waiting to be journaled
+		upTo   uint64
+		unheld int           // bytes of offers on their way into the journal
+		holds  int           // calls of Hold whose done is owed
+		freed  chan struct{} // closed when unheld has fallen
+	}
+}
+
+func newSession(s *Server, home journal.Identity, address string, end context.CancelCauseFunc) *session {
+	ss := &session{
+		s: s, home: home, address: address, end: end, over: make(chan struct{}),
+		wake: make(chan struct{}, 1), acked: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+	}
+	ss.mu.asks = map[uint64]chan<- *peer.Answer{}
+	ss.mu.freed = make(chan struct{})
+	ss.mu.out.credits = map[string]bool{}
+	return ss
+}
+
+// run is the life of the session, and its reader.
+func (ss *session) run(ctx context.Context, stream grpc.BidiStreamingServer[peer.Frame, peer.Frame], in <-chan *peer.Frame) error {
+	var acks sync.WaitGroup
+	defer acks.Wait()
+	defer ss.dropAsks()
+	// Whatever ends this, the holds under way are waited for: only then is it
+	// known what we hold.
+	defer ss.waitHeld(0)
+	defer ss.end(nil)
+	if err := ss.greet(ctx); err != nil {
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	if !ss.s.start(func() { ss.end(ss.write(ctx, stream)) }) {
+		return errStopping
+	}
+	acks.Go(func() { ss.ackLoop(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			return ended(context.Cause(ctx))
+		case f := <-in:
+			if err := ss.handle(ctx, f); err != nil {
+				ss.s.log.Warn("peer frame refused", "peer", ss.home.Journal.String(), "err", err)
+				return err
+			}
+		}
+	}
+}
+
+// ended is what the stream ends with.
+func ended(cause error) error {
+	if errors.Is(cause, io.EOF) || errors.Is(cause, context.Canceled) || errors.Is(cause, errGoodbye) {
+		return nil
+	}
+	return cause
+}
+
+// greet puts home on record and fills the outbox with what a connect begins
+// with: who we are, all we hold from this home, and then the windows and what
+// home has not acked.
+//
+// If we crash after SawHome has renumbered, the numbers are durable and so is
+// the epoch they belong to; home counts anew for it too.
+func (ss *session) greet(ctx context.Context) error {
+	s := ss.s
+	if _, err := s.j.SawHome(ctx, ss.home, ss.address); err != nil {
+		return fmt.Errorf("record home: %w", err)
+	}
+	holding, err := s.j.Holding(ss.home.Journal)
+	if err != nil {
+		return fmt.Errorf("list what is held: %w", err)
+	}
+	hello := s.hello()
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	o := &ss.mu.out
+	o.hello = hello
+	for _, h := range holding {
+		o.holdings = append(o.holdings, &peer.Holding{Id: h.ID[:], OfferNo: h.OfferNo, Phase: uint32(h.Phase), HomeEpoch: h.HomeEpoch})
+	}
+	o.holdingDone = true
+	for _, agent := range s.mailbox.Served(maxInt) {
+		o.credits[agent] = true
+	}
+	// From the first unacked report, which may be one home has applied: it
+	// answers a repeat with the ack that was lost, and changes nothing.
+	o.reports, o.sent = true, 0
+	ss.notify()
+	return nil
+}
+
+// notify wakes the writer.
+func (ss *session) notify() { poke(ss.wake) }
+
+// poke makes one wake-up wait, whoever else has.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (ss *session) reports() {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.mu.out.reports = true
+	ss.notify()
+}
+
+func (ss *session) credit(agent string) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.mu.out.credits[agent] = true
+	ss.notify()
+}
+
+func (ss *session) release(g journal.Given) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.mu.out.releases = append(ss.mu.out.releases, &peer.Verdict{Id: g.ID[:], OfferNo: g.OfferNo})
+	ss.notify()
+}
+
+// reserveHold waits until the offers on their way into the journal are few
+// enough for n bytes more, and counts them. The journal's committer, not the
+// writer of this session, is what it waits for.
+func (ss *session) reserveHold(n int) {
+	ss.waitHeld(max(0, ss.s.o.MaxUnheld-n))
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.mu.unheld += n
+	ss.mu.holds++
+}
+
+func (ss *session) holdDone(n int) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.mu.unheld -= n
+	ss.mu.holds--
+	close(ss.mu.freed)
+	ss.mu.freed = make(chan struct{})
+}
+
+// waitHeld returns when at most limit bytes of offers are under way; at a
+// limit of zero, when none is.
+func (ss *session) waitHeld(limit int) {
+	for {
+		ss.mu.Lock()
+		ok, freed := ss.mu.unheld <= limit && (limit > 0 || ss.mu.holds == 0), ss.mu.freed
+		ss.mu.Unlock()
+		if ok {
+			return
+		}
+		<-freed // the journal calls every done, also when it fails
+	}
+}
+
+// ask sends a question and waits for its answer.
+func (ss *session) ask(ctx context.Context, a *peer.Ask) (*peer.Answer, error) {
+	answer := make(chan *peer.Answer, 1)
+	ss.mu.Lock()
+	if ss.mu.asks == nil || len(ss.mu.asks) >= asksMax {
+		ss.mu.Unlock()
+		return nil, ErrHomeUnreachable
+	}
+	ss.mu.lastNo++
+	no := ss.mu.lastNo
+	ss.mu.asks[no] = answer
+	ss.mu.out.asks = append(ss.mu.out.asks, &peer.Ask{No: no, What: a.What, Id: a.Id, Since: a.Since})
+	ss.notify()
+	ss.mu.Unlock()
+	select {
+	case got := <-answer:
+		if got == nil {
+			return nil, ErrHomeUnreachable
+		}
+		return got, nil
+	case <-ctx.Done():
+		ss.mu.Lock()
+		defer ss.mu.Unlock()
+		delete(ss.mu.asks, no)
+		return nil, ErrHomeUnreachable
+	}
+}
+
+// asksMax bounds the questions under way in one direction.
+const asksMax = 1024
+
+// dropAsks answers those who still wait that nobody will.
+func (ss *session) dropAsks() {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for _, answer := range ss.mu.asks {
+		answer <- nil
+	}
+	ss.mu.asks = nil
+}
+
+// byeTime is how long a goodbye may take to leave.
+const byeTime = 200 * time.Millisecond
+
+// farewell ends the session when home has acked all reports, or ctx ends.
+//
+// Killed in the middle of it we are like one killed at any other time: reports
+// are kept until acked.
+func (ss *session) farewell(ctx context.Context) {
+	for ctx.Err() == nil && !ss.flushed() {
+		select {
+		case <-ss.moved:
+		case <-ss.over:
+			return
+		case <-ctx.Done():
+		}
+	}
+	holding, err := ss.s.j.Holding(ss.home.Journal)
+	bye := &peer.Goodbye{Empty: err == nil && len(holding) == 0 && ss.flushed()}
+	ss.mu.Lock()
+	ss.mu.out.goodbye = bye
+	ss.notify()
+	ss.mu.Unlock()
+	late := time.NewTimer(byeTime)
+	defer late.Stop()
+	select {
+	case <-ss.over:
+	case <-late.C:
+		ss.end(errStopping)
+	}
+}
+
+// flushed reports whether home has all we have to tell it.
+func (ss *session) flushed() bool {
+	ss.mu.Lock()
+	empty := ss.mu.out.empty() && ss.mu.upTo == 0 && len(ss.mu.acks) == 0
+	ss.mu.Unlock()
+	if !empty {
+		return false
+	}
+	left, err := ss.s.j.Reports(ss.home.Journal, 0, 1)
+	return err != nil || len(left) == 0 // a journal that cannot be read has nothing more to tell
+}

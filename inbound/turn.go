@@ -1,0 +1,294 @@
+package inbound
+
+import (
+	"context"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+const (
+	mailPage  = 256
+	leaseMost = 256             // leased in one commit
+	errPause  = 1 * time.Second // before a turn that failed is tried again
+)
+
+// plan is what one look at a mailbox is to do.
+type plan struct {
+	no      journal.Agent
+	now     time.Time
+	want    int
+	keep    int       // ready entries worth remembering
+	rewind  time.Time // read again from here
+	sweep   bool      // something may have run out: read to the end
+	release bool
+}
+
+// turn works one mailbox until there is nothing more to do. There is one turn
+// per box at a time: only it reads the index, so an entry is never given twice.
+func (m *Mailbox) turn(ctx context.Context, b *box) {
+	for {
+		p := m.plan(b)
+		found, err := m.look(ctx, b, p)
+		if m.conclude(ctx, b, p, found, err) {
+			return
+		}
+	}
+}
+
+func (m *Mailbox) plan(b *box) plan {
+	m.mu.Lock()
+	defer m.unlock()
+	now := time.Now()
+	b.again = false
+	b.round++
+	if b.door.tick(now) {
+		m.doorShut(b, now)
+	}
+	p := plan{no: b.no, now: now}
+	if !b.numbered {
+		return p
+	}
+	p.want = b.capacity(now)
+	p.sweep = !b.sweep.IsZero() && !now.Before(b.sweep)
+	p.release = !b.release.IsZero() && !now.Before(b.release)
+	if p.want > 0 {
+		p.rewind, b.skipped = b.skipped, time.Time{}
+		p.keep = min(p.want, leaseMost) + len(b.door.suspects) + 1
+	}
+	return p
+}
+
+// doorShut is what follows when a door shuts.
+func (m *Mailbox) doorShut(b *box, now time.Time) {
+	b.credit.reset()
+	b.release = earliest(b.release, now.Add(m.o.ReleaseAfter))
+	m.tellWindow(b)
+	m.log.Info("door shut", "agent", b.name, "reason", b.door.shut.String())
+}
+
+// view is what a look has found.
+type view struct {
+	read    bool // the index was read
+	end     bool // to its end
+	next    time.Time
+	skipped time.Time
+	ready   []journal.Mail
+	lapsed  []journal.Mail
+	tried   bool // something was to be leased
+	release time.Time
+}
+
+func (m *Mailbox) look(ctx context.Context, b *box, p plan) (view, error) {
+	var v view
+	if p.release {
+		next, err := m.giveBack(ctx, b, p.no, p.now, false)
+		if err != nil {
+			return v, err
+		}
+		v.release = next
+	}
+	if p.want == 0 && !p.sweep {
+		return v, nil
+	}
+	if !p.rewind.IsZero() {
+		m.j.RewindMail(p.no, p.rewind)
+	}
+	if err := m.read(p, &v); err != nil {
+		return v, err
+	}
+	if err := m.lapse(ctx, b, v.lapsed); err != nil {
+		return v, err
+	}
+	return v, m.handOver(ctx, b, p, &v)
+}
+
+// read collects what is due: all that has run out, and as many ready entries
+// as are wanted.
+func (m *Mailbox) read(p plan, v *view) error {
+	v.read = true
+	for {
+		page, next, err := m.j.Mail(p.no, p.now, mailPage)
+		if err != nil {
+			return err
+		}
+		for _, e := range page {
+			switch {
+			case e.Phase == state.Leased || e.Phase == state.Working:
+				v.lapsed = append(v.lapsed, e)
+			case e.Phase != state.Ready:
+			case len(v.ready) < p.keep:
+				v.ready = append(v.ready, e)
+			default:
+				v.skipped = earliest(v.skipped, e.Due)
+			}
+		}
+		v.end, v.next = next.IsZero() || next.After(p.now), next
+		if v.end || len(page) == 0 || !p.sweep && len(v.ready) >= p.keep {
+			return nil
+		}
+	}
+}
+
+// lapse ends the leases that have run out. While the door is shut that is no
+// attempt: the app is known to be in trouble.
+func (m *Mailbox) lapse(ctx context.Context, b *box, entries []journal.Mail) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	var count, spare, leases []journal.ID
+	m.mu.Lock()
+	now := time.Now()
+	for _, e := range entries {
+		f, known := b.flights[e.ID]
+		if known && f.until.After(now) {
+			continue // extended since it was read
+		}
+		if f.settling {
+			// Its settle is on the way to the journal and decides.
+			m.j.RewindMail(b.no, e.Due)
+			b.sweep = earliest(b.sweep, now.Add(sweepPause))
+			continue
+		}
+		m.land(b, e.ID)
+		if !known || f.old {
+			// Settled meanwhile, or granted before this start: the journal
+			// knows which, and neither says anything of the app.
+			count = append(count, e.ID)
+			continue
+		}
+		if b.door.spares() {
+			spare, leases = append(spare, e.ID), append(leases, e.Lease)
+		} else {
+			count = append(count, e.ID)
+		}
+		m.hear(b, e.ID, failed, now)
+	}
+	m.unlock()
+	// A crash before either commit: the leases are of an earlier start then,
+	// and their lapse is no attempt.
+	if len(spare) > 0 {
+		if err := m.j.Recover(ctx, spare, leases); err != nil {
+			return err
+		}
+	}
+	if len(count) == 0 {
+		return nil
+	}
+	return m.j.Lapse(ctx, count)
+}
+
+// handOver leases what the door chooses to the pulls that wait, in turn.
+func (m *Mailbox) handOver(ctx context.Context, b *box, p plan, v *view) error {
+	ids, slots := m.take(b, p, v)
+	if len(ids) == 0 {
+		return nil
+	}
+	v.tried = true
+	lengths := make([]time.Duration, len(slots))
+	for i, s := range slots {
+		lengths[i] = s.pull.lease
+	}
+	handed, err := m.j.Lease(ctx, ids, lengths)
+
+	m.mu.Lock()
+	defer m.unlock()
+	// The leases are durable: from here on the intents count as handed over,
+	// whether or not the pulls still wait for them.
+	for i, s := range slots {
+		if err != nil || handed[i].Err != nil {
+			// Settled, ended or out of time since it was read. It stays unread
+			// until the journal changes it.
+			b.door.returned(ids[i])
+			b.giveBack(s)
+			continue
+		}
+		m.fly(b, handed[i].ID, flight{lease: handed[i].Lease, until: handed[i].Until})
+		b.fill(s, handed[i], m.o.MaxPullBytes)
+	}
+	return err
+}
+
+// take reserves a slot for each intent that the door lets pass, and notes what
+// is left for later.
+func (m *Mailbox) take(b *box, p plan, v *view) (ids []journal.ID, slots []slot) {
+	m.mu.Lock()
+	defer m.unlock()
+	c := choice{
+		all: v.end && v.skipped.IsZero(), inFlight: b.inFlight(), suspectOut: b.suspectOut(),
+		want: min(b.capacity(p.now), leaseMost, max(1, m.o.MaxPullBytes/b.size)),
+	}
+	for _, e := range v.ready {
+		c.ready = append(c.ready, e.ID)
+	}
+	taken := map[journal.ID]bool{}
+	for _, id := range b.door.choose(p.now, c) {
+		s, ok := b.reserve()
+		if !ok {
+			break
+		}
+		b.door.handed(id)
+		taken[id] = true
+		ids, slots = append(ids, id), append(slots, s)
+	}
+	for _, e := range v.ready {
+		if !taken[e.ID] {
+			v.skipped = earliest(v.skipped, e.Due)
+		}
+	}
+	return ids, slots
+}
+
+// conclude takes in what a look has found and reports whether the turn is over.
+func (m *Mailbox) conclude(ctx context.Context, b *box, p plan, v view, err error) (over bool) {
+	m.mu.Lock()
+	defer m.unlock()
+	now := time.Now()
+	b.skipped = earliest(b.skipped, v.skipped)
+	if v.read && v.end && !b.sweep.IsZero() && !b.sweep.After(p.now) {
+		b.sweep = time.Time{}
+	}
+	if v.read && v.end {
+		b.sweep = earliest(b.sweep, v.next)
+	}
+	if p.release {
+		b.release = v.release
+	}
+	if err != nil {
+		m.fail(ctx, b, p, v, err)
+	}
+	// More may be there than fitted one commit.
+	more := err == nil && v.tried && !b.skipped.IsZero() && b.capacity(now) > 0
+	if more {
+		return false
+	}
+	b.finish()
+	if b.again {
+		return false
+	}
+	b.turning = false
+	m.tellWindow(b)
+	m.arm(b, now)
+	return true
+}
+
+// fail ends the waiting pulls with the error of a turn, and has what it read
+// read again after a pause. A journal that has failed ends the process.
+func (m *Mailbox) fail(ctx context.Context, b *box, p plan, v view, err error) {
+	now := time.Now()
+	if ctx.Err() == nil {
+		m.log.Error("mailbox", "agent", b.name, "err", err)
+		for _, w := range b.pulls {
+			w.err = err
+		}
+	}
+	b.skipped = earliest(b.skipped, p.rewind)
+	for _, e := range append(v.ready, v.lapsed...) {
+		m.j.RewindMail(p.no, e.Due)
+	}
+	b.sweep = now.Add(errPause)
+	if p.release {
+		b.release = now.Add(errPause)
+	}
+}

@@ -1,0 +1,127 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/wire/peer"
+)
+
+// ErrNoStream: the holder cannot be asked now.
+var ErrNoStream = errors.New("no stream to the holder")
+
+const asksMost = 1000 // questions open at once on one stream
+
+// Ask asks the holder of an intent, and waits for its answer or for ctx.
+func (d *Dispatcher) Ask(ctx context.Context, id, holder journal.ID, what peer.Ask_What) (*peer.Answer, error) {
+	d.mu.Lock()
+	var s *session
+	if h := d.mu.holders[holder]; h != nil && h.session != nil && h.session.live {
+		s = h.session
+	}
+	d.mu.Unlock()
+	if s == nil {
+		return nil, ErrNoStream
+	}
+	no, answer, err := s.question()
+	if err != nil {
+		return nil, err
+	}
+	defer s.unquestion(no)
+	s.out.ask(&peer.Ask{No: no, What: what, Id: id[:]})
+	select {
+	case a, ok := <-answer:
+		if !ok {
+			return nil, ErrNoStream
+		}
+		return a, nil
+	case <-s.ended:
+		return nil, ErrNoStream
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s *session) question() (uint64, chan *peer.Answer, error) {
+	s.asks.Lock()
+	defer s.asks.Unlock()
+	if len(s.asks.pending) >= asksMost || !s.out.room() {
+		return 0, nil, fmt.Errorf("%w: too many questions are open", ErrNoStream)
+	}
+	s.asks.last++
+	c := make(chan *peer.Answer, 1)
+	s.asks.pending[s.asks.last] = c
+	return s.asks.last, c, nil
+}
+
+func (s *session) unquestion(no uint64) {
+	s.asks.Lock()
+	defer s.asks.Unlock()
+	delete(s.asks.pending, no)
+}
+
+// answered hands an answer to whoever asked, if anybody still waits.
+func (s *session) answered(a *peer.Answer) {
+	s.asks.Lock()
+	defer s.asks.Unlock()
+	if c := s.asks.pending[a.No]; c != nil {
+		delete(s.asks.pending, a.No)
+		c <- a
+	}
+}
+
+// failAsks ends every open question with the session.
+func (s *session) failAsks() {
+	s.asks.Lock()
+	defer s.asks.Unlock()
+	for no, c := range s.asks.pending {
+		delete(s.asks.pending, no)
+		close(c)
+	}
+}
+
+// answerAsks answers the holder's questions from the journal.
+func (s *session) answerAsks(ctx context.Context, asks []*peer.Ask) error {
+	for _, a := range asks {
+		if err := s.waitRoom(ctx); err != nil {
+			return err
+		}
+		s.out.answer(s.d.reply(a))
+	}
+	return nil
+}
+
+// Codes of Answer.Error.
+const (
+	answerUnknown     = "not_found"
+	answerUnsupported = "unsupported"
+	answerFault       = "journal_failed"
+)
+
+func (d *Dispatcher) reply(a *peer.Ask) *peer.Answer {
+	out := &peer.Answer{No: a.No, AtMs: time.Now().UnixMilli()}
+	id, err := journal.IDOf(a.Id)
+	if err != nil || a.What != peer.Ask_STATUS && a.What != peer.Ask_EVENTS {
+		out.Error = answerUnsupported
+		return out
+	}
+	i, err := d.journal.Get(id)
+	if err == nil && i.Head == nil {
+		err = journal.ErrNotFound // held here, not ours
+	}
+	if err == nil && a.What == peer.Ask_EVENTS {
+		out.Events, _, err = d.journal.Events(id, a.Since)
+	}
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
+		out.Error = answerUnknown
+	case err != nil:
+		out.Error = answerFault
+	default:
+		out.Status, out.Attempts, out.Outcome = i.Head.Status, i.Head.Attempts, i.Outcome
+	}
+	return out
+}

@@ -1,0 +1,352 @@
+package outbound
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+const (
+	claimMost  = 1024    // intents claimed at once for the only endpoint of an agent
+	claimShare = 32      // and where there are several, so that they share a burst
+	queuedMost = 2 << 20 // bytes waiting for one peer's writer
+	pauseLocal = time.Second
+	pauseFault = time.Second
+)
+
+// target is who gets the next claim: our own mailbox, or a peer.
+type target struct {
+	local bool
+	opt   option
+	n     int
+}
+
+// option is one endpoint of a destination, and whether it takes anything now.
+type option struct {
+	Endpoint
+	link    *link
+	session *session
+	pair    *pair
+	free    int         // how many more it takes now
+	cause   state.Cause // why it takes none
+	until   time.Time   // when that may change by itself
+}
+
+// serve makes one claim for a destination and hands it on. It reports whether
+// the destination may have more to do at once.
+//
+// A claim changes nothing in the journal: the intents stay in the due index
+// until a holder has said held. If we crash here, they are due.
+func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
+	now := time.Now()
+	local, window := d.local.Serves(dst.name), 0
+	if local {
+		window = d.local.Window(dst.name)
+	}
+	eps, known := d.dir.Endpoints(dst.name)
+
+	d.mu.Lock()
+	if !dst.next.IsZero() && !dst.next.After(now) {
+		dst.next, dst.more = time.Time{}, true
+	}
+	if !dst.more {
+		d.alarm(dst, dst.next)
+		d.mu.Unlock()
+		return false
+	}
+	options := d.survey(dst, eps, now)
+	until := d.openOld(dst, options, known, local, now)
+	d.refuseStale(ctx, dst, options)
+	t, ok := d.pick(dst, options, local, window, now)
+	if !ok {
+		for _, o := range options {
+			d.alarm(dst, o.until) // zero: some event tells
+		}
+		d.alarm(dst, until)
+		d.alarm(dst, dst.localPause)
+		d.mu.Unlock()
+		return false
+	}
+	oldOpen := dst.oldOpen
+	dst.more, dst.next = false, time.Time{}
+	d.mu.claiming = true
+	d.mu.Unlock()
+
+	offers, next, err := d.journal.Due(dst.agent, now, t.n, d.skip(dst, t, oldOpen))
+	if err != nil {
+		d.log.Error("cannot read what is due", "agent", dst.name, "err", err)
+		next = now.Add(pauseFault)
+	}
+	taken := d.claimed(dst, t, offers, next, now)
+	d.handOn(ctx, dst, t, taken)
+	return err == nil
+}
+
+// skip tells a claim which intents to leave out. Whoever makes one of them
+// free again sets the journal's cursor back.
+func (d *Dispatcher) skip(dst *dest, t target, oldOpen bool) func(journal.ID) bool {
+	return func(id journal.ID) bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if f := d.mu.flights[id]; f != nil {
+			// Its answer is owed by a holder: that one gets it again, and no other.
+			return f.stage != owed || t.local || f.holder.Journal != t.opt.session.peer.Journal
+		}
+		if r := dst.rejects[id]; r != nil && !t.local {
+			if _, by := r.by[t.opt.Address]; by || r.refusing {
+				return true
+			}
+		}
+		// The time in the id is a hint that saves reading the record; Offer.Old
+		// decides.
+		return !oldOpen && id.Time().Before(d.started)
+	}
+}
+
+// claimed puts the offers in flight and returns those that may be handed on.
+func (d *Dispatcher) claimed(dst *dest, t target, offers []journal.Offer, next, now time.Time) []*flight {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	taken := make([]*flight, 0, len(offers))
+	for _, o := range offers {
+		if _, ended := d.mu.ended[o.ID]; ended || o.Old && !dst.oldOpen || d.mu.draining {
+			continue // openOld sets the cursor back for the old ones
+		}
+		if f := d.mu.flights[o.ID]; f != nil {
+			d.drop(f)
+		}
+		f := &flight{id: o.ID, offerNo: o.OfferNo, due: o.Due, dest: dst, offer: o, bytes: len(o.Envelope), stage: claimed}
+		if !t.local {
+			f.session, f.pair = t.opt.session, t.opt.pair
+			f.pair.out++
+			f.session.inFlight++
+			f.session.queued += f.bytes
+		}
+		d.mu.flights[o.ID] = f
+		d.mu.bytes += f.bytes
+		dst.inFlight++
+		taken = append(taken, f)
+	}
+	d.mu.claiming = false
+	clear(d.mu.ended)
+	for _, f := range d.mu.recorded {
+		d.drop(f)
+	}
+	d.mu.recorded = d.mu.recorded[:0]
+	switch {
+	case next.IsZero():
+	case next.After(now):
+		dst.next = next
+		d.alarm(dst, next)
+	default:
+		dst.more = true
+	}
+	return taken
+}
+
+// handOn gives the claim to its target.
+func (d *Dispatcher) handOn(ctx context.Context, dst *dest, t target, taken []*flight) {
+	var fresh, raise []*flight
+	for _, f := range taken {
+		if f.offer.Old && dst.oldRaise {
+			raise = append(raise, f)
+		} else {
+			fresh = append(fresh, f)
+		}
+	}
+	if len(raise) > 0 {
+		d.raise(ctx, raise)
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	if t.local {
+		d.mu.Lock()
+		dst.taking = true
+		d.mu.Unlock()
+		d.tasks.Go(func() { d.take(ctx, dst, fresh) })
+		return
+	}
+	t.opt.session.out.offer(fresh)
+}
+
+// raise gives offers their next number before another journal sees them. The
+// number is durable when Raise returns; only then are they claimed again, with
+// it. If we crash in between, they are due under the one or the other.
+func (d *Dispatcher) raise(ctx context.Context, flights []*flight) {
+	ids := make([]journal.ID, len(flights))
+	for i, f := range flights {
+		ids[i] = f.id
+	}
+	err := d.journal.Raise(ctx, ids)
+	if err != nil {
+		d.log.Error("cannot raise offer numbers", "err", err)
+	}
+	d.giveBack(flights, err != nil)
+}
+
+// take gives offers to our own mailbox. When Take returns they are in it and
+// out of the due index, in one commit; if we crash before, they are due.
+func (d *Dispatcher) take(ctx context.Context, dst *dest, flights []*flight) {
+	offers := make([]journal.Offer, len(flights))
+	for i, f := range flights {
+		offers[i] = f.offer
+	}
+	results, err := d.local.Take(ctx, dst.name, offers)
+	var back []*flight
+	d.mu.Lock()
+	dst.taking = false
+	for i, f := range flights {
+		if err == nil && i < len(results) && results[i].Err == nil {
+			d.drop(f)
+		} else if d.mu.flights[f.id] == f { // else it has ended meanwhile
+			back = append(back, f)
+		}
+	}
+	if len(back) > 0 {
+		dst.localPause = time.Now().Add(pauseLocal)
+	}
+	d.queue(dst, false)
+	d.mu.Unlock()
+	d.giveBack(back, false)
+}
+
+// survey looks at every endpoint of a destination. Called with mu held.
+func (d *Dispatcher) survey(dst *dest, eps []Endpoint, now time.Time) []option {
+	links := make([]*link, 0, len(eps))
+	for _, ep := range eps {
+		if ep.Address != d.self.Address {
+			l := d.link(ep.Address)
+			if l.session == nil && d.aliased(l) == nil {
+				l.want()
+			}
+			links = append(links, l)
+		}
+	}
+	d.attach(dst, links)
+	return d.look(dst.name, eps, now)
+}
+
+// look weighs the endpoints of an agent and changes nothing. Called with mu
+// held.
+func (d *Dispatcher) look(agent string, eps []Endpoint, now time.Time) []option {
+	options := make([]option, 0, len(eps))
+	for _, ep := range eps {
+		o := option{Endpoint: ep, link: d.mu.links[ep.Address], cause: state.CauseConnecting}
+		if ep.Address == d.self.Address || o.link != nil && o.link.self {
+			continue
+		}
+		if o.link != nil {
+			if o.session = o.link.session; o.session == nil {
+				o.session = d.aliased(o.link)
+			}
+			o.weigh(agent, now)
+		}
+		options = append(options, o)
+	}
+	return options
+}
+
+// weigh decides how many intents an endpoint takes now, or why none.
+func (o *option) weigh(agent string, now time.Time) {
+	s := o.session
+	o.cause = state.NoCause
+	if s == nil || !s.live {
+		o.cause, o.until = o.link.obstacle(now)
+		if s != nil {
+			o.cause = state.CauseReconciling
+		}
+		return
+	}
+	o.pair = s.pair(agent)
+	switch {
+	case s.leaving:
+		o.cause = state.CauseConnecting
+	case now.Before(s.pausedUntil):
+		o.cause, o.until = state.CauseRefused, s.pausedUntil
+	case now.Before(o.pair.pausedUntil):
+		o.cause, o.until = state.CauseRefused, o.pair.pausedUntil
+	case o.pair.shut:
+		o.cause = state.CauseNoCredit
+	case s.testing():
+		// Half-open: one frame with one intent, and nothing beside it.
+		if s.inFlight == 0 && s.probe != nil {
+			o.free = 1
+		} else {
+			o.cause = state.CauseBreakerOpen
+		}
+	default:
+		o.free = o.pair.window - o.pair.out
+	}
+	if o.free <= 0 && o.cause == state.NoCause {
+		o.free, o.cause = 0, state.CauseNoCredit
+	}
+}
+
+// pick chooses who gets the next claim, and how much. Called with mu held.
+func (d *Dispatcher) pick(dst *dest, options []option, local bool, window int, now time.Time) (target, bool) {
+	if local && window > 0 {
+		if dst.taking || now.Before(dst.localPause) {
+			return target{}, false
+		}
+		return target{local: true, n: min(window, claimMost)}, true
+	}
+	var open []option
+	full := false
+	for _, o := range options {
+		switch {
+		case o.free == 0:
+		case o.session.queued >= queuedMost || d.mu.bytes >= d.opt.MaxInFlightBytes:
+			full = true
+		default:
+			open = append(open, o)
+		}
+	}
+	if len(open) == 0 {
+		if full && !dst.hungry {
+			dst.hungry = true
+			d.mu.hungry = append(d.mu.hungry, dst) // fed when a writer has written
+		}
+		return target{}, false
+	}
+	most := claimMost
+	if len(open) > 1 {
+		most = claimShare
+	}
+	o := d.better(nearest(open, d.self.Zone))
+	return target{opt: o, n: min(o.free, most)}, true
+}
+
+// nearest leaves the endpoints of our own zone where there are any.
+func nearest(open []option, zone string) []option {
+	var near []option
+	for _, o := range open {
+		if zone != "" && o.Zone == zone {
+			near = append(near, o)
+		}
+	}
+	if len(near) > 0 {
+		return near
+	}
+	return open
+}
+
+// better takes the one with less outstanding of two: near the best of all, and
+// without every sender choosing the same.
+func (d *Dispatcher) better(open []option) option {
+	i := rand.IntN(len(open))
+	if len(open) == 1 {
+		return open[i]
+	}
+	k := rand.IntN(len(open) - 1)
+	if k >= i {
+		k++
+	}
+	if open[k].pair.out < open[i].pair.out {
+		return open[k]
+	}
+	return open[i]
+}

@@ -1,0 +1,376 @@
+package outbound
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+	"pannier/journal/wire/peer"
+)
+
+// handle acts on a frame of the holder, in field order. What it names is
+// checked against what we have offered it or know it holds; anything else is
+// ignored, so that no frame can make home journal what is not so. An error ends
+// the session.
+func (s *session) handle(ctx context.Context, f *peer.Frame) error {
+	d := s.d
+	d.credit(s, f.Credits)
+	d.held(s, f.Held)
+	s.refused(f.Refused)
+	if err := s.released(ctx, f.Releases); err != nil {
+		return err
+	}
+	s.reports(f.Reports)
+	if err := s.answerAsks(ctx, f.Asks); err != nil {
+		return err
+	}
+	for _, a := range f.Answers {
+		s.answered(a)
+	}
+	if f.Goodbye != nil {
+		d.goodbye(s, f.Goodbye.Empty)
+	}
+	if f.Ping != 0 {
+		s.out.pong(f.Ping)
+	}
+	return nil
+}
+
+// credit takes over windows. They are absolute.
+func (d *Dispatcher) credit(s *session, credits []*peer.Credit) {
+	if len(credits) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range credits {
+		if s.pairs[c.Agent] == nil && len(s.pairs) >= pairsMost {
+			continue
+		}
+		p := s.pair(c.Agent)
+		p.window = int(min(c.Window, 1<<20))
+		if p.window > 1 {
+			p.shut = false
+		}
+		if dst := d.mu.byName[c.Agent]; dst != nil {
+			d.queue(dst, false)
+		}
+	}
+}
+
+// idAndNo reads what most messages of a holder begin with.
+func idAndNo(id []byte, no uint64) (journal.ID, uint64, bool) {
+	x, err := journal.IDOf(id)
+	return x, no, err == nil
+}
+
+// owes returns the flight of which this session owes the answer, if this is it.
+// Called with mu held.
+func (d *Dispatcher) owes(s *session, id journal.ID, offerNo uint64) *flight {
+	if f := d.mu.flights[id]; f != nil && f.stage == sent && f.session == s && f.offerNo == offerNo {
+		return f
+	}
+	return nil
+}
+
+// answer takes a sent flight off its session: the holder has said what becomes
+// of it. It stays in flight, and so is not claimed, until the caller drops it.
+// Called with mu held.
+func (d *Dispatcher) answer(f *flight) *pair {
+	s, p, frame := f.session, f.pair, f.frame
+	d.written(f)
+	f.stage, f.session, f.pair, f.frame = answered, nil, nil, nil
+	p.out--
+	s.inFlight--
+	s.lastWork = time.Now()
+	signal(d.settled)
+	if frame.left--; frame.left > 0 {
+		return p
+	}
+	for i, x := range s.frames {
+		if x == frame {
+			s.frames = append(s.frames[:i], s.frames[i+1:]...)
+			break
+		}
+	}
+	frame.permit.done(nil)
+	if frame.permit.halfOpen {
+		d.wakeAllLocked()
+	}
+	return p
+}
+
+// count notes that the holder has an unsettled intent. Called with mu held.
+func (d *Dispatcher) count(id journal.ID, p *pair) {
+	d.free(id)
+	d.mu.unsettled[id] = p
+	p.out++
+	p.session.held++
+}
+
+// free gives back the credit of an intent that is no longer unsettled at its
+// holder. Called with mu held.
+func (d *Dispatcher) free(id journal.ID) {
+	p := d.mu.unsettled[id]
+	if p == nil {
+		return
+	}
+	delete(d.mu.unsettled, id)
+	p.out--
+	p.session.held--
+	p.session.lastWork = time.Now()
+	if dst := d.mu.byName[p.agent]; dst != nil {
+		d.queue(dst, false)
+	}
+}
+
+// held: the intents are durable at the holder. Who holds them goes into the
+// journal with whatever is written next; until that is durable they stay in
+// flight. If we crash before, the holder lists them at the next reconcile.
+func (d *Dispatcher) held(s *session, list []*peer.Verdict) {
+	if len(list) == 0 {
+		return
+	}
+	d.mu.Lock()
+	h := d.mu.holders[s.peer.Journal]
+	var flights []*flight
+	for _, v := range list {
+		id, no, ok := idAndNo(v.Id, v.OfferNo)
+		if !ok {
+			continue
+		}
+		if f := d.owes(s, id, no); f != nil {
+			if f := d.accepted(h, f); f != nil {
+				flights = append(flights, f)
+			}
+		}
+	}
+	d.mu.Unlock()
+	d.record(s.peer, h, flights)
+}
+
+// accepted counts a sent flight as held; nil where it has ended, and there is
+// nothing to record. Called with mu held.
+func (d *Dispatcher) accepted(h *holder, f *flight) *flight {
+	p := d.answer(f)
+	p.refusals = 0
+	delete(f.dest.rejects, f.id)
+	if f.ended {
+		d.drop(f)
+		return nil
+	}
+	d.count(f.id, p)
+	h.recording++
+	return f
+}
+
+// record writes who holds the intents.
+func (d *Dispatcher) record(holder journal.Identity, h *holder, flights []*flight) {
+	if len(flights) == 0 {
+		return
+	}
+	ids, nos := make([]journal.ID, len(flights)), make([]uint64, len(flights))
+	for i, f := range flights {
+		ids[i], nos[i] = f.id, f.offerNo
+	}
+	d.journal.RecordHeld(holder, ids, nos, func() { d.recorded(h, flights) })
+}
+
+// recorded runs when it is durable who holds the intents: no claim will find
+// them any more, so they need not be skipped. A claim that is being read now may
+// still: for it they stay until it is over.
+func (d *Dispatcher) recorded(h *holder, flights []*flight) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h.landed(len(flights))
+	if d.mu.claiming {
+		d.mu.recorded = append(d.mu.recorded, flights...)
+		return
+	}
+	for _, f := range flights {
+		d.drop(f)
+	}
+}
+
+// refused: the holder does not have the intents. For now: they are due again,
+// elsewhere or later, and nothing is journaled. For good: another endpoint may
+// take them, and when there is none they are dead letters.
+func (s *session) refused(list []*peer.Refused) {
+	if len(list) == 0 {
+		return
+	}
+	d := s.d
+	var back []*flight
+	d.mu.Lock()
+	for _, r := range list {
+		id, no, ok := idAndNo(r.Id, r.OfferNo)
+		if !ok {
+			continue
+		}
+		if f := d.owes(s, id, no); f != nil {
+			d.refusal(s, f, r)
+			back = append(back, f)
+		}
+	}
+	d.mu.Unlock()
+	d.giveBack(back, false)
+}
+
+// refusal notes what one refusal asks for. Called with mu held.
+func (d *Dispatcher) refusal(s *session, f *flight, r *peer.Refused) {
+	v, p := judge(r.Code), d.answer(f)
+	if v.alarm {
+		d.log.Error("peer refuses offers until somebody looks", "peer", s.link.address, "agent", p.agent, "reason", r.Code)
+	}
+	p.refusals++
+	asked := max(v.least, time.Duration(r.RetryAfterMs)*time.Millisecond)
+	until := time.Now().Add(holdOff(asked, p.refusals, retryMin, d.opt.RedialMax, rand.Float64()))
+	switch {
+	case v.scope == ofIntent && !f.ended:
+		d.reject(f, s.link.address, v.reason, r.Code)
+	case v.scope == ofEndpoint:
+		s.pausedUntil = until
+	case v.scope == ofAgent:
+		p.pausedUntil = until
+	}
+}
+
+// released: the holder gives intents back that its app never had. They become
+// due under the next number, since another journal may get them now; a crash
+// before that is durable leaves them on record there, and reconcile finds them
+// missing.
+func (s *session) released(ctx context.Context, list []*peer.Verdict) error {
+	if len(list) == 0 {
+		return nil
+	}
+	d := s.d
+	var again []journal.Requeue
+	var gone []*flight
+	var unsure []journal.Requeue
+	d.mu.Lock()
+	for _, v := range list {
+		id, no, ok := idAndNo(v.Id, v.OfferNo)
+		if !ok {
+			continue
+		}
+		r := journal.Requeue{ID: id, OfferNo: no, Raise: true, Reason: state.ReasonHolderReleased}
+		f, p := d.mu.flights[id], d.mu.unsettled[id]
+		switch {
+		case d.owes(s, id, no) != nil: // its held was never said
+			d.answer(f)
+			gone = append(gone, f)
+		case p == nil || p.session != s:
+			unsure = append(unsure, r)
+			continue
+		case f != nil && f.stage == answered && f.offerNo == no:
+			gone = append(gone, f)
+		}
+		if p != nil && p.session == s {
+			p.shut = p.window <= 1
+			d.free(id)
+		}
+		again = append(again, r)
+	}
+	d.mu.Unlock()
+	for _, r := range unsure {
+		if d.onRecord(s.peer.Journal, r.ID, r.OfferNo) {
+			again = append(again, r)
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	if err := d.journal.Requeue(ctx, s.peer.Journal, again); err != nil {
+		return fmt.Errorf("take back what was released: %w", err)
+	}
+	// It is due under its next number: a record of the old one changes nothing.
+	d.giveBack(gone, false)
+	return nil
+}
+
+// onRecord reports whether the journal has the intent at a holder under a number.
+func (d *Dispatcher) onRecord(holder, id journal.ID, offerNo uint64) bool {
+	i, err := d.journal.Get(id)
+	return err == nil && i.Head != nil && journal.Place(i.Head.Place) == journal.PlaceHeld &&
+		string(i.Head.Holder) == string(holder[:]) && i.Head.OfferNo == offerNo
+}
+
+// reports hands facts to the journal. They are acked when their events are
+// durable; if we crash before, the holder sends them again.
+func (s *session) reports(list []*wire.Report) {
+	if len(list) == 0 {
+		return
+	}
+	d := s.d
+	var finals []journal.ID
+	var proven []*flight
+	d.mu.Lock()
+	h := d.mu.holders[s.peer.Journal]
+	for _, r := range list {
+		id, no, ok := idAndNo(r.Id, r.OfferNo)
+		if !ok {
+			continue // the journal refuses it, with the number
+		}
+		if f := d.owes(s, id, no); f != nil {
+			// A fact about it proves that it is held.
+			if f := d.accepted(h, f); f != nil {
+				proven = append(proven, f)
+			}
+		}
+		switch state.Fact(r.Fact) {
+		case state.FactAnswered, state.FactRejected, state.FactExhausted:
+			s.answering[id] = struct{}{}
+			finals = append(finals, id)
+			d.freeAt(s, id)
+		case state.FactWaiting:
+			d.freeAt(s, id)
+		}
+	}
+	s.applying++
+	d.mu.Unlock()
+	d.record(s.peer, h, proven)
+	d.journal.Apply(s.peer, list, func(acked []journal.Acked, upTo uint64, err error) {
+		d.applied(s, finals, acked, upTo, err)
+	})
+}
+
+// freeAt is free for what is unsettled at this session. Called with mu held.
+func (d *Dispatcher) freeAt(s *session, id journal.ID) {
+	if p := d.mu.unsettled[id]; p != nil && p.session == s {
+		d.free(id)
+	}
+}
+
+// applied acks what is durable. It runs on the committer and does not block.
+func (d *Dispatcher) applied(s *session, finals []journal.ID, acked []journal.Acked, upTo uint64, err error) {
+	d.mu.Lock()
+	for _, id := range finals {
+		delete(s.answering, id)
+	}
+	s.applying--
+	s.lastWork = time.Now()
+	d.mu.Unlock()
+	if upTo > 0 {
+		s.out.ack(upTo, acked)
+	}
+	switch {
+	case err != nil:
+		s.cancel(fmt.Errorf("apply reports: %w", err))
+	case !s.out.room():
+		s.cancel(errDeaf)
+	}
+}
+
+// goodbye: the holder leaves. One that leaves with nothing held needs no waiting.
+func (d *Dispatcher) goodbye(s *session, empty bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.leaving, s.lastWork = true, time.Now()
+	if h := d.mu.holders[s.peer.Journal]; h != nil {
+		h.left = empty
+	}
+}

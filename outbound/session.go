@@ -1,0 +1,450 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	"pannier/journal"
+	"pannier/journal/failpoint"
+	"pannier/journal/wire/peer"
+)
+
+const (
+	version     = 1
+	messageMost = 4 << 20 // of gRPC, both ways
+	pairsMost   = 10_000
+)
+
+var (
+	errSelf       = errors.New("the address is our own")
+	errVersion    = errors.New("no common version")
+	errNoAnswer   = errors.New("an offer was not answered in time")
+	errSilent     = errors.New("the peer is silent")
+	errDeaf       = errors.New("the peer does not read")
+	errSuperseded = errors.New("the journal answered at another address")
+	errForgotten  = errors.New("an operator gave the peer up")
+	errIdle       = errors.New("idle")
+)
+
+// session is one stream to a holder: a reader, a writer and a clock, none of
+// which waits for another.
+type session struct {
+	d      *Dispatcher
+	link   *link
+	stream grpc.BidiStreamingClient[peer.Frame, peer.Frame]
+	cancel context.CancelCauseFunc
+	out    *outbox
+	ended  chan struct{} // closed when everything of it is gone
+
+	heard atomic.Int64 // when the last frame came, unix nanoseconds
+	busy  atomic.Bool  // the reader is at work on one: not the peer's silence
+
+	// Set by the hello, before others see the session.
+	peer      journal.Identity
+	ephemeral bool
+	agents    []string
+
+	// Guarded by the dispatcher's mu.
+	live        bool // reconciled
+	leaving     bool // it has said goodbye
+	pausedUntil time.Time
+	pairs       map[string]*pair
+	frames      []*sentFrame // with answers owed, oldest first
+	answering   map[journal.ID]struct{}
+	applying    int     // batches of reports not yet durable
+	probe       *permit // of the dial, for the first frame of offers
+	liveSince   time.Time
+	lastWork    time.Time
+	inFlight    int // flights claimed for it or sent
+	queued      int // bytes of envelopes not yet written
+	held        int // unsettled there
+
+	asks struct {
+		sync.Mutex
+		last    uint64
+		pending map[uint64]chan *peer.Answer
+	}
+}
+
+// pair is an agent at a holder. Its credit dies with the stream, and is one
+// until the holder has named it.
+type pair struct {
+	session     *session
+	agent       string
+	window      int
+	out         int  // offered or held, and unsettled
+	shut        bool // it gave some back: nothing more until its window is above the floor
+	pausedUntil time.Time
+	refusals    int // in a row
+}
+
+// sentFrame is a frame of offers whose answers are owed: one outcome for the
+// breaker.
+type sentFrame struct {
+	left     int
+	deadline time.Time
+	permit   *permit
+}
+
+// connect makes one session and stays until it is over. The permit gets its
+// outcome here, or by the first frame of offers.
+func (l *link) connect(ctx context.Context, p *permit) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	opts := append([]grpc.DialOption{
+		grpc.WithNoProxy(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageMost), grpc.MaxCallSendMsgSize(messageMost)),
+	}, l.d.dial...)
+	// One connection per try: gRPC's own redialing would hide what the breaker
+	// has to know. The dialer resolves names, at each try anew.
+	conn, err := grpc.NewClient("passthrough:///"+l.address, opts...)
+	if err != nil {
+		p.done(err)
+		return err
+	}
+	defer conn.Close()
+	s := &session{d: l.d, link: l, cancel: cancel, out: newOutbox(), ended: make(chan struct{}), probe: p, lastWork: time.Now()}
+	s.pairs = map[string]*pair{}
+	s.answering = map[journal.ID]struct{}{}
+	s.asks.pending = map[uint64]chan *peer.Answer{}
+	defer close(s.ended)
+
+	s.heard.Store(time.Now().UnixNano())
+	err = s.converse(ctx, peer.NewPeerClient(conn))
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	s.detach(err)
+	switch refused, ok := status.FromError(err); {
+	case errors.Is(err, errIdle) || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled):
+		return nil
+	case ok:
+		return errors.New(refused.Message()) // without gRPC's prefix
+	}
+	return err
+}
+
+// converse runs reader, writer and clock until one of them ends the session.
+func (s *session) converse(ctx context.Context, client peer.PeerClient) error {
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	loops.Go(func() { s.clock(ctx) })
+	stream, err := client.Session(ctx)
+	if err != nil {
+		return err
+	}
+	s.stream = stream
+	first, err := s.greet(ctx)
+	if err != nil {
+		return err
+	}
+	loops.Go(func() {
+		if err := s.write(ctx); err != nil {
+			s.cancel(err)
+		}
+	})
+	if err := s.reconcile(ctx, first); err != nil {
+		return err
+	}
+	s.d.opened(s)
+	for {
+		f, err := s.receive()
+		if err != nil {
+			return err
+		}
+		if err := s.handle(ctx, f); err != nil {
+			return err
+		}
+	}
+}
+
+// receive waits for a frame. What the caller does with it until the next call
+// is not the peer's silence.
+func (s *session) receive() (*peer.Frame, error) {
+	s.heard.Store(time.Now().UnixNano())
+	s.busy.Store(false)
+	f, err := s.stream.Recv()
+	s.heard.Store(time.Now().UnixNano())
+	s.busy.Store(true)
+	return f, err
+}
+
+// greet exchanges hellos and registers the session under the journal that
+// answered: discovery only hints at who that is, the hello decides. It returns
+// the frame the hello came in.
+func (s *session) greet(ctx context.Context) (*peer.Frame, error) {
+	d := s.d
+	hello := &peer.Hello{
+		Identity:   &peer.Identity{Journal: d.self.Identity.Journal[:], Epoch: d.self.Identity.Epoch},
+		VersionMin: version, VersionMax: version,
+		Address: d.self.Address, Ephemeral: d.self.Ephemeral,
+	}
+	if last, ok := d.lastAt(s.link.address); ok {
+		hello.Applied = d.journal.Applied(last)
+		hello.AppliedPair = &peer.Identity{Journal: last.Journal[:], Epoch: last.Epoch}
+	}
+	if err := s.stream.Send(&peer.Frame{Hello: hello}); err != nil {
+		if _, err := s.stream.Recv(); err != nil {
+			return nil, err // Send only says that the stream is over; Recv says why
+		}
+		return nil, err
+	}
+	f, err := s.receive()
+	if err != nil {
+		return nil, err
+	}
+	h := f.GetHello()
+	id, err := journal.IDOf(h.GetIdentity().GetJournal())
+	if err != nil {
+		return nil, fmt.Errorf("hello: %w", err)
+	}
+	if h.VersionMin > version || h.VersionMax < version {
+		return nil, fmt.Errorf("%w: it speaks %d to %d, this sidecar %d", errVersion, h.VersionMin, h.VersionMax, version)
+	}
+	s.peer = journal.Identity{Journal: id, Epoch: h.Identity.Epoch}
+	s.ephemeral = h.Ephemeral
+	s.agents = h.Agents[:min(len(h.Agents), 1000)]
+	return f, d.register(ctx, s)
+}
+
+// write sends what the outbox has, most urgent first.
+func (s *session) write(ctx context.Context) error {
+	for {
+		frame, offers := s.out.next(s.d.opt.MaxFrame)
+		if len(offers) > 0 {
+			frame.Offers = s.d.launch(s, offers)
+		}
+		if frame == nil { // nothing waits
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-s.out.wake:
+			}
+			continue
+		}
+		err := s.stream.Send(frame)
+		if len(frame.Offers) > 0 {
+			failpoint.Hit(failpoint.HomeOfferSent)
+		}
+		s.d.landed(offers)
+		if err != nil {
+			return nil // the reader hears why
+		}
+		if frame.Goodbye != nil {
+			return s.stream.CloseSend() // the peer ends the stream, or the clock does
+		}
+	}
+}
+
+// launch marks offers as sent just before they are: from here on their answer
+// is owed, whatever becomes of the stream. If we crash after the write, nothing
+// here says so: the next start is an unclean one and asks.
+func (d *Dispatcher) launch(s *session, offers []*flight) []*peer.Offer {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	frame := &sentFrame{deadline: now.Add(d.opt.OfferTimeout)}
+	var out []*peer.Offer
+	for _, f := range offers {
+		if d.mu.flights[f.id] != f || f.stage != claimed || f.session != s {
+			continue // it ended meanwhile
+		}
+		f.stage, f.frame, f.holder = sent, frame, s.peer
+		frame.left++
+		o := f.offer
+		out = append(out, &peer.Offer{
+			Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken,
+			DeliverByLeftMs: left(o.DeliverBy, now), DeadlineLeftMs: left(o.Deadline, now),
+		})
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	if frame.permit = s.probe; s.probe == nil {
+		p, err := s.link.breaker.allow(now)
+		if err != nil {
+			// Nothing is claimed for an open breaker, and it opens only as a
+			// session ends: this one is ending, and takes the frame with it.
+			p = &permit{b: s.link.breaker, report: func(error) {}}
+		}
+		frame.permit = p
+	}
+	s.probe, s.lastWork = nil, now
+	s.frames = append(s.frames, frame)
+	return out
+}
+
+// left is the time to a limit as offers carry it; 0 says none.
+func left(limit, now time.Time) int64 {
+	if limit.IsZero() {
+		return 0
+	}
+	return max(1, limit.Sub(now).Milliseconds())
+}
+
+// landed frees the room of envelopes that are written.
+func (d *Dispatcher) landed(offers []*flight) {
+	if len(offers) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range offers {
+		if d.mu.flights[f.id] == f {
+			d.written(f)
+		}
+	}
+}
+
+// clock watches for what does not happen.
+func (s *session) clock(ctx context.Context) {
+	tick := time.NewTicker(max(time.Millisecond, min(time.Second, s.d.opt.OfferTimeout/4)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if err := s.check(now); err != nil {
+				s.cancel(err)
+				return
+			}
+		}
+	}
+}
+
+// check returns why the session must end, if it must.
+func (s *session) check(now time.Time) error {
+	d := s.d
+	silence := now.Sub(time.Unix(0, s.heard.Load()))
+	if s.busy.Load() {
+		silence = 0
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case !s.live && silence > d.opt.OfferTimeout:
+		return fmt.Errorf("%w before it was reconciled", errSilent)
+	case len(s.frames) > 0 && now.After(s.frames[0].deadline) && silence > 0:
+		return errNoAnswer
+	case silence > 3*d.opt.OfferTimeout:
+		return errSilent
+	case silence > d.opt.OfferTimeout:
+		s.out.ping()
+	}
+	if s.live && s.probe != nil && s.inFlight == 0 && now.Sub(s.liveSince) > d.opt.OfferTimeout/4 {
+		p := s.probe // nothing to offer: the dial was the exchange
+		s.probe = nil
+		p.done(nil)
+		d.wakeAllLocked()
+	}
+	return s.closeIdle(now)
+}
+
+// closeIdle says goodbye where nothing has been going on for a while, nothing
+// of ours is held there and no report is unacked. Called with mu held.
+func (s *session) closeIdle(now time.Time) error {
+	d := s.d
+	switch {
+	case s.leaving && now.Sub(s.lastWork) > d.opt.OfferTimeout && s.inFlight == 0:
+		return errIdle // goodbye was said, by either, and the stream is still there
+	case s.leaving || !s.live || now.Sub(s.lastWork) < d.opt.IdleClose || s.inFlight+s.held+s.applying+s.link.dests > 0:
+		return nil
+	}
+	s.lastWork = now // it is looked at again an IdleClose later
+	if ids, err := d.journal.HeldAt(s.peer.Journal, journal.ID{}, 1); err == nil && len(ids) == 0 {
+		s.leaving = true
+		s.out.goodbye()
+	}
+	return nil
+}
+
+// testing reports whether the breaker waits for the outcome of a probe.
+// Called with mu held.
+func (s *session) testing() bool {
+	name, _ := s.link.breaker.status(time.Now())
+	return name != breakerClosed
+}
+
+// pair returns the record of an agent at this holder. Called with mu held.
+func (s *session) pair(agent string) *pair {
+	p := s.pairs[agent]
+	if p == nil {
+		p = &pair{session: s, agent: agent, window: 1}
+		s.pairs[agent] = p
+	}
+	return p
+}
+
+// detach takes a session out when its loops have ended. What was claimed for it
+// and not written is due again; an offer whose answer is owed stays in flight
+// for this holder: it may be in its journal, and nobody else gets it before
+// that holder has said no, or is lost.
+func (s *session) detach(err error) {
+	d := s.d
+	var unsent []*flight
+	d.mu.Lock()
+	for _, f := range d.mu.flights {
+		if f.session != s {
+			continue
+		}
+		switch {
+		case f.stage == claimed || f.ended && f.stage == sent:
+			unsent = append(unsent, f)
+			d.drop(f)
+		case f.stage == sent:
+			d.written(f)
+			f.stage, f.session, f.pair, f.frame = owed, nil, nil, nil
+			d.mu.holders[s.peer.Journal].owed++
+		}
+	}
+	for id, p := range d.mu.unsettled {
+		if p.session == s {
+			delete(d.mu.unsettled, id)
+		}
+	}
+	frames, probe := s.frames, s.probe
+	s.frames, s.probe = nil, nil
+	s.link.session = nil
+	if h := d.mu.holders[s.peer.Journal]; h != nil && h.session == s {
+		h.session, h.held = nil, s.held
+		d.away(h, time.Now())
+		d.unalias(h.id)
+	}
+	d.wakeAllLocked()
+	d.mu.Unlock()
+	signal(d.settled)
+	d.rewind(unsent, false)
+	s.outcome(err, frames, probe)
+	s.failAsks()
+}
+
+// outcome tells the breaker how the session ended: a stream that broke is one
+// failure, however many frames were owed on it.
+func (s *session) outcome(err error, frames []*sentFrame, probe *permit) {
+	blame := err
+	if errors.Is(err, context.Canceled) || errors.Is(err, errIdle) || errors.Is(err, errSuperseded) || errors.Is(err, errForgotten) || errors.Is(err, errSelf) {
+		blame = errExcluded
+	}
+	for _, f := range frames {
+		f.permit.done(blame)
+		blame = errExcluded
+	}
+	if probe == nil {
+		return
+	}
+	if s.live {
+		blame = nil // the dial and the reconciliation went well, and nothing was owed
+	}
+	probe.done(blame)
+}

@@ -1,0 +1,137 @@
+package outbound
+
+import (
+	"slices"
+	"time"
+
+	"pannier/journal/state"
+)
+
+// PeerStatus is what is known of one address, for operators.
+type PeerStatus struct {
+	Address   string         `json:"address"`
+	JournalID string         `json:"journal_id"`
+	Epoch     uint64         `json:"epoch"`
+	State     string         `json:"state"`   // connecting, open, down, breaker_open, idle
+	Breaker   string         `json:"breaker"` // closed, open, half_open
+	Agents    []string       `json:"agents"`
+	LastError string         `json:"last_error"`
+	Held      int            `json:"held"`   // intents unsettled there
+	Credit    map[string]int `json:"credit"` // how many more it takes, by agent
+	NextTry   *time.Time     `json:"next_try,omitempty"`
+}
+
+// Cause says why nothing of a destination moves now. Code is one of package
+// state's causes.
+type Cause struct {
+	Code, Detail string
+	Until        time.Time
+	Peer         string
+}
+
+// Peers lists every address there is a link to, and every holder without one.
+func (d *Dispatcher) Peers() []PeerStatus {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	out := make([]PeerStatus, 0, len(d.mu.links))
+	for _, l := range d.mu.links {
+		out = append(out, d.status(l, now))
+	}
+	for _, h := range d.mu.holders {
+		if h.session == nil && (h.held > 0 || h.owed > 0) && d.mu.links[h.address] == nil {
+			out = append(out, PeerStatus{
+				Address: h.address, JournalID: h.id.String(), Epoch: h.epoch, State: "down", Breaker: breakerClosed,
+				Agents: []string{}, Held: h.held, Credit: map[string]int{},
+			})
+		}
+	}
+	slices.SortFunc(out, func(a, b PeerStatus) int {
+		switch {
+		case a.Address < b.Address:
+			return -1
+		case a.Address > b.Address:
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// status describes one link. Called with mu held.
+func (d *Dispatcher) status(l *link, now time.Time) PeerStatus {
+	p := PeerStatus{Address: l.address, State: phaseNames[l.phase], LastError: l.lastError, Agents: []string{}, Credit: map[string]int{}}
+	var gate time.Time
+	p.Breaker, gate = l.breaker.status(now)
+	if s := l.session; s != nil {
+		p.JournalID, p.Epoch, p.Held = s.peer.Journal.String(), s.peer.Epoch, s.held
+		for _, pr := range s.pairs {
+			if len(p.Agents) < 100 {
+				p.Agents = append(p.Agents, pr.agent)
+				p.Credit[pr.agent] = max(0, pr.window-pr.out)
+			}
+		}
+		slices.Sort(p.Agents)
+		return p
+	}
+	if h := d.lastHolder(l.address); h != nil {
+		p.JournalID, p.Epoch, p.Held = h.id.String(), h.epoch, h.held
+	}
+	if p.Breaker == breakerOpen && l.wanted {
+		p.State = "breaker_open"
+	}
+	if next := later(gate, l.notBefore); l.wanted && next.After(now) {
+		p.NextTry = &next
+	}
+	return p
+}
+
+// Why says why nothing of this destination moves now, or that it is offered.
+// Of several endpoints each has its cause.
+func (d *Dispatcher) Why(agent string) []Cause {
+	now := time.Now()
+	local, window := d.local.Serves(agent), 0
+	if local {
+		window = d.local.Window(agent)
+	}
+	eps, known := d.dir.Endpoints(agent)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	options := d.look(agent, eps, now)
+	var out []Cause
+	dst := d.mu.byName[agent]
+	if dst == nil {
+		dst = &dest{oldOpen: true} // nothing of it is due: judge as if the first were
+	}
+	if !dst.oldOpen && !dst.knownSince.IsZero() {
+		out = append(out, cause(state.CauseUncleanWait, "", dst.knownSince.Add(d.opt.UncleanWait)))
+	}
+	switch {
+	case local && window > 0:
+		return append(out, cause(state.CauseOffering, "", time.Time{}))
+	case local:
+		out = append(out, cause(state.CauseNoCredit, d.self.Address, dst.localPause))
+	case len(options) == 0 && !known:
+		return append(out, cause(state.CauseDiscoveryPending, "", time.Time{}))
+	case len(options) == 0:
+		return append(out, cause(state.CauseNoEndpoint, "", time.Time{}))
+	}
+	for _, o := range options {
+		if o.free > 0 {
+			return append(out, cause(state.CauseOffering, o.Address, time.Time{}))
+		}
+		out = append(out, cause(o.cause, o.Address, o.until))
+	}
+	return out
+}
+
+func cause(c state.Cause, peer string, until time.Time) Cause {
+	return Cause{Code: c.String(), Detail: c.Sentence(), Until: until, Peer: peer}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,208 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"pannier/journal"
+	"pannier/outbound"
+	"pannier/proxy/admin"
+)
+
+// world is an admin listener over a sidecar whose state the test sets.
+type world struct {
+	handler   http.Handler
+	health    admin.Health
+	forgotten []journal.ID
+	forget    error
+}
+
+var (
+	journalID = journal.ID{1, 2, 3}
+	peerID    = journal.ID{9}
+)
+
+func setup(t *testing.T) *world {
+	t.Helper()
+	w := &world{health: admin.Health{Started: true, Checks: []admin.Check{
+		{Name: "journal", OK: true}, {Name: "running", OK: true}, {Name: "durable", Advice: true, Detail: "a ram disk"},
+	}}}
+	w.handler = admin.New(admin.Source{
+		Version: "v1",
+		Health:  func() admin.Health { return w.health },
+		Stats: func() journal.Stats {
+			return journal.Stats{Seq: 7, Boot: 2, Unclean: true, Identity: journal.Identity{Journal: journalID, Epoch: 3}, Live: map[string]uint64{"due": 4}}
+		},
+		Peers: func() []outbound.PeerStatus { return nil },
+		Forget: func(_ context.Context, id journal.ID) error {
+			w.forgotten = append(w.forgotten, id)
+			return w.forget
+		},
+	}, []string{"orders.svc"}, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	return w
+}
+
+func (w *world) ask(method, path string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, nil)
+	r.Host = "127.0.0.1:7402"
+	for i := 0; i < len(header); i += 2 {
+		if header[i] == "Host" {
+			r.Host = header[i+1]
+			continue
+		}
+		r.Header.Set(header[i], header[i+1])
+	}
+	a := httptest.NewRecorder()
+	w.handler.ServeHTTP(a, r)
+	return a
+}
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name   string
+		spoil  func(*admin.Health)
+		path   string
+		status int
+		body   string
+	}{
+		{"the process answers whatever is wrong", func(h *admin.Health) { *h = admin.Health{} }, "/healthz", 200, `{"status":"ok","version":"v1"}`},
+		{"ready, and an ephemeral volume does not change that", nil, "/readyz", 200, `{"status":"ready","version":"v1"}`},
+		{"all checks when asked", nil, "/readyz?verbose", 200,
+			`{"status":"ready","version":"v1","checks":[{"name":"journal","ok":true},{"name":"running","ok":true},{"name":"durable","ok":false,"detail":"a ram disk","advice":true}]}`},
+		{"not ready says why unasked", func(h *admin.Health) { h.Checks[0] = admin.Check{Name: "journal", Detail: "disk gone"} }, "/readyz", 503,
+			`{"status":"not ready","version":"v1","checks":[{"name":"journal","ok":false,"detail":"disk gone"}]}`},
+		{"started", nil, "/startupz", 200, `{"status":"started","version":"v1"}`},
+		{"started stays so when it is no longer ready", func(h *admin.Health) { h.Checks[0].OK = false }, "/startupz", 200, `{"status":"started","version":"v1"}`},
+		{"not started", func(h *admin.Health) { h.Started = false }, "/startupz", 503, `{"status":"starting","version":"v1"}`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := setup(t)
+			if row.spoil != nil {
+				row.spoil(&w.health)
+			}
+			a := w.ask("GET", row.path)
+			if a.Code != row.status || strings.TrimSpace(a.Body.String()) != row.body {
+				t.Errorf("got  %d %s\nwant %d %s", a.Code, a.Body, row.status, row.body)
+			}
+		})
+	}
+}
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	a := setup(t).ask("GET", "/v1/admin/status")
+	var got, want any
+	if err := json.Unmarshal(a.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	text := `{"ok":true,"ready":true,"version":"v1",
+		"checks":[{"name":"journal","ok":true},{"name":"running","ok":true},{"name":"durable","ok":false,"detail":"a ram disk","advice":true}],
+		"journal":{"id":"01020300-0000-0000-0000-000000000000","epoch":3,"seq":7,"boot":2,"unclean":true,"durable":false,"live":{"due":4}}}`
+	if err := json.Unmarshal([]byte(text), &want); err != nil {
+		t.Fatal(err)
+	}
+	if a.Code != 200 || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %d %s", a.Code, a.Body)
+	}
+}
+
+func TestNoPeersIsAnEmptyList(t *testing.T) {
+	t.Parallel()
+	a := setup(t).ask("GET", "/v1/admin/peers")
+	if got := strings.TrimSpace(a.Body.String()); a.Code != 200 || got != `{"ok":true,"peers":[]}` {
+		t.Errorf("got %d %s", a.Code, got)
+	}
+}
+
+func TestForget(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, id string
+		err      error
+		status   int
+		code     string
+	}{
+		{"forgotten", peerID.String(), nil, 200, ""},
+		{"not an id", "billing", nil, 422, "invalid_journal_id"},
+		{"nobody known", peerID.String(), fmt.Errorf("forget: %w", journal.ErrNotFound), 404, "peer_not_found"},
+		{"journal poisoned", peerID.String(), journal.ErrFailed, 503, "journal_failed"},
+		{"our fault", peerID.String(), errors.New("boom"), 500, "internal"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := setup(t)
+			w.forget = row.err
+			a := w.ask("POST", "/v1/admin/peers/"+row.id+"/forget")
+			if a.Code != row.status || code(t, a) != row.code {
+				t.Errorf("got %d %s, want %d with code %q", a.Code, a.Body, row.status, row.code)
+			}
+			asked := len(w.forgotten) == 1 && w.forgotten[0] == peerID
+			if want := row.status != 422; asked != want {
+				t.Errorf("forgotten %v", w.forgotten)
+			}
+		})
+	}
+}
+
+// A browser can be made to send requests to localhost; forgetting a peer
+// makes duplicates.
+func TestForeignPagesAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name   string
+		header []string
+		status int
+	}{
+		{"name of loopback", []string{"Host", "localhost:7402"}, 200},
+		{"literal address", []string{"Host", "[::1]:7402"}, 200},
+		{"literal address without port", []string{"Host", "10.0.0.7"}, 200},
+		{"configured name", []string{"Host", "Orders.svc:7402"}, 200},
+		{"a name that was pointed at us", []string{"Host", "evil.example:7402"}, 403},
+		{"no host", []string{"Host", ""}, 403},
+		{"cross-site", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		{"foreign origin", []string{"Origin", "https://evil.example"}, 403},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := setup(t)
+			a := w.ask("POST", "/v1/admin/peers/"+peerID.String()+"/forget", row.header...)
+			if a.Code != row.status {
+				t.Errorf("got %d %s, want %d", a.Code, a.Body, row.status)
+			}
+			if row.status != 200 && len(w.forgotten) > 0 {
+				t.Error("refused, and done all the same")
+			}
+		})
+	}
+}
+
+func TestUnknownPage(t *testing.T) {
+	t.Parallel()
+	a := setup(t).ask("GET", "/metricz")
+	if a.Code != 404 || code(t, a) != "not_found" {
+		t.Errorf("got %d %s", a.Code, a.Body)
+	}
+}
+
+// code is that of a problem document; empty for another answer.
+func code(t *testing.T, a *httptest.ResponseRecorder) string {
+	t.Helper()
+	if a.Header().Get("Content-Type") != "application/problem+json" {
+		return ""
+	}
+	var p struct {
+		Status int `json:"status"`
+		Error  struct{ Code, Message string }
+	}
+	if err := json.Unmarshal(a.Body.Bytes(), &p); err != nil || p.Status != a.Code || p.Error.Message == "" {
+		t.Errorf("not a problem document of its status: %s", a.Body)
+	}
+	return p.Error.Code
+}

@@ -1,0 +1,257 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+const (
+	maxReason = 2000
+	maxActor  = 255
+	// verdictTime is how long an answer given at the holder waits for home to
+	// say whether it won.
+	verdictTime = time.Second
+	verdictPoll = 20 * time.Millisecond
+	someApp     = "app" // actor of an answer that names none
+)
+
+// resolve serves POST /v1/intents/{id}/resolve: an end, from any open status,
+// by word of anybody. The first answer wins.
+func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
+	id, body, faults, err := a.readAnswer(w, r)
+	if err != nil {
+		return err
+	}
+	ans, generation := readResolve(body, r)
+	if len(*faults) > 0 {
+		return refuseFaults(*faults)
+	}
+	if stale, err := a.stale(id, generation); stale || err != nil {
+		return a.answerStale(w, id, err)
+	}
+	done, err := a.journal.Answer(r.Context(), id, ans)
+	if err != nil {
+		return err
+	}
+	i, seq, ev, err := a.verdict(r.Context(), id, ans, done)
+	if err != nil {
+		return err
+	}
+	d := newDoc()
+	defer d.free()
+	d.open('{').boolean("ok", true).key("intent")
+	a.writeIntent(d, i, whole)
+	d.key("event")
+	if ev != nil {
+		writeEvent(d, id, seq, ev, i.Outcome)
+	} else {
+		writeProvisional(d, i, ans)
+	}
+	d.key("completion_delivery").open('{').boolean("delivered", false)
+	if i.Envelope == nil || i.Envelope.ReplyTo == "" {
+		d.str("reason", "reply_to_not_set")
+	} else {
+		d.str("reason", "completions_not_available").str("reply_to", i.Envelope.ReplyTo)
+	}
+	return answer(w, d.close('}').close('}'))
+}
+
+// readAnswer reads what resolve and resume have in common. No body is {}.
+func (a *API) readAnswer(w http.ResponseWriter, r *http.Request) (journal.ID, *object, *[]fault, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return id, nil, nil, err
+	}
+	raw, err := readBody(w, r, a.opt.MaxBody)
+	if err != nil {
+		return id, nil, nil, err
+	}
+	if raw == nil {
+		raw = []byte("{}")
+	}
+	faults := new([]fault)
+	body, err := parseBody(raw, faults)
+	return id, body, faults, err
+}
+
+func readResolve(body *object, r *http.Request) (ans journal.Answer, generation int64) {
+	ans = journal.Answer{Reason: state.ReasonApp, Actor: body.text("actor", maxActor)}
+	if ans.Actor == "" {
+		ans.Actor = owner(r)
+	}
+	reason := body.text("reason", maxReason)
+	result, failure := body.object("result"), body.object("error")
+	word := body.required("status", 32)
+	status, _ := state.ParseStatus(word)
+	switch status {
+	case state.Completed:
+		ans.Trigger, ans.Body = state.Complete, result
+	case state.Failed:
+		ans.Trigger, ans.Body = state.Fail, failure
+		ans.Text = reason
+	case state.Canceled:
+		ans.Trigger, ans.Reason, ans.Text = state.Cancel, state.ReasonCanceled, reason
+		if ans.Text == "" {
+			ans.Text = "canceled"
+		}
+	default:
+		if word != "" {
+			body.fault("status", codeSchemaInvalid, "must be COMPLETED, FAILED or CANCELED")
+		}
+	}
+	if ans.Body == nil && ans.Trigger != state.Cancel {
+		ans.Body = []byte("{}")
+	}
+	return ans, expectedGeneration(body)
+}
+
+// anyGeneration stands for a caller that does not care.
+const anyGeneration = -1
+
+func expectedGeneration(body *object) int64 {
+	n, given := body.integer("expected_policy_generation", 0, 1<<53)
+	if !given {
+		return anyGeneration
+	}
+	return n
+}
+
+// owner is who the caller says it speaks for.
+func owner(r *http.Request) string {
+	text := r.URL.Query().Get("owner_agent")
+	if text == "" {
+		text = r.Header.Get("X-Owner-Agent")
+	}
+	if text == "" {
+		return someApp
+	}
+	return clip(text, maxActor-len("…"))
+}
+
+// stale reports whether the policy has moved on from what the caller saw.
+func (a *API) stale(id journal.ID, expected int64) (bool, error) {
+	if expected == anyGeneration {
+		return false, nil
+	}
+	i, err := a.journal.Get(id)
+	if err != nil {
+		return false, err
+	}
+	return expected != generation(i), nil
+}
+
+func generation(i *journal.Intent) int64 {
+	if i.Head != nil {
+		return int64(i.Head.PolicyGeneration)
+	}
+	return int64(i.Handover.PolicyGeneration)
+}
+
+func (a *API) answerStale(w http.ResponseWriter, id journal.ID, err error) error {
+	if err != nil {
+		return err
+	}
+	i, err := a.journal.Get(id)
+	if err != nil {
+		return err
+	}
+	d := newDoc()
+	defer d.free()
+	d.open('{').boolean("ok", true).boolean("applied", false).str("reason", "stale_policy_generation")
+	return answer(w, d.num("policy_generation", generation(i)).close('}'))
+}
+
+// verdict returns the intent after an answer, and the event the answer wrote:
+// home's own. At a holder that takes a moment; without home's word in time ev
+// is nil, and the answer counts unless home has had another before it.
+func (a *API) verdict(ctx context.Context, id journal.ID, ans journal.Answer, done journal.Answered) (i *journal.Intent, seq uint32, ev *wire.Event, err error) {
+	if done.Provisional {
+		if ev, seq, err = a.awaitVerdict(ctx, id, ans); err != nil {
+			return nil, 0, nil, err
+		}
+	} else {
+		events, first, err := a.journal.Events(id, done.Seq-1)
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		if len(events) > 0 {
+			ev, seq = events[0], first
+		}
+	}
+	i, err = a.journal.Get(id)
+	return i, seq, ev, err
+}
+
+// awaitVerdict waits for home to tell how the intent ended. A lost race is an
+// honest refusal.
+func (a *API) awaitVerdict(ctx context.Context, id journal.ID, ans journal.Answer) (*wire.Event, uint32, error) {
+	over := time.NewTimer(verdictTime)
+	defer over.Stop()
+	tick := time.NewTicker(verdictPoll)
+	defer tick.Stop()
+	for {
+		i, err := a.journal.Get(id)
+		if err != nil {
+			return nil, 0, err
+		}
+		if i.Handover != nil && i.Handover.EndedAtHome {
+			return a.ruled(i, ans)
+		}
+		select {
+		case <-tick.C:
+		case <-over.C:
+			return nil, 0, nil
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+// ruled reads home's ruling from the copy of its log.
+func (a *API) ruled(i *journal.Intent, ans journal.Answer) (*wire.Event, uint32, error) {
+	events, first, err := a.journal.Events(i.ID, 0)
+	if err != nil || len(events) == 0 {
+		return nil, 0, err
+	}
+	last := events[len(events)-1]
+	self := a.journal.Identity().Journal
+	mine := len(last.Peer) == 0 || journal.ID(last.Peer) == self
+	if status := state.Status(last.Status); status != endOf(ans.Trigger) || !mine {
+		return nil, 0, &journal.EndedError{Status: status}
+	}
+	return last, first + uint32(len(events)) - 1, nil
+}
+
+func endOf(t state.Trigger) state.Status {
+	switch t {
+	case state.Complete:
+		return state.Completed
+	case state.Fail:
+		return state.Failed
+	case state.Cancel:
+		return state.Canceled
+	}
+	return state.InProgress
+}
+
+// writeProvisional writes the event home is expected to write.
+func writeProvisional(d *doc, i *journal.Intent, ans journal.Answer) {
+	status := endOf(ans.Trigger)
+	d.open('{').str("intent_id", i.ID.String()).num("seq", 0).str("event_type", endEvent(ans.Trigger))
+	d.str("status", status.String()).time("at", time.Now()).str("actor", ans.Actor).null("handler").null("waiting_reason")
+	d.key("details").open('{').boolean("provisional", true)
+	if status.Terminal() {
+		writeOutcome(d, status, &wire.Outcome{Status: uint32(status), Body: ans.Body, Text: ans.Text})
+	}
+	d.close('}').close('}')
+}
+
+func endEvent(t state.Trigger) string {
+	row, _ := state.Next(state.InProgress, t)
+	return row.Event.String()
+}

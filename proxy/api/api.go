@@ -1,0 +1,137 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"pannier/inbound"
+	"pannier/journal"
+	"pannier/journal/wire/peer"
+	"pannier/outbound"
+)
+
+// Options of the app API. The zero value of every field is usable.
+type Options struct {
+	MaxBody      int      // bytes of a request body; 0: 1 MiB
+	Hosts        []string // names allowed in Host beside those of loopback
+	DefaultAgent string   // sender of an intent that names none; "": anonymous
+	Version      string   // shown by the health routes
+
+	// AskHome asks the home of an intent that is only held here for its
+	// events; nil: such a home counts as out of reach.
+	AskHome func(ctx context.Context, home journal.ID, ask *peer.Ask) (*peer.Answer, error)
+}
+
+const (
+	defaultMaxBody = 1 << 20
+	anonymous      = "anonymous"
+)
+
+// Mailbox hands intents to the app and takes its answers.
+type Mailbox interface {
+	// Pull leases intents of the agent, and waits for one up to Wait. It
+	// returns none and no error when the wait is over or ctx ends.
+	Pull(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error)
+	// Settle returns once the answers are durable, one result for each.
+	Settle(ctx context.Context, s []journal.Settle) ([]journal.Settled, error)
+	// Door says whether the agent's app takes anything.
+	Door(agent string) inbound.DoorStatus
+}
+
+// Dispatcher offers intents to the sidecars that serve their agents.
+type Dispatcher interface {
+	// Why says what delays all intents of a destination.
+	Why(agent string) []outbound.Cause
+	// Ask asks the holder of an intent.
+	Ask(ctx context.Context, id, holder journal.ID, what peer.Ask_What) (*peer.Answer, error)
+}
+
+// API serves the app. It is safe for concurrent use.
+type API struct {
+	opt        Options
+	journal    *journal.Journal
+	mailbox    Mailbox
+	dispatcher Dispatcher
+	log        *slog.Logger
+	mux        *http.ServeMux
+	hosts      map[string]bool
+
+	drain    chan struct{} // closed by Drain
+	draining sync.Once
+
+	activity struct {
+		sync.Mutex
+		open int
+		last time.Time // when a request last ended
+	}
+}
+
+// New returns the app API. It starts nothing.
+func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logger) *API {
+	if o.MaxBody <= 0 {
+		o.MaxBody = defaultMaxBody
+	}
+	if o.DefaultAgent == "" {
+		o.DefaultAgent = anonymous
+	}
+	a := &API{opt: o, journal: j, mailbox: m, dispatcher: d, log: log, drain: make(chan struct{})}
+	a.hosts = allowedHosts(o.Hosts)
+	a.mux = a.newMux()
+	return a
+}
+
+// Handler returns the app API's routes behind its guards.
+func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serve) }
+
+// Server returns an HTTP server for the handler, with the limits the app API
+// needs: no time limit on responses (streams), idle connections kept longer
+// than the 90 s for which clients keep theirs, HTTP/1.1 and h2c.
+func Server(h http.Handler) *http.Server {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		Protocols:         new(http.Protocols),
+	}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	return s
+}
+
+// Drain refuses new intents from now on (503, Retry-After 1) and ends open
+// streams and polls with 200. Answers to leased intents are still taken.
+func (a *API) Drain() { a.draining.Do(func() { close(a.drain) }) }
+
+func (a *API) isDraining() bool {
+	select {
+	case <-a.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+// Active returns how many requests are open, and when the last one ended. An
+// idle connection is no request.
+func (a *API) Active() (open int, last time.Time) {
+	a.activity.Lock()
+	defer a.activity.Unlock()
+	return a.activity.open, a.activity.last
+}
+
+func (a *API) begin() {
+	a.activity.Lock()
+	defer a.activity.Unlock()
+	a.activity.open++
+}
+
+func (a *API) end() {
+	a.activity.Lock()
+	defer a.activity.Unlock()
+	a.activity.open--
+	a.activity.last = time.Now()
+}

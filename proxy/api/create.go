@@ -1,0 +1,353 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+
+	"pannier/journal"
+	"pannier/journal/wire"
+)
+
+const (
+	maxType        = 255
+	maxCorrelation = 255
+	maxMembers     = 10_000 // of the top of a body
+	createPath     = "POST /v1/intents"
+)
+
+// asked is one intent as the app asked for it.
+type asked struct {
+	intentType  string
+	to, from    string
+	correlation string
+	payload     jsontext.Value // the bytes of the request's value
+	options     *options
+	key         string // idempotency key; "": none
+	path        string // method and path, the scope of key
+}
+
+// create serves POST /v1/intents.
+func (a *API) create(w http.ResponseWriter, r *http.Request) error {
+	if a.isDraining() {
+		return errDraining
+	}
+	key, err := headerKey(r.Header)
+	if err != nil {
+		return err
+	}
+	raw, err := readBody(w, r, a.opt.MaxBody)
+	if err != nil {
+		return err
+	}
+	var faults []fault
+	body, err := parseBody(raw, &faults)
+	if err != nil {
+		return err
+	}
+	in := a.readIntent(body, r.Header)
+	switch {
+	case in.key == "":
+		in.key = key
+	case key != "" && key != in.key:
+		body.fault("idempotency_key", codeInvalidRequest, "differs from the header Idempotency-Key")
+	}
+	if len(faults) > 0 {
+		return refuseFaults(faults)
+	}
+	return a.acceptOne(w, r, in)
+}
+
+// createShort serves POST /v1/agents/{agent}/intents/{type}: any JSON object
+// is the payload.
+func (a *API) createShort(w http.ResponseWriter, r *http.Request, agent, intentType string) error {
+	if a.isDraining() {
+		return errDraining
+	}
+	key, err := headerKey(r.Header)
+	if err != nil {
+		return err
+	}
+	raw, err := readBody(w, r, a.opt.MaxBody)
+	if err != nil {
+		return err
+	}
+	payload, err := parsePayload(raw)
+	if err != nil {
+		return err
+	}
+	var faults []fault
+	if !validType(intentType) {
+		faults = append(faults, fault{"the path's intent type", typeForm, codeSchemaInvalid})
+	}
+	in := &asked{
+		intentType: intentType, to: agent, from: a.opt.DefaultAgent, correlation: uuid.NewString(),
+		payload: payload, options: readOptions(nil, nil, r.Header, &faults),
+		key: key, path: "POST " + agentPrefix + agent + "/intents/" + intentType,
+	}
+	if len(faults) > 0 {
+		return refuseFaults(faults)
+	}
+	return a.acceptOne(w, r, in)
+}
+
+// readIntent reads AXP's body of one intent. Without a payload the body is
+// read as published senders write it: camel-case names, and every field we do
+// not know is the payload's.
+func (a *API) readIntent(body *object, header http.Header) *asked {
+	fold := !body.has("payload")
+	name := func(n string) string {
+		if c := camel(n); fold && !body.has(n) && body.has(c) {
+			return c
+		}
+		return n
+	}
+	in := &asked{path: createPath, payload: body.object("payload")}
+	if !fold && in.payload == nil {
+		if _, given := body.take("payload"); !given {
+			body.fault("payload", codeSchemaInvalid, "must be a JSON object")
+		}
+	}
+	in.intentType = body.required(name("intent_type"), maxType)
+	if in.intentType != "" && !validType(in.intentType) {
+		body.fault(name("intent_type"), codeSchemaInvalid, typeForm)
+	}
+	in.to = body.address(name("to_agent"), true)
+	if in.from = body.address(name("from_agent"), false); in.from == "" {
+		in.from = a.opt.DefaultAgent
+	}
+	if in.correlation = body.text(name("correlation_id"), maxCorrelation); in.correlation == "" {
+		in.correlation = uuid.NewString()
+	}
+	if text := body.text("idempotency_key", 2*maxKey+2); text != "" {
+		key, why := parseKey(text)
+		if why != "" {
+			body.fault("idempotency_key", codeSchemaInvalid, "%s", why)
+		}
+		in.key = key
+	}
+	for _, f := range laterFields {
+		if _, given := body.take(name(f)); given {
+			body.fault(name(f), codeNotAvailable, notAvailable)
+		}
+	}
+	in.options = readOptions(body, name, header, body.faults)
+	if fold {
+		in.payload = foldRest(body)
+		return in
+	}
+	for _, o := range optionTable {
+		if !o.top && body.has(o.name) {
+			body.fault(o.name, codeSchemaInvalid, inDeliveryOnly)
+		}
+	}
+	return in
+}
+
+// foldRest makes a payload of the members nobody has taken.
+func foldRest(body *object) jsontext.Value {
+	d := &doc{}
+	d.open('{')
+	for _, m := range body.rest() {
+		d.raw(m.name, m.value)
+	}
+	return d.close('}').b
+}
+
+// address takes a member that must be an agent's address, in canonical form.
+func (o *object) address(name string, required bool) string {
+	take := o.text
+	if required {
+		take = o.required
+	}
+	text := take(name, maxAddress+len("agent://"))
+	if text == "" {
+		return ""
+	}
+	canonical, why := readAddress(text)
+	if why != "" {
+		o.fault(name, codeInvalidAddress, "%s", why)
+	}
+	return canonical
+}
+
+const typeForm = "must be lower-case words of letters, digits and _, joined by dots"
+
+// validType reports whether s is ^[a-z0-9_]+(\.[a-z0-9_]+)*$, at most maxType long.
+func validType(s string) bool {
+	if len(s) > maxType {
+		return false
+	}
+	for word := range strings.SplitSeq(s, ".") {
+		if word == "" || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// camel turns to_agent into toAgent.
+func camel(name string) string {
+	var b strings.Builder
+	for i, word := range strings.Split(name, "_") {
+		if i > 0 && word != "" {
+			word = strings.ToUpper(word[:1]) + word[1:]
+		}
+		b.WriteString(word)
+	}
+	return b.String()
+}
+
+// accept is what the journal is asked for.
+func (in *asked) accept(identity, traceparent string, now time.Time) (journal.Accept, error) {
+	e := &wire.Envelope{
+		IntentType: in.intentType, FromAgent: in.from, ToAgent: in.to, CorrelationId: in.correlation,
+		Payload: in.payload, Traceparent: traceparent, IdempotencyKey: in.key,
+	}
+	acc := journal.Accept{Envelope: e}
+	in.options.apply(&acc, e, now)
+	if in.key == "" {
+		return acc, nil
+	}
+	var err error
+	acc.Key, err = scopedKey(identity, in.path, in.key, in.fingerprinted())
+	return acc, err
+}
+
+// fingerprinted is what makes two requests the same one: all that was asked
+// for but the correlation id, which SDKs invent anew at each call.
+func (in *asked) fingerprinted() []byte {
+	d := &doc{b: make([]byte, 0, len(in.payload)+512)}
+	d.open('{').str("intent_type", in.intentType).str("to_agent", in.to).str("from_agent", in.from)
+	d.raw("payload", in.payload).key("options").open('{')
+	for _, g := range in.options.given {
+		d.raw(g.name, g.value)
+	}
+	return d.close('}').close('}').b
+}
+
+// acceptOne stores one intent and answers. Before the answer leaves, the
+// intent is on disk: a crash before the commit is an error to the app, a crash
+// after it is the same intent again under the same key.
+func (a *API) acceptOne(w http.ResponseWriter, r *http.Request, in *asked) error {
+	acc, err := in.accept(caller(r), traceparent(r), time.Now())
+	if err != nil {
+		return err
+	}
+	out, err := a.journal.Accept(r.Context(), []journal.Accept{acc})
+	if err != nil {
+		return err
+	}
+	res := out[0]
+	if res.Err != nil {
+		return res.Err
+	}
+	h := w.Header()
+	h.Set("Location", "/v1/intents/"+res.ID.String())
+	if res.Replayed {
+		h.Set("Idempotency-Replayed", "true")
+	}
+	if in.options.receiver {
+		h.Set("Pannier-Durability", a.awaitHeld(r.Context(), []journal.ID{res.ID}))
+	}
+	d := newDoc()
+	defer d.free()
+	d.open('{')
+	writeAccepted(d, res)
+	if err := a.addOutcome(w, r, d, res.ID); err != nil {
+		return err
+	}
+	return answer(w, d.close('}'))
+}
+
+// writeAccepted writes the members of an answer to create.
+func writeAccepted(d *doc, res journal.Accepted) {
+	d.boolean("ok", true).str("intent_id", res.ID.String()).str("status", res.Status.String()).time("created_at", res.CreatedAt)
+}
+
+// caller is the identity that scopes idempotency keys. Without API keys all
+// callers are one.
+func caller(*http.Request) string { return "" }
+
+// traceparent is the caller's trace context, or nothing where it is malformed.
+func traceparent(r *http.Request) string {
+	t := r.Header.Get("Traceparent")
+	if len(t) != 55 || t[2] != '-' || t[35] != '-' || t[52] != '-' || !strings.HasPrefix(t, "00") {
+		return ""
+	}
+	if strings.Trim(t, "0123456789abcdef-") != "" || strings.Count(t, "-") != 3 {
+		return ""
+	}
+	return t
+}
+
+const (
+	maxHeldWait = 5 * time.Second
+	maxPrefer   = 60 * time.Second
+)
+
+// awaitHeld waits until all of the intents are in the journal of another
+// sidecar, and returns the durability reached. An intent that home hands over
+// itself is in one journal and stays "local".
+func (a *API) awaitHeld(ctx context.Context, ids []journal.ID) string {
+	ctx, cancel := context.WithTimeout(ctx, maxHeldWait)
+	defer cancel()
+	reached := "receiver"
+	for _, id := range ids {
+		err := a.await(ctx, id, func(i *journal.Intent) bool { return i.Head == nil || place(i) != journal.PlaceDue })
+		i, getErr := a.journal.Get(id)
+		if err != nil || getErr != nil || i.Head == nil || len(i.Head.Holder) == 0 || journal.ID(i.Head.Holder) == a.journal.Identity().Journal {
+			reached = "local" // either way it is accepted, and what is known here decides
+		}
+	}
+	return reached
+}
+
+func place(i *journal.Intent) journal.Place { return journal.Place(i.Head.Place) }
+
+// await returns when enough says so, or with the error of ctx or of the
+// journal, or when the API drains.
+func (a *API) await(ctx context.Context, id journal.ID, enough func(*journal.Intent) bool) error {
+	wake, stop := a.journal.Watch(id) // first watch, then read: no change is missed
+	defer stop()
+	for {
+		i, err := a.journal.Get(id)
+		if err != nil || enough(i) {
+			return err
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-a.drain:
+			return errDraining
+		}
+	}
+}
+
+// addOutcome adds the intent to the answer where the caller prefers to wait
+// for its end and it came in time.
+func (a *API) addOutcome(w http.ResponseWriter, r *http.Request, d *doc, id journal.ID) error {
+	wait, ok := preferWait(r, maxPrefer)
+	if !ok {
+		return nil
+	}
+	w.Header().Set("Preference-Applied", "wait="+seconds(wait))
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	ended := func(i *journal.Intent) bool { return i.Status().Terminal() }
+	if err := a.await(ctx, id, ended); err != nil {
+		return nil // not in time: the intent is accepted, and that is the answer
+	}
+	i, err := a.journal.Get(id)
+	if err != nil {
+		return nil
+	}
+	d.key("intent")
+	a.writeIntent(d, i, whole)
+	return nil
+}

@@ -1,0 +1,58 @@
+// Package api is what the app talks to: plain HTTP on localhost, and the one
+// place where our errors become problem documents.
+//
+//	        ┌ guard ──────────┐  ┌ route ─┐  ┌ read ─────────────┐
+//	app ───▶│ Host, Origin,   │─▶│ mux, or│─▶│ query, headers,   │──▶ journal     accept, answer, read, watch
+//	        │ request id,     │  │ /v1/   │  │ strict JSON: all  │──▶ Mailbox     pull, settle
+//	        │ panic → 500     │  │ agents │  │ faults in one 4xx │──▶ Dispatcher  why
+//	        └─────────────────┘  └────────┘  └───────────────────┘
+//	app ◀── JSON │ text/event-stream │ application/problem+json ◀── handler's (answer | error)
+//
+// Routes:
+//
+//	GET  /health                          alive
+//	GET  /v1/health                       alive
+//	GET  /healthz                         alive
+//	GET  /readyz                          takes intents
+//	POST /v1/intents                      accept one intent
+//	POST /v1/intents:batch                accept up to 1,000, one result each
+//	GET  /v1/intents                      what is homed or held here, newest first
+//	GET  /v1/intents/{id}                 one intent
+//	GET  /v1/intents/{id}/events          its event log
+//	GET  /v1/intents/{id}/events/stream   the log as it grows
+//	GET  /v1/intents/{id}/why             what it waits for
+//	POST /v1/intents/{id}/resolve         end it
+//	POST /v1/intents/{id}/resume          go on, or the agent's result
+//	POST /v1/intents/{id}/ack             done, under its lease
+//	POST /v1/intents/{id}/nack            failed attempt, or dead letter
+//	POST /v1/intents/{id}/extend          still working
+//	GET  /v1/agents/{agent}/intents       take intents under leases (poll)
+//	POST /v1/agents/{agent}/intents:settle     many ack, nack, extend
+//	POST /v1/agents/{agent}/intents/{type}     accept one intent: the body is the payload
+//
+// An {agent} has any number of segments, raw or percent-encoded, with or
+// without agent://; see [Address].
+//
+// What holds:
+//
+//   - A 2xx to a POST is written after the journal has it on disk, never
+//     before. A handler that returns an error has written nothing, so each
+//     refusal changes nothing and is one problem document.
+//   - Payloads and results are the bytes of the request's value: they are
+//     sliced out of the body and copied into answers, never decoded.
+//   - What is not built and would change what happens is refused by name (422
+//     not_available), not ignored. Fields AXP does not know are ignored, but
+//     inside "delivery" and in bodies that are our own.
+//   - A reader of a log watches first and reads then: no event is missed, and
+//     each is shown once, in order.
+//   - Bodies, depth, members, items, pages and waits have limits. The number
+//     of connections is the listener's.
+//
+// A crash here loses nothing that was answered: the app that has no answer
+// repeats its request, under its Idempotency-Key if it must not be doubled.
+// Keys act on accepting intents only; a repeated ack, nack or extend is known
+// by its lease.
+//
+// The package starts nothing and keeps no state but its counters; it knows no
+// peer and no disk.
+package api

@@ -1,0 +1,159 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+	"pannier/journal/wire/peer"
+)
+
+// page is a part of an intent's event log.
+type page struct {
+	events  []*wire.Event
+	first   uint32        // number of events[0]; the next one's where there are none
+	outcome *wire.Outcome // where the last of them is the end
+	remote  bool          // home has the log, not we: nothing here wakes its readers
+}
+
+// next is the number the event after this page will have.
+func (p *page) next() uint32 { return p.first + uint32(len(p.events)) }
+
+// ends reports whether the page has the end of the log.
+func (p *page) ends() bool {
+	n := len(p.events)
+	return n > 0 && state.Status(p.events[n-1].Status).Terminal()
+}
+
+// events serves GET /v1/intents/{id}/events.
+func (a *API) events(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	since := q.since(r)
+	if err := q.err(); err != nil {
+		return err
+	}
+	p, err := a.readLog(r.Context(), id, since)
+	if err != nil {
+		return err
+	}
+	d := newDoc()
+	defer d.free()
+	d.open('{').boolean("ok", true).key("events").open('[')
+	for i, ev := range p.events {
+		d.item()
+		writeEvent(d, id, p.first+uint32(i), ev, p.outcome)
+	}
+	return answer(w, d.close(']').close('}'))
+}
+
+// readLog reads the events after since: from our journal, or from home where
+// we only hold the intent and it is open. A since beyond the last event counts
+// as the last.
+func (a *API) readLog(ctx context.Context, id journal.ID, since uint32) (*page, error) {
+	events, first, err := a.journal.Events(id, since)
+	if err == nil {
+		p := &page{events: events, first: first}
+		if p.ends() {
+			err = a.addEnd(p, id)
+		}
+		return p, err
+	}
+	if !errors.Is(err, journal.ErrNotFound) {
+		return nil, err
+	}
+	i, err := a.journal.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	if i.Head != nil || i.Handover == nil {
+		return nil, journal.ErrNotFound // its events have left the history
+	}
+	return a.askLog(ctx, i, since)
+}
+
+// addEnd adds the outcome. It is read after the events: where they have the
+// end, it is there.
+func (a *API) addEnd(p *page, id journal.ID) error {
+	i, err := a.journal.Get(id)
+	if err != nil {
+		return err
+	}
+	p.outcome = i.Outcome
+	return nil
+}
+
+const askTime = 2 * time.Second
+
+// askLog reads the log through from home.
+func (a *API) askLog(ctx context.Context, i *journal.Intent, since uint32) (*page, error) {
+	if a.opt.AskHome == nil {
+		return nil, errHomeUnreachable
+	}
+	home, err := journal.IDOf(i.Handover.Home)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	ans, err := a.opt.AskHome(ctx, home, &peer.Ask{What: peer.Ask_EVENTS, Id: i.ID[:], Since: since})
+	if err != nil {
+		return nil, errHomeUnreachable // why it is out of reach is the peer layer's to log
+	}
+	if ans.Error != "" {
+		return nil, journal.ErrNotFound
+	}
+	return &page{events: ans.Events, first: since + 1, outcome: ans.Outcome, remote: true}, nil
+}
+
+var errHomeUnreachable = refuse(codeHomeUnreachable, "the sidecar that accepted this intent keeps its events and cannot be reached just now")
+
+func eventName(ev *wire.Event) string { return state.EventType(ev.Type).String() }
+
+// writeEvent writes an event of an intent's log.
+func writeEvent(d *doc, id journal.ID, seq uint32, ev *wire.Event, out *wire.Outcome) {
+	status := state.Status(ev.Status)
+	actor := ev.Actor
+	if actor == "" {
+		actor = "pannier"
+	}
+	d.open('{').str("intent_id", id.String()).num("seq", int64(seq))
+	d.str("event_type", eventName(ev)).str("status", status.String())
+	d.time("at", time.UnixMilli(ev.AtMs)).str("actor", clip(actor, 250)).null("handler")
+	if status == state.Waiting {
+		d.str("waiting_reason", waitingReason(state.Reason(ev.Reason)))
+	} else {
+		d.null("waiting_reason")
+	}
+	d.key("details").open('{')
+	writeDetails(d, ev, out)
+	d.close('}').close('}')
+}
+
+func writeDetails(d *doc, ev *wire.Event, out *wire.Outcome) {
+	status := state.Status(ev.Status)
+	if status.Terminal() {
+		writeOutcome(d, status, out)
+		d.opt("ended_by", state.Reason(ev.Reason).String())
+	} else {
+		d.opt("reason", state.Reason(ev.Reason).String())
+		d.opt("message", ev.Text)
+	}
+	if ev.Attempt > 0 {
+		d.num("delivery_attempt", int64(ev.Attempt))
+	}
+	if ev.OfferNo > 0 {
+		d.num("offer_no", int64(ev.OfferNo))
+	}
+	d.opt("holder", idText(ev.Peer)).ms("holder_at", ev.HolderAtMs).ms("next_try_at", ev.NextDueMs)
+}

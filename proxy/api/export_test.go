@@ -1,0 +1,78 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+
+	"pannier/journal"
+)
+
+// Routes lists the route table as "METHOD path".
+func Routes(a *API) []string {
+	var out []string
+	for _, e := range a.endpoints() {
+		out = append(out, e.method+" "+e.path)
+	}
+	for _, e := range a.agentEndpoints() {
+		out = append(out, e.method+" /v1/agents/{agent}"+e.suffix)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Registered is one line of the registry of error codes.
+type Registered struct {
+	Code, Category, Title string
+	Status, RetryAfter    int
+}
+
+func Registry() []Registered {
+	var out []Registered
+	for _, e := range registry {
+		out = append(out, Registered{string(e.code), e.category, e.title, e.status, e.retryAfter})
+	}
+	return out
+}
+
+// ProblemOf returns the status and code an error is answered with.
+func ProblemOf(err error) (status int, c string) {
+	p := problemOf(err)
+	return p.code.entry().status, string(p.code)
+}
+
+// CreateRead is what a create body was read as.
+type CreateRead struct {
+	Type, To, From, Correlation, Key string
+	Payload, Fingerprinted           []byte
+}
+
+// ReadCreate reads a body of POST /v1/intents as the handler does.
+func ReadCreate(raw []byte, h http.Header) (CreateRead, error) {
+	var faults []fault
+	body, err := parseBody(raw, &faults)
+	if err != nil {
+		return CreateRead{}, err
+	}
+	in := (&API{opt: Options{DefaultAgent: anonymous}}).readIntent(body, h)
+	if len(faults) > 0 {
+		return CreateRead{}, refuseFaults(faults)
+	}
+	return CreateRead{in.intentType, in.to, in.from, in.correlation, in.key, in.payload, in.fingerprinted()}, nil
+}
+
+// ScopedKey is the key the committer compares.
+func ScopedKey(identity, methodAndPath, key string, asked []byte) (*journal.Key, error) {
+	return scopedKey(identity, methodAndPath, key, slices.Clone(asked))
+}
+
+// ParseKey reads an idempotency key.
+func ParseKey(text string) (key, why string) { return parseKey(text) }
+
+// ReadSettleItem reads one item of intents:settle.
+func ReadSettleItem(raw []byte) (journal.Settle, error) {
+	var faults []fault
+	if _, err := parseBody(raw, &faults); err != nil {
+		return journal.Settle{}, err
+	}
+	return readSettleItem(raw)
+}

@@ -1,0 +1,179 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// smallPayload is the largest payload shown in a list: whoever wants a larger
+// one gets the intent.
+const smallPayload = 48 << 10
+
+// extent is how much of an intent is shown.
+type extent bool
+
+const (
+	whole  extent = true
+	listed extent = false
+)
+
+// get serves GET /v1/intents/{id}.
+func (a *API) get(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	if q.text("wait_for") != "" {
+		q.fault("wait_for", codeNotAvailable, "%s; read events/stream instead", notAvailable)
+		return q.err()
+	}
+	i, err := a.journal.Get(id)
+	if err != nil {
+		return err
+	}
+	d := newDoc()
+	defer d.free()
+	d.open('{').boolean("ok", true).key("intent")
+	a.writeIntent(d, i, whole)
+	return answer(w, d.close('}'))
+}
+
+// writeIntent writes an intent as its reader sees it. What is unset is left
+// out: AXP's types do not allow null.
+func (a *API) writeIntent(d *doc, i *journal.Intent, show extent) {
+	status := i.Status()
+	d.open('{').str("intent_id", i.ID.String()).str("status", status.String())
+	d.str("lifecycle_status", status.String()).str("legacy_status", legacyStatus(status))
+	a.writeEnvelope(d, i, show)
+	if i.Head != nil {
+		a.writeHead(d, i)
+	} else {
+		writeHandover(d, i)
+	}
+	if status.Terminal() {
+		if show == whole || i.Outcome == nil || len(i.Outcome.Body) <= smallPayload {
+			writeOutcome(d, status, i.Outcome)
+		}
+	}
+	d.close('}')
+}
+
+func (a *API) writeEnvelope(d *doc, i *journal.Intent, show extent) {
+	e := i.Envelope
+	if e == nil {
+		// The body has left the history; the head remembers who and when.
+		d.time("created_at", i.ID.Time())
+		if i.Head != nil {
+			d.opt("to_agent", a.journal.AgentName(journal.Agent(i.Head.Dest)))
+		}
+		return
+	}
+	d.ms("created_at", e.CreatedAtMs).str("intent_type", e.IntentType).str("correlation_id", e.CorrelationId)
+	d.str("from_agent", e.FromAgent).str("to_agent", e.ToAgent)
+	if show == whole || len(e.Payload) <= smallPayload {
+		d.raw("payload", e.Payload)
+	}
+	d.opt("reply_to", e.ReplyTo)
+}
+
+func (a *API) writeHead(d *doc, i *journal.Intent) {
+	h := i.Head
+	d.str("role", "home").ms("updated_at", h.UpdatedMs)
+	d.ms("deliver_by", h.DeliverByMs).ms("deadline_at", h.DeadlineAtMs)
+	d.num("max_delivery_attempts", int64(h.MaxAttempts)).num("delivery_attempt", int64(h.DeliveryAttempt))
+	d.num("policy_generation", int64(h.PolicyGeneration))
+	switch status := i.Status(); {
+	case status == state.Waiting:
+		d.str("lifecycle_waiting_reason", waitingReason(state.Reason(h.Reason)))
+		if state.Reason(h.Reason) == state.ReasonOperator {
+			d.key("pending_with").open('{').str("type", "human").str("name", "operator").close('}')
+		}
+	case scheduled(h):
+		d.str("lifecycle_waiting_reason", state.ReasonWaitingTime.String())
+		d.key("pending_with").open('{').str("type", "internal").str("name", "delay").close('}')
+	}
+	if len(h.LateAnswers) > 0 {
+		d.key("late_answers").open('[')
+		for _, late := range h.LateAnswers {
+			d.item().open('{').opt("holder", idText(late.From)).str("kind", state.Trigger(late.Kind).String())
+			d.ms("at", late.AtMs).str("body", string(late.Body)).close('}') // cut, so perhaps not JSON
+		}
+		d.close(']')
+	}
+}
+
+// scheduled reports whether the intent waits for its first hour to come.
+func scheduled(h *wire.Head) bool {
+	return journal.Place(h.Place) == journal.PlaceDue && h.Attempts == 0 && h.DeliveryAttempt == 0 &&
+		h.DueMs > time.Now().UnixMilli()
+}
+
+func writeHandover(d *doc, i *journal.Intent) {
+	h := i.Handover
+	d.str("role", "holder").str("home", idText(h.Home)).ms("updated_at", max(h.HeldMs, h.LeasedAtMs, h.EndedMs))
+	d.ms("deliver_by", h.DeliverByMs).ms("deadline_at", h.DeadlineAtMs)
+	d.num("max_delivery_attempts", int64(h.MaxAttempts)).num("delivery_attempt", int64(h.Handovers))
+	d.num("policy_generation", int64(h.PolicyGeneration)).str("handover", state.Phase(h.Phase).String())
+	d.opt("last_error", h.LastError)
+}
+
+// writeOutcome writes what the end said, as members of the intent or of the
+// details of its last event.
+func writeOutcome(d *doc, status state.Status, out *wire.Outcome) {
+	var body []byte
+	var text string
+	if out != nil && state.Status(out.Status) == status {
+		body, text = out.Body, out.Text
+	}
+	switch status {
+	case state.Completed:
+		d.raw("result", body)
+	case state.Failed, state.TimedOut:
+		d.raw("error", body)
+	case state.Canceled:
+		if text == "" {
+			text = "canceled"
+		}
+		d.str("reason", text)
+	}
+}
+
+func legacyStatus(s state.Status) string {
+	switch s {
+	case state.Acknowledged, state.InProgress:
+		return "running"
+	case state.Waiting:
+		return "blocked"
+	case state.Completed, state.Canceled:
+		return "done"
+	case state.Failed, state.TimedOut:
+		return "failed"
+	}
+	return "accepted"
+}
+
+// waitingReason is one of AXP's four; an operator is a human.
+func waitingReason(r state.Reason) string {
+	switch r {
+	case state.ReasonWaitingTool, state.ReasonWaitingAgent, state.ReasonWaitingTime:
+		return r.String()
+	}
+	return state.ReasonWaitingHuman.String()
+}
+
+// idText is the text of an id in a record, "" for none.
+func idText(b []byte) string {
+	id, err := journal.IDOf(b)
+	if err != nil || id.IsZero() {
+		return ""
+	}
+	return id.String()
+}

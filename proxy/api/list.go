@@ -1,0 +1,83 @@
+package api
+
+import (
+	"net/http"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+const (
+	defaultList = 50
+	maxList     = 200
+	// listPage is how many intents are read at once: their payloads are in
+	// memory together.
+	listPage = 16
+)
+
+// list serves GET /v1/intents: what is homed or held here, newest first.
+func (a *API) list(w http.ResponseWriter, r *http.Request) error {
+	filter, err := readFilter(r)
+	if err != nil {
+		return err
+	}
+	d := newDoc()
+	defer d.free()
+	d.open('{').boolean("ok", true).key("intents").open('[')
+	left := filter.Limit
+	more := false
+	for left > 0 {
+		filter.Limit = min(left, listPage)
+		page, err := a.journal.List(filter)
+		if err != nil {
+			return err
+		}
+		for _, i := range page {
+			d.item()
+			a.writeIntent(d, i, listed)
+			filter.Before = i.ID
+		}
+		left -= len(page)
+		if more = len(page) == filter.Limit; !more {
+			break
+		}
+	}
+	d.close(']')
+	if more {
+		d.str("next_cursor", filter.Before.String())
+	} else {
+		d.null("next_cursor")
+	}
+	return answer(w, d.close('}'))
+}
+
+func readFilter(r *http.Request) (f journal.Filter, err error) {
+	q, err := parseQuery(r)
+	if err != nil {
+		return f, err
+	}
+	f.Limit = int(q.integer("limit", defaultList, 1, maxList))
+	switch text := q.text("status"); text {
+	case "":
+	case "pending":
+		f.Pending = true
+	default:
+		var ok bool
+		if f.Status, ok = state.ParseStatus(text); !ok {
+			q.fault("status", codeSchemaInvalid, "must be a lifecycle status such as SUBMITTED, or pending")
+		}
+	}
+	if text := q.text("to_agent"); text != "" {
+		to, why := readAddress(text)
+		if why != "" {
+			q.fault("to_agent", codeInvalidAddress, "%s", why)
+		}
+		f.To = to
+	}
+	if text := q.text("cursor"); text != "" {
+		if f.Before, err = journal.ParseID(text); err != nil {
+			q.fault("cursor", codeSchemaInvalid, "must be the next_cursor of an earlier page")
+		}
+	}
+	return f, q.err()
+}

@@ -1,0 +1,92 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"pannier/inbound"
+	"pannier/journal"
+)
+
+const (
+	defaultPoll = 64
+	maxPoll     = 1000
+	maxPollWait = 60
+	maxLease    = 3600
+)
+
+// poll serves GET /v1/agents/{agent}/intents. What it returns is leased to the
+// caller, who acks, nacks or extends; nothing is lost if the answer does not
+// arrive: the lease ends.
+func (a *API) poll(w http.ResponseWriter, r *http.Request, agent, _ string) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	p := inbound.PullRequest{
+		Agent: agent,
+		Limit: int(q.integer("limit", defaultPoll, 1, maxPoll)),
+		Lease: q.seconds("lease_seconds", 0, 1, maxLease),
+		Wait:  q.seconds("wait_seconds", 0, 0, maxPollWait),
+	}
+	if err := q.err(); err != nil {
+		return err
+	}
+	if wait, ok := preferWait(r, maxPollWait*time.Second); ok && q.text("wait_seconds") == "" {
+		p.Wait = wait
+		w.Header().Set("Preference-Applied", "wait="+seconds(wait))
+	}
+	got, err := a.pull(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	d := newDoc()
+	defer d.free()
+	d.open('{').boolean("ok", true).key("intents").open('[')
+	for i := range got {
+		d.item()
+		writeItem(d, &got[i])
+	}
+	return answer(w, d.close(']').null("next_cursor").close('}'))
+}
+
+// pull is the mailbox's, ended early by a drain: then it gets nothing.
+func (a *API) pull(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	returned := make(chan struct{})
+	defer close(returned)
+	go func() {
+		select {
+		case <-a.drain:
+			cancel()
+		case <-returned:
+		}
+	}()
+	return a.mailbox.Pull(ctx, p)
+}
+
+// writeItem writes a hand-over: what a poll returns, and what stream and http
+// send. The payload's bytes are the sender's.
+func writeItem(d *doc, h *journal.Handed) {
+	e := h.Envelope
+	d.open('{').str("intent_id", h.ID.String()).num("seq", int64(h.Seq)).str("intent_type", e.IntentType)
+	d.str("from_agent", e.FromAgent).str("to_agent", e.ToAgent).str("correlation_id", e.CorrelationId)
+	d.raw("payload", e.Payload).str("status", h.Status.String())
+	d.num("delivery_attempt", int64(h.Attempt)).boolean("redelivered", h.Redelivered)
+	d.str("idempotency_key", firstID(h)).opt("traceparent", e.Traceparent)
+	d.str("lease_id", h.Lease.String()).time("lease_until", h.Until).close('}')
+}
+
+// firstID is what the app may dedupe by: the id of the intent, or of the one
+// it repeats.
+func firstID(h *journal.Handed) string {
+	if first := idText(h.Envelope.FirstId); first != "" {
+		return first
+	}
+	return h.ID.String()
+}
+
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }

@@ -1,0 +1,170 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"pannier/inbound"
+	"pannier/journal"
+)
+
+// fault is one thing that is wrong with a request: where (a JSON pointer into
+// the body, "?name" for a query parameter, "header Name" for a header) and what.
+type fault struct {
+	Pointer string
+	Detail  string
+	code    code
+}
+
+// problem is a refusal as the app reads it: a problem document (RFC 9457)
+// around AXP's error object.
+type problem struct {
+	code   code
+	detail string
+	faults []fault
+	extra  []pair        // further details of the error object
+	header []pair        // response headers beside those of the registry
+	retry  time.Duration // 0: the registry's
+}
+
+type pair struct{ name, value string }
+
+func (p *problem) Error() string { return p.detail }
+
+// refuse makes a problem with one sentence.
+func refuse(c code, format string, args ...any) *problem {
+	return &problem{code: c, detail: fmt.Sprintf(format, args...)}
+}
+
+// refuseFaults makes the problem of a request with the faults given, which
+// must be at least one. A contradiction is 400 whatever else is wrong; faults
+// of one kind keep their own code.
+func refuseFaults(faults []fault) *problem {
+	p := &problem{code: faults[0].code, faults: faults}
+	for _, f := range faults {
+		if f.code == codeInvalidRequest {
+			p.code = codeInvalidRequest
+			break
+		}
+		if f.code != p.code {
+			p.code = codeSchemaInvalid
+		}
+	}
+	parts := make([]string, 0, len(faults))
+	for _, f := range faults {
+		parts = append(parts, f.Pointer+" "+f.Detail)
+	}
+	p.detail = strings.Join(parts, "; ")
+	return p
+}
+
+// problemOf is the border at which our errors become the app's: nobody else
+// translates. An error it does not know is ours, and its text stays in the log.
+func problemOf(err error) *problem {
+	var p *problem
+	var ended *journal.EndedError
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &ended):
+		p = refuse(codeIntentEnded, "the intent has ended %s", ended.Status)
+		p.extra = []pair{{"status", ended.Status.String()}}
+		return p
+	case errors.As(err, &tooBig):
+		return tooLarge(tooBig.Limit)
+	case errors.Is(err, journal.ErrNotFound):
+		return refuse(codeIntentNotFound, "no such intent at this sidecar: it is known where it was accepted and where it is held")
+	case errors.Is(err, journal.ErrIllegal):
+		return refuse(codeInvalidTransition, "the intent's status does not allow this")
+	case errors.Is(err, journal.ErrLeaseLost):
+		return refuse(codeLeaseLost, "the lease is not the one in force; nothing was changed")
+	case errors.Is(err, journal.ErrKeyConflict):
+		return refuse(codeIdempotencyConflict, "the Idempotency-Key was used before with another body or other options")
+	case errors.Is(err, journal.ErrTooLarge):
+		return refuse(codePayloadTooLarge, "the intent does not fit one journal batch")
+	case errors.Is(err, journal.ErrTooManyAgents):
+		return refuse(codeTooManyAgents, "too many distinct unknown destinations; known ones are still accepted")
+	case errors.Is(err, journal.ErrFailed):
+		return refuse(codeJournalFailed, "the journal has failed: whether this was stored is unknown; repeat with the same Idempotency-Key")
+	case errors.Is(err, journal.ErrClosed):
+		return refuse(codeDraining, "the sidecar is stopping")
+	case errors.Is(err, journal.ErrExpired):
+		return refuse(codeIntentEnded, "the intent's time is over; its home ends it")
+	case errors.Is(err, inbound.ErrNotServed):
+		return refuse(codeAgentNotFound, "this sidecar does not serve that agent, and learns none (--learn=off)")
+	case errors.Is(err, inbound.ErrBusy):
+		return refuse(codeRateLimited, "too many requests wait for this agent's intents")
+	case errors.Is(err, journal.ErrFault):
+		return refuse(codeSidecarFault, "the sidecar failed on this one record and has set it aside")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return refuse(codeInterrupted, "the request ended before the answer was known; repeat it")
+	}
+	return refuse(codeInternal, "internal error; the log has the cause under this request id")
+}
+
+func tooLarge(limit int64) *problem {
+	p := refuse(codePayloadTooLarge, "the body is larger than the limit of %d bytes", limit)
+	p.extra = []pair{{"limit_bytes", strconv.FormatInt(limit, 10)}}
+	return p
+}
+
+// writeError appends the AXP error object: it takes no other fields than
+// these, and its details are strings.
+func (p *problem) writeError(d *doc, at time.Time) {
+	k := p.code.entry()
+	d.open('{').str("code", string(p.code)).str("message", p.detail).str("category", k.category)
+	d.boolean("retryable", k.retryable).time("at", at)
+	d.key("details").open('{')
+	for _, f := range p.faults {
+		d.str(f.Pointer, f.Detail)
+	}
+	for _, x := range p.extra {
+		d.str(x.name, x.value)
+	}
+	d.close('}').close('}')
+}
+
+// write answers the request with the problem.
+func (p *problem) write(w http.ResponseWriter, requestID string) {
+	k := p.code.entry()
+	d := newDoc()
+	defer d.free()
+	d.open('{').boolean("ok", false)
+	d.str("type", "urn:pannier:error:"+string(p.code)).str("title", k.title).num("status", int64(k.status))
+	d.str("detail", p.detail).str("instance", "urn:uuid:"+requestID)
+	d.key("error")
+	p.writeError(d, time.Now())
+	if len(p.faults) > 0 {
+		d.key("errors").open('[')
+		for _, f := range p.faults {
+			d.item().open('{').str("pointer", f.Pointer).str("detail", f.Detail).close('}')
+		}
+		d.close(']')
+	}
+	d.close('}')
+
+	h := w.Header()
+	for _, x := range p.header {
+		h.Set(x.name, x.value)
+	}
+	if after := p.retryAfter(); after > 0 {
+		h.Set("Retry-After", strconv.Itoa(after))
+	}
+	h.Del("Location")
+	writeJSON(w, k.status, "application/problem+json", d)
+}
+
+// retryAfter is in whole seconds: clients ignore dates, and SDKs block their
+// caller for as long as it says.
+func (p *problem) retryAfter() int {
+	if p.retry > 0 {
+		return int((p.retry + time.Second - 1) / time.Second)
+	}
+	return p.code.entry().retryAfter
+}

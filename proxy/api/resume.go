@@ -1,0 +1,93 @@
+package api
+
+import (
+	"net/http"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+// controlKeys are the fields of a resume that lets the intent go on. A body
+// with any other field is the agent's result.
+var controlKeys = map[string]bool{
+	"approve_current_step": true, "actor": true, "reason": true,
+	"expected_policy_generation": true, "internal_scheduler": true,
+}
+
+// resume serves POST /v1/intents/{id}/resume, which has two meanings, told
+// apart by the body: go on (control fields only, or nothing), or this is my
+// result (anything else: the whole body is the result, and the intent ends).
+func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
+	id, body, faults, err := a.readAnswer(w, r)
+	if err != nil {
+		return err
+	}
+	ans, generation := readResume(body, r)
+	if len(*faults) > 0 {
+		return refuseFaults(*faults)
+	}
+	if stale, err := a.stale(id, generation); stale || err != nil {
+		return a.answerStale(w, id, err)
+	}
+	done, err := a.journal.Answer(r.Context(), id, ans)
+	if err != nil {
+		return err
+	}
+	if done.Provisional && endOf(ans.Trigger).Terminal() {
+		if _, _, err := a.awaitVerdict(r.Context(), id, ans); err != nil {
+			return err
+		}
+	}
+	i, err := a.journal.Get(id)
+	if err != nil {
+		return err
+	}
+	return a.answerResumed(w, i, done)
+}
+
+func (a *API) answerResumed(w http.ResponseWriter, i *journal.Intent, done journal.Answered) error {
+	d := newDoc()
+	defer d.free()
+	d.open('{').boolean("ok", true).boolean("applied", true).num("policy_generation", generation(i))
+	if done.Provisional && !i.Handover.EndedAtHome {
+		d.key("details").open('{').boolean("provisional", true).close('}')
+	}
+	d.key("intent")
+	a.writeIntent(d, i, whole)
+	return answer(w, d.close('}'))
+}
+
+func readResume(body *object, r *http.Request) (ans journal.Answer, generation int64) {
+	if body.has("task_result") {
+		body.fault("task_result", codeNotAvailable, notAvailable)
+		return ans, anyGeneration
+	}
+	ans = journal.Answer{Reason: state.ReasonApp, Actor: owner(r)}
+	if !onlyControl(body) {
+		// Everything in it is data, also what has the name of a control.
+		ans.Trigger, ans.Body = state.Complete, body.raw
+		if action, _ := body.take("action"); string(action) == `"fail"` {
+			ans.Trigger = state.Fail
+		}
+		return ans, anyGeneration
+	}
+	ans.Trigger = state.Start
+	ans.Text = body.text("reason", maxReason)
+	if actor := body.text("actor", maxActor); actor != "" {
+		ans.Actor = actor
+	}
+	if approved, given := body.boolean("approve_current_step"); given && !approved {
+		body.fault("approve_current_step", codeNotAvailable, "false belongs to gates, which are not available yet")
+	}
+	body.boolean("internal_scheduler")
+	return ans, expectedGeneration(body)
+}
+
+func onlyControl(body *object) bool {
+	for _, m := range body.members {
+		if !controlKeys[m.name] {
+			return false
+		}
+	}
+	return true
+}

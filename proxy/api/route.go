@@ -1,0 +1,189 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+)
+
+// handler answers a request, or returns why not before it has written anything.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// ServeHTTP lets the mux call a handler; serve finds its error in the response.
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { w.(*response).err = h(w, r) }
+
+// endpoint is one line of the route table in doc.go.
+type endpoint struct {
+	method, path string
+	serve        handler
+}
+
+func (a *API) endpoints() []endpoint {
+	return []endpoint{
+		{"GET", "/health", a.health},
+		{"GET", "/v1/health", a.health},
+		{"GET", "/healthz", a.health},
+		{"GET", "/readyz", a.ready},
+		{"POST", "/v1/intents", a.create},
+		{"POST", "/v1/intents:batch", a.createBatch},
+		{"GET", "/v1/intents", a.list},
+		{"GET", "/v1/intents/{id}", a.get},
+		{"GET", "/v1/intents/{id}/events", a.events},
+		{"GET", "/v1/intents/{id}/events/stream", a.eventStream},
+		{"GET", "/v1/intents/{id}/why", a.why},
+		{"POST", "/v1/intents/{id}/resolve", a.resolve},
+		{"POST", "/v1/intents/{id}/resume", a.resume},
+		{"POST", "/v1/intents/{id}/ack", a.ack},
+		{"POST", "/v1/intents/{id}/nack", a.nack},
+		{"POST", "/v1/intents/{id}/extend", a.extend},
+	}
+}
+
+// agentHandler answers a request below /v1/agents/ADDRESS.
+type agentHandler func(w http.ResponseWriter, r *http.Request, agent, tail string) error
+
+// agentEndpoint is a line of the route table whose path ends with a suffix
+// behind an address. {type} is one segment.
+type agentEndpoint struct {
+	method, suffix string
+	serve          agentHandler
+}
+
+func (a *API) agentEndpoints() []agentEndpoint {
+	return []agentEndpoint{
+		{"GET", "/intents", a.poll},
+		{"POST", "/intents:settle", a.settle},
+		{"POST", "/intents/{type}", a.createShort},
+	}
+}
+
+func (a *API) newMux() *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, e := range a.endpoints() {
+		mux.Handle(e.method+" "+e.path, e.serve)
+	}
+	mux.Handle("/", handler(a.noRoute))
+	return mux
+}
+
+const agentPrefix = "/v1/agents/"
+
+// route finds the handler. All decisions are made on the escaped path, once:
+// an escaped slash inside an address is never a separator. Paths that are not
+// clean are refused rather than redirected, for a redirected POST is lost.
+func (a *API) route(w *response, r *http.Request) error {
+	escaped := r.URL.EscapedPath()
+	if rest, ok := strings.CutPrefix(escaped, agentPrefix); ok {
+		return a.routeAgent(w, r, rest)
+	}
+	// HEAD is GET to the mux; here it would wait for what it cannot show.
+	unclean := path.Clean(escaped) != escaped
+	if unclean || r.Method == http.MethodHead && strings.HasPrefix(escaped, "/v1/intents") {
+		return a.noRoute(w, r)
+	}
+	a.mux.ServeHTTP(w, r)
+	return w.err
+}
+
+// noRoute says whether the path exists at all.
+func (a *API) noRoute(_ http.ResponseWriter, r *http.Request) error {
+	var allow []string
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
+		if h, pattern := a.mux.Handler(probe); pattern != "/" && isHandler(h) {
+			allow = append(allow, method)
+		}
+	}
+	return refuseRoute(r, r.URL.EscapedPath(), allow)
+}
+
+// isHandler tells our handlers from the mux's redirects.
+func isHandler(h http.Handler) bool {
+	_, ok := h.(handler)
+	return ok
+}
+
+func refuseRoute(r *http.Request, escaped string, allow []string) error {
+	if len(allow) == 0 {
+		return refuse(codeRouteNotFound, "%s %s is not served by this sidecar", clip(r.Method, 16), clip(escaped, 128))
+	}
+	p := refuse(codeMethodNotAllowed, "%s does not take %s", clip(escaped, 128), clip(r.Method, 16))
+	p.header = []pair{{"Allow", strings.Join(allow, ", ")}}
+	return p
+}
+
+// routeAgent serves what is below /v1/agents/. An address has any number of
+// segments, so the suffix decides, and wins over an address that ends like it.
+func (a *API) routeAgent(w http.ResponseWriter, r *http.Request, rest string) error {
+	var allow []string
+	for _, e := range a.agentEndpoints() {
+		address, tail, ok := cutSuffix(rest, e.suffix)
+		if !ok {
+			continue
+		}
+		if r.Method != e.method {
+			allow = append(allow, e.method)
+			continue
+		}
+		agent, err := pathAddress(address)
+		if err != nil {
+			return err
+		}
+		return e.serve(w, r, agent, tail)
+	}
+	return refuseRoute(r, agentPrefix+rest, allow)
+}
+
+// cutSuffix takes a suffix of literal segments, the last of which may be
+// {type}, off an escaped path.
+func cutSuffix(rest, suffix string) (address, tail string, ok bool) {
+	literal, wild := strings.CutSuffix(suffix, "/{type}")
+	if wild {
+		i := strings.LastIndexByte(rest, '/')
+		if i < 0 {
+			return "", "", false
+		}
+		segment, err := url.PathUnescape(rest[i+1:])
+		if err != nil {
+			return "", "", false
+		}
+		rest, tail = rest[:i], segment
+	}
+	address, ok = strings.CutSuffix(rest, literal)
+	if !ok {
+		// Some clients escape the colon.
+		address, ok = strings.CutSuffix(rest, strings.ReplaceAll(literal, ":", "%3A"))
+	}
+	return address, tail, ok && address != ""
+}
+
+// pathAddress reads an address from the path: raw or percent-encoded, with or
+// without agent://.
+func pathAddress(escaped string) (string, error) {
+	text, err := url.PathUnescape(escaped)
+	if err != nil {
+		return "", refuse(codeInvalidAddress, "the address in the path has a bad percent escape")
+	}
+	return Address(text)
+}
+
+func (a *API) health(w http.ResponseWriter, _ *http.Request) error {
+	d := newDoc()
+	defer d.free()
+	d.open('{').boolean("ok", true).str("service", "pannier").str("status", "ok").opt("version", a.opt.Version).close('}')
+	return answer(w, d)
+}
+
+// ready is health for who wants to send intents.
+func (a *API) ready(w http.ResponseWriter, r *http.Request) error {
+	if a.isDraining() {
+		return errDraining
+	}
+	if err := a.journal.Err(); err != nil {
+		return err
+	}
+	return a.health(w, r)
+}
+
+var errDraining = refuse(codeDraining, "the sidecar is stopping and takes no new intents")

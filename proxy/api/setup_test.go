@@ -1,0 +1,342 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"pannier/inbound"
+	"pannier/journal"
+	"pannier/journal/wire"
+	"pannier/journal/wire/peer"
+	"pannier/outbound"
+	"pannier/proxy/api"
+)
+
+// world is an app API over a real journal, with a mailbox and a dispatcher
+// that do no more than the tests need.
+type world struct {
+	t       *testing.T
+	journal *journal.Journal
+	mailbox *mailbox
+	sender  *dispatcher
+	api     *api.API
+	url     string
+	askHome func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error)
+}
+
+func setup(t *testing.T, change ...func(*api.Options)) *world {
+	t.Helper()
+	w := &world{t: t, sender: &dispatcher{}}
+	w.journal = openJournal(t)
+	w.mailbox = &mailbox{j: w.journal, door: inbound.DoorStatus{Open: true}}
+	o := api.Options{MaxBody: 64 << 10, DefaultAgent: "agent://test/app/sender", Version: "v-test"}
+	o.AskHome = func(ctx context.Context, home journal.ID, ask *peer.Ask) (*peer.Answer, error) {
+		if w.askHome == nil {
+			return nil, errors.New("out of reach")
+		}
+		return w.askHome(ctx, home, ask)
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	w.api = api.New(o, w.journal, w.mailbox, w.sender, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = api.Server(w.api.Handler())
+	server.Start()
+	t.Cleanup(server.Close)
+	w.url = server.URL
+	return w
+}
+
+func openJournal(t *testing.T) *journal.Journal {
+	t.Helper()
+	j, err := journal.Open(journal.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatalf("open journal: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			t.Errorf("close journal: %v", err)
+		}
+	})
+	return j
+}
+
+// answer is a response read to its end.
+type answer struct {
+	t      *testing.T
+	status int
+	header http.Header
+	raw    []byte
+}
+
+// call sends a request; headers are "Name: value". A body makes it JSON.
+func (w *world) call(method, path, body string, headers ...string) *answer {
+	w.t.Helper()
+	r, err := http.NewRequest(method, w.url+path, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if name == "Host" {
+			r.Host = value
+			continue
+		}
+		r.Header.Set(name, value)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		w.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		w.t.Fatalf("%s %s: read the answer: %v", method, path, err)
+	}
+	return &answer{w.t, res.StatusCode, res.Header, raw}
+}
+
+func (w *world) get(path string, headers ...string) *answer {
+	w.t.Helper()
+	return w.call("GET", path, "", headers...)
+}
+
+func (w *world) post(path, body string, headers ...string) *answer {
+	w.t.Helper()
+	return w.call("POST", path, body, headers...)
+}
+
+// intent accepts one and returns its id.
+func (w *world) intent(to string) string {
+	w.t.Helper()
+	return w.post("/v1/intents", `{"intent_type":"a.v1","to_agent":"`+to+`","payload":{"n":1}}`).want(200).text("intent_id")
+}
+
+func (a *answer) want(status int) *answer {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("got status %d, want %d: %s", a.status, status, a.raw)
+	}
+	return a
+}
+
+// at walks a path like "error.code" or "results.0.ok"; nil where it leads nowhere.
+func (a *answer) at(path string) any {
+	a.t.Helper()
+	var v any
+	dec := json.NewDecoder(bytes.NewReader(a.raw))
+	dec.UseNumber()
+	if err := dec.Decode(&v); err != nil {
+		a.t.Fatalf("the answer is not JSON: %v: %s", err, a.raw)
+	}
+	return walk(v, path)
+}
+
+func walk(v any, path string) any {
+	for step := range strings.SplitSeq(path, ".") {
+		switch x := v.(type) {
+		case map[string]any:
+			v = x[step]
+		case []any:
+			var i int
+			if err := json.Unmarshal([]byte(step), &i); err != nil || i >= len(x) {
+				return nil
+			}
+			v = x[i]
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+func (a *answer) text(path string) string {
+	a.t.Helper()
+	switch v := a.at(path).(type) {
+	case string:
+		return v
+	case json.Number:
+		return v.String()
+	case bool:
+		if v {
+			return "true"
+		}
+		return "false"
+	case nil:
+		return ""
+	}
+	a.t.Fatalf("%s is no scalar in %s", path, a.raw)
+	return ""
+}
+
+func (a *answer) list(path string) []any {
+	a.t.Helper()
+	l, ok := a.at(path).([]any)
+	if !ok {
+		a.t.Fatalf("%s is no list in %s", path, a.raw)
+	}
+	return l
+}
+
+// refused checks a problem document in all its parts.
+func (a *answer) refused(status int, code string) *answer {
+	a.t.Helper()
+	a.want(status)
+	if got := a.text("error.code"); got != code {
+		a.t.Fatalf("got code %q, want %q: %s", got, code, a.raw)
+	}
+	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
+		a.t.Errorf("Content-Type is %q, want application/problem+json", got)
+	}
+	if got := a.text("status"); got != jsonNumber(status) {
+		a.t.Errorf("the document's status is %s, the response's %d", got, status)
+	}
+	if a.text("ok") != "false" || a.text("detail") == "" || a.text("detail") != a.text("error.message") {
+		a.t.Errorf("ok, detail or error.message is wrong: %s", a.raw)
+	}
+	if a.header.Get("X-Request-Id") == "" || a.text("instance") != "urn:uuid:"+a.header.Get("X-Request-Id") {
+		a.t.Errorf("the request id is not the document's instance: %s", a.raw)
+	}
+	return a
+}
+
+func jsonNumber(n int) string {
+	b, err := json.Marshal(n)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// mailbox hands over what is due here, straight from the journal.
+type mailbox struct {
+	j    *journal.Journal
+	door inbound.DoorStatus
+
+	mu    sync.Mutex
+	asked []inbound.PullRequest
+}
+
+func (m *mailbox) Pull(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error) {
+	m.mu.Lock()
+	m.asked = append(m.asked, p)
+	m.mu.Unlock()
+	until := time.Now().Add(p.Wait)
+	for {
+		got, err := m.take(ctx, p)
+		if err != nil || len(got) > 0 || !time.Now().Before(until) {
+			return got, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func (m *mailbox) take(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error) {
+	no, err := m.j.Learn(ctx, p.Agent)
+	if err != nil {
+		return nil, err
+	}
+	offers, _, err := m.j.Due(no, time.Now(), p.Limit, func(journal.ID) bool { return false })
+	if err != nil || len(offers) == 0 {
+		return nil, err
+	}
+	leases := make([]time.Duration, len(offers))
+	for i := range leases {
+		if leases[i] = p.Lease; p.Lease == 0 {
+			leases[i] = 30 * time.Second
+		}
+	}
+	held, err := m.j.HoldLocal(ctx, offers, leases)
+	var got []journal.Handed
+	for _, h := range held {
+		if h.Handed != nil {
+			got = append(got, *h.Handed)
+		}
+	}
+	return got, err
+}
+
+func (m *mailbox) Settle(ctx context.Context, s []journal.Settle) ([]journal.Settled, error) {
+	for i := range s {
+		if s[i].Action == journal.Extend && s[i].For == 0 {
+			s[i].For = time.Hour
+		}
+	}
+	return m.j.Settle(ctx, s)
+}
+
+func (m *mailbox) Door(string) inbound.DoorStatus { return m.door }
+
+func (m *mailbox) lastPull() inbound.PullRequest {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asked[len(m.asked)-1]
+}
+
+// dispatcher answers what the test has put in.
+type dispatcher struct {
+	causes []outbound.Cause
+	answer *peer.Answer
+}
+
+func (d *dispatcher) Why(string) []outbound.Cause { return d.causes }
+
+func (d *dispatcher) Ask(ctx context.Context, _, _ journal.ID, _ peer.Ask_What) (*peer.Answer, error) {
+	if d.answer == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return d.answer, nil
+}
+
+// held puts an intent of another home into this journal and returns its id.
+func (w *world) held(home journal.Identity, to string) journal.ID {
+	w.t.Helper()
+	id := journal.NewID()
+	env, err := proto.Marshal(&wire.Envelope{
+		Id: id[:], IntentType: "a.v1", FromAgent: "x", ToAgent: to, CorrelationId: "c",
+		Payload: []byte(`{"far":true}`), CreatedAtMs: time.Now().UnixMilli(), MaxDeliveryAttempts: 10,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	w.journal.Hold(home, []journal.HoldRequest{{Envelope: env, OfferNo: 1, DeliverBy: time.Hour, Deadline: time.Hour}},
+		func(_ []journal.HoldResult, err error) { done <- err })
+	if err := <-done; err != nil {
+		w.t.Fatalf("hold: %v", err)
+	}
+	return id
+}
+
+// dial opens a plain connection to the API.
+func (w *world) dial() net.Conn {
+	w.t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = c.Close() })
+	return c
+}

@@ -1,0 +1,94 @@
+// Package proxy is the sidecar as a process: it wires the packages, opens the
+// listeners, and stops in order. Nothing else lives here but options, the
+// config file and the static peers file.
+//
+// # The system
+//
+//	              sidecar of the sender                      sidecar of the receiver
+//	          ┌────────────────────────────┐              ┌────────────────────────────┐
+//	app A ──▶ │ api ──accept──▶ journal    │              │    journal ◀──lease,       │ ◀── app B
+//	  POST    │                 = home     │              │    = holder   settle── api │  poll, ack
+//	          │                   │ due    │              │      ▲  │                  │
+//	          │                   ▼        │    offer     │      │  ▼                  │
+//	          │              outbound ─────┼─────────────▶┼─▶ inbound                  │
+//	          │              dispatcher    │ ◀────────────┼── peer server, mailbox     │
+//	          │                   ▲        │ held, report │                            │
+//	          │              directory     │              │                            │
+//	          └───────────────────┼────────┘              └────────────────────────────┘
+//	                          peers file
+//
+// Both halves are in every sidecar. One that serves the addressed agent itself
+// takes its own offers: the dispatcher calls the mailbox without a wire.
+//
+//	cmd ──▶ proxy ──▶ proxy/api, proxy/admin ──▶ outbound, inbound ──▶ journal ──▶ Badger
+//
+// Who does what:
+//
+//   - [pannier/journal] keeps intents: one committer, one store, the two tables
+//     of journal/state. It calls the others through hooks.
+//   - [pannier/outbound] is home's side: it offers what is due to the sidecars
+//     that serve the agent, and applies their reports.
+//   - [pannier/inbound] is the holder's side: the peer server takes offers, the
+//     mailbox hands them to the app and takes its answers.
+//   - [pannier/proxy/api] is HTTP for the app, [pannier/proxy/admin] for operators.
+//
+// # Words
+//
+//	intent        one durable message with a lifecycle
+//	agent         an address: what intents are sent to, and an app receives for
+//	home          the sidecar that accepted an intent; it alone writes the lifecycle
+//	holder        the sidecar that has it in its journal to hand it to its app
+//	offer, held   home offers an intent; the holder journals it and says held
+//	offer number  counts offers of one intent to one journal after another
+//	release       the holder gives an unleased intent back
+//	hand-over     the holder gives an intent to its app, under a
+//	lease         an id and a deadline that fence the answer
+//	settle        the app's answer under its lease: ack, nack, extend
+//	report        what the holder tells home of a hand-over; numbered, kept until acked
+//	attempt       a hand-over the app received and failed, or let lapse
+//	mailbox       what is held for one agent and not yet answered
+//	door          the breaker between a mailbox and its app
+//	credit        how many unsettled intents a holder will hold for one home
+//	breaker       what keeps home from offering to an endpoint that does not answer
+//	endpoint      HOST:PORT of a sidecar that serves an agent
+//	directory     which endpoints serve an agent; here the peers file
+//	learned       an agent served here because its app asked, not by configuration
+//	dead letter   an intent that ended for a reason of delivery
+//	identity      journal id and epoch: one life of a journal
+//	durable       the journal's volume outlives the host
+//
+// # Start and stop
+//
+// [Proxy.Run] opens the journal, then the listeners, then starts the loops of
+// mailbox, peer server and dispatcher, then lets the app in and says so. It
+// waits for no app, no peer and no network: apps often wait for their sidecar.
+//
+// When ctx ends (SIGTERM):
+//
+//  1. /readyz is 503, no credit is given, nothing more is handed over;
+//  2. what is unleased is released to its home;
+//  3. posts and answers are still taken and delivered, until no app request has
+//     been open for 2 s (which may lie before the signal) and nothing is leased,
+//     or drain_seconds less 5 are over; the end of force cuts this short;
+//  4. posts get 503, waiting polls and streams end; offers still unanswered are
+//     recorded as held, reports are flushed, peers hear goodbye; the loops end,
+//     the journal is closed, Run returns nil.
+//
+// Each step of 4 has a name and a time. One that overstays is left behind and
+// makes Run return an error: whoever called it must then end the process.
+//
+// # Crashes
+//
+// Nothing in this package is durable, so nothing of it is lost: a sidecar that
+// is killed starts over from its journal (package journal says what that
+// holds). A failed commit poisons the journal; Run then returns within a second
+// with that error and flushes nothing, because what it would say may be wrong.
+// A loop that ends unasked, a listener that breaks, are the same kind of end:
+// the supervisor's restart is the repair. A bad edit of the peers file is not:
+// the last good one stays in force.
+//
+// # What it does not do
+//
+// No discovery beyond the peers file, no TLS between sidecars, no keys on the
+// app API: it therefore listens on loopback or a socket only.
+package proxy

@@ -1,0 +1,71 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"pannier/outbound"
+)
+
+var (
+	ParseConfig = parseConfig
+	ParsePeers  = parsePeers
+	Listen      = listen
+)
+
+// Settings are the keys of the config file.
+func Settings() []string {
+	keys := make([]string, 0, len(settings))
+	for _, s := range settings {
+		keys = append(keys, s.key)
+	}
+	return keys
+}
+
+// Directory is a running peers file.
+type Directory struct{ f *peersFile }
+
+// StartDirectory runs the directory until the test ends.
+func StartDirectory(t testing.TB, path string, log io.Writer, self ...string) Directory {
+	t.Helper()
+	f, err := openPeers(path, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.iAm(self...)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := f.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return Directory{f}
+}
+
+func (d Directory) Endpoints(agent string) ([]outbound.Endpoint, bool) { return d.f.Endpoints(agent) }
+func (d Directory) Changed() <-chan struct{}                           { return d.f.Changed() }
+func (d Directory) Elsewhere(agent string) (bool, bool)                { return d.f.elsewhere(agent) }
+
+// Cleanups are the named steps of a stop.
+type Cleanups struct{ c *cleanups }
+
+func NewCleanups() Cleanups { return Cleanups{new(cleanups)} }
+
+func (c Cleanups) Add(name string, within time.Duration, undo func(context.Context) error) {
+	c.c.add(name, within, undo)
+}
+func (c Cleanups) Run(ctx context.Context, log *slog.Logger) error { return c.c.run(ctx, log) }
+
+// StartLoop starts a loop whose failure is fail's.
+func StartLoop(fail context.CancelCauseFunc, name string, loop func(context.Context) error) func(context.Context) error {
+	return crew{fail}.start(name, loop)
+}

@@ -1,0 +1,104 @@
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pannier/proxy"
+)
+
+func TestCleanupsRunBackwardsWhateverFails(t *testing.T) {
+	t.Parallel()
+	var order []string
+	c := proxy.NewCleanups()
+	for _, name := range []string{"journal", "listener", "api"} {
+		c.Add(name, time.Second, func(context.Context) error {
+			order = append(order, name)
+			if name == "listener" {
+				return errors.New("stuck")
+			}
+			return nil
+		})
+	}
+	err := c.Run(context.Background(), slog.New(slog.DiscardHandler))
+	if got := strings.Join(order, " "); got != "api listener journal" {
+		t.Errorf("order %q, want the reverse of what was added", got)
+	}
+	if err == nil || err.Error() != "stop listener: stuck" {
+		t.Errorf("got %v, want the one error with its name", err)
+	}
+}
+
+func TestCleanupThatHangsIsNamedAndLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		closed := false
+		c := proxy.NewCleanups()
+		c.Add("journal", time.Second, func(context.Context) error { closed = true; return nil })
+		release := make(chan struct{})
+		c.Add("dispatcher", 3*time.Second, func(context.Context) error { <-release; return nil })
+		began := time.Now()
+		err := c.Run(context.Background(), slog.New(slog.DiscardHandler))
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("took %s", took)
+		}
+		if err == nil || err.Error() != "stop dispatcher: not done within 3s" {
+			t.Errorf("got %v, want the one that hangs by name", err)
+		}
+		if !closed {
+			t.Error("the journal was not closed because something else hung")
+		}
+		close(release)
+	})
+}
+
+func TestCleanupMayUseItsWholeTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := proxy.NewCleanups()
+		c.Add("deliveries", 3*time.Second, func(ctx context.Context) error { <-ctx.Done(); return nil })
+		if err := c.Run(context.Background(), slog.New(slog.DiscardHandler)); err != nil {
+			t.Errorf("got %v: cutting short when its time is over is no fault", err)
+		}
+	})
+}
+
+func TestLoopThatEndsUnaskedIsAFailure(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, want string
+		result     error
+	}{
+		{"without an error", "mailbox: ended unasked", nil},
+		{"with one", "mailbox: boom", errors.New("boom")},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			alive, fail := context.WithCancelCause(context.Background())
+			stop := proxy.StartLoop(fail, "mailbox", func(context.Context) error { return row.result })
+			<-alive.Done()
+			if got := context.Cause(alive).Error(); got != row.want {
+				t.Errorf("got %q, want %q", got, row.want)
+			}
+			if err := stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestLoopThatIsStoppedIsNoFailure(t *testing.T) {
+	t.Parallel()
+	alive, fail := context.WithCancelCause(context.Background())
+	stop := proxy.StartLoop(fail, "mailbox", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	if err := stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if alive.Err() != nil {
+		t.Errorf("got %v", context.Cause(alive))
+	}
+}

@@ -1,0 +1,264 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"pannier/inbound"
+	"pannier/outbound"
+	"pannier/proxy/api"
+)
+
+// Options configure one sidecar. DefaultOptions has the default of each;
+// LoadConfig reads a file over them; flags are bound to the fields.
+type Options struct {
+	Agents []AgentOption // served here
+
+	API       string // HOST:PORT on loopback, or unix:PATH
+	Peer      string // HOST:PORT
+	Admin     string // HOST:PORT
+	Advertise string // HOST:PORT where peers reach us; empty: where we listen
+
+	Journal    string // directory
+	AcceptLoss bool   // open a journal that has provably lost its newest records
+
+	Peers        string // static peers file; empty: none
+	Zone         string
+	InsecurePeer bool // plain text between sidecars beyond loopback
+
+	MaxBody int    // bytes of a payload
+	Learn   string // off, local or advertise
+
+	Limits Limits
+
+	Version string       // of the program, for people to read
+	Log     *slog.Logger // nil: slog.Default()
+}
+
+// Limits are the times and numbers that only a config file sets.
+type Limits struct {
+	DrainSeconds int           // from SIGTERM to the exit, for apps to finish in
+	DeliverBy    time.Duration // to be taken by, of an intent that says nothing
+	Deadline     time.Duration // to be ended by, of an intent that says nothing
+	RetryMin     time.Duration // pause after the first failed attempt, before jitter
+	RetryMax     time.Duration // longest pause between attempts
+
+	Outbound outbound.Options
+	Inbound  inbound.Options
+}
+
+// AgentOption is an address served here and how its app receives.
+type AgentOption struct {
+	Address string
+	Binding string // empty: open to every pull call; "poll"
+}
+
+// DefaultOptions are what a sidecar runs with when nobody says otherwise.
+func DefaultOptions() Options {
+	return Options{
+		API:     "127.0.0.1:7400",
+		Peer:    "127.0.0.1:7401",
+		Admin:   "127.0.0.1:7402",
+		Journal: "./pannier-data",
+		MaxBody: 1 << 20,
+		Learn:   learnLocal,
+		Limits: Limits{
+			DrainSeconds: 25,
+			DeliverBy:    72 * time.Hour,
+			Deadline:     30 * 24 * time.Hour,
+			RetryMin:     time.Second,
+			RetryMax:     5 * time.Minute,
+			Outbound:     outbound.DefaultOptions(),
+			Inbound:      inbound.DefaultOptions(),
+		},
+	}
+}
+
+const (
+	learnOff       = "off"
+	learnLocal     = "local"
+	learnAdvertise = "advertise"
+
+	unixPrefix = "unix:"
+
+	// closeMargin of the drain time is for phase 4 of a stop: reports, goodbye,
+	// journal.
+	closeMargin = 5 * time.Second
+)
+
+// ParseAgent reads ADDRESS or ADDRESS=BINDING.
+func ParseAgent(s string) (AgentOption, error) {
+	address, binding, bound := strings.Cut(s, "=")
+	agent, err := api.Address(address)
+	if err != nil {
+		return AgentOption{}, err
+	}
+	kind, _, _ := strings.Cut(binding, ":")
+	switch {
+	case !bound, binding == "poll":
+		return AgentOption{Address: agent, Binding: binding}, nil
+	case kind == "stream", kind == "inbox", kind == "http":
+		return AgentOption{}, fmt.Errorf("binding %q is not served yet: leave it out, or use %s=poll", binding, address)
+	}
+	return AgentOption{}, fmt.Errorf("%q is not a binding: leave it out, or use %s=poll", binding, address)
+}
+
+// Validate returns all complaints about the options, each with its key and
+// what to do. The peers file is read too: a sidecar must not start with one
+// that is wrong.
+func (o *Options) Validate() error {
+	errs := []error{
+		o.validateListeners(),
+		o.validateAgents(),
+		o.Limits.validate(),
+	}
+	if o.Journal == "" {
+		errs = append(errs, errors.New("journal: empty; name a directory on a volume that outlives the process"))
+	}
+	if o.MaxBody < 1 || o.MaxBody > maxMaxBody {
+		errs = append(errs, fmt.Errorf("max_body: %d; use 1 to %d bytes", o.MaxBody, maxMaxBody))
+	}
+	switch o.Learn {
+	case learnOff, learnLocal, learnAdvertise:
+	default:
+		errs = append(errs, fmt.Errorf("learn: %q; use off, local or advertise", o.Learn))
+	}
+	if _, err := openPeers(o.Peers, slog.New(slog.DiscardHandler)); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// maxMaxBody is one record of the journal; larger bodies need chunks.
+const maxMaxBody = 1 << 20
+
+func (o *Options) validateListeners() error {
+	var errs []error
+	if path, ok := strings.CutPrefix(o.API, unixPrefix); ok {
+		if path == "" || len(path) > maxUnixPath {
+			errs = append(errs, fmt.Errorf("api: %q; a socket's path has 1 to %d bytes", o.API, maxUnixPath))
+		}
+	} else if err := checkListen(o.API); err != nil {
+		errs = append(errs, fmt.Errorf("api: %w, or unix:PATH", err))
+	} else if !onLoopback(o.API) {
+		errs = append(errs, fmt.Errorf("api: %s is beyond loopback, where whoever reaches it could post and take intents; use 127.0.0.1:PORT or unix:PATH", o.API))
+	}
+	if err := checkListen(o.Peer); err != nil {
+		errs = append(errs, fmt.Errorf("peer: %w", err))
+	} else if !onLoopback(o.Peer) && !o.InsecurePeer {
+		errs = append(errs, fmt.Errorf("peer: %s is beyond loopback and the channel is plain text; use 127.0.0.1:PORT, or set insecure_peer if the network itself is trusted", o.Peer))
+	} else if o.Advertise == "" && everyInterface(o.Peer) {
+		errs = append(errs, fmt.Errorf("advertise: empty while peer listens on every interface (%s); say at which HOST:PORT other sidecars reach this one", o.Peer))
+	}
+	if err := checkListen(o.Admin); err != nil {
+		errs = append(errs, fmt.Errorf("admin: %w", err))
+	}
+	if o.Advertise != "" {
+		if err := checkHostPort(o.Advertise); err != nil {
+			errs = append(errs, fmt.Errorf("advertise: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Options) validateAgents() error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, a := range o.Agents {
+		if seen[a.Address] {
+			errs = append(errs, fmt.Errorf("agents: %s is listed twice; an address has one binding", a.Address))
+		}
+		seen[a.Address] = true
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Limits) validate() error {
+	var errs []error
+	if margin := int(closeMargin / time.Second); l.DrainSeconds < margin || l.DrainSeconds > 3600 {
+		errs = append(errs, fmt.Errorf("drain_seconds: %d; use %d to 3600, less than what the supervisor waits before it kills", l.DrainSeconds, margin))
+	}
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{{"deliver_by", l.DeliverBy}, {"deadline", l.Deadline}, {"retry_min", l.RetryMin}, {"retry_max", l.RetryMax}} {
+		if d.value <= 0 {
+			errs = append(errs, fmt.Errorf("%s: %s; use a duration above zero", d.key, d.value))
+		}
+	}
+	if l.RetryMax < l.RetryMin {
+		errs = append(errs, fmt.Errorf("retry_max: %s is below retry_min (%s); use at least that", l.RetryMax, l.RetryMin))
+	}
+	return errors.Join(append(errs, l.Outbound.Validate(), l.Inbound.Validate())...)
+}
+
+func (l *Limits) drain() time.Duration { return time.Duration(l.DrainSeconds) * time.Second }
+
+// backoff is the pause after the n-th failed attempt: full jitter, so that
+// what failed together does not come back together.
+func (l *Limits) backoff(attempts int) time.Duration {
+	ceiling := l.RetryMin
+	for range attempts - 1 {
+		if ceiling >= l.RetryMax/2 {
+			ceiling = l.RetryMax
+			break
+		}
+		ceiling *= 2
+	}
+	return rand.N(ceiling + 1)
+}
+
+// checkListen takes HOST:PORT with an empty or zero-valued part: port 0 is
+// any free one.
+func checkListen(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q; use HOST:PORT", address)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return fmt.Errorf("%q has no port from 0 to 65535; use HOST:PORT", address)
+	}
+	return nil
+}
+
+// checkHostPort takes an address that can be dialed.
+func checkHostPort(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT", address)
+	}
+	ip := net.ParseIP(host)
+	if ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("%q is no address that can be dialed", address)
+	}
+	if ip == nil && (host == "" || strings.Trim(host, hostBytes) != "") {
+		return fmt.Errorf("%q names no host", address)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || strconv.FormatUint(n, 10) != port {
+		return fmt.Errorf("%q has no port from 1 to 65535", address)
+	}
+	return nil
+}
+
+// hostBytes may stand in a host's name.
+const hostBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
+// onLoopback reports whether only this machine reaches the address. A name
+// other than localhost may come to mean anything.
+func onLoopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+func everyInterface(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
+}

@@ -1,0 +1,413 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pannier/inbound"
+	"pannier/journal"
+	"pannier/journal/wire/peer"
+	"pannier/outbound"
+	"pannier/proxy/admin"
+	"pannier/proxy/api"
+)
+
+// Info is the ready line.
+type Info struct {
+	Ready   bool   `json:"ready"`
+	Node    string `json:"node"` // journal id
+	API     string `json:"api"`
+	Peer    string `json:"peer"`
+	Admin   string `json:"admin"`
+	Durable bool   `json:"durable"` // false: the journal's volume does not outlive the host
+	Version string `json:"version,omitempty"`
+}
+
+// Proxy is one sidecar, not yet running.
+type Proxy struct {
+	opts  Options
+	peers *peersFile
+	log   *slog.Logger
+}
+
+// New checks the options and reads the peers file: its errors are all the
+// operator's to mend. It opens nothing and starts nothing.
+func New(o Options) (*Proxy, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	peers, err := openPeers(o.Peers, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &Proxy{opts: o, peers: peers, log: o.Log}, nil
+}
+
+// Run runs the sidecar once. It calls ready when the sidecar takes intents,
+// waits until ctx ends, then stops in order (doc.go); the end of force cuts
+// the waiting for apps short. It returns nil after a clean stop. After an
+// error the caller must end the process: what did not stop in time still runs.
+func (p *Proxy) Run(ctx, force context.Context, ready func(Info)) error {
+	alive, fail := context.WithCancelCause(context.Background())
+	defer fail(nil)
+	r := &run{Proxy: p, crew: crew{fail}}
+	err := r.start(alive)
+	if err == nil {
+		r.phase.Store(serving)
+		ready(r.info())
+		err = r.serve(ctx, force, alive)
+	}
+	r.phase.Store(closing)
+	return errors.Join(err, r.close(alive, err))
+}
+
+// phase is where a run stands. It only goes forward.
+type phase = int32
+
+const (
+	starting phase = iota
+	serving
+	draining
+	closing
+)
+
+// run is a sidecar while it runs.
+type run struct {
+	*Proxy
+	phase    atomic.Int32
+	crew     crew
+	cleanups cleanups
+
+	journal *journal.Journal
+	parts   atomic.Pointer[parts] // nil until they are wired
+
+	apiListener, peerListener, adminListener net.Listener
+}
+
+// parts are what the journal's hooks call. They need the journal to be made,
+// so its hooks find them here; a hook that fires before is not missed, since
+// every part reads what is due when its loop starts.
+type parts struct {
+	mailbox    *inbound.Mailbox
+	server     *inbound.Server
+	dispatcher *outbound.Dispatcher
+	api        *api.API
+}
+
+// start wires a sidecar, from the journal outwards. Nothing in it waits for
+// an app, a peer or the network. After an error close undoes what was done.
+func (r *run) start(alive context.Context) error {
+	if err := r.openJournal(); err != nil {
+		return err
+	}
+	if err := r.listen(); err != nil {
+		return err
+	}
+	o, l := &r.opts, &r.opts.Limits
+	address := r.advertised()
+	r.peers.iAm(address, r.peerListener.Addr().String())
+	identity, ephemeral := r.journal.Identity(), !r.journal.Stats().Durable
+	dial := dialOptions(o.InsecurePeer)
+
+	mailbox := inbound.NewMailbox(l.Inbound, r.journal, r.log)
+	mailbox.Configure(r.agents(), o.Learn)
+	mailbox.SetElsewhere(r.peers.elsewhere)
+
+	dispatcher := outbound.New(l.Outbound, r.journal,
+		outbound.Self{Identity: identity, Address: address, Ephemeral: ephemeral, Zone: o.Zone},
+		r.peers, mailbox, dial, r.log)
+	mailbox.OnWindow(dispatcher.LocalWindow)
+
+	server := inbound.NewServer(l.Inbound, r.journal, mailbox,
+		inbound.Self{Identity: identity, Address: address, Ephemeral: ephemeral},
+		dispatcher.Knocked, dial, r.log)
+
+	app := api.New(r.apiOptions(server.Ask), r.journal, mailbox, dispatcher, r.log)
+	r.parts.Store(&parts{mailbox, server, dispatcher, app})
+
+	r.serveAdmin()
+	r.startLoops()
+	r.servePeers()
+	r.serveApp(alive)
+	return nil
+}
+
+func (r *run) openJournal() error {
+	j, err := journal.Open(journal.Options{
+		Dir:         r.opts.Journal,
+		AcceptLoss:  r.opts.AcceptLoss,
+		Backoff:     r.opts.Limits.backoff,
+		WorkTimeout: r.opts.Limits.Inbound.WorkTimeout,
+		Hooks:       r.hooks(),
+	})
+	if err != nil {
+		return fmt.Errorf("open journal %s: %w", r.opts.Journal, err)
+	}
+	r.journal = j
+	r.cleanups.add("journal", 2*time.Second, func(context.Context) error { return j.Close() })
+	return nil
+}
+
+// hooks call the parts from the committer; none of them blocks.
+func (r *run) hooks() journal.Hooks {
+	with := func(f func(*parts)) {
+		if p := r.parts.Load(); p != nil {
+			f(p)
+		}
+	}
+	return journal.Hooks{
+		Due:     func(a journal.Agent) { with(func(p *parts) { p.dispatcher.Due(a) }) },
+		Ended:   func(e journal.Ended) { with(func(p *parts) { p.dispatcher.Ended(e) }) },
+		Mail:    func(a journal.Agent) { with(func(p *parts) { p.mailbox.Mail(a) }) },
+		Freed:   func(f journal.Freed) { with(func(p *parts) { p.mailbox.Freed(f) }) },
+		Reports: func(home journal.ID) { with(func(p *parts) { p.server.Reports(home) }) },
+		Failed:  func(err error) { r.crew.fail(fmt.Errorf("journal: %w", err)) },
+		Warning: func(text string) { r.log.Warn("journal", "reason", text) },
+	}
+}
+
+func (r *run) listen() error {
+	for _, l := range []struct {
+		to      *net.Listener
+		key     string
+		address string
+	}{{&r.apiListener, "api", r.opts.API}, {&r.peerListener, "peer", r.opts.Peer}, {&r.adminListener, "admin", r.opts.Admin}} {
+		listener, err := listen(l.address)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.key, err)
+		}
+		*l.to = listener
+		r.cleanups.add(l.key+" listener", time.Second, func(context.Context) error {
+			if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			return nil // usually its server has closed it
+		})
+	}
+	return nil
+}
+
+// serveAdmin comes first and so ends last: a supervisor hears of a stop.
+func (r *run) serveAdmin() {
+	d := r.parts.Load().dispatcher
+	source := admin.Source{Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: d.Peers, Forget: d.Forget}
+	r.serveHTTP("admin", newHTTPServer(admin.New(source, r.hosts(), r.log), r.log), r.adminListener)
+}
+
+func (r *run) startLoops() {
+	p := r.parts.Load()
+	for _, loop := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"peers file", r.peers.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}} {
+		r.cleanups.add(loop.name, 500*time.Millisecond, r.crew.start(loop.name, loop.run))
+	}
+}
+
+// discover tells the mailbox of a changed directory: pulls may wait for one.
+// The dispatcher watches it by itself.
+func (r *run) discover(ctx context.Context) error {
+	for {
+		changed := r.peers.Changed()
+		r.parts.Load().mailbox.Discovered()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// servePeers answers other sidecars.
+func (r *run) servePeers() {
+	server := newPeerServer()
+	peer.RegisterPeerServer(server, r.parts.Load().server)
+	listener := newCutter(r.peerListener)
+	join := r.crew.start("peer listener", servePeer(server, listener))
+	r.cleanups.add("peer listener", 500*time.Millisecond, func(ctx context.Context) error {
+		err := stopPeer(server, listener)(ctx)
+		return errors.Join(err, join(ctx))
+	})
+}
+
+// serveApp comes last: the app is let in when everything behind it works. It
+// is also turned away first: posts are refused, streams and polls end, and only
+// then is what was taken from it settled with the peers. They get 503 meanwhile,
+// not a refused connection.
+func (r *run) serveApp(alive context.Context) {
+	p := r.parts.Load()
+	r.serveHTTP("api", newHTTPServer(p.api.Handler(), r.log), r.apiListener)
+	r.cleanups.add("deliveries", closeMargin-time.Second, func(ctx context.Context) error {
+		if alive.Err() != nil {
+			return nil // a failed journal can settle nothing
+		}
+		// The offers of both directions are answered or recorded, reports are
+		// flushed, every peer hears goodbye.
+		var both sync.WaitGroup
+		both.Go(func() { p.dispatcher.Drain(ctx) })
+		both.Go(func() { p.server.Drain(ctx) })
+		both.Wait()
+		return nil
+	})
+	r.cleanups.add("app requests", 100*time.Millisecond, func(context.Context) error {
+		p.api.Drain()
+		return nil
+	})
+}
+
+func (r *run) serveHTTP(name string, server *http.Server, l net.Listener) {
+	join := r.crew.start(name, serveHTTP(server, l))
+	r.cleanups.add(name, 500*time.Millisecond, func(ctx context.Context) error {
+		err := shutHTTP(server)(ctx)
+		return errors.Join(err, join(ctx))
+	})
+}
+
+// serve returns when the sidecar is to close: nil when it was asked to, and
+// has let apps finish.
+func (r *run) serve(ctx, force, alive context.Context) error {
+	select {
+	case <-ctx.Done():
+	case <-alive.Done():
+		return context.Cause(alive)
+	}
+	began := time.Now()
+	r.phase.Store(draining)
+	r.log.Info("stopping: no new work is taken on, apps may finish theirs", "within", r.opts.Limits.drain())
+	r.drain(force, alive)
+	r.log.Info("closing", "after", time.Since(began).Round(time.Millisecond))
+	return context.Cause(alive)
+}
+
+// drain lets apps finish: new intents and answers are still taken, nothing
+// new is handed over. It ends when no app request has been open for a while
+// and nothing is leased, when the time is over, or when force ends.
+func (r *run) drain(force, alive context.Context) {
+	ctx, cancel := context.WithTimeout(alive, r.opts.Limits.drain()-closeMargin)
+	defer cancel()
+	defer context.AfterFunc(force, cancel)()
+
+	r.parts.Load().mailbox.Drain(ctx)
+	look := time.NewTicker(idleEvery)
+	defer look.Stop()
+	for !r.idle() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
+const (
+	// quiet is how long no app request has been open before a stop goes on. It
+	// may lie before the signal: a sidecar nobody talks to stops at once.
+	quiet     = 2 * time.Second
+	idleEvery = 20 * time.Millisecond
+	// failFast bounds the stop of a sidecar that has failed: what it still says
+	// to anybody may be wrong.
+	failFast = 700 * time.Millisecond
+)
+
+func (r *run) idle() bool {
+	p := r.parts.Load()
+	open, last := p.api.Active()
+	return open == 0 && time.Since(last) >= quiet && p.mailbox.Leased() == 0
+}
+
+// close undoes start. A sidecar that failed only gets out of the way.
+func (r *run) close(alive context.Context, cause error) error {
+	ctx := context.Background()
+	if cause != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, failFast)
+		defer cancel()
+	}
+	err := r.cleanups.run(ctx, r.log)
+	if cause == nil && alive.Err() != nil {
+		err = errors.Join(context.Cause(alive), err) // it failed while closing
+	}
+	return err
+}
+
+// health is what the admin listener tells. It reads memory only.
+func (r *run) health() admin.Health {
+	phase, stats := r.phase.Load(), r.journal.Stats()
+	journalCheck := admin.Check{Name: "journal", OK: true}
+	if err := r.journal.Err(); err != nil {
+		journalCheck.OK, journalCheck.Detail = false, err.Error()
+	}
+	listeners := admin.Check{Name: "listeners", OK: phase > starting}
+	running := admin.Check{Name: "running", OK: phase <= serving}
+	if !running.OK {
+		running.Detail = "the sidecar is stopping"
+	}
+	durable := admin.Check{Name: "durable", OK: stats.Durable, Advice: true}
+	if !durable.OK {
+		durable.Detail = "the journal's volume does not outlive this host: intents are lost with it"
+	}
+	return admin.Health{Started: phase > starting, Checks: []admin.Check{journalCheck, listeners, running, durable}}
+}
+
+func (r *run) info() Info {
+	return Info{
+		Ready:   true,
+		Node:    r.journal.Identity().Journal.String(),
+		API:     addressOf(r.apiListener),
+		Peer:    addressOf(r.peerListener),
+		Admin:   addressOf(r.adminListener),
+		Durable: r.journal.Stats().Durable,
+		Version: r.opts.Version,
+	}
+}
+
+// advertised is where peers dial us.
+func (r *run) advertised() string {
+	if r.opts.Advertise != "" {
+		return r.opts.Advertise
+	}
+	return r.peerListener.Addr().String()
+}
+
+func (r *run) agents() []string {
+	agents := make([]string, 0, len(r.opts.Agents))
+	for _, a := range r.opts.Agents {
+		agents = append(agents, a.Address)
+	}
+	return agents
+}
+
+// hosts are names the operator gave our listeners, for the Host check.
+func (r *run) hosts() []string {
+	var hosts []string
+	for _, address := range []string{r.opts.API, r.opts.Admin, r.opts.Advertise} {
+		if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
+			hosts = append(hosts, strings.ToLower(host))
+		}
+	}
+	return hosts
+}
+
+func (r *run) apiOptions(askHome func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error)) api.Options {
+	o := api.Options{
+		MaxBody: r.opts.MaxBody,
+		Hosts:   r.hosts(),
+		Version: r.opts.Version,
+		AskHome: askHome,
+	}
+	if len(r.opts.Agents) > 0 {
+		o.DefaultAgent = r.opts.Agents[0].Address
+	}
+	return o
+}

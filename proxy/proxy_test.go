@@ -1,0 +1,281 @@
+package proxy_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"pannier/proxy"
+)
+
+// sidecar is a running proxy.
+type sidecar struct {
+	proxy.Info
+	stop, force context.CancelFunc
+	ended       chan error
+}
+
+// options are those of a sidecar on free ports with a journal of its own.
+func options(t *testing.T) proxy.Options {
+	t.Helper()
+	o := proxy.DefaultOptions()
+	o.API, o.Peer, o.Admin = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	o.Journal = filepath.Join(t.TempDir(), "journal")
+	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	o.Version = "test"
+	return o
+}
+
+// run starts a sidecar and waits until it is ready.
+func run(t *testing.T, o proxy.Options) *sidecar {
+	t.Helper()
+	p, err := proxy.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sidecar{ended: make(chan error, 1)}
+	ctx, stop := context.WithCancel(context.Background())
+	force, halt := context.WithCancel(context.Background())
+	s.stop, s.force = stop, halt
+	ready := make(chan proxy.Info, 1)
+	go func() { s.ended <- p.Run(ctx, force, func(i proxy.Info) { ready <- i }) }()
+	t.Cleanup(func() {
+		stop()
+		halt()
+		s.wait(t)
+	})
+	select {
+	case s.Info = <-ready:
+	case err := <-s.ended:
+		s.ended <- err
+		t.Fatalf("ended before it was ready: %v", err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("not ready within 20 s")
+	}
+	return s
+}
+
+// wait returns what Run returned, as often as asked.
+func (s *sidecar) wait(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-s.ended:
+		s.ended <- err
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("still running after 20 s")
+		return nil
+	}
+}
+
+func (s *sidecar) halt(t *testing.T) (error, time.Duration) {
+	t.Helper()
+	began := time.Now()
+	s.stop()
+	return s.wait(t), time.Since(began)
+}
+
+// get asks a page of the admin listener.
+func (s *sidecar) get(t *testing.T, path string) (int, string) {
+	t.Helper()
+	a, err := http.Get("http://" + s.Admin + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	body, err := io.ReadAll(a.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.StatusCode, strings.TrimSpace(string(body))
+}
+
+func TestReadyLine(t *testing.T) {
+	t.Parallel()
+	s := run(t, options(t))
+	if !s.Ready || len(s.Node) != 36 {
+		t.Errorf("got %+v", s.Info)
+	}
+	for _, address := range []string{s.API, s.Peer, s.Admin} {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil || host != "127.0.0.1" || port == "0" {
+			t.Errorf("address %q", address)
+		}
+	}
+	var line map[string]any
+	text, err := json.Marshal(s.Info)
+	if err != nil || json.Unmarshal(text, &line) != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"ready", "node", "api", "peer", "admin", "durable"} {
+		if _, there := line[key]; !there {
+			t.Errorf("the ready line %s has no %q", text, key)
+		}
+	}
+}
+
+func TestHealthOfARunningSidecar(t *testing.T) {
+	t.Parallel()
+	s := run(t, options(t))
+	for _, path := range []string{"/healthz", "/readyz", "/startupz"} {
+		if status, body := s.get(t, path); status != 200 {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	_, body := s.get(t, "/readyz?verbose")
+	for _, check := range []string{"journal", "listeners", "running", "durable"} {
+		if !strings.Contains(body, `"name":"`+check+`"`) {
+			t.Errorf("%s lacks the check %s", body, check)
+		}
+	}
+	if _, body := s.get(t, "/v1/admin/status"); !strings.Contains(body, `"id":"`+s.Node+`"`) {
+		t.Errorf("status %s does not name the journal %s", body, s.Node)
+	}
+}
+
+// A sidecar nobody talks to must not hold up the pod's end.
+func TestIdleSidecarStopsWithinASecond(t *testing.T) {
+	t.Parallel()
+	s := run(t, options(t))
+	err, took := s.halt(t)
+	if err != nil || took > time.Second {
+		t.Errorf("stopped with %v after %s, want no error within 1 s", err, took)
+	}
+}
+
+func TestJournalSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	first := run(t, o)
+	if err, _ := first.halt(t); err != nil {
+		t.Fatal(err)
+	}
+	second := run(t, o)
+	if second.Node != first.Node {
+		t.Errorf("node %s became %s", first.Node, second.Node)
+	}
+	var status struct {
+		Journal struct {
+			Boot    uint32
+			Unclean bool
+		}
+	}
+	if _, body := second.get(t, "/v1/admin/status"); json.Unmarshal([]byte(body), &status) != nil || status.Journal.Unclean {
+		t.Errorf("after a clean stop: %s", body)
+	}
+}
+
+// Two sidecars on one journal would both write it.
+func TestJournalInUse(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	run(t, o)
+	p, err := proxy.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.Run(context.Background(), context.Background(), func(proxy.Info) { t.Error("ready on a journal in use") })
+	if err == nil || !strings.Contains(err.Error(), o.Journal) {
+		t.Errorf("got %v, want an error that names the journal", err)
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	o := options(t)
+	o.Peer = taken.Addr().String()
+	p, err := proxy.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.Run(context.Background(), context.Background(), func(proxy.Info) { t.Error("ready without its port") })
+	var op *net.OpError
+	if !errors.Is(err, syscall.EADDRINUSE) || !errors.As(err, &op) || op.Addr.String() != o.Peer {
+		t.Errorf("got %v, want EADDRINUSE of %s", err, o.Peer)
+	}
+	o.Peer = "127.0.0.1:0"
+	run(t, o) // the failed start has let go of the journal
+}
+
+func TestAPIOnASocket(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	path := filepath.Join(t.TempDir(), "api.sock")
+	o.API = "unix:" + path
+	s := run(t, o)
+	if s.API != o.API {
+		t.Errorf("the ready line says %s, want %s", s.API, o.API)
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}}
+	a, err := client.Get("http://localhost/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Body.Close()
+	if a.StatusCode != 200 {
+		t.Errorf("health: %s", a.Status)
+	}
+	if err, _ := s.halt(t); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+func TestListenOnASocketLeftBehind(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "api.sock")
+	left, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := proxy.Listen("unix:" + path); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v, want EADDRINUSE while somebody listens", err)
+	}
+	left.(*net.UnixListener).SetUnlinkOnClose(false) // as a killed process leaves it
+	left.Close()
+	again, err := proxy.Listen("unix:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+	write(t, path, "not a socket")
+	if _, err := proxy.Listen("unix:" + path); err == nil {
+		t.Error("replaced a file that is no socket")
+	}
+}
+
+// What a proxy owes nobody it does not wait for: an open connection that
+// sends nothing, and one to the peer listener.
+func TestSilentConnectionsDoNotHoldUpAStop(t *testing.T) {
+	t.Parallel()
+	s := run(t, options(t))
+	for _, address := range []string{s.API, s.Peer, s.Admin} {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	if err, took := s.halt(t); err != nil || took > 3*time.Second {
+		t.Errorf("stopped with %v after %s", err, took)
+	}
+}

@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+const (
+	// maxFile bounds a file we read. The parser's time grows with the square of
+	// its input: 1 MiB, or 16,000 agents, takes it four seconds.
+	maxFile = 1 << 20
+	// maxNesting bounds [ and { within one another. Our files need two levels;
+	// the parser takes a minute for a hundred thousand.
+	maxNesting = 8
+)
+
+// A FileError is what is wrong at one place of a file that an operator wrote.
+type FileError struct {
+	File         string
+	Line, Column int
+	Key          string // the setting or address it is about, if one is known
+	Text         string
+}
+
+func (e *FileError) Error() string {
+	if e.Key == "" {
+		return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s: %s", e.File, e.Line, e.Column, e.Key, e.Text)
+}
+
+// An entry is one key of a mapping with its value.
+type entry struct {
+	key   string
+	at    *token.Token
+	value ast.Node
+}
+
+// parseMapping reads text as one YAML mapping. Of YAML it takes scalars,
+// lists and mappings: no anchors, tags, directives or computed keys, so that
+// what a file says can be read off it, line by line. JSON is within that.
+func parseMapping(file string, text []byte) ([]entry, error) {
+	if len(text) > maxFile {
+		return nil, &FileError{file, 1, 1, "", fmt.Sprintf("the file has %d bytes, at most %d are read", len(text), maxFile)}
+	}
+	tokens := lexer.Tokenize(string(bytes.TrimPrefix(text, []byte("\ufeff"))))
+	if err := checkTokens(file, tokens); err != nil {
+		return nil, err
+	}
+	tree, err := parser.Parse(tokens, 0)
+	if err != nil {
+		return nil, syntaxError(file, err)
+	}
+	if len(tree.Docs) == 0 || tree.Docs[0].Body == nil {
+		return nil, nil
+	}
+	return entriesOf(file, tree.Docs[0].Body)
+}
+
+// checkTokens refuses what we do not take before the parser sees it.
+func checkTokens(file string, tokens token.Tokens) error {
+	depth := 0
+	for i, t := range tokens {
+		switch t.Type {
+		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType, token.DirectiveType, token.MappingKeyType:
+			return errorAt(file, t, "", fmt.Sprintf("%q: anchors, tags, merges and computed keys are not read here", t.Value))
+		case token.DocumentHeaderType, token.DocumentEndType:
+			if i > 0 {
+				return errorAt(file, t, "", "a second document: put everything into one")
+			}
+		case token.SequenceStartType, token.MappingStartType:
+			depth++
+		case token.SequenceEndType, token.MappingEndType:
+			depth--
+		case token.SequenceEntryType:
+			if i > 0 && tokens[i-1].Type == token.SequenceEntryType {
+				return errorAt(file, t, "", "a list in a list has no meaning here")
+			}
+		}
+		if depth > maxNesting {
+			return errorAt(file, t, "", "nested too deep")
+		}
+	}
+	return nil
+}
+
+// entriesOf lists a mapping's entries in the file's order. The parser has
+// refused equal keys.
+func entriesOf(file string, n ast.Node) ([]entry, error) {
+	var values []*ast.MappingValueNode
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		values = m.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{m}
+	default:
+		return nil, errorAt(file, n.GetToken(), "", fmt.Sprintf("got %s, want settings of the form \"key: value\"", kindOf(n)))
+	}
+	entries := make([]entry, 0, len(values))
+	for _, v := range values {
+		key, ok := v.Key.(ast.ScalarNode)
+		if !ok {
+			return nil, errorAt(file, v.Key.GetToken(), "", "a key must be plain text")
+		}
+		entries = append(entries, entry{keyText(key), v.Key.GetToken(), v.Value})
+	}
+	return entries, nil
+}
+
+func keyText(n ast.ScalarNode) string {
+	if s, ok := n.(*ast.StringNode); ok {
+		return s.Value
+	}
+	return n.GetToken().Value
+}
+
+// stringsOf reads a list of strings; each comes with its place.
+func stringsOf(file, key string, n ast.Node) ([]entry, error) {
+	list, ok := n.(*ast.SequenceNode)
+	if !ok {
+		return nil, errorAt(file, n.GetToken(), key, fmt.Sprintf("got %s, want a list", kindOf(n)))
+	}
+	items := make([]entry, 0, len(list.Values))
+	for _, v := range list.Values {
+		s, ok := v.(*ast.StringNode)
+		if !ok {
+			return nil, errorAt(file, v.GetToken(), key, fmt.Sprintf("got %s in the list, want a string", kindOf(v)))
+		}
+		items = append(items, entry{s.Value, s.GetToken(), v})
+	}
+	return items, nil
+}
+
+// kindOf names a node's type as its writer would.
+func kindOf(n ast.Node) string {
+	switch n.(type) {
+	case *ast.StringNode:
+		return "a string"
+	case *ast.IntegerNode:
+		return "an integer"
+	case *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return "a number"
+	case *ast.BoolNode:
+		return "a boolean"
+	case *ast.NullNode, nil:
+		return "nothing"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "a mapping"
+	case *ast.LiteralNode:
+		return "a block of text"
+	}
+	return "something else"
+}
+
+func errorAt(file string, t *token.Token, key, text string) *FileError {
+	e := &FileError{File: file, Line: 1, Column: 1, Key: key, Text: text}
+	if t != nil && t.Position != nil {
+		e.Line, e.Column = max(t.Position.Line, 1), max(t.Position.Column, 1)
+	}
+	return e
+}
+
+// syntaxError keeps the parser's message and place and drops its picture of
+// the source, which is several lines.
+func syntaxError(file string, err error) error {
+	var at yaml.Error
+	if !errors.As(err, &at) {
+		return &FileError{file, 1, 1, "", err.Error()}
+	}
+	text, _, _ := strings.Cut(at.GetMessage(), "\n")
+	return errorAt(file, at.GetToken(), "", text)
+}
