@@ -97,8 +97,9 @@ func (j *Journal) warn(line string) {
 }
 
 // Close commits what is queued, writes who holds what, and closes the store.
-// After a failure it only gives the files back. It may take as long as the
-// disk does: the caller sets the limit.
+// It may take as long as the disk does: the caller sets the limit. After a
+// failure it leaves the store as it is, to be closed by the end of the process:
+// Badger would go on trying to write to a disk that has just refused.
 func (j *Journal) Close() error {
 	j.closeOnce.Do(func() { j.closeErr = j.close() })
 	return j.closeErr
@@ -109,12 +110,11 @@ func (j *Journal) close() error {
 	<-j.committed
 	j.cancel()
 	j.sweeps.Wait()
-	failed := j.Err()
-	if err := j.db.Close(); err != nil && failed == nil {
-		failed = err
+	if err := j.Err(); err != nil {
+		return err
 	}
-	if failed != nil {
-		return failed
+	if err := j.db.Close(); err != nil {
+		return err
 	}
 	// Only now: a mark that says clean lets the next start skip the checks
 	// made after a crash.
