@@ -21,9 +21,11 @@ type knocking struct {
 	told  bool // that it is gone for good, as far as we can see
 }
 
-// knockLoop asks homes to dial: those that have not acked all reports, and
-// those somebody here asks. Home dials by itself after a start and whenever it
-// has something for us; this is for a home that does not know that we need it.
+// knockLoop asks homes to dial: those that have not acked all reports, those we
+// still have open intents of (home may have ended them meanwhile, and can tell
+// us only at a reconcile), and those somebody here asks. Home dials by itself
+// after a start and whenever it has something for us; this is for a home that
+// does not know that we need it.
 func (s *Server) knockLoop(ctx context.Context) error {
 	homes := map[journal.ID]*knocking{}
 	timer := time.NewTimer(0)
@@ -87,9 +89,10 @@ func jitter(d time.Duration) time.Duration {
 
 func (s *Server) needs(h journal.HomeInfo) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return h.ID != s.self.Identity.Journal && h.Address != "" && s.mu.sessions[h.ID] == nil &&
-		!s.mu.draining && (h.Unacked || s.mu.asked[h.ID])
+	away := h.ID != s.self.Identity.Journal && h.Address != "" && s.mu.sessions[h.ID] == nil && !s.mu.draining
+	asked := s.mu.asked[h.ID]
+	s.mu.Unlock()
+	return away && (h.Unacked || asked || s.j.HoldsFrom(h.ID))
 }
 
 // gone tells, once, of a home that has been away for so long that what we have

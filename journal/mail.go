@@ -82,6 +82,17 @@ func eachMail(txn *badger.Txn, prefix []byte, visit func(Mail, *wire.Handover) b
 	return nil
 }
 
+// HoldsFrom reports whether an open intent of home is held here.
+func (j *Journal) HoldsFrom(home ID) (holds bool) {
+	_ = j.view(func(txn *badger.Txn) error {
+		return eachMail(txn, []byte{classMail}, func(m Mail, _ *wire.Handover) bool {
+			holds = m.Home == home
+			return !holds
+		})
+	}) // unreadable: whoever reads the mailbox next hears of it
+	return holds
+}
+
 // Holding lists what we have from a home: what is open, and what is settled
 // here but not yet acked there, so that home offers neither to anybody else.
 func (j *Journal) Holding(home ID) (out []Holding, err error) {
