@@ -99,44 +99,77 @@ func TestAppAnswersLate(t *testing.T) {
 func TestPoisonIntent(t *testing.T) {
 	t.Parallel()
 	home, holder := startPair(t, nil)
-	poison := home.post(billing, map[string]any{"poison": true}, delivery("max_delivery_attempts", 3))
-	var rest []string
-	for i := range 30 {
-		rest = append(rest, home.post(billing, map[string]any{"n": i}))
-	}
+	poison, rest := poisoned(home)
 	deliveries := 0
 	eventually(t, "the poison to end", func() error {
 		for _, it := range holder.poll(billing, take{limit: 5, wait: 1, lease: 1}) {
 			if it.ID == poison {
-				deliveries++
-				break // the app dies here, and with it the leases of the rest of the batch
+				deliveries++ // the app dies of it
+			} else {
+				holder.ack(it, nil)
 			}
-			holder.settle("ack", it, nil) // 409 where the lease of a batch-mate ran out
 		}
 		if got := home.get(poison); !terminal(got.Status) {
 			return fmt.Errorf("status %s after %d hand-overs", got.Status, deliveries)
 		}
 		return nil
 	})
-	got := home.get(poison)
-	if got.Status != "FAILED" || deliveries != 3 {
+	if got := home.get(poison); got.Status != "FAILED" || deliveries != 3 {
 		t.Errorf("the poison ended %s after %d hand-overs, want FAILED after 3", got.Status, deliveries)
 	}
 	attempts(t, home, poison, 3)
 	if err := legal(home.events(poison), "FAILED"); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "the others to flow", func() error {
-		for _, it := range holder.poll(billing, take{limit: 100, lease: 30}) {
-			holder.ack(it, nil)
+	for _, id := range rest {
+		home.status(id, "COMPLETED")
+		attempts(t, home, id, 0)
+	}
+}
+
+// TestPoisonTakesItsBatchAlong: the app takes several at once and dies with
+// all of them. The door then hands them out one by one, so that the others
+// come through.
+func TestPoisonTakesItsBatchAlong(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	poison, rest := poisoned(home)
+	eventually(t, "all to end", func() error {
+		items := holder.poll(billing, take{limit: 10, wait: 1, lease: 1})
+		dies := slices.ContainsFunc(items, func(it item) bool { return it.ID == poison })
+		for _, it := range items {
+			if !dies {
+				holder.settle("ack", it, nil) // 409 where it took too long
+			}
 		}
-		for _, id := range rest {
-			if got := home.get(id); got.Status != "COMPLETED" {
+		for _, id := range append([]string{poison}, rest...) {
+			if got := home.get(id); !terminal(got.Status) {
 				return fmt.Errorf("%s is %s", id, got.Status)
 			}
 		}
 		return nil
 	})
+	if got := home.get(poison); got.Status != "FAILED" {
+		t.Errorf("the poison ended %s", got.Status)
+	}
+	attempts(t, home, poison, 3)
+	for _, id := range rest {
+		if got := home.get(id); got.Status != "COMPLETED" {
+			t.Errorf("%s, which did no harm, ended %s", id, got.Status)
+		}
+	}
+}
+
+// poisoned posts one intent that crashes the app, and thirty that do not.
+func poisoned(home *sidecar) (poison string, rest []string) {
+	for i := range 31 {
+		if i == 7 {
+			poison = home.post(billing, map[string]any{"poison": true}, delivery("max_delivery_attempts", 3))
+			continue
+		}
+		rest = append(rest, home.post(billing, map[string]any{"n": i}))
+	}
+	return poison, rest
 }
 
 // TestNack: a failed attempt each, with the delay the app asks for, until

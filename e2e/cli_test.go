@@ -39,7 +39,7 @@ func TestCommandLine(t *testing.T) {
 	}
 	run(0, `rejected=$(pannier send --to dev/local/billing '{}' 2>/dev/null)`)
 	run(0, `lease=$(pannier poll dev/local/billing --addr localhost:7500 -o json | jq -r '.intents[0].lease_id')`)
-	run(0, `pannier nack --reject "no such order" $rejected --lease $lease --addr localhost:7500`)
+	run(0, `pannier nack $rejected --reject --reason "no such order" --lease $lease --addr localhost:7500`)
 	run(9, `pannier wait $rejected`)
 	if out := run(0, `pannier why $rejected`); out == "" {
 		t.Error("why prints nothing")

@@ -63,6 +63,7 @@ type intent struct {
 	DeliveryAttempt int             `json:"delivery_attempt"`
 
 	LateAnswers []json.RawMessage `json:"late_answers"`
+	Handover    string            `json:"handover"` // at a holder: the phase of the hand-over
 }
 
 // event is one entry of an intent's log.

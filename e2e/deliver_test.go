@@ -231,6 +231,6 @@ func TestKilledAtItsFirstStart(t *testing.T) {
 		id := s.post(billing, map[string]any{"n": 1})
 		s.ack(s.take1(billing, take{}), nil)
 		s.status(id, "COMPLETED")
-		s.stop()
+		s.kill()
 	}
 }

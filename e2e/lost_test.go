@@ -36,7 +36,15 @@ func TestLostHolder(t *testing.T) {
 		t.Errorf("events %v, want a transfer", got)
 	}
 	has.start()
-	has.takeNothing(billing, 2) // it lists what it has, and home takes it back
+	// It lists what it has, and home takes it back. A poll before that would be
+	// served: a holder goes on while home is away.
+	eventually(t, "the old holder to hear of it", func() error {
+		if got := has.get(id); got.Handover != "revoked" {
+			return fmt.Errorf("the hand-over is %s there", got.Handover)
+		}
+		return nil
+	})
+	has.takeNothing(billing, 1)
 	other.ack(it, map[string]any{"by": other.set.name})
 	if end := c.home.wait(id); end.Status != "COMPLETED" {
 		t.Errorf("ended %s", end.Status)
@@ -204,6 +212,22 @@ func TestCancelWhileLeased(t *testing.T) {
 	if err := legal(home.events(id), "CANCELED"); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestCancelWhileCutOff: the holder hears of the end as soon as it can be
+// reached, though it has nothing to say itself, and hands nothing over then.
+func TestCancelWhileCutOff(t *testing.T) {
+	t.Parallel()
+	c := startTrio(t, nil)
+	id := c.home.post(billing, map[string]any{"n": 1})
+	has, _ := c.holderOf(id)
+	c.wireOf(has).cut()
+	if a := c.home.call("POST", "/v1/intents/"+id+"/resolve", `{"status":"CANCELED","reason":"changed my mind"}`); a.code != 200 {
+		t.Fatalf("cancel: %v", a)
+	}
+	c.wireOf(has).mend(t)
+	has.status(id, "CANCELED")
+	has.takeNothing(billing, 1)
 }
 
 // TestDeadlineWhileCutOff: home ends it by its own clock; the holder, which

@@ -1,10 +1,12 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +22,10 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	scratch = dir
+	// Most tests wait for a process most of the time: more of them than cores
+	// may do so side by side.
+	flag.Parse()
+	flag.Set("test.parallel", fmt.Sprint(4*runtime.NumCPU()))
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)

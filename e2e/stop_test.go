@@ -8,10 +8,17 @@ import (
 	"time"
 )
 
-// TestStopWithoutLoad: exit 0 at once, nothing to repeat at the next start.
+// TestStopWithoutLoad: exit 0, at once where no app is there, and soon after
+// the last request else; nothing to repeat at the next start.
 func TestStopWithoutLoad(t *testing.T) {
 	t.Parallel()
 	home, holder := startPair(t, nil)
+	code, took := home.stop()
+	t.Logf("figure: a sidecar no app has called stopped in %v", took.Round(time.Millisecond))
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	home.start()
 	carry(t, home, holder)
 	for _, s := range []*sidecar{home, holder} {
 		s.http.CloseIdleConnections()

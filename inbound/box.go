@@ -115,7 +115,8 @@ func (b *box) reserve() (slot, bool) {
 		p.free--
 		p.reserved++
 		b.reserved++
-		b.pulls = append(append(b.pulls[:i:i], b.pulls[i+1:]...), p)
+		copy(b.pulls[i:], b.pulls[i+1:])
+		b.pulls[len(b.pulls)-1] = p
 		return slot{p}, true
 	}
 	return slot{}, false

@@ -1,6 +1,10 @@
 package inbound
 
-import "pannier/journal"
+import (
+	"time"
+
+	"pannier/journal"
+)
 
 // floorHomes is how many homes may each have one intent here of an agent whose
 // door is shut, so that durability at the receiver, and the first pull, find
@@ -19,13 +23,15 @@ type credit struct {
 	// ramp is the window the app has earned: 1 after a start or a shut door,
 	// one more for each success, which doubles it per round.
 	ramp int
-	// appetite is the largest sum of limits of the pulls that were open at once
-	// since the door opened: what the app has asked for it gets at once.
-	appetite int
+	// appetite is the largest sum of limits of the pulls open at once, lately:
+	// what the app asks for it gets at once. before is that of the period before.
+	appetite, before int
+	period           time.Duration
+	since            time.Time // of the present period
 }
 
 func newCredit(o Options) credit {
-	return credit{base: o.HomeWindow, cap: o.WindowMax, maxOpen: o.MaxOpen, held: map[journal.ID]int{}, ramp: 1}
+	return credit{base: o.HomeWindow, cap: o.WindowMax, maxOpen: o.MaxOpen, held: map[journal.ID]int{}, ramp: 1, period: o.NoReaderAfter}
 }
 
 // window is the credit of each home.
@@ -41,7 +47,7 @@ func (c *credit) window(d *door, homes int) int {
 	case d.limit > 0:
 		return min(2*d.limit, share)
 	}
-	return max(1, min(max(min(c.ramp, c.base), min(c.appetite, c.cap)), share))
+	return max(1, min(max(min(c.ramp, c.base), min(max(c.appetite, c.before), c.cap)), share))
 }
 
 // admit counts one more intent of home, and reports whether it may come.
@@ -69,10 +75,18 @@ func (c *credit) count(home journal.ID, n int) {
 }
 
 // ask notes how much all pulls open at once want together.
-func (c *credit) ask(limits int) { c.appetite = max(c.appetite, limits) }
+func (c *credit) ask(now time.Time, limits int) {
+	if age := now.Sub(c.since); age >= c.period {
+		c.before, c.appetite, c.since = c.appetite, 0, now
+		if age >= 2*c.period {
+			c.before = 0
+		}
+	}
+	c.appetite = max(c.appetite, limits)
+}
 
 // earn notes a success.
 func (c *credit) earn() { c.ramp = min(c.ramp+1, c.base) }
 
 // reset is for a door that has shut: the app has to earn its window again.
-func (c *credit) reset() { c.ramp, c.appetite = 1, 0 }
+func (c *credit) reset() { c.ramp, c.appetite, c.before = 1, 0, 0 }

@@ -185,7 +185,7 @@ func TestDoorChooses(t *testing.T) {
 func TestWindow(t *testing.T) {
 	t.Parallel()
 	readers := func(limit int) func(*inbound.Credit, *inbound.Door, *time.Time) {
-		return func(c *inbound.Credit, d *inbound.Door, now *time.Time) { d.Enter(*now); c.Ask(limit) }
+		return func(c *inbound.Credit, d *inbound.Door, now *time.Time) { d.Enter(*now); c.Ask(*now, limit) }
 	}
 	earn := func(n int) func(*inbound.Credit, *inbound.Door, *time.Time) {
 		return func(c *inbound.Credit, _ *inbound.Door, _ *time.Time) {
@@ -209,6 +209,8 @@ func TestWindow(t *testing.T) {
 		{"one behind a door without a reader", []act{do(pass(time.Minute))}, 1, 1},
 		{"a pull gets at once what it asks for", []act{readers(64)}, 1, 64},
 		{"but no more than the cap", []act{readers(5000)}, 1, 2000},
+		{"and keeps it for a while though it asks for less", []act{readers(64), do(pass(time.Minute)), readers(8)}, 1, 64},
+		{"but not for ever", []act{readers(64), do(pass(time.Minute)), readers(8), do(pass(time.Minute)), readers(8)}, 1, 8},
 		{"one more with each success", []act{readers(1), earn(9)}, 1, 10},
 		{"up to the base", []act{readers(1), earn(1000)}, 1, 256},
 		{"two behind a door shut for failures, so that there is a probe", []act{readers(64), shut}, 1, 2},

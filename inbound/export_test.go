@@ -46,7 +46,7 @@ func (d *Door) Choose(now time.Time, c Choice) []journal.ID {
 type Credit struct{ c credit }
 
 func NewCredit(o Options) *Credit                        { return &Credit{newCredit(o)} }
-func (c *Credit) Ask(n int)                              { c.c.ask(n) }
+func (c *Credit) Ask(now time.Time, n int)               { c.c.ask(now, n) }
 func (c *Credit) Earn()                                  { c.c.earn() }
 func (c *Credit) Window(d *Door, homes int) int          { return c.c.window(&d.d, homes) }
 func (c *Credit) Admit(home journal.ID, window int) bool { return c.c.admit(home, window) }

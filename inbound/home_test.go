@@ -7,7 +7,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -45,7 +44,7 @@ type home struct {
 		goodbye  *peer.Goodbye
 		pong     uint64
 		err      error
-		frames   []int // sizes
+		frames   []struct{ size, reports int }
 	}
 }
 
@@ -135,7 +134,7 @@ func (h *home) read() {
 }
 
 func (h *home) take(f *peer.Frame) {
-	h.mu.frames = append(h.mu.frames, proto.Size(f))
+	h.mu.frames = append(h.mu.frames, struct{ size, reports int }{proto.Size(f), len(f.Reports)})
 	if f.Hello != nil {
 		h.mu.hello = f.Hello
 	}
@@ -265,5 +264,3 @@ func receiverEnvelope(n int) (journal.ID, []byte) {
 	}
 	return id, b
 }
-
-var _ = time.Second

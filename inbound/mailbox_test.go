@@ -3,7 +3,6 @@ package inbound_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -118,30 +117,65 @@ func TestPullWhoseClientIsGoneCountsNoAttempt(t *testing.T) {
 	w := setup(t, fast())
 	id := w.accept(1)[0]
 	w.ready(1)
-	ctx, hangUp := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() {
-		got, err := w.m.Pull(ctx, inbound.PullRequest{Agent: agent, Limit: 1, Wait: time.Minute})
-		if len(got) > 0 {
-			// It won the race: the writer finds the connection closed.
-			err = w.m.TakeBack(t.Context(), got)
-		}
-		ended <- err
-	}()
-	until(t, "the pull waits", func() bool { return w.m.Door(agent).Open && w.m.Window(agent) >= 1 })
-	taken := make(chan struct{})
-	go func() { w.take(1); close(taken) }()
+	w.take(1)
+	gone, hangUp := context.WithCancel(t.Context())
 	hangUp()
-	if err := <-ended; err != nil {
-		t.Fatalf("pull: %v", err)
+	for range 100 {
+		got, err := w.m.Pull(gone, inbound.PullRequest{Agent: agent, Limit: 1})
+		if err != nil || len(got) > 0 {
+			t.Fatalf("a pull whose client is gone returned %v, %v", got, err)
+		}
 	}
-	<-taken
 	got := w.pull(1)
 	if len(got) != 1 || got[0].ID != id {
 		t.Fatalf("the next pull got %v, want %s", got, id)
 	}
 	if n := w.get(id).Handover.Attempts; n != 0 {
 		t.Errorf("%d attempts counted, want none", n)
+	}
+}
+
+func TestOnePullTakesAllThatIsThere(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	const n = 600 // more than one commit leases
+	w.accept(n)
+	w.ready(n)
+	if got := w.take(n); got != n {
+		t.Fatalf("took %d, want %d", got, n)
+	}
+	got := w.ready(n)
+	if len(got) != n {
+		t.Fatalf("one pull got %d of %d", len(got), n)
+	}
+	for i := 1; i < n; i++ {
+		if got[i].Seq <= got[i-1].Seq {
+			t.Fatalf("hand-over %d has number %d after %d", i, got[i].Seq, got[i-1].Seq)
+		}
+	}
+}
+
+func TestPullIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	o := fast()
+	o.MaxPullBytes = 200 << 10
+	w := setup(t, o)
+	home := w.dialHome(journal.NewID(), 1)
+	w.ready(100)
+	home.window(100)
+	for _, id := range home.burst(50, 20<<10) {
+		home.verdict(id)
+	}
+	left := 50
+	for left > 0 {
+		got, bytes := w.ready(100), 0
+		for _, h := range got {
+			bytes += len(h.Envelope.Payload)
+		}
+		if len(got) == 0 || bytes > 2*o.MaxPullBytes {
+			t.Fatalf("a pull got %d intents of %d bytes; about %d bytes are its bound", len(got), bytes, o.MaxPullBytes)
+		}
+		left -= len(got)
 	}
 }
 
@@ -270,32 +304,36 @@ func TestShutDoorProbesOneAtATime(t *testing.T) {
 func TestRestartKeepsLeasesAndCounts(t *testing.T) {
 	t.Parallel()
 	w := setup(t, fast())
-	ids := w.accept(4)
-	w.ready(4)
-	w.take(4)
-	got, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: agent, Limit: 3, Lease: 30 * time.Millisecond})
-	if err != nil || len(got) != 3 {
+	const n = 7 // leases: more than shut a door
+	ids := w.accept(n + 1)
+	w.ready(n + 1)
+	w.take(n + 1)
+	got, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: agent, Limit: n, Lease: time.Second})
+	if err != nil || len(got) != n {
 		t.Fatalf("pulled %d, %v", len(got), err)
 	}
 	long := w.pull(1)
 	w.stop()
-	time.Sleep(40 * time.Millisecond) // the leases end while we are down
+	time.Sleep(time.Until(got[0].Until)) // the leases end while we are down
 	w.start()
 	until(t, "the counts are rebuilt", func() bool { return w.m.Leased() > 0 })
 	if n := w.m.Window(agent); n != 0 {
-		t.Errorf("four are held and the window is at its start: %d more may come, want none", n)
+		t.Errorf("many are held and the window is at its start: %d more may come, want none", n)
 	}
 	if s := w.settle(journal.Ack, long...); s[0].Err != nil {
 		t.Errorf("ack under a lease of before the restart: %v", s[0].Err)
 	}
 	seen := map[journal.ID]bool{}
 	until(t, "the lapsed ones come again", func() bool {
-		for _, h := range w.ready(4) {
+		for _, h := range w.ready(n) {
 			seen[h.ID] = true
 		}
-		return len(seen) == 3
+		return len(seen) == n
 	})
-	for _, id := range ids[:3] {
+	if d := w.m.Door(agent); !d.Open {
+		t.Errorf("door %+v; the app could not answer while we were down", d)
+	}
+	for _, id := range ids[:n] {
 		if h := w.get(id).Handover; h.Attempts != 0 || !h.Redelivered {
 			t.Errorf("%s after the restart: %d attempts, redelivered %v; want 0, true", id, h.Attempts, h.Redelivered)
 		}
@@ -310,15 +348,7 @@ func TestNoReaderReleasesAndTheNextPullIsServed(t *testing.T) {
 	ids := w.accept(3)
 	w.ready(3)
 	w.take(3)
-	until(t, "the unleased are released", func() bool {
-		n := 0
-		for _, id := range ids {
-			if journal.Place(w.get(id).Head.Place) == journal.PlaceDue {
-				n++
-			}
-		}
-		return n == 3
-	})
+	until(t, "the unleased are released", func() bool { return w.due(ids) == 3 })
 	if d := w.m.Door(agent); d.Open || d.Reason != "no_reader" {
 		t.Errorf("door %+v, want shut for want of a reader", d)
 	}
@@ -444,13 +474,7 @@ func TestDrainEndsPullsAndReleases(t *testing.T) {
 	w.take(4)
 	leased := w.pull(1)
 	w.m.Drain(t.Context())
-	due := 0
-	for _, id := range ids {
-		if journal.Place(w.get(id).Head.Place) == journal.PlaceDue {
-			due++
-		}
-	}
-	if due != 3 {
+	if due := w.due(ids); due != 3 {
 		t.Errorf("%d of 3 unleased intents are due again", due)
 	}
 	began := time.Now()
@@ -518,26 +542,53 @@ func TestWhyNamesTheNearestCause(t *testing.T) {
 	}
 }
 
-// What is in memory does not follow what waits in the journal.
-func TestManyWaitOneCommitEach(t *testing.T) {
+func TestWindowGrowsToItsBase(t *testing.T) {
 	t.Parallel()
 	w := setup(t, fast())
 	const n = 600
 	w.accept(n)
-	done := 0
-	for done < n {
-		w.ready(200)
-		w.take(300)
+	for done := 0; done < n; {
 		got := w.ready(200)
+		w.take(300)
+		got = append(got, w.ready(200)...)
 		for _, s := range w.settle(journal.Ack, got...) {
 			if s.Err != nil {
 				t.Fatal(s.Err)
 			}
-			done++
 		}
+		done += len(got)
 	}
 	if got := w.m.Window(agent); got != 256 {
 		t.Errorf("after %d successes %d more may come, want the base of 256", n, got)
 	}
-	_ = fmt.Sprint
+}
+
+// Behind a door shut for failures a reader still gets probes: the window is
+// above the floor, or home would offer nothing to a mailbox that has given all
+// back.
+func TestShutDoorStillGetsProbesFromHome(t *testing.T) {
+	t.Parallel()
+	o := fast()
+	o.ProbeMin, o.ProbeMax = 20*time.Millisecond, 20*time.Millisecond
+	w := setup(t, o)
+	ids := w.accept(6)
+	w.ready(6)
+	w.take(6)
+	w.settle(journal.Nack, w.pull(5)...)
+	until(t, "all is given back", func() bool { return w.due(ids) == 6 })
+	if n := w.m.Window(agent); n != 0 {
+		t.Errorf("%d more may come behind the door, want none", n)
+	}
+	probe := make(chan []journal.Handed)
+	go func() { probe <- w.pull(10) }()
+	until(t, "the window is above the floor", func() bool { return w.m.Window(agent) > 1 })
+	w.take(10)
+	got := <-probe
+	if len(got) != 1 {
+		t.Fatalf("the probe is %d intents, want 1", len(got))
+	}
+	w.settle(journal.Ack, got...)
+	if d := w.m.Door(agent); !d.Open {
+		t.Errorf("door %+v, want open after the probe succeeded", d)
+	}
 }

@@ -128,8 +128,9 @@ func (m *Mailbox) enter(b *box, r PullRequest) (*pull, error) {
 	}
 	p.free = p.limit
 	b.wanted += p.limit
-	b.door.enter(time.Now())
-	b.credit.ask(b.wanted)
+	now := time.Now()
+	b.door.enter(now)
+	b.credit.ask(now, b.wanted)
 	b.pulls = append(b.pulls, p)
 	m.rouse(b)
 	m.tellWindow(b)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -132,10 +133,13 @@ func (t testWriter) Write(p []byte) (int, error) {
 var _ io.Writer = testWriter{}
 
 // envelope is an intent as another home would offer it.
-func envelope(n int) (journal.ID, []byte) {
+func envelope(n int) (journal.ID, []byte) { return sized(n, 0) }
+
+// sized is an envelope with a payload of about size bytes.
+func sized(n, size int) (journal.ID, []byte) {
 	id := journal.NewID()
 	b, err := proto.Marshal(&wire.Envelope{
-		Id: id[:], IntentType: "charge.v1", FromAgent: "orders", ToAgent: agent, Payload: fmt.Appendf(nil, `{"n":%d}`, n),
+		Id: id[:], IntentType: "charge.v1", FromAgent: "orders", ToAgent: agent, Payload: fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, n, strings.Repeat("x", size)),
 		CreatedAtMs: time.Now().UnixMilli(), MaxDeliveryAttempts: 10,
 	})
 	if err != nil {
@@ -234,6 +238,17 @@ func (w *world) get(id journal.ID) *journal.Intent {
 		w.t.Fatalf("get %s: %v", id, err)
 	}
 	return i
+}
+
+// due is how many of our own intents are in the due index.
+func (w *world) due(ids []journal.ID) (n int) {
+	w.t.Helper()
+	for _, id := range ids {
+		if journal.Place(w.get(id).Head.Place) == journal.PlaceDue {
+			n++
+		}
+	}
+	return n
 }
 
 // until waits for a condition.

@@ -13,10 +13,10 @@ import (
 	"pannier/journal/wire"
 )
 
-// How long an intent may take when the sender does not say.
+// How long an intent may take when neither sender nor configuration says.
 const (
-	defaultDeliverBy = 72 * time.Hour
-	defaultDeadline  = 30 * 24 * time.Hour
+	DefaultDeliverBy = 72 * time.Hour
+	DefaultDeadline  = 30 * 24 * time.Hour
 	defaultAttempts  = 10
 	keepKeys         = 24 * time.Hour
 )
@@ -30,7 +30,7 @@ func (j *Journal) Accept(ctx context.Context, in []Accept) ([]Accepted, error) {
 	for i := range in {
 		a, res := &in[i], &out[i]
 		id := NewID()
-		env, err := encodeEnvelope(a, id)
+		env, err := j.encodeEnvelope(a, id)
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +57,7 @@ func (j *Journal) Accept(ctx context.Context, in []Accept) ([]Accepted, error) {
 
 // encodeEnvelope fills what the journal decides and encodes the envelope, once:
 // these bytes are journaled here, sent, and journaled by the holder.
-func encodeEnvelope(a *Accept, id ID) ([]byte, error) {
+func (j *Journal) encodeEnvelope(a *Accept, id ID) ([]byte, error) {
 	now := time.Now()
 	e := a.Envelope
 	e.Id = id[:]
@@ -69,10 +69,10 @@ func encodeEnvelope(a *Accept, id ID) ([]byte, error) {
 		a.DeliverAt = now
 	}
 	if a.DeliverBy.IsZero() {
-		a.DeliverBy = a.DeliverAt.Add(defaultDeliverBy)
+		a.DeliverBy = a.DeliverAt.Add(j.deliverBy)
 	}
 	if a.Deadline.IsZero() {
-		a.Deadline = now.Add(defaultDeadline)
+		a.Deadline = now.Add(j.deadline)
 	}
 	e.DeliverByMs, e.DeadlineAtMs = ms(a.DeliverBy), ms(a.Deadline)
 	return proto.Marshal(e)

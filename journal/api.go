@@ -16,7 +16,10 @@ type Options struct {
 	Backoff func(attempts int) time.Duration
 	// WorkTimeout is what a continuing resume gives the app; 0: 1 h.
 	WorkTimeout time.Duration
-	Hooks       Hooks
+	// DeliverBy and Deadline are the limits of an intent that names none; 0:
+	// DefaultDeliverBy after it is due, DefaultDeadline after accept.
+	DeliverBy, Deadline time.Duration
+	Hooks               Hooks
 }
 
 // Hooks are how the journal reports. They run on the committer after the
@@ -64,8 +67,8 @@ const (
 type Accept struct {
 	Envelope  *wire.Envelope
 	Key       *Key
-	DeliverBy time.Time // zero: 72 h after accept
-	Deadline  time.Time // zero: 30 d after accept
+	DeliverBy time.Time // zero: Options.DeliverBy after it is due
+	Deadline  time.Time // zero: Options.Deadline after accept
 	DeliverAt time.Time // zero: at once
 }
 

@@ -18,6 +18,8 @@ type Journal struct {
 	hooks       Hooks
 	backoff     func(attempts int) time.Duration
 	workTimeout time.Duration
+	deliverBy   time.Duration
+	deadline    time.Duration
 
 	birth   *wire.Birth
 	self    Identity

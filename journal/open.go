@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func Open(o Options) (*Journal, error) {
 
 func newJournal(o Options) *Journal {
 	j := &Journal{
-		dir: o.Dir, store: storeDir(o.Dir), hooks: o.Hooks, backoff: o.Backoff, workTimeout: o.WorkTimeout,
+		dir: o.Dir, store: storeDir(o.Dir), hooks: o.Hooks, backoff: o.Backoff,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
 		reportNo: map[ID]uint64{}, names: newNames(), indexes: newIndexes(), watches: newWatches(),
 		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1),
@@ -74,9 +75,8 @@ func newJournal(o Options) *Journal {
 	if j.backoff == nil {
 		j.backoff = func(int) time.Duration { return time.Second }
 	}
-	if j.workTimeout == 0 {
-		j.workTimeout = time.Hour
-	}
+	j.workTimeout = cmp.Or(o.WorkTimeout, time.Hour)
+	j.deliverBy, j.deadline = cmp.Or(o.DeliverBy, DefaultDeliverBy), cmp.Or(o.Deadline, DefaultDeadline)
 	return j
 }
 

@@ -19,9 +19,10 @@ const (
 
 // target is who gets the next claim: our own mailbox, or a peer.
 type target struct {
-	local bool
-	opt   option
-	n     int
+	local    bool
+	opt      option
+	n        int
+	rejected journal.ID // chosen for its sake: others have refused it for good
 }
 
 // option is one endpoint of a destination, and whether it takes anything now.
@@ -52,21 +53,24 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 	if !dst.next.IsZero() && !dst.next.After(now) {
 		dst.next, dst.more = time.Time{}, true
 	}
-	if !dst.more {
+	if !dst.more && dst.oldOpen && len(dst.rejects) == 0 {
 		d.alarm(dst, dst.next)
 		d.mu.Unlock()
 		return false
 	}
 	options := d.survey(dst, eps, now)
-	until := d.openOld(dst, options, known, local, now)
+	d.alarm(dst, d.openOld(dst, options, known, local, now))
 	d.refuseStale(ctx, dst, options)
-	t, ok := d.pick(dst, options, local, window, now)
+	t, ok := d.pickRejected(dst, options)
+	if !ok && dst.more {
+		t, ok = d.pick(dst, options, local, window, now)
+	}
 	if !ok {
 		for _, o := range options {
 			d.alarm(dst, o.until) // zero: some event tells
 		}
-		d.alarm(dst, until)
 		d.alarm(dst, dst.localPause)
+		d.alarm(dst, dst.next)
 		d.mu.Unlock()
 		return false
 	}
@@ -81,6 +85,7 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 		next = now.Add(pauseFault)
 	}
 	taken := d.claimed(dst, t, offers, next, now)
+	d.forgetRejected(dst, t, len(offers) < t.n)
 	d.handOn(ctx, dst, t, taken)
 	return err == nil
 }
@@ -220,7 +225,7 @@ func (d *Dispatcher) survey(dst *dest, eps []Endpoint, now time.Time) []option {
 	for _, ep := range eps {
 		if ep.Address != d.self.Address {
 			l := d.link(ep.Address)
-			if l.session == nil && d.aliased(l) == nil {
+			if _, aliased := d.aliased(l); l.session == nil && !aliased {
 				l.want()
 			}
 			links = append(links, l)
@@ -241,7 +246,7 @@ func (d *Dispatcher) look(agent string, eps []Endpoint, now time.Time) []option 
 		}
 		if o.link != nil {
 			if o.session = o.link.session; o.session == nil {
-				o.session = d.aliased(o.link)
+				o.session, _ = d.aliased(o.link)
 			}
 			o.weigh(agent, now)
 		}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"pannier/journal"
-	"pannier/journal/state"
 )
 
 // dest is a destination with something due or in flight. Nothing in it grows
@@ -32,17 +31,6 @@ type dest struct {
 	knownSince time.Time // when its endpoints became known
 
 	rejects map[journal.ID]*rejection // at most maxRejects
-}
-
-// rejection is an intent that some endpoints will never take.
-type rejection struct {
-	by      map[string]struct{} // addresses
-	offerNo uint64
-	reason  state.Reason
-	text    string
-
-	final    bool // nobody else is asked
-	refusing bool // it is being ended
 }
 
 // dest returns the destination of an agent. Called with mu held.

@@ -158,7 +158,8 @@ func (l *link) over(ctx context.Context, err error) {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l.wanted = l.knocked || d.needs(l) || l.dests > 0 && d.aliased(l) == nil
+	_, aliased := d.aliased(l)
+	l.wanted = l.knocked || d.needs(l) || l.dests > 0 && !aliased
 	l.phase, l.idleSince = waiting, now
 	l.notBefore = now.Add(pause(1, d.opt.RedialMin, d.opt.RedialMax, rand.Float64()))
 	switch {
@@ -181,13 +182,14 @@ func (l *link) over(ctx context.Context, err error) {
 	}
 }
 
-// aliased returns the session that the journal of this address has by another
-// one. Called with mu held.
-func (d *Dispatcher) aliased(l *link) *session {
-	if h := d.mu.holders[l.alias]; h != nil {
-		return h.session
+// aliased reports whether the journal of this address is reached by another
+// one, and returns its session there. Called with mu held.
+func (d *Dispatcher) aliased(l *link) (*session, bool) {
+	h := d.mu.holders[l.alias]
+	if h == nil {
+		return nil, false
 	}
-	return nil
+	return h.session, h.session != nil || h.heir != nil
 }
 
 // unalias lets every address of a journal be dialed again. Called with mu held.
@@ -204,7 +206,7 @@ func (d *Dispatcher) unalias(id journal.ID) {
 // held.
 func (d *Dispatcher) needs(l *link) bool {
 	for _, h := range d.mu.holders {
-		if h.address == l.address && h.session == nil && !h.lost && (h.held > 0 || h.owed > 0 || !l.asked) {
+		if h.address == l.address && h.session == nil && h.heir == nil && !h.lost && (h.held+h.owed+h.recording > 0 || !l.asked) {
 			return true
 		}
 	}

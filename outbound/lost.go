@@ -22,12 +22,13 @@ type holder struct {
 	ephemeral bool
 
 	session  *session
+	heir     *session  // waits for session to end, to take its place
 	since    time.Time // without a stream
 	deadline time.Time // then it is lost; zero while it has a stream
 	lost     bool      // what it held has been made due again
 	left     bool      // it said goodbye with nothing held
 
-	held      int           // last count of what is unsettled there
+	held      int           // last count of what is on record there, without a stream
 	owed      int           // offers whose answer it owes, without a stream
 	recording int           // said held, not yet on record
 	quiet     chan struct{} // closed when recording is zero
@@ -36,6 +37,9 @@ type holder struct {
 
 // landed notes that n of what it said held is on record.
 func (h *holder) landed(n int) {
+	if h.session == nil {
+		h.held += n
+	}
 	if h.recording -= n; h.recording == 0 && h.quiet != nil {
 		close(h.quiet)
 		h.quiet = nil
@@ -49,6 +53,9 @@ func (d *Dispatcher) away(h *holder, now time.Time) {
 	after := d.opt.HolderLostAfter
 	if h.ephemeral {
 		after = d.opt.HolderLostAfterEphemeral
+	}
+	if h.left {
+		after = 0
 	}
 	h.deadline = now.Add(after)
 	d.watch(h)
@@ -100,7 +107,7 @@ func (d *Dispatcher) lose(ctx context.Context, h *holder) {
 		return
 	}
 	h.lost, h.held = true, 0
-	if n > 0 {
+	if n > 0 && !h.left {
 		d.log.Warn("peer lost: what it held is offered elsewhere", "peer", h.id.String(), "state", h.address, "intents", n)
 	}
 	d.wakeAllLocked()
@@ -114,11 +121,15 @@ func (d *Dispatcher) requeueAll(ctx context.Context, h *holder) (n int, err erro
 	}
 	var owing []*flight
 	var list []journal.Requeue
+	reason := state.ReasonHolderLost
 	d.mu.Lock()
+	if h.left {
+		reason = state.NoReason
+	}
 	for _, f := range d.mu.flights {
 		if f.stage == owed && f.holder.Journal == h.id {
 			owing = append(owing, f)
-			list = append(list, journal.Requeue{ID: f.id, OfferNo: f.offerNo, Raise: true, Reason: state.ReasonHolderLost})
+			list = append(list, journal.Requeue{ID: f.id, OfferNo: f.offerNo, Raise: true, Reason: reason})
 		}
 	}
 	d.mu.Unlock()
@@ -136,7 +147,7 @@ func (d *Dispatcher) requeueAll(ctx context.Context, h *holder) (n int, err erro
 		}
 		list = list[:0]
 		for _, id := range ids {
-			list = append(list, journal.Requeue{ID: id, Raise: true, Reason: state.ReasonHolderLost})
+			list = append(list, journal.Requeue{ID: id, Raise: true, Reason: reason})
 		}
 		if err := d.journal.Requeue(ctx, h.id, list); err != nil {
 			return n, err
@@ -187,6 +198,7 @@ func (d *Dispatcher) claimHolder(ctx context.Context, s *session) (h *holder, re
 		case h.session != nil:
 			d.log.Warn("one journal answers at two addresses", "peer", s.link.address, "state", h.session.link.address)
 			h.session.link.alias = h.id
+			h.heir = s
 			h.session.cancel(errSuperseded)
 			wait = h.session.ended
 		default:
@@ -207,7 +219,7 @@ func (d *Dispatcher) claimHolder(ctx context.Context, s *session) (h *holder, re
 // takeHolder binds journal, session and address. Called with mu held.
 func (d *Dispatcher) takeHolder(h *holder, s *session) {
 	h.session, h.epoch, h.ephemeral, h.address = s, s.peer.Epoch, s.ephemeral, s.link.address
-	h.deadline, h.lost, h.left = time.Time{}, false, false
+	h.heir, h.deadline, h.lost, h.left = nil, time.Time{}, false, false
 	s.link.session, s.link.phase, s.link.alias = s, reconciling, journal.ID{}
 	// Whoever was at this address before may have moved; it is not given much
 	// longer.

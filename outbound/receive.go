@@ -261,7 +261,8 @@ func (s *session) released(ctx context.Context, list []*peer.Verdict) error {
 		f, p := d.mu.flights[id], d.mu.unsettled[id]
 		switch {
 		case d.owes(s, id, no) != nil: // its held was never said
-			d.answer(f)
+			pr := d.answer(f)
+			pr.shut = pr.window <= 1
 			gone = append(gone, f)
 		case p == nil || p.session != s:
 			unsure = append(unsure, r)
@@ -301,6 +302,11 @@ func (d *Dispatcher) onRecord(holder, id journal.ID, offerNo uint64) bool {
 
 // reports hands facts to the journal. They are acked when their events are
 // durable; if we crash before, the holder sends them again.
+//
+// The journal takes a fact about an intent that is due as proof that the holder
+// has it: its held rides along later. Only we know to whom it was offered, so a
+// fact from anybody else is passed on under no offer number: acked, and of no
+// effect. An app's final answer counts from anybody.
 func (s *session) reports(list []*wire.Report) {
 	if len(list) == 0 {
 		return
@@ -308,6 +314,7 @@ func (s *session) reports(list []*wire.Report) {
 	d := s.d
 	var finals []journal.ID
 	var proven []*flight
+	var unsure []*wire.Report
 	d.mu.Lock()
 	h := d.mu.holders[s.peer.Journal]
 	for _, r := range list {
@@ -316,10 +323,11 @@ func (s *session) reports(list []*wire.Report) {
 			continue // the journal refuses it, with the number
 		}
 		if f := d.owes(s, id, no); f != nil {
-			// A fact about it proves that it is held.
 			if f := d.accepted(h, f); f != nil {
 				proven = append(proven, f)
 			}
+		} else if state.Fact(r.Fact) != state.FactAnswered && !d.has(s, id) {
+			unsure = append(unsure, r)
 		}
 		switch state.Fact(r.Fact) {
 		case state.FactAnswered, state.FactRejected, state.FactExhausted:
@@ -332,10 +340,25 @@ func (s *session) reports(list []*wire.Report) {
 	}
 	s.applying++
 	d.mu.Unlock()
+	for _, r := range unsure {
+		if !d.onRecord(s.peer.Journal, journal.ID(r.Id), r.OfferNo) {
+			r.OfferNo = 0
+		}
+	}
 	d.record(s.peer, h, proven)
 	d.journal.Apply(s.peer, list, func(acked []journal.Acked, upTo uint64, err error) {
 		d.applied(s, finals, acked, upTo, err)
 	})
+}
+
+// has reports whether this holder was offered the intent and has not said no.
+// Called with mu held.
+func (d *Dispatcher) has(s *session, id journal.ID) bool {
+	if p := d.mu.unsettled[id]; p != nil && p.session == s {
+		return true
+	}
+	f := d.mu.flights[id]
+	return f != nil && f.holder.Journal == s.peer.Journal
 }
 
 // freeAt is free for what is unsettled at this session. Called with mu held.
@@ -365,7 +388,8 @@ func (d *Dispatcher) applied(s *session, finals []journal.ID, acked []journal.Ac
 	}
 }
 
-// goodbye: the holder leaves. One that leaves with nothing held needs no waiting.
+// goodbye: the holder leaves. One that leaves with nothing held needs no
+// waiting: what it still owes an answer for it does not have.
 func (d *Dispatcher) goodbye(s *session, empty bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

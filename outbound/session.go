@@ -392,6 +392,12 @@ func (s *session) pair(agent string) *pair {
 // that holder has said no, or is lost.
 func (s *session) detach(err error) {
 	d := s.d
+	// While anything is on record there the link is needed: without a stream
+	// the holder would be taken for lost. Where that cannot be read, it is.
+	held := 1
+	if n, err := d.countHeld(s.peer.Journal); err == nil {
+		held = n
+	}
 	var unsent []*flight
 	d.mu.Lock()
 	for _, f := range d.mu.flights {
@@ -416,10 +422,17 @@ func (s *session) detach(err error) {
 	frames, probe := s.frames, s.probe
 	s.frames, s.probe = nil, nil
 	s.link.session = nil
-	if h := d.mu.holders[s.peer.Journal]; h != nil && h.session == s {
-		h.session, h.held = nil, s.held
-		d.away(h, time.Now())
-		d.unalias(h.id)
+	if h := d.mu.holders[s.peer.Journal]; h != nil {
+		if h.session == s {
+			h.session, h.held = nil, held
+			d.away(h, time.Now())
+		}
+		if h.heir == s {
+			h.heir = nil
+		}
+		if h.heir == nil && h.session == nil {
+			d.unalias(h.id)
+		}
 	}
 	d.wakeAllLocked()
 	d.mu.Unlock()

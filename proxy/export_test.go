@@ -11,9 +11,10 @@ import (
 )
 
 var (
-	ParseConfig = parseConfig
-	ParsePeers  = parsePeers
-	Listen      = listen
+	ParseConfig  = parseConfig
+	ParsePeers   = parsePeers
+	Listen       = listen
+	LoopbackOnly = loopbackOnly
 )
 
 // Settings are the keys of the config file.
@@ -24,6 +25,9 @@ func Settings() []string {
 	}
 	return keys
 }
+
+// Backoff is the pause after the n-th failed attempt.
+func (l Limits) Backoff(attempts int) time.Duration { return l.backoff(attempts) }
 
 // Directory is a running peers file.
 type Directory struct{ f *peersFile }

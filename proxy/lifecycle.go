@@ -43,6 +43,7 @@ func (c *cleanups) run(ctx context.Context, log *slog.Logger) error {
 }
 
 func (c cleanup) run(ctx context.Context) error {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, c.within)
 	defer cancel()
 	done := make(chan error, 1)
@@ -56,7 +57,7 @@ func (c cleanup) run(ctx context.Context) error {
 	case err := <-done:
 		return err
 	case <-time.After(abandonAfter):
-		return fmt.Errorf("not done within %s", c.within)
+		return fmt.Errorf("not done after %s", time.Since(began).Round(time.Millisecond))
 	}
 }
 

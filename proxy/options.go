@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pannier/inbound"
+	"pannier/journal"
 	"pannier/outbound"
 	"pannier/proxy/api"
 )
@@ -70,8 +71,8 @@ func DefaultOptions() Options {
 		Learn:   learnLocal,
 		Limits: Limits{
 			DrainSeconds: 25,
-			DeliverBy:    72 * time.Hour,
-			Deadline:     30 * 24 * time.Hour,
+			DeliverBy:    journal.DefaultDeliverBy,
+			Deadline:     journal.DefaultDeadline,
 			RetryMin:     time.Second,
 			RetryMax:     5 * time.Minute,
 			Outbound:     outbound.DefaultOptions(),

@@ -78,11 +78,12 @@ func (s *sidecar) wait(t *testing.T) error {
 	}
 }
 
-func (s *sidecar) halt(t *testing.T) (error, time.Duration) {
+func (s *sidecar) halt(t *testing.T) (took time.Duration, err error) {
 	t.Helper()
 	began := time.Now()
 	s.stop()
-	return s.wait(t), time.Since(began)
+	err = s.wait(t)
+	return time.Since(began), err
 }
 
 // get asks a page of the admin listener.
@@ -147,7 +148,7 @@ func TestHealthOfARunningSidecar(t *testing.T) {
 func TestIdleSidecarStopsWithinASecond(t *testing.T) {
 	t.Parallel()
 	s := run(t, options(t))
-	err, took := s.halt(t)
+	took, err := s.halt(t)
 	if err != nil || took > time.Second {
 		t.Errorf("stopped with %v after %s, want no error within 1 s", err, took)
 	}
@@ -157,7 +158,7 @@ func TestJournalSurvivesARestart(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	first := run(t, o)
-	if err, _ := first.halt(t); err != nil {
+	if _, err := first.halt(t); err != nil {
 		t.Fatal(err)
 	}
 	second := run(t, o)
@@ -212,6 +213,133 @@ func TestPortInUse(t *testing.T) {
 	run(t, o) // the failed start has let go of the journal
 }
 
+// post and poll make one intent of our own and take it under a lease.
+func (s *sidecar) postAndPoll(t *testing.T) {
+	t.Helper()
+	a, err := http.Post("http://"+s.API+"/v1/agents/orders/intents/order.v1", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Body.Close()
+	if a.StatusCode >= 300 {
+		t.Fatalf("post: %s", a.Status)
+	}
+	if a, err = http.Get("http://" + s.API + "/v1/agents/orders/intents?wait_seconds=10"); err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	if body, err := io.ReadAll(a.Body); err != nil || !strings.Contains(string(body), `"lease_id"`) {
+		t.Fatalf("poll: %s, %v", body, err)
+	}
+}
+
+// An app that has just been answered is about to ask again.
+func TestStopWaitsForAQuietApp(t *testing.T) {
+	t.Parallel()
+	s := run(t, options(t))
+	a, err := http.Get("http://" + s.API + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Body.Close() // and the connection stays, idle: that is no request
+	answered := time.Now()
+	if _, err := s.halt(t); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(answered); took < 1900*time.Millisecond || took > 4*time.Second {
+		t.Errorf("ended %s after the last request, want 2 s", took)
+	}
+}
+
+func TestStopWaitsForALeaseUntilForced(t *testing.T) {
+	t.Parallel()
+	s := run(t, options(t))
+	s.postAndPoll(t)
+	s.stop()
+	within(t, 5*time.Second, "unready while it drains", func() bool {
+		status, body := s.get(t, "/readyz")
+		return status == 503 && strings.Contains(body, "stopping")
+	})
+	select {
+	case err := <-s.ended:
+		s.ended <- err
+		t.Fatalf("ended with a lease out: %v", err)
+	case <-time.After(2500 * time.Millisecond): // beyond the quiet time
+	}
+	began := time.Now()
+	s.force()
+	if err, took := s.wait(t), time.Since(began); err != nil || took > time.Second {
+		t.Errorf("forced: %v after %s", err, took)
+	}
+}
+
+func TestHTTP2WithoutTLS(t *testing.T) {
+	t.Parallel()
+	s := run(t, options(t))
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	client := http.Client{Transport: &http.Transport{Protocols: protocols}}
+	for _, url := range []string{"http://" + s.API + "/health", "http://" + s.Admin + "/healthz"} {
+		a, err := client.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if a.ProtoMajor != 2 || a.StatusCode != 200 {
+			t.Errorf("%s: %s %s", url, a.Proto, a.Status)
+		}
+	}
+}
+
+func TestHeadersAreBounded(t *testing.T) {
+	t.Parallel()
+	s := run(t, options(t))
+	r, err := http.NewRequest("GET", "http://"+s.API+"/health", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Long", strings.Repeat("x", 64<<10))
+	a, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return // the server may hang up while we are still sending
+	}
+	a.Body.Close()
+	if a.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("64 KiB of headers: %s", a.Status)
+	}
+}
+
+// Plain text must not leave the machine by way of a name in the peers file.
+func TestPlainTextStaysOnLoopback(t *testing.T) {
+	t.Parallel()
+	for address, allowed := range map[string]bool{
+		"127.0.0.1:7401": true, "127.8.9.10:1": true, "[::1]:7401": true,
+		"10.0.0.7:7401": false, "[fd00::1]:7401": false, "192.168.1.1:80": false, "0.0.0.0:7401": false,
+	} {
+		if err := proxy.LoopbackOnly("tcp", address, nil); (err == nil) != allowed {
+			t.Errorf("%s: %v, want allowed %v", address, err, allowed)
+		}
+	}
+}
+
+func TestBackoffIsJitteredAndBounded(t *testing.T) {
+	t.Parallel()
+	l := proxy.DefaultOptions().Limits
+	for _, row := range []struct {
+		attempts int
+		ceiling  time.Duration
+	}{{1, time.Second}, {2, 2 * time.Second}, {4, 8 * time.Second}, {9, 256 * time.Second}, {10, 5 * time.Minute}, {1 << 30, 5 * time.Minute}} {
+		low, high := time.Duration(1<<62), time.Duration(0)
+		for range 400 {
+			d := l.Backoff(row.attempts)
+			low, high = min(low, d), max(high, d)
+		}
+		if low > row.ceiling/8 || high > row.ceiling || high < row.ceiling*7/8 {
+			t.Errorf("attempt %d: between %s and %s, want all of 0 to %s", row.attempts, low, high, row.ceiling)
+		}
+	}
+}
+
 func TestAPIOnASocket(t *testing.T) {
 	t.Parallel()
 	o := options(t)
@@ -232,7 +360,7 @@ func TestAPIOnASocket(t *testing.T) {
 	if a.StatusCode != 200 {
 		t.Errorf("health: %s", a.Status)
 	}
-	if err, _ := s.halt(t); err != nil {
+	if _, err := s.halt(t); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
@@ -275,7 +403,7 @@ func TestSilentConnectionsDoNotHoldUpAStop(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	if err, took := s.halt(t); err != nil || took > 3*time.Second {
+	if took, err := s.halt(t); err != nil || took > 3*time.Second {
 		t.Errorf("stopped with %v after %s", err, took)
 	}
 }

@@ -1,10 +1,12 @@
 package mutants_test
 
 const (
-	inJournal = "./journal"
-	inState   = "./journal/state"
-	inInbound = "./inbound"
-	inE2E     = "./e2e"
+	inAPI      = "./proxy/api"
+	inOutbound = "./outbound"
+	inJournal  = "./journal"
+	inState    = "./journal/state"
+	inInbound  = "./inbound"
+	inE2E      = "./e2e"
 )
 
 // all are the guards, each with the test that stands for it.
@@ -44,6 +46,41 @@ var all = []mutant{
 		old:   "	if r.No == rec.Applied+1 {\n",
 		new:   "	if r.No <= rec.Applied+1 {\n",
 		pkg:   inE2E, test: "TestCrashWalk/home-after-events-commit",
+	},
+	{
+		guard: "no checksum",
+		file:  "journal/codec.go",
+		old:   "	case binary.BigEndian.Uint32(rec[1:5]) != checksum(key, rec[5:]):",
+		new:   "	case false:",
+		pkg:   inJournal, test: "TestGoldenRecord",
+	},
+	{
+		guard: "no fingerprint check",
+		file:  "journal/open.go",
+		old:   "differences(scanSums(txn)); len(diff) > 0 {",
+		new:   "differences(scanSums(txn)); len(diff) > 1<<20 {",
+		pkg:   inJournal, test: "TestOpenRefusesALostIndexKey",
+	},
+	{
+		guard: "no high-water mark check",
+		file:  "journal/open.go",
+		old:   "	if last != nil && meta.Seq < last.Seq && !acceptLoss {",
+		new:   "	if false {",
+		pkg:   inJournal, test: "TestOpenRefusesLostBatches",
+	},
+	{
+		guard: "a lost store starts empty",
+		file:  "journal/open.go",
+		old:   "	if fresh && last != nil {",
+		new:   "	if false {",
+		pkg:   inJournal, test: "TestOpenNeverStartsEmpty",
+	},
+	{
+		guard: "reports with a gap",
+		file:  "journal/apply.go",
+		old:   "	if r.No > rec.Applied+1 {",
+		new:   "	if false {",
+		pkg:   inJournal, test: "TestRepeatedReportsChangeNothing",
 	},
 
 	// The hand-over: who may settle.
@@ -90,6 +127,13 @@ var all = []mutant{
 		new:   "func (d *door) spares() bool { return false }",
 		pkg:   inInbound, test: "TestLapsesBehindAShutDoorAreNoAttempts",
 	},
+	{
+		guard: "an offer repeated is held twice",
+		file:  "journal/hold.go",
+		old:   "	if found && (h.phase().Open() || h.phase().Settled()) {",
+		new:   "	if false {",
+		pkg:   inInbound, test: "TestRepeatedOfferIsHeldAgainBeyondTheWindow",
+	},
 
 	// The lifecycle: who wins.
 	{
@@ -105,5 +149,30 @@ var all = []mutant{
 		old:   "	{InProgress, Complete, Completed, EventCompleted},\n",
 		new:   "	{InProgress, Complete, Completed, EventCompleted},\n	{Completed, Cancel, Canceled, EventCanceled},\n",
 		pkg:   inState, test: "Test.*",
+	},
+
+	// Between sidecars.
+	{
+		guard: "offered before the holders are asked",
+		file:  "outbound/unclean.go",
+		old:   "	case len(options) == 0: // our own mailbox is in the same journal: it knows",
+		new:   "	case true:",
+		pkg:   inOutbound, test: "TestUncleanStartWithAnEndpointDown",
+	},
+	{
+		guard: "an owed offer goes to another",
+		file:  "outbound/claim.go",
+		old:   "return f.stage != owed || t.local || f.holder.Journal != t.opt.session.peer.Journal",
+		new:   "return f.stage != owed || t.local",
+		pkg:   inOutbound, test: "TestOwedOfferStaysWithItsHolder",
+	},
+
+	// What an app may ask.
+	{
+		guard: "any page may post",
+		file:  "proxy/api/guard.go",
+		old:   "	err := a.guard(r)\n",
+		new:   "	var err error\n",
+		pkg:   inE2E, test: "TestBadInputChangesNothing",
 	},
 }

@@ -193,7 +193,7 @@ func (h *handler) forget(w http.ResponseWriter, r *http.Request) {
 			OK        bool   `json:"ok"`
 			JournalID string `json:"journal_id"`
 		}{true, id.String()})
-	case errors.Is(err, journal.ErrNotFound):
+	case errors.Is(err, outbound.ErrUnknownPeer):
 		refuse(w, http.StatusNotFound, "peer_not_found", "no peer with this journal id is on record")
 	case errors.Is(err, journal.ErrFailed), errors.Is(err, journal.ErrClosed):
 		refuse(w, http.StatusServiceUnavailable, "journal_failed", err.Error())

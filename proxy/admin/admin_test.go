@@ -133,7 +133,7 @@ func TestForget(t *testing.T) {
 	}{
 		{"forgotten", peerID.String(), nil, 200, ""},
 		{"not an id", "billing", nil, 422, "invalid_journal_id"},
-		{"nobody known", peerID.String(), fmt.Errorf("forget: %w", journal.ErrNotFound), 404, "peer_not_found"},
+		{"nobody known", peerID.String(), fmt.Errorf("forget: %w", outbound.ErrUnknownPeer), 404, "peer_not_found"},
 		{"journal poisoned", peerID.String(), journal.ErrFailed, 503, "journal_failed"},
 		{"our fault", peerID.String(), errors.New("boom"), 500, "internal"},
 	} {

@@ -75,7 +75,8 @@ func (a *API) createBatch(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, d.close(']').close('}'))
 }
 
-// awaitBatch waits for the items that asked for durability at the receiver.
+// awaitBatch waits for the items that asked for durability at the receiver, and
+// says what all of them have reached.
 func (a *API) awaitBatch(w http.ResponseWriter, r *http.Request, results []journal.Accepted, waiting []int) {
 	var ids []journal.ID
 	for _, i := range waiting {
@@ -83,9 +84,7 @@ func (a *API) awaitBatch(w http.ResponseWriter, r *http.Request, results []journ
 			ids = append(ids, results[i].ID)
 		}
 	}
-	if len(ids) > 0 {
-		w.Header().Set("Pannier-Durability", a.awaitHeld(r.Context(), ids))
-	}
+	w.Header().Set("Pannier-Durability", a.awaitHeld(r.Context(), ids))
 }
 
 func refuseItemHeaders(h http.Header) error {

@@ -251,9 +251,11 @@ func (a *API) acceptOne(w http.ResponseWriter, r *http.Request, in *asked) error
 	if res.Replayed {
 		h.Set("Idempotency-Replayed", "true")
 	}
+	var waiting []journal.ID
 	if in.options.receiver {
-		h.Set("Pannier-Durability", a.awaitHeld(r.Context(), []journal.ID{res.ID}))
+		waiting = []journal.ID{res.ID}
 	}
+	h.Set("Pannier-Durability", a.awaitHeld(r.Context(), waiting))
 	d := newDoc()
 	defer d.free()
 	d.open('{')
@@ -291,9 +293,12 @@ const (
 )
 
 // awaitHeld waits until all of the intents are in the journal of another
-// sidecar, and returns the durability reached. An intent that home hands over
-// itself is in one journal and stays "local".
+// sidecar, and returns the durability reached: "local" where there are none.
+// An intent that home hands over itself is in one journal and stays "local".
 func (a *API) awaitHeld(ctx context.Context, ids []journal.ID) string {
+	if len(ids) == 0 {
+		return "local"
+	}
 	ctx, cancel := context.WithTimeout(ctx, maxHeldWait)
 	defer cancel()
 	reached := "receiver"

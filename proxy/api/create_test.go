@@ -3,10 +3,14 @@ package api_test
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"pannier/journal"
 	"pannier/proxy/api"
@@ -31,6 +35,9 @@ func TestCreateAnswersExactlyAXPsFourKeys(t *testing.T) {
 	}
 	if got := a.header.Get("Location"); got != "/v1/intents/"+id {
 		t.Errorf("Location is %q", got)
+	}
+	if got := a.header.Get("Pannier-Durability"); got != "local" {
+		t.Errorf("Pannier-Durability is %q, want local", got)
 	}
 	if _, err := time.Parse(time.RFC3339, a.text("created_at")); err != nil {
 		t.Errorf("created_at: %v", err)
@@ -130,6 +137,34 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 			t.Errorf("errors do not name %s: %s", p, a.raw)
 		}
 	}
+}
+
+func TestRefusalsStayValidJSON(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	r, err := http.NewRequest("POST", w.url+"/v1/intents", strings.NewReader(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Content-Type": {"application/json"}, "Pannier-Deliver-By": {"a", "b", "c"}}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != 400 || !jsontext.Value(raw).IsValid() {
+		t.Errorf("got %d, err %v, and a document that has a name twice: %s", res.StatusCode, err, raw)
+	}
+	var many strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&many, `"k%d":1,`, i)
+	}
+	a := w.post("/v1/intents", `{"intent_type":"a","to_agent":"b","payload":{},"delivery":{`+many.String()+`"z":1}}`).refused(422, "schema_invalid")
+	if n := len(a.list("errors")); n > 100 {
+		t.Errorf("the refusal names %d faults", n)
+	}
+	w.post("/v1/intents", `{"payload":{"x":"`+strings.Repeat("x", 8<<20)+`"}}`).refused(413, "payload_too_large")
 }
 
 func TestOptionsAsHeaders(t *testing.T) {

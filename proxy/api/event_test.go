@@ -4,15 +4,20 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/journal/wire"
 	"pannier/journal/wire/peer"
+	"pannier/proxy/api"
 )
 
 func (w *world) resolve(id, body string) *answer {
@@ -233,6 +238,30 @@ func TestStreamsMissNoEvent(t *testing.T) {
 	}
 }
 
+// meddler is a response writer that does something at the first flush: after
+// the log was read, before the stream waits for news.
+type meddler struct {
+	*httptest.ResponseRecorder
+	once   sync.Once
+	meddle func()
+}
+
+func (m *meddler) FlushError() error { m.once.Do(m.meddle); return nil }
+
+func TestNoEventIsMissedBetweenReadingAndWaiting(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.intent("b")
+	r := httptest.NewRequest("GET", "/v1/intents/"+id+"/events/stream?since=2&wait_seconds=30", nil)
+	r.Host = "localhost"
+	out := &meddler{ResponseRecorder: httptest.NewRecorder(), meddle: func() { w.resolve(id, `{"status":"CANCELED"}`).want(200) }}
+	began := time.Now()
+	w.api.Handler().ServeHTTP(out, r)
+	if took := time.Since(began); took > 10*time.Second || !strings.Contains(out.Body.String(), "event: intent.canceled\n") {
+		t.Errorf("after %s the stream has %q", took, out.Body.String())
+	}
+}
+
 func TestConnectionIsUsableAfterAStream(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
@@ -288,4 +317,28 @@ func TestEventsOfAnIntentHeldForAnotherHome(t *testing.T) {
 	}
 	s := w.stream("/v1/intents/" + id + "/events/stream?wait_seconds=30")
 	s.wants("intent.created 1", "intent.submitted 2", "intent.canceled 3", "end")
+}
+
+func TestIdleStreamIsKeptAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t)
+		a := api.New(api.Options{}, j, nil, nil, slog.New(slog.DiscardHandler))
+		out := httptest.NewRecorder()
+		r := httptest.NewRequest("POST", "/v1/agents/b/intents/a", strings.NewReader(`{}`))
+		r.Host = "localhost"
+		r.Header.Set("Content-Type", "application/json")
+		a.Handler().ServeHTTP(out, r)
+		began := time.Now()
+		r = httptest.NewRequest("GET", out.Header().Get("Location")+"/events/stream?since=2&wait_seconds=40", nil)
+		r.Host = "localhost"
+		out = httptest.NewRecorder()
+		a.Handler().ServeHTTP(out, r)
+		if took := time.Since(began); took != 40*time.Second {
+			t.Errorf("the stream was held %s, want 40s", took)
+		}
+		want := ": ok\n\n: ka\n\n: ka\n\nevent: stream.timeout\ndata: {\"ok\":true,\"next_seq\":3}\n\n"
+		if got := out.Body.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }

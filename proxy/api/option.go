@@ -280,7 +280,8 @@ func headerNames() []string {
 // refuseRest refuses the members nobody has taken, with the name they may have
 // been meant to be.
 func (o *object) refuseRest(known []string) {
-	for _, m := range o.rest() {
+	rest := o.rest()
+	for _, m := range rest[:min(len(rest), maxFaults)] {
 		o.fault(m.name, codeSchemaInvalid, "is not a field%s", didYouMean(m.name, known))
 	}
 }

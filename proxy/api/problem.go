@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,10 +42,14 @@ func refuse(c code, format string, args ...any) *problem {
 	return &problem{code: c, detail: fmt.Sprintf(format, args...)}
 }
 
+// maxFaults is how many faults one refusal names.
+const maxFaults = 32
+
 // refuseFaults makes the problem of a request with the faults given, which
 // must be at least one. A contradiction is 400 whatever else is wrong; faults
 // of one kind keep their own code.
 func refuseFaults(faults []fault) *problem {
+	faults = faults[:min(len(faults), maxFaults)]
 	p := &problem{code: faults[0].code, faults: faults}
 	for _, f := range faults {
 		if f.code == codeInvalidRequest {
@@ -121,8 +126,11 @@ func (p *problem) writeError(d *doc, at time.Time) {
 	d.open('{').str("code", string(p.code)).str("message", p.detail).str("category", k.category)
 	d.boolean("retryable", k.retryable).time("at", at)
 	d.key("details").open('{')
-	for _, f := range p.faults {
-		d.str(f.Pointer, f.Detail)
+	for i, f := range p.faults {
+		first := slices.IndexFunc(p.faults, func(g fault) bool { return g.Pointer == f.Pointer })
+		if first == i { // a name is in an object once
+			d.str(f.Pointer, f.Detail)
+		}
 	}
 	for _, x := range p.extra {
 		d.str(x.name, x.value)

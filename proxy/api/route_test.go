@@ -1,7 +1,13 @@
 package api_test
 
 import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -160,6 +166,42 @@ func TestGuards(t *testing.T) {
 	}
 }
 
+func TestUnixSocketTakesAnyHost(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := api.Server(w.api.Handler())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", l.Addr().String()) }
+	client := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	res, err := client.Get("http://app.example/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != 200 {
+		t.Errorf("got %d, want 200", res.StatusCode)
+	}
+	_ = s.Close()
+	<-served
+}
+
+func TestPanicIsAProblem(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.intent("b")
+	a := api.New(api.Options{}, w.journal, w.mailbox, nil, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	s := httptest.NewServer(a.Handler())
+	defer s.Close()
+	w.url = s.URL
+	w.get("/v1/intents/"+id+"/why").refused(500, "internal_error") // no dispatcher: a nil pointer
+	w.get("/health").want(200)
+}
+
 func TestContentTypes(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
@@ -253,6 +295,7 @@ func TestDrain(t *testing.T) {
 	for open, _ := w.api.Active(); open < 2; open, _ = w.api.Active() {
 		time.Sleep(time.Millisecond)
 	}
+	began := time.Now()
 	w.api.Drain()
 	w.api.Drain() // a second signal
 	if a := (<-polled).want(200); len(a.list("intents")) != 0 {
@@ -260,6 +303,9 @@ func TestDrain(t *testing.T) {
 	}
 	if a := (<-streamed).want(200); !strings.Contains(string(a.raw), "event: stream.timeout\n") {
 		t.Errorf("a stream cut by the drain has no stream.timeout: %s", a.raw)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the drain left a poll or a stream open for %s", took)
 	}
 	for _, path := range []string{"/v1/intents", "/v1/intents:batch", "/v1/agents/b/intents/a"} {
 		if a := w.post(path, good).refused(503, "draining"); a.header.Get("Retry-After") != "1" {

@@ -340,3 +340,9 @@ func (w *world) dial() net.Conn {
 	w.t.Cleanup(func() { _ = c.Close() })
 	return c
 }
+
+// What proxy hands to New.
+var (
+	_ api.Mailbox    = (*inbound.Mailbox)(nil)
+	_ api.Dispatcher = (*outbound.Dispatcher)(nil)
+)

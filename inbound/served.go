@@ -1,0 +1,131 @@
+package inbound
+
+import "time"
+
+// Configure sets which addresses are served by configuration, and whether a
+// pull for another one is taken as a wish to serve it: off, local, advertise.
+func (m *Mailbox) Configure(agents []string, learn string) {
+	m.mu.Lock()
+	defer m.unlock()
+	clear(m.mu.configured)
+	for _, a := range agents {
+		m.mu.configured[a] = true
+	}
+	m.mu.learn = learn
+	m.rediscover()
+}
+
+// SetElsewhere sets what discovery knows: whether the agent is served by other
+// sidecars, and whether that is known yet.
+func (m *Mailbox) SetElsewhere(f func(agent string) (elsewhere, known bool)) {
+	m.mu.Lock()
+	defer m.unlock()
+	m.mu.elsewhere = f
+	m.rediscover()
+}
+
+// Discovered wakes the pulls that wait for discovery: call it when the answer
+// of the function given to SetElsewhere may have changed.
+func (m *Mailbox) Discovered() {
+	m.mu.Lock()
+	defer m.unlock()
+	m.rediscover()
+}
+
+func (m *Mailbox) rediscover() {
+	close(m.mu.discovered)
+	m.mu.discovered = make(chan struct{})
+}
+
+// OnWindow sets what is called when our own home may offer more to an agent
+// here. It is called often, and must not block.
+func (m *Mailbox) OnWindow(f func(agent string)) {
+	m.mu.Lock()
+	defer m.unlock()
+	m.mu.onWindow = f
+}
+
+// Serves reports whether intents for the agent are taken here: configured
+// beats discovered beats learned.
+func (m *Mailbox) Serves(agent string) bool {
+	m.mu.Lock()
+	defer m.unlock()
+	return m.serves(agent)
+}
+
+func (m *Mailbox) serves(agent string) bool {
+	if m.mu.configured[agent] {
+		return true
+	}
+	b := m.mu.boxes[agent]
+	if b == nil || !b.learned {
+		return false
+	}
+	elsewhere, _ := m.mu.elsewhere(agent)
+	return !elsewhere
+}
+
+// Served lists the agents served here, at most n.
+func (m *Mailbox) Served(n int) []string {
+	m.mu.Lock()
+	defer m.unlock()
+	var out []string
+	for a := range m.mu.configured {
+		if len(out) < n {
+			out = append(out, a)
+		}
+	}
+	for a, b := range m.mu.boxes {
+		if b.learned && !m.mu.configured[a] && len(out) < n {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// Window is how many more intents for the agent Take would admit now. Behind a
+// door that has been shut for a while it is nothing: what would come would
+// only be released again.
+func (m *Mailbox) Window(agent string) int {
+	m.mu.Lock()
+	defer m.unlock()
+	if m.mu.draining || !m.serves(agent) {
+		return 0
+	}
+	b := m.box(agent)
+	w := m.window(b)
+	if w <= 1 && b.door.shut != Open && !time.Now().Before(b.door.since.Add(m.o.ReleaseAfter)) {
+		return 0
+	}
+	return max(0, min(w-b.credit.held[m.self], m.o.MaxOpen-b.credit.total))
+}
+
+// window is the credit of each home for the agent of b.
+func (m *Mailbox) window(b *box) int {
+	if m.mu.draining {
+		return 0
+	}
+	return b.credit.window(&b.door, m.mu.homes)
+}
+
+// credits is the window to tell a home now; known is false for an agent that
+// is not here.
+func (m *Mailbox) credits(agent string) (window int, known bool) {
+	m.mu.Lock()
+	defer m.unlock()
+	b := m.mu.boxes[agent]
+	if b == nil {
+		return 0, false
+	}
+	return m.window(b), true
+}
+
+// homes notes how many homes are connected: they share what is open at most.
+func (m *Mailbox) homes(n int) {
+	m.mu.Lock()
+	defer m.unlock()
+	m.mu.homes = n
+	for _, b := range m.mu.boxes {
+		m.tellWindow(b)
+	}
+}

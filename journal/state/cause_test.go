@@ -1,0 +1,35 @@
+package state_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"pannier/journal/state"
+)
+
+func TestCauses(t *testing.T) {
+	t.Parallel()
+	code := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+	seen := map[string]bool{}
+	for _, c := range state.Causes() {
+		switch name, s := c.String(), c.Sentence(); {
+		case !code.MatchString(name):
+			t.Errorf("cause %d has the code %q", c, name)
+		case seen[name]:
+			t.Errorf("two causes are called %s", name)
+		case !strings.HasSuffix(s, ".") || len(s) < 20 || s[:1] != strings.ToUpper(s[:1]):
+			t.Errorf("%s is no sentence: %q", name, s)
+		}
+		seen[c.String()] = true
+		if back, ok := state.ParseCause(c.String()); !ok || back != c {
+			t.Errorf("%s reads back as %v", c, back)
+		}
+	}
+	if _, ok := state.ParseCause(""); ok {
+		t.Error("no code is a code")
+	}
+	if got := len(state.Causes()); got != int(state.CauseHomeUnreachable) {
+		t.Errorf("%d causes listed, the last one is number %d", got, state.CauseHomeUnreachable)
+	}
+}

@@ -1,0 +1,67 @@
+// Package outbound is home's side of delivery: it offers what is due in the
+// journal to the sidecars that serve its destination, keeps one stream to each
+// of them, and takes in what they report.
+//
+//	 journal                          Dispatcher                           peers
+//	┌──────────┐ Due hook   ┌───────────────────────────┐
+//	│ due index│───────────▶│ ready: destinations in    │      link (one per address)
+//	│          │◀── Due ────│ turn, one claim each      │   ┌─────────────────────────┐
+//	│          │   Rewind   │                           │   │ dial, breaker, pauses   │
+//	│          │            │ survey ▸ pick ▸ claim ────┼──▶│ session                 │
+//	│          │            │   │        endpoints by   │   │  outbox ▸ writer ═══════╪═▶ offers
+//	│          │            │   │        Directory      │   │                         │   revokes, acks
+//	│          │◀───────────┼───┼── held, released, ────┼───│  reader ◀═══════════════╪══ held, refused
+//	│          │ RecordHeld │   │   refused, reports    │   │  clock (what does not   │   released, reports
+//	│          │ Requeue    │   ▼                       │   │  happen)                │   credit, holdings
+//	│          │ Apply      │  Local: our own mailbox   │   └─────────────────────────┘
+//	└──────────┘ Refuse     └───────────────────────────┘
+//	      │ Ended hook ─────────▶ revoke
+//
+// One loop (Run) looks at destinations in turn. For each it asks the directory,
+// weighs the endpoints (stream reconciled? credit? breaker? pause?), and claims
+// as much as the chosen one takes: an intent it has claimed is in flight until
+// the holder has answered and the journal knows of it (see flight). A session is
+// a reader, a writer and a clock; none waits for another. State has one lock,
+// mu, that is never held while something waits or writes; a breaker and an
+// outbox have their own, taken inside it.
+//
+// # Invariants
+//
+//   - Nothing is written per parked intent and nothing in memory grows with them:
+//     what is kept per intent is bounded by the credit of the holders, bytes by
+//     MaxInFlightBytes, the rest by the number of destinations and addresses.
+//   - An offer leaves only when its intent is durable, and before anything is
+//     journaled about it. It goes to another journal only when the first has
+//     refused or released it, or under a number that was raised and journaled.
+//   - An offer whose answer is owed on a stream that broke belongs to that holder:
+//     it is offered there again, under its number, once reconciled.
+//   - What is on record as held stays until the holder releases it, does not list
+//     it, or is lost: no stream for HolderLostAfter, a higher epoch, another
+//     journal at its address, an operator's word.
+//   - No offer before the stream is reconciled. Reports are applied in order and
+//     acked when their events are durable.
+//   - No attempt is counted here, whatever fails.
+//   - What a holder says of intents it was not offered, and does not have on
+//     record, changes nothing, except an app's final answer.
+//   - Open holds: nothing is written to an address whose breaker is open; the
+//     dial, the reconciliation and the first frame of offers are one probe, and
+//     in half-open that frame carries one intent.
+//
+// # Crashes
+//
+// Claims, credit and what is owed are in memory only. After a kill every intent
+// that was in flight is due or on record, exactly as the journal says. One that
+// may have reached a holder without our record of it was accepted before this
+// start: it waits until every endpoint of its agent has listed what it holds, or
+// UncleanWait, and goes under the next number in the second case. A clean stop
+// (Drain) records the unanswered as held, so the next start asks that holder
+// first. Each function whose write meets an ack says what survives a crash there.
+//
+// # What it does not do
+//
+// It judges no app, counts no attempts and ends no intent but the one every
+// endpoint refuses for good. Behind a door that is shut it offers nothing of the
+// agent, not even durability: receiver. It does not limit its own rate: credit
+// and the door do. It knows no discovery protocol: a Directory tells. It does not
+// encrypt: the dial options do.
+package outbound

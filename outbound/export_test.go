@@ -1,0 +1,50 @@
+package outbound
+
+import "time"
+
+// Pause and HoldOff are the pure schedule.
+func Pause(n int, min, max time.Duration, r float64) time.Duration { return pause(n, min, max, r) }
+
+func HoldOff(asked time.Duration, n int, min, max time.Duration, r float64) time.Duration {
+	return holdOff(asked, n, min, max, r)
+}
+
+// Breaker is the breaker of one address, with its randomness fixed.
+type Breaker struct{ b *breaker }
+
+func NewBreaker(o Options) Breaker {
+	b := newBreaker(o)
+	b.rand = func() float64 { return 0.5 } // pauses as long as their middle
+	return Breaker{b}
+}
+
+// Allow returns the report of one permit; nil where there is none.
+func (b Breaker) Allow() func(error) {
+	p, err := b.b.allow(time.Now())
+	if err != nil {
+		return nil
+	}
+	return p.done
+}
+
+func (b Breaker) State() string { s, _ := b.b.status(time.Now()); return s }
+
+func (b Breaker) Until() time.Time { _, until := b.b.status(time.Now()); return until }
+
+func (b Breaker) Lift() { b.b.lift() }
+
+var ErrExcluded = errExcluded
+
+// Judge returns what a refusal code means: which of intent, agent or endpoint
+// it is about, the reason of the dead letter, and the least pause.
+func Judge(code string) (about, reason string, least time.Duration) {
+	v := judge(code)
+	return map[scope]string{ofIntent: "intent", ofAgent: "agent", ofEndpoint: "endpoint"}[v.scope], v.reason.String(), v.least
+}
+
+// InFlight counts what the dispatcher keeps per intent, and destinations.
+func (d *Dispatcher) InFlight() (flights, unsettled, dests, bytes int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.mu.flights), len(d.mu.unsettled), len(d.mu.dests), d.mu.bytes
+}

@@ -1,0 +1,109 @@
+package outbound
+
+import (
+	"context"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+// rejection is an intent that some endpoints will never take.
+type rejection struct {
+	by      map[string]struct{} // addresses
+	offerNo uint64
+	due     time.Time
+	reason  state.Reason
+	text    string
+
+	final    bool // nobody else is asked
+	refusing bool // it is being ended
+}
+
+const maxRejects = 256
+
+// reject remembers that an endpoint will never take an intent, so that the
+// others are asked. Called with mu held.
+func (d *Dispatcher) reject(f *flight, address string, why state.Reason, text string) {
+	dst := f.dest
+	r := dst.rejects[f.id]
+	if r == nil || r.offerNo != f.offerNo {
+		r = &rejection{by: map[string]struct{}{}, offerNo: f.offerNo}
+		if dst.rejects == nil {
+			dst.rejects = map[journal.ID]*rejection{}
+		}
+		dst.rejects[f.id] = r
+	}
+	r.by[address] = struct{}{}
+	r.reason, r.text, r.due = why, text, f.due
+	if len(dst.rejects) > maxRejects {
+		r.final = true // no room to remember whom else to ask
+	}
+}
+
+// refuseStale ends the intents that no endpoint is left to ask for. Called with
+// mu held, by the loop.
+func (d *Dispatcher) refuseStale(ctx context.Context, dst *dest, options []option) {
+	for id, r := range dst.rejects {
+		if r.refusing || !r.final && anyLeft(r, options) {
+			continue
+		}
+		r.refusing = true
+		d.tasks.Go(func() { d.refuse(ctx, dst, id, r) })
+	}
+}
+
+// pickRejected chooses an endpoint for an intent that others have refused for
+// good, and sets the journal's cursor back to it. Called with mu held, by the
+// loop.
+func (d *Dispatcher) pickRejected(dst *dest, options []option) (target, bool) {
+	for id, r := range dst.rejects {
+		if d.mu.flights[id] != nil || r.refusing {
+			continue
+		}
+		for _, o := range options {
+			if _, asked := r.by[o.Address]; !asked && o.free > 0 {
+				d.journal.Rewind(dst.agent, r.due)
+				return target{opt: o, n: o.free, rejected: id}, true
+			}
+		}
+	}
+	return target{}, false
+}
+
+// forgetRejected drops the memory of an intent that a claim made for its sake
+// did not find, though it saw all that is due: it has moved on.
+func (d *Dispatcher) forgetRejected(dst *dest, t target, all bool) {
+	if t.rejected.IsZero() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dst.more = true // the cursor went back over what others may take
+	if all && d.mu.flights[t.rejected] == nil {
+		delete(dst.rejects, t.rejected)
+	}
+}
+
+// anyLeft reports whether a healthy endpoint has not yet been asked.
+func anyLeft(r *rejection, options []option) bool {
+	for _, o := range options {
+		if _, asked := r.by[o.Address]; !asked && o.session != nil && o.session.live && !o.session.leaving {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse makes a dead letter. If we crash before that is durable, the intent is
+// due and asked for again.
+func (d *Dispatcher) refuse(ctx context.Context, dst *dest, id journal.ID, r *rejection) {
+	err := d.journal.Refuse(ctx, id, r.offerNo, r.reason, r.text)
+	if err != nil && ctx.Err() == nil {
+		d.log.Error("cannot end a refused intent", "intent_id", id.String(), "reason", r.text, "err", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(dst.rejects, id)
+	d.queue(dst, false)
+}

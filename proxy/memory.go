@@ -1,0 +1,39 @@
+package proxy
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+)
+
+// After a burst the store gives its builders' buffers back one every two
+// seconds, but without traffic nothing makes Go collect them: measured, 315 MiB
+// after 100,000 accepts stay for minutes, and 28 MiB are left when it is made to.
+const (
+	idleTick  = 2 * time.Second
+	idleTicks = 12 // of them in one rest: by then all buffers are back
+)
+
+// restMemory returns memory to the system whenever the journal has had nothing
+// to write for a while. It costs a few collections per pause and nothing under
+// load.
+func (r *run) restMemory(ctx context.Context) error {
+	worked := func() uint64 { return r.journal.Stats().Seq }
+	tick := time.NewTicker(idleTick)
+	defer tick.Stop()
+	last, idle := worked(), 0 // a start may have read much
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if now := worked(); now != last {
+			last, idle = now, 0
+			continue
+		}
+		if idle++; idle <= idleTicks && idle%2 == 0 {
+			debug.FreeOSMemory()
+		}
+	}
+}
