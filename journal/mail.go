@@ -23,8 +23,7 @@ func (j *Journal) Mail(a Agent, now time.Time, max int) (mail []Mail, next time.
 		}
 		m, ok, rerr := readMail(txn, id)
 		if rerr != nil {
-			err = rerr
-			return false
+			return j.passOver(rerr, &err)
 		}
 		if ok && m.Due.Equal(due) {
 			mail = append(mail, m)

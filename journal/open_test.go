@@ -343,3 +343,39 @@ func ExampleParseID() {
 	fmt.Println(err)
 	// Output: "{0193a7f2-5b0e-7c3a-9d6e-0f1a2b3c4d5e}" is not a UUID
 }
+
+// TestCorruptRecordBlocksNobody: one head is damaged; the next intent of the
+// same destination is found all the same, and the damage is said.
+func TestCorruptRecordBlocksNobody(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	bad, good := w.accept(), w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.plant(func(txn *badger.Txn) error {
+		key := append([]byte{'i'}, bad[:]...)
+		item, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		rec, err := item.ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		rec[len(rec)-1] ^= 1
+		return txn.Set(key, rec)
+	})
+	var said []string
+	w.open(journal.Options{Hooks: journal.Hooks{Warning: func(line string) { said = append(said, line) }}})
+	offers := w.due()
+	if len(offers) != 1 || offers[0].ID != good {
+		t.Fatalf("%d offers, want the one that is whole", len(offers))
+	}
+	if len(said) == 0 || !strings.Contains(said[0], "corrupt") {
+		t.Fatalf("warnings: %q, want the corrupt record named", said)
+	}
+	if _, err := w.j.Get(bad); err == nil || errors.Is(err, journal.ErrNotFound) {
+		t.Fatalf("get of the damaged one: %v, want its damage", err)
+	}
+}

@@ -188,6 +188,9 @@ func (f Filter) matches(i *Intent) bool {
 	return true
 }
 
+// claimBytes bounds the envelopes one Due returns; one alone may be larger.
+const claimBytes = 1 << 20
+
 // Due returns up to max intents of the destination that may be offered now,
 // oldest first, leaving out those for which skip says so, and when the next
 // will be due (zero: none). It starts from a remembered place, which an insert
@@ -197,8 +200,9 @@ func (j *Journal) Due(a Agent, now time.Time, max int, skip func(ID) bool) (offe
 		return nil, time.Time{}, err
 	}
 	c := j.indexes.cursor(agentPrefix(classDue, a))
+	bytes := 0
 	next = c.scan(j.db, now, func(txn *badger.Txn, due time.Time, id ID) bool {
-		if len(offers) >= max {
+		if len(offers) >= max || bytes >= claimBytes {
 			return false
 		}
 		if skip(id) {
@@ -206,15 +210,27 @@ func (j *Journal) Due(a Agent, now time.Time, max int, skip func(ID) bool) (offe
 		}
 		o, ok, rerr := readOffer(txn, id, due, j.birth.Boot)
 		if rerr != nil {
-			err = rerr
-			return false
+			return j.passOver(rerr, &err)
 		}
 		if ok {
-			offers = append(offers, o)
+			offers, bytes = append(offers, o), bytes+len(o.Envelope)
 		}
 		return true
 	})
 	return offers, next, err
+}
+
+// passOver decides what a scan does at a record it cannot read: one that is
+// corrupt is reported and left where it is, and must not block what comes after
+// it; any other error ends the scan.
+func (j *Journal) passOver(err error, failed *error) (more bool) {
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) {
+		j.warn(err.Error())
+		return true
+	}
+	*failed = err
+	return false
 }
 
 // readOffer reads what an offer needs; ok is false where the index is wrong
