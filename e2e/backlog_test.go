@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -68,13 +69,23 @@ func park(t testing.TB, s *sidecar, n int) {
 	}
 }
 
-// restingMemory is the smallest RssAnon while nothing is asked of the process
-// for some seconds: garbage of the work before is not what waits.
+var errRested = errors.New("it falls no further")
+
+// restingMemory is RssAnon once it has stopped falling: what the work before
+// has left is not what waits, and the store gives its buffers back only one
+// every two seconds.
 func restingMemory(s *sidecar) int64 {
 	s.http.CloseIdleConnections()
-	least := s.procField("RssAnon")
-	within(8*time.Second, func() error {
-		least = min(least, s.procField("RssAnon"))
+	least, since := s.procField("RssAnon"), time.Now()
+	within(45*time.Second, func() error {
+		if now := s.procField("RssAnon"); now < least-(512<<10) {
+			least, since = now, time.Now()
+		} else {
+			least = min(least, now)
+		}
+		if time.Since(since) > 9*time.Second {
+			return errRested
+		}
 		return nil
 	})
 	return least

@@ -403,10 +403,10 @@ func (s *sidecar) holds(id string) {
 
 // eventually is the one loop that waits on a condition. Its bound is far
 // beyond what any test needs: a test fails for what is wrong, not for a slow
-// machine.
+// machine. E2E_PATIENCE=n makes the bound n seconds.
 func eventually(t testing.TB, what string, try func() error) {
 	t.Helper()
-	const bound = 60 * time.Second
+	bound := time.Duration(number(t, "E2E_PATIENCE", 60)) * time.Second
 	began := time.Now()
 	pause := 5 * time.Millisecond
 	for {

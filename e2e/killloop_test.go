@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"sort"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -152,17 +151,4 @@ func (n *nemesis) print() {
 	if busy*100 < all*80 {
 		n.t.Errorf("only %d of %d kills met work in flight", busy, all)
 	}
-}
-
-func number(t testing.TB, env string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(env)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("%s: %v", env, err)
-	}
-	return n
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -80,4 +81,18 @@ func need(t testing.TB, root bool, tools ...string) {
 		t.Fatalf("needs %s", strings.Join(missing, ", "))
 	}
 	t.Skipf("needs %s", strings.Join(missing, ", "))
+}
+
+// number is a setting of a test, by the environment.
+func number(t testing.TB, env string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(env)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", env, err)
+	}
+	return n
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pannier/journal"
+	"pannier/journal/state"
 )
 
 // place is the room kept for one intent that is offered: it counts against the
@@ -24,15 +25,15 @@ type place struct {
 func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID) (place, error) {
 	m.mu.Lock()
 	defer m.unlock()
-	if m.mu.draining && !m.here(id) {
+	if m.mu.draining && !m.here(home, id) {
 		return place{}, ErrDraining
 	}
-	if !m.serves(agent) && !m.here(id) {
+	if !m.serves(agent) && !m.here(home, id) {
 		return place{}, ErrNotServed
 	}
 	b := m.box(agent)
 	if !b.credit.admit(home, m.window(b)) {
-		if !m.here(id) {
+		if !m.here(home, id) {
 			return place{}, ErrBusy
 		}
 		b.credit.count(home, 1)
@@ -47,11 +48,16 @@ func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID) (place, er
 	return p, nil
 }
 
-// here reports whether the journal holds the intent. It reads the journal, and
-// is asked only where an offer would be refused.
-func (m *Mailbox) here(id journal.ID) bool {
+// here reports whether home's intent is in our hands or settled by our app; one
+// revoked or given back is not. It reads the journal, and is asked only where
+// an offer would be refused.
+func (m *Mailbox) here(home, id journal.ID) bool {
 	i, err := m.j.Get(id)
-	return err == nil && i.Handover != nil
+	if err != nil || i.Handover == nil || journal.ID(i.Handover.Home) != home {
+		return false
+	}
+	p := state.Phase(i.Handover.Phase)
+	return p.Open() || p.Settled()
 }
 
 // taken settles a place with what the journal said of the offer. It runs on

@@ -33,18 +33,19 @@ type home struct {
 
 	mu struct {
 		sync.Mutex
-		hello    *peer.Hello
-		credits  map[string]uint32
-		holding  []*peer.Holding
-		done     bool
-		verdicts map[journal.ID]string // held, released, or the code of a refusal
-		reports  []*wire.Report
-		asks     []*peer.Ask
-		answers  []*peer.Answer
-		goodbye  *peer.Goodbye
-		pong     uint64
-		err      error
-		frames   []struct{ size, reports int }
+		hello      *peer.Hello
+		helloAlone bool
+		credits    map[string]uint32
+		holding    []*peer.Holding
+		done       bool
+		verdicts   map[journal.ID]string // held, released, or the code of a refusal
+		reports    []*wire.Report
+		asks       []*peer.Ask
+		answers    []*peer.Answer
+		goodbye    *peer.Goodbye
+		pong       uint64
+		err        error
+		frames     []struct{ size, reports int }
 	}
 }
 
@@ -136,7 +137,7 @@ func (h *home) read() {
 func (h *home) take(f *peer.Frame) {
 	h.mu.frames = append(h.mu.frames, struct{ size, reports int }{proto.Size(f), len(f.Reports)})
 	if f.Hello != nil {
-		h.mu.hello = f.Hello
+		h.mu.hello, h.mu.helloAlone = f.Hello, proto.Equal(f, &peer.Frame{Hello: f.Hello})
 	}
 	for _, c := range f.Credits {
 		h.mu.credits[c.Agent] = c.Window

@@ -116,22 +116,65 @@ func TestPullWhoseClientIsGoneCountsNoAttempt(t *testing.T) {
 	t.Parallel()
 	w := setup(t, fast())
 	id := w.accept(1)[0]
-	w.ready(1)
-	w.take(1)
-	gone, hangUp := context.WithCancel(t.Context())
-	hangUp()
-	for range 100 {
-		got, err := w.m.Pull(gone, inbound.PullRequest{Agent: agent, Limit: 1})
-		if err != nil || len(got) > 0 {
-			t.Fatalf("a pull whose client is gone returned %v, %v", got, err)
+	ctx, hangUp := context.WithCancel(t.Context())
+	type result struct {
+		got []journal.Handed
+		err error
+	}
+	ended := make(chan result)
+	go func() {
+		got, err := w.m.Pull(ctx, inbound.PullRequest{Agent: agent, Limit: 2, Wait: time.Minute})
+		ended <- result{got, err}
+	}()
+	until(t, "the pull waits", func() bool { return w.m.Window(agent) == 2 })
+	var taking sync.WaitGroup
+	defer taking.Wait()
+	halted, goOn := w.halt()
+	defer goOn()
+	no, _ := w.j.AgentNo(agent)
+	offers, _, err := w.j.Due(no, time.Now(), 1, func(journal.ID) bool { return false })
+	if err != nil || len(offers) != 1 {
+		t.Fatalf("due: %v, %v", offers, err)
+	}
+	taking.Go(func() {
+		if _, err := w.m.Take(t.Context(), agent, offers); err != nil {
+			t.Errorf("take: %v", err)
 		}
+	})
+	<-halted // the lease is durable, and the pull has not got it yet
+	hangUp()
+	select {
+	case r := <-ended:
+		t.Fatalf("the pull ended with %v, %v while a lease was on its way to it", r.got, r.err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	goOn()
+	if r := <-ended; len(r.got) > 0 || r.err != nil {
+		t.Fatalf("a pull whose client is gone returned %v, %v", r.got, r.err)
 	}
 	got := w.pull(1)
-	if len(got) != 1 || got[0].ID != id {
-		t.Fatalf("the next pull got %v, want %s", got, id)
+	if len(got) != 1 || got[0].ID != id || got[0].Attempt != 2 {
+		t.Fatalf("the next pull got %+v, want %s in its second hand-over", got, id)
 	}
 	if n := w.get(id).Handover.Attempts; n != 0 {
 		t.Errorf("%d attempts counted, want none", n)
+	}
+}
+
+func TestPullsAreServedInTurn(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	w.accept(6)
+	pulled := make(chan int)
+	for range 3 {
+		go func() { pulled <- len(w.pull(10)) }()
+	}
+	until(t, "three pulls wait", func() bool { return w.m.Window(agent) == 30 })
+	w.take(6)
+	for range 3 {
+		if n := <-pulled; n != 2 {
+			t.Errorf("a pull of three got %d of six, want two each", n)
+		}
 	}
 }
 

@@ -30,6 +30,9 @@ func TestOfferIsHeldHandedOverAndReported(t *testing.T) {
 	if h := home.mu.hello; h.Address != "here:1" || !slices.Contains(h.Agents, agent) || journal.ID(h.Identity.Journal) != w.j.Identity().Journal {
 		t.Errorf("hello %v, want our identity, address and agents", h)
 	}
+	if !home.mu.helloAlone {
+		t.Error("the hello comes with other news; home has to know first who speaks")
+	}
 	id, env := envelope(1)
 	home.offer(env, 3)
 	if got := home.verdict(id); got != "held" {
@@ -102,6 +105,19 @@ func TestRefusals(t *testing.T) {
 	}
 	if _, err := w.j.Get(id); !errors.Is(err, journal.ErrNotFound) {
 		t.Errorf("a refused offer is in the journal: %v", err)
+	}
+
+	// What was here and is not any more has no claim on a place.
+	one, env := envelope(1)
+	home.offer(env, 1)
+	home.verdict(one)
+	home.send(&peer.Frame{Revokes: []*peer.Revoke{{Id: one[:], OfferNo: 1, Why: peer.Revoke_SUPERSEDED}}})
+	until(t, "it is revoked", func() bool { return state.Phase(w.get(one).Handover.Phase) == state.Revoked })
+	w.m.Configure(nil, "local")
+	home.forget(one)
+	home.offer(env, 2)
+	if got := home.verdict(one); got != "agent_unknown" {
+		t.Errorf("an offer of what was revoked here, for an agent not served any more: %s, want agent_unknown", got)
 	}
 }
 
@@ -375,24 +391,28 @@ func TestListWaitsForWhatTheFormerStreamBrought(t *testing.T) {
 	w := setup(t, fast())
 	conn := w.listen()
 	key := journal.NewID()
-	home := w.dialOn(conn, key, 1)
-	w.ready(2000)
-	for range 5 {
-		home.window(2000)
-		ids := home.burst(300, 10<<10) // more than one commit
-		home = w.dialOn(conn, key, 1)
-		home.mu.Lock()
-		listed := map[journal.ID]bool{}
-		for _, h := range home.mu.holding {
-			listed[journal.ID(h.Id)] = true
-		}
-		home.mu.Unlock()
-		time.Sleep(20 * time.Millisecond) // what may still be on its way
-		for _, id := range ids {
-			if _, err := w.j.Get(id); err == nil && !listed[id] {
-				t.Fatalf("%s is held, and the list did not say so", id)
-			}
-		}
+	old := w.dialOn(conn, key, 1)
+	w.ready(200)
+	old.window(200)
+	halted, goOn := w.halt()
+	defer goOn()
+	ids := old.burst(1, 10)
+	<-halted
+	for range 3 { // more than one commit takes
+		ids = append(ids, old.burst(40, 20<<10)...)
+	}
+	old.send(&peer.Frame{Ping: 1})
+	until(t, "all has been read", func() bool { old.mu.Lock(); defer old.mu.Unlock(); return old.mu.pong == 1 })
+
+	newer := w.open(conn, key, 1)
+	newer.hello(1, 1)
+	time.Sleep(50 * time.Millisecond)
+	goOn()
+	until(t, "the list is complete", func() bool { newer.mu.Lock(); defer newer.mu.Unlock(); return newer.mu.done })
+	newer.mu.Lock()
+	defer newer.mu.Unlock()
+	if len(newer.mu.holding) != len(ids) {
+		t.Errorf("%d are listed of %d that the former stream brought", len(newer.mu.holding), len(ids))
 	}
 }
 

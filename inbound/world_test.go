@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,8 @@ type world struct {
 	m       *inbound.Mailbox
 	s       *inbound.Server
 	knocked chan string
-	stop    func() // the process ends: loops are joined, the journal is closed
+	pause   atomic.Pointer[func()] // called on the committer after a commit into a mailbox
+	stop    func()                 // the process ends: loops are joined, the journal is closed
 }
 
 const agent = "agent://acme/prod/billing"
@@ -50,6 +52,16 @@ func setup(t *testing.T, o inbound.Options) *world {
 	return w
 }
 
+// halt makes the committer stop after its next commit into a mailbox, before
+// anybody hears of it. halted is closed when it has; goOn lets it go on.
+func (w *world) halt() (halted <-chan struct{}, goOn func()) {
+	stopped, resume := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f := func() { once.Do(func() { close(stopped); <-resume }) }
+	w.pause.Store(&f)
+	return stopped, sync.OnceFunc(func() { close(resume) })
+}
+
 // hooks are those of the parts, once they exist.
 type hooks struct {
 	mu sync.Mutex
@@ -68,6 +80,9 @@ func (w *world) start() {
 	h := &hooks{}
 	j, err := journal.Open(journal.Options{Dir: w.dir, Backoff: func(int) time.Duration { return time.Millisecond }, Hooks: journal.Hooks{
 		Mail: func(a journal.Agent) {
+			if f := w.pause.Load(); f != nil {
+				(*f)()
+			}
 			if m, _ := h.parts(); m != nil {
 				m.Mail(a)
 			}

@@ -44,6 +44,7 @@ func (j *Journal) Abandon() {
 	j.cancel()
 	j.sweeps.Wait()
 	j.db.Close()
+	j.lock.Close()
 }
 
 // Seal and Unseal expose the record header.

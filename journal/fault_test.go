@@ -184,7 +184,7 @@ func (p *pair) script() error {
 		return err
 	}
 	holder := p.holder.j.Identity()
-	p.home.j.RecordHeld(holder, []journal.ID{got[0].ID, got[1].ID}, []uint64{1, 1}, func() {})
+	p.home.j.RecordHeld(holder, []journal.ID{got[0].ID, got[1].ID}, []uint64{1, 1}, false, func() {})
 	if err := p.home.j.SawHolder(ctx, holder, "127.0.0.1:1", false); err != nil {
 		return err
 	}

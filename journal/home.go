@@ -105,9 +105,10 @@ func (j *Journal) Raise(ctx context.Context, ids []ID) error {
 
 // RecordHeld notes which journal has said held. Nothing waits for it: it rides
 // with the next batch. If we crash before, reconcile tells us again. done is
-// called once, whatever becomes of it.
-func (j *Journal) RecordHeld(holder Identity, ids []ID, offerNos []uint64, done func()) {
-	j.rideAlong(&op{
+// called once, whatever becomes of it. now asks for a batch of its own: a sender
+// waits to hear that a receiver has the intent.
+func (j *Journal) RecordHeld(holder Identity, ids []ID, offerNos []uint64, now bool, done func()) {
+	o := &op{
 		run: func(t *tx) error {
 			for i, id := range ids {
 				if err := t.recordHeld(id, offerNos[i], holder.Journal); err != nil {
@@ -117,7 +118,12 @@ func (j *Journal) RecordHeld(holder Identity, ids []ID, offerNos []uint64, done 
 			return nil
 		},
 		done: func(error) { done() },
-	})
+	}
+	if now {
+		j.submit(first, o)
+		return
+	}
+	j.rideAlong(o)
 }
 
 func (t *tx) recordHeld(id ID, offerNo uint64, holder ID) error {

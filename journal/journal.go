@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 // Journal is an open journal. All methods are safe for concurrent use.
 type Journal struct {
 	dir, store  string
+	lock        *os.File // held while the journal is open
 	db          *badger.DB
 	hooks       Hooks
 	backoff     func(attempts int) time.Duration
@@ -115,6 +117,7 @@ func (j *Journal) close() error {
 	if err := j.Err(); err != nil {
 		return err
 	}
+	defer j.lock.Close()
 	if err := j.db.Close(); err != nil {
 		return err
 	}

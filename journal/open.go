@@ -34,16 +34,33 @@ func Open(o Options) (*Journal, error) {
 		return nil, fmt.Errorf("make journal directory: %w", err)
 	}
 	j := newJournal(o)
-	last, err := readMark(o.Dir)
+	lock, err := lockDir(o.Dir)
 	if err != nil {
 		return nil, err
+	}
+	j.lock = lock
+	if err := j.openLocked(o); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	j.start()
+	return j, nil
+}
+
+func (j *Journal) openLocked(o Options) error {
+	last, err := readMark(o.Dir)
+	if err != nil {
+		return err
+	}
+	if err := sweepTorn(j.store); err != nil {
+		return err
 	}
 	fresh, err := isFresh(j.store)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if fresh && last != nil {
-		return nil, &DamageError{
+		return &DamageError{
 			What: fmt.Sprintf("the journal in %s has a high-water mark of %d batches but its store is gone", o.Dir, last.Seq),
 			Hint: "bring the store directory back, or move the whole directory away to start an empty journal",
 		}
@@ -51,18 +68,17 @@ func Open(o Options) (*Journal, error) {
 	j.unclean = last != nil && !last.Clean || last == nil && !fresh
 	if j.unclean {
 		if err := j.verifyStore(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := j.open(fresh); err != nil {
-		return nil, err
+		return err
 	}
 	if err := j.load(last, o.AcceptLoss); err != nil {
 		j.db.Close()
-		return nil, err
+		return err
 	}
-	j.start()
-	return j, nil
+	return nil
 }
 
 func newJournal(o Options) *Journal {
@@ -120,9 +136,6 @@ func (j *Journal) verifyStore() (err error) {
 }
 
 func damaged(dir string, err error) error {
-	if strings.Contains(err.Error(), "Cannot acquire directory lock") {
-		return fmt.Errorf("the journal in %s is in use by another process: %w", dir, err)
-	}
 	return &DamageError{
 		What: fmt.Sprintf("the journal in %s is damaged: %v", dir, err),
 		Hint: "nothing was changed; run `pannier verify --journal " + dir + "` for the details and restore a backup",

@@ -379,3 +379,22 @@ func TestCorruptRecordBlocksNobody(t *testing.T) {
 		t.Fatalf("get of the damaged one: %v, want its damage", err)
 	}
 }
+
+// TestFileWithoutContentsIsSwept: killed between creating a file and giving it
+// its size, which Badger itself does not get over.
+func TestFileWithoutContentsIsSwept(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	w.j.Abandon()
+	for _, name := range []string{"00099.mem", "000099.vlog"} {
+		if err := os.WriteFile(filepath.Join(w.dir, "store", name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.open(journal.Options{})
+	if s := w.status(id); s != state.Submitted {
+		t.Errorf("status %s", s)
+	}
+	w.whole()
+}

@@ -45,6 +45,14 @@ func Verify(dir string) (r VerifyReport, err error) {
 	if fresh {
 		return r, fmt.Errorf("there is no journal in %s", dir)
 	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return r, err
+	}
+	defer lock.Close()
+	if err := sweepTorn(storeDir(dir)); err != nil {
+		return r, err
+	}
 	db, err := badger.Open(storeOptions(storeDir(dir), log).WithNumCompactors(0))
 	if err != nil {
 		return r, damaged(dir, err)

@@ -96,7 +96,7 @@ func (w *walk) hold() {
 		for _, r := range res {
 			ids, nos = append(ids, r.ID), append(nos, r.OfferNo)
 		}
-		w.home.j.RecordHeld(w.holder.j.Identity(), ids, nos, func() {})
+		w.home.j.RecordHeld(w.holder.j.Identity(), ids, nos, false, func() {})
 	}
 }
 

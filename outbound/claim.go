@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	claimMost  = 1024    // intents claimed at once for the only endpoint of an agent
+	claimMost  = 128     // intents claimed at once for the only endpoint of an agent
 	claimShare = 32      // and where there are several, so that they share a burst
+	claimBytes = 1 << 20 // of envelopes, as far as the last claim tells their size
 	queuedMost = 2 << 20 // bytes waiting for one peer's writer
 	pauseLocal = time.Second
 	pauseFault = time.Second
@@ -19,10 +20,10 @@ const (
 
 // target is who gets the next claim: our own mailbox, or a peer.
 type target struct {
-	local    bool
-	opt      option
-	n        int
-	rejected journal.ID // chosen for its sake: others have refused it for good
+	local bool
+	opt   option
+	n     int
+	seeks journal.ID // an intent that only this one, or not everyone, may get
 }
 
 // option is one endpoint of a destination, and whether it takes anything now.
@@ -53,7 +54,7 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 	if !dst.next.IsZero() && !dst.next.After(now) {
 		dst.next, dst.more = time.Time{}, true
 	}
-	if !dst.more && dst.oldOpen && len(dst.rejects) == 0 {
+	if !dst.more && dst.oldOpen && len(dst.rejects)+len(dst.owed) == 0 {
 		d.alarm(dst, dst.next)
 		d.mu.Unlock()
 		return false
@@ -61,7 +62,10 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 	options := d.survey(dst, eps, now)
 	d.alarm(dst, d.openOld(dst, options, known, local, now))
 	d.refuseStale(ctx, dst, options)
-	t, ok := d.pickRejected(dst, options)
+	t, ok := d.pickOwed(ctx, dst, options)
+	if !ok {
+		t, ok = d.pickRejected(dst, options)
+	}
 	if !ok && dst.more {
 		t, ok = d.pick(dst, options, local, window, now)
 	}
@@ -74,6 +78,7 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 		d.mu.Unlock()
 		return false
 	}
+	t.n = min(t.n, max(1, claimBytes/max(1, dst.size)))
 	oldOpen := dst.oldOpen
 	dst.more, dst.next = false, time.Time{}
 	d.mu.claiming = true
@@ -85,7 +90,7 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 		next = now.Add(pauseFault)
 	}
 	taken := d.claimed(dst, t, offers, next, now)
-	d.forgetRejected(dst, t, len(offers) < t.n)
+	d.sought(dst, t, len(offers) < t.n)
 	d.handOn(ctx, dst, t, taken)
 	return err == nil
 }
@@ -113,12 +118,19 @@ func (d *Dispatcher) skip(dst *dest, t target, oldOpen bool) func(journal.ID) bo
 
 // claimed puts the offers in flight and returns those that may be handed on.
 func (d *Dispatcher) claimed(dst *dest, t target, offers []journal.Offer, next, now time.Time) []*flight {
+	var missed []*flight
+	defer func() { d.rewind(missed, false) }() // after the unlock below
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	taken := make([]*flight, 0, len(offers))
+	size := dst.size / 2 // forgotten by halves
 	for _, o := range offers {
 		if _, ended := d.mu.ended[o.ID]; ended || o.Old && !dst.oldOpen || d.mu.draining {
 			continue // openOld sets the cursor back for the old ones
+		}
+		if !t.local && t.opt.session.detached {
+			missed = append(missed, &flight{dest: dst, due: o.Due})
+			continue // it ended while we read: they are due again
 		}
 		if f := d.mu.flights[o.ID]; f != nil {
 			d.drop(f)
@@ -132,9 +144,11 @@ func (d *Dispatcher) claimed(dst *dest, t target, offers []journal.Offer, next, 
 		}
 		d.mu.flights[o.ID] = f
 		d.mu.bytes += f.bytes
+		size = max(size, f.bytes)
 		dst.inFlight++
 		taken = append(taken, f)
 	}
+	dst.size = size
 	d.mu.claiming = false
 	clear(d.mu.ended)
 	for _, f := range d.mu.recorded {

@@ -19,6 +19,7 @@ type dest struct {
 	at     time.Time // when it is looked at again
 	slot   int       // its place among the alarms, from 1; 0: none
 
+	size     int // of the largest envelope claimed lately
 	inFlight int
 	links    []*link // endpoints it waits for, or uses
 
@@ -30,6 +31,7 @@ type dest struct {
 	oldRaise   bool      // under the next number: not every endpoint could be asked
 	knownSince time.Time // when its endpoints became known
 
+	owed    map[journal.ID]*flight    // in flight, and owed an answer by a holder without a stream
 	rejects map[journal.ID]*rejection // at most maxRejects
 }
 
@@ -37,7 +39,7 @@ type dest struct {
 func (d *Dispatcher) dest(a journal.Agent) *dest {
 	dst := d.mu.dests[a]
 	if dst == nil {
-		dst = &dest{agent: a, name: d.journal.AgentName(a), oldOpen: !d.unclean}
+		dst = &dest{agent: a, name: d.journal.AgentName(a), oldOpen: !d.unclean, size: 16 << 10}
 		d.mu.dests[a] = dst
 		d.mu.byName[dst.name] = dst
 	}

@@ -1,9 +1,12 @@
 package outbound
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"pannier/journal"
+	"pannier/journal/state"
 )
 
 // stage is how far an offer has come.
@@ -53,9 +56,7 @@ func (d *Dispatcher) drop(f *flight) {
 		f.session.inFlight--
 	}
 	if f.stage == owed {
-		if h := d.mu.holders[f.holder.Journal]; h != nil {
-			h.owed--
-		}
+		d.notOwed(f)
 	}
 	// The loop looks whether more may go now, or retires the destination.
 	d.queue(f.dest, false)
@@ -121,6 +122,86 @@ func (d *Dispatcher) rewind(flights []*flight, wait bool) {
 	}
 }
 
+// owe makes the holder of a sent flight owe its answer beyond the stream.
+// Called with mu held.
+func (d *Dispatcher) owe(f *flight) {
+	d.written(f)
+	f.stage, f.session, f.pair, f.frame = owed, nil, nil, nil
+	d.mu.holders[f.holder.Journal].owed++
+	if f.dest.owed == nil {
+		f.dest.owed = map[journal.ID]*flight{}
+	}
+	f.dest.owed[f.id] = f
+}
+
+func (d *Dispatcher) notOwed(f *flight) {
+	delete(f.dest.owed, f.id)
+	if h := d.mu.holders[f.holder.Journal]; h != nil {
+		h.owed--
+	}
+}
+
+// pickOwed finds an owed intent whose holder is back, and has not listed it: it
+// never arrived, and goes there again under its number. Where that holder would
+// not take it now, its word that it has nothing is as good as a refusal. Called
+// with mu held, by the loop.
+func (d *Dispatcher) pickOwed(ctx context.Context, dst *dest, options []option) (target, bool) {
+	var stray []*flight
+	found := target{}
+	for id, f := range dst.owed {
+		h := d.mu.holders[f.holder.Journal]
+		if h == nil || h.session == nil || !h.session.live || h.session.peer != f.holder {
+			continue // reconcile, or its loss, will tell
+		}
+		i := slices.IndexFunc(options, func(o option) bool { return o.session == h.session })
+		switch {
+		case i < 0 || options[i].pair == nil || options[i].pair.shut || options[i].cause == state.CauseRefused || h.session.leaving:
+			stray = append(stray, f)
+		case options[i].free > 0 && found.n == 0:
+			found = target{opt: options[i], n: options[i].free, seeks: id}
+			d.journal.Rewind(dst.agent, f.due)
+		}
+	}
+	for _, f := range stray {
+		d.notOwed(f)
+		f.stage = answered
+	}
+	if len(stray) > 0 {
+		d.tasks.Go(func() { d.disown(ctx, stray) })
+	}
+	return found, found.n > 0
+}
+
+// disown makes intents due for others that their holder has not listed: under
+// the next number, which is durable before they are claimed again.
+func (d *Dispatcher) disown(ctx context.Context, stray []*flight) {
+	for _, f := range stray {
+		err := d.journal.Requeue(ctx, f.holder.Journal, []journal.Requeue{{ID: f.id, OfferNo: f.offerNo, Raise: true}})
+		if err != nil && ctx.Err() == nil {
+			d.log.Error("cannot take back an offer", "intent_id", f.id.String(), "err", err)
+		}
+	}
+	d.giveBack(stray, false)
+}
+
+// sought ends a claim that was made for the sake of one intent: one it did not
+// find, though it saw all that is due, has moved on.
+func (d *Dispatcher) sought(dst *dest, t target, all bool) {
+	if t.seeks.IsZero() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	dst.more = true // the cursor went back over what others may take
+	switch f := d.mu.flights[t.seeks]; {
+	case !all:
+	case f == nil:
+		delete(dst.rejects, t.seeks)
+	case f.stage == owed:
+		d.drop(f)
+	}
+}
+
 // unanswered counts the offers whose answer may still come. Called without mu.
 func (d *Dispatcher) unanswered() (n int) {
 	d.mu.Lock()
@@ -157,6 +238,6 @@ func (d *Dispatcher) recordUnanswered() {
 	for holder, l := range lists {
 		// Lazy, but Close of the journal commits what rides along. A crash before
 		// that makes the next start an unclean one, which asks.
-		d.journal.RecordHeld(holder, l.ids, l.nos, func() {})
+		d.journal.RecordHeld(holder, l.ids, l.nos, false, func() {})
 	}
 }

@@ -62,23 +62,28 @@ type line struct {
 
 // holder starts a holder with a journal of its own.
 func (w *world) holder(address string) *fake {
+	return w.serve(address, func(f *fake) peer.PeerServer { return f })
+}
+
+// serve starts a holder that behaves as server says.
+func (w *world) serve(address string, server func(*fake) peer.PeerServer) *fake {
 	f := &fake{w: w, address: address}
 	f.mu.id = journal.Identity{Journal: journal.NewID(), Epoch: 1}
 	f.mu.version = 1
 	f.mu.credits = map[string]uint32{}
 	l := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(4 << 20))
-	peer.RegisterPeerServer(server, f)
+	listener := grpc.NewServer(grpc.MaxRecvMsgSize(4 << 20))
+	peer.RegisterPeerServer(listener, server(f))
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = server.Serve(l) // ends with Stop
+		_ = listener.Serve(l) // ends with Stop
 	}()
 	f.connect = func() (net.Conn, error) { return l.Dial() }
 	w.plug(f)
 	w.net.stops = append(w.net.stops, func() {
 		f.cut()
-		server.Stop()
+		listener.Stop()
 		<-served
 	})
 	return f

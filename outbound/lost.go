@@ -106,9 +106,18 @@ func (d *Dispatcher) lose(ctx context.Context, h *holder) {
 		d.watch(h)
 		return
 	}
-	h.lost, h.held = true, 0
+	d.gone(h)
 	if n > 0 && !h.left {
 		d.log.Warn("peer lost: what it held is offered elsewhere", "peer", h.id.String(), "state", h.address, "intents", n)
+	}
+}
+
+// gone forgets a holder that has nothing of ours any more: it is not dialed for
+// its own sake, and counts for nothing until it says hello. Called with mu held.
+func (d *Dispatcher) gone(h *holder) {
+	h.lost, h.held = true, 0
+	if h.recording == 0 && h.owed == 0 {
+		delete(d.mu.holders, h.id)
 	}
 	d.wakeAllLocked()
 }
@@ -220,6 +229,7 @@ func (d *Dispatcher) claimHolder(ctx context.Context, s *session) (h *holder, re
 func (d *Dispatcher) takeHolder(h *holder, s *session) {
 	h.session, h.epoch, h.ephemeral, h.address = s, s.peer.Epoch, s.ephemeral, s.link.address
 	h.heir, h.deadline, h.lost, h.left = nil, time.Time{}, false, false
+	s.greeted = true
 	s.link.session, s.link.phase, s.link.alias = s, reconciling, journal.ID{}
 	// Whoever was at this address before may have moved; it is not given much
 	// longer.
@@ -273,8 +283,7 @@ func (d *Dispatcher) forget(ctx context.Context, h *holder) error {
 	if err != nil {
 		return fmt.Errorf("forget peer %s: %w", h.id, err)
 	}
-	h.lost, h.held = true, 0
-	d.wakeAllLocked()
+	d.gone(h)
 	return nil
 }
 

@@ -97,6 +97,7 @@ func (d *Dispatcher) answer(f *flight) *pair {
 			break
 		}
 	}
+	frame.begin(s.link.breaker, s.lastWork) // it was answered before the write had returned
 	frame.permit.done(nil)
 	if frame.permit.halfOpen {
 		d.wakeAllLocked()
@@ -174,10 +175,12 @@ func (d *Dispatcher) record(holder journal.Identity, h *holder, flights []*fligh
 		return
 	}
 	ids, nos := make([]journal.ID, len(flights)), make([]uint64, len(flights))
+	awaited := false
 	for i, f := range flights {
 		ids[i], nos[i] = f.id, f.offerNo
+		awaited = awaited || f.offer.Receiver
 	}
-	d.journal.RecordHeld(holder, ids, nos, func() { d.recorded(h, flights) })
+	d.journal.RecordHeld(holder, ids, nos, awaited, func() { d.recorded(h, flights) })
 }
 
 // recorded runs when it is durable who holds the intents: no claim will find

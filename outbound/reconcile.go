@@ -190,19 +190,12 @@ func (d *Dispatcher) quiet(ctx context.Context, h *holder) error {
 	}
 }
 
-// opened lets offers flow, first of all those the holder still owes an answer.
+// opened lets offers flow.
 func (d *Dispatcher) opened(s *session) {
 	d.mu.Lock()
 	s.live, s.liveSince = true, time.Now()
 	s.link.phase, s.link.asked, s.link.lastError = open, true, ""
-	var again []*flight
-	for _, f := range d.mu.flights {
-		if f.stage == owed && f.holder.Journal == s.peer.Journal {
-			again = append(again, f)
-		}
-	}
 	d.wakeAllLocked()
 	d.mu.Unlock()
-	d.rewind(again, false)
 	d.log.Info("stream to peer open", "peer", s.link.address)
 }

@@ -64,25 +64,11 @@ func (d *Dispatcher) pickRejected(dst *dest, options []option) (target, bool) {
 		for _, o := range options {
 			if _, asked := r.by[o.Address]; !asked && o.free > 0 {
 				d.journal.Rewind(dst.agent, r.due)
-				return target{opt: o, n: o.free, rejected: id}, true
+				return target{opt: o, n: o.free, seeks: id}, true
 			}
 		}
 	}
 	return target{}, false
-}
-
-// forgetRejected drops the memory of an intent that a claim made for its sake
-// did not find, though it saw all that is due: it has moved on.
-func (d *Dispatcher) forgetRejected(dst *dest, t target, all bool) {
-	if t.rejected.IsZero() {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	dst.more = true // the cursor went back over what others may take
-	if all && d.mu.flights[t.rejected] == nil {
-		delete(dst.rejects, t.rejected)
-	}
 }
 
 // anyLeft reports whether a healthy endpoint has not yet been asked.

@@ -53,8 +53,11 @@ type session struct {
 	agents    []string
 
 	// Guarded by the dispatcher's mu.
-	live        bool // reconciled
-	leaving     bool // it has said goodbye
+	greeted     bool
+	live        bool      // reconciled
+	detached    bool      // taken out: nothing may be claimed for it any more
+	sending     time.Time // since when the writer has been in Send
+	leaving     bool      // it has said goodbye
 	pausedUntil time.Time
 	pairs       map[string]*pair
 	frames      []*sentFrame // with answers owed, oldest first
@@ -87,12 +90,17 @@ type pair struct {
 }
 
 // sentFrame is a frame of offers whose answers are owed: one outcome for the
-// breaker.
+// breaker. Its time runs from the end of the write: on a slow line a frame takes
+// longer to send than a holder may take to answer.
 type sentFrame struct {
 	left     int
-	deadline time.Time
-	permit   *permit
+	deadline time.Time // zero while it is being written
+	permit   *permit   // nil until then, unless it is the dial's
 }
+
+// stalled is how many OfferTimeouts one write may last, or the silence of a
+// peer that owes nothing.
+const stalled = 6
 
 // connect makes one session and stays until it is over. The permit gets its
 // outcome here, or by the first frame of offers.
@@ -232,11 +240,12 @@ func (s *session) write(ctx context.Context) error {
 			}
 			continue
 		}
+		s.d.sends(s, time.Now())
 		err := s.stream.Send(frame)
 		if len(frame.Offers) > 0 {
 			failpoint.Hit(failpoint.HomeOfferSent)
 		}
-		s.d.landed(offers)
+		s.d.landed(s, offers)
 		if err != nil {
 			return nil // the reader hears why
 		}
@@ -253,7 +262,7 @@ func (d *Dispatcher) launch(s *session, offers []*flight) []*peer.Offer {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	frame := &sentFrame{deadline: now.Add(d.opt.OfferTimeout)}
+	frame := &sentFrame{permit: s.probe}
 	var out []*peer.Offer
 	for _, f := range offers {
 		if d.mu.flights[f.id] != f || f.stage != claimed || f.session != s {
@@ -270,15 +279,6 @@ func (d *Dispatcher) launch(s *session, offers []*flight) []*peer.Offer {
 	if len(out) == 0 {
 		return nil
 	}
-	if frame.permit = s.probe; s.probe == nil {
-		p, err := s.link.breaker.allow(now)
-		if err != nil {
-			// Nothing is claimed for an open breaker, and it opens only as a
-			// session ends: this one is ending, and takes the frame with it.
-			p = &permit{b: s.link.breaker, report: func(error) {}}
-		}
-		frame.permit = p
-	}
 	s.probe, s.lastWork = nil, now
 	s.frames = append(s.frames, frame)
 	return out
@@ -292,18 +292,43 @@ func left(limit, now time.Time) int64 {
 	return max(1, limit.Sub(now).Milliseconds())
 }
 
-// landed frees the room of envelopes that are written.
-func (d *Dispatcher) landed(offers []*flight) {
-	if len(offers) == 0 {
-		return
-	}
+func (d *Dispatcher) sends(s *session, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	s.sending = now
+}
+
+// landed frees the room of envelopes that are written, and starts the time of
+// their frame.
+func (d *Dispatcher) landed(s *session, offers []*flight) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.sending = time.Time{}
 	for _, f := range offers {
 		if d.mu.flights[f.id] == f {
 			d.written(f)
 		}
 	}
+	now := time.Now()
+	for _, frame := range s.frames {
+		if frame.deadline.IsZero() {
+			frame.deadline = now.Add(d.opt.OfferTimeout)
+			frame.begin(s.link.breaker, now)
+		}
+	}
+}
+
+// begin asks for the frame's permit, where the dial's was not left for it.
+// While a session is live its breaker is closed: it opens only as one ends.
+func (f *sentFrame) begin(b *breaker, now time.Time) {
+	if f.permit != nil {
+		return
+	}
+	p, err := b.allow(now)
+	if err != nil {
+		p = &permit{b: b, report: func(error) {}} // this session is ending
+	}
+	f.permit = p
 }
 
 // clock watches for what does not happen.
@@ -327,17 +352,19 @@ func (s *session) clock(ctx context.Context) {
 func (s *session) check(now time.Time) error {
 	d := s.d
 	silence := now.Sub(time.Unix(0, s.heard.Load()))
-	if s.busy.Load() {
-		silence = 0
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case !s.live && silence > d.opt.OfferTimeout:
-		return fmt.Errorf("%w before it was reconciled", errSilent)
-	case len(s.frames) > 0 && now.After(s.frames[0].deadline) && silence > 0:
+	case s.busy.Load(): // what we have not yet read is not the peer's silence
+	case !s.sending.IsZero():
+		if now.Sub(s.sending) > stalled*d.opt.OfferTimeout {
+			return errDeaf
+		}
+	case !s.greeted && silence > d.opt.OfferTimeout:
+		return fmt.Errorf("%w: no hello", errSilent)
+	case len(s.frames) > 0 && !s.frames[0].deadline.IsZero() && now.After(s.frames[0].deadline):
 		return errNoAnswer
-	case silence > 3*d.opt.OfferTimeout:
+	case silence > stalled*d.opt.OfferTimeout:
 		return errSilent
 	case silence > d.opt.OfferTimeout:
 		s.out.ping()
@@ -400,6 +427,7 @@ func (s *session) detach(err error) {
 	}
 	var unsent []*flight
 	d.mu.Lock()
+	s.detached = true
 	for _, f := range d.mu.flights {
 		if f.session != s {
 			continue
@@ -409,9 +437,7 @@ func (s *session) detach(err error) {
 			unsent = append(unsent, f)
 			d.drop(f)
 		case f.stage == sent:
-			d.written(f)
-			f.stage, f.session, f.pair, f.frame = owed, nil, nil, nil
-			d.mu.holders[s.peer.Journal].owed++
+			d.owe(f)
 		}
 	}
 	for id, p := range d.mu.unsettled {
@@ -450,6 +476,7 @@ func (s *session) outcome(err error, frames []*sentFrame, probe *permit) {
 		blame = errExcluded
 	}
 	for _, f := range frames {
+		f.begin(s.link.breaker, time.Now())
 		f.permit.done(blame)
 		blame = errExcluded
 	}

@@ -159,7 +159,8 @@ func TestLostHolder(t *testing.T) {
 				// the same.
 				a.set(func() { a.mu.holdings = []*peer.Holding{holding(ids[0], 1), holding(ids[1], 1)} })
 				w.plug(a)
-				w.after(2 * time.Minute)
+				w.d.Knocked(a.identity(), addrA) // nobody dials the lost for their own sake
+				w.after(10 * time.Second)
 				if got := a.revokes(); len(got) != 2 || got[0].Why != peer.Revoke_SUPERSEDED {
 					t.Errorf("revoked %v, want both as superseded", got)
 				}

@@ -52,7 +52,7 @@ var all = []mutant{
 		file:  "journal/codec.go",
 		old:   "	case binary.BigEndian.Uint32(rec[1:5]) != checksum(key, rec[5:]):",
 		new:   "	case false:",
-		pkg:   inJournal, test: "TestGoldenRecord",
+		pkg:   inJournal, test: "FuzzRecord",
 	},
 	{
 		guard: "no fingerprint check",
@@ -107,7 +107,7 @@ var all = []mutant{
 	},
 	{
 		guard: "handed over after the deadline",
-		file:  "journal/hold.go",
+		file:  "journal/lease.go",
 		old:   "	if by := at(h.rec.DeadlineAtMs); !by.IsZero() && !by.After(t.now) {",
 		new:   "	if by := at(h.rec.DeadlineAtMs); false && !by.IsZero() && !by.After(t.now) {",
 		pkg:   inInbound, test: "TestPastItsLimitsNothingIsHandedOver",
@@ -161,9 +161,9 @@ var all = []mutant{
 	},
 	{
 		guard: "an owed offer goes to another",
-		file:  "outbound/claim.go",
-		old:   "return f.stage != owed || t.local || f.holder.Journal != t.opt.session.peer.Journal",
-		new:   "return f.stage != owed || t.local",
+		file:  "outbound/session.go",
+		old:   "		case f.stage == claimed || f.ended && f.stage == sent:",
+		new:   "		case f.stage == claimed || f.stage == sent:",
 		pkg:   inOutbound, test: "TestOwedOfferStaysWithItsHolder",
 	},
 

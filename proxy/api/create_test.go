@@ -355,7 +355,7 @@ func TestDurabilityReceiverSaysWhatWasReached(t *testing.T) {
 	go func() { done <- w.post("/v1/intents", good, "Pannier-Durability: receiver") }()
 	id := w.newest()
 	held := make(chan struct{})
-	w.journal.RecordHeld(holder, []journal.ID{id}, []uint64{1}, func() { close(held) })
+	w.journal.RecordHeld(holder, []journal.ID{id}, []uint64{1}, true, func() { close(held) })
 	<-held
 	if got := (<-done).want(200).header.Get("Pannier-Durability"); got != "receiver" {
 		t.Errorf("held elsewhere, but Pannier-Durability is %q", got)

@@ -265,15 +265,15 @@ func TestWhyOfAnIntentHeldElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.journal.RecordHeld(holder, []journal.ID{parsed}, []uint64{1}, func() { close(held) })
+	w.journal.RecordHeld(holder, []journal.ID{parsed}, []uint64{1}, true, func() { close(held) })
 	<-held
 	a := w.get("/v1/intents/" + id + "/why").want(200)
 	if a.text("causes.0.code") != "holder_unreachable" || a.text("held_by") != holder.Journal.String() {
 		t.Errorf("a holder that does not answer: %s", a.raw)
 	}
-	w.sender.answer = &peer.Answer{Text: "no_reader", Phase: uint32(state.Ready), Attempts: 2}
+	w.sender.answer = &peer.Answer{Text: "no_reader", Phase: uint32(state.Ready), Attempts: 2, NextDueMs: 1}
 	a = w.get("/v1/intents/" + id + "/why").want(200)
-	if a.text("causes.0.code") != "no_reader" || a.text("attempts.n") != "2" || a.text("causes.0.peer") != holder.Journal.String() {
+	if a.text("causes.0.code") != "no_reader" || a.text("attempts.n") != "2" || a.text("causes.0.peer") != holder.Journal.String() || a.text("next_try_at") != "" {
 		t.Errorf("what the holder says: %s", a.raw)
 	}
 }

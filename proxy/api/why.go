@@ -137,9 +137,8 @@ func (a *API) whyHeld(ctx context.Context, i *journal.Intent, acc *account) {
 		code = causeOf(state.Phase(ans.Phase))
 	}
 	until := atMs(ans.LeaseUntilMs)
-	if until.IsZero() {
-		until = atMs(ans.NextDueMs)
-		acc.next = until
+	if next := atMs(ans.NextDueMs); until.IsZero() && next.After(acc.asOf) {
+		until, acc.next = next, next
 	}
 	c := because(code, until)
 	c.peer = acc.heldBy
