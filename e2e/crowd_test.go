@@ -19,6 +19,7 @@ type crowd struct {
 	both         atomic.Int64
 
 	sendersDone, workersDone atomic.Bool
+	abandoned                atomic.Bool // not even a POST that owes its answer goes on
 	senders, workers         sync.WaitGroup
 
 	mu       sync.Mutex
@@ -52,6 +53,7 @@ func (c *crowd) begin() {
 	}
 	c.senders.Go(c.watch)
 	c.t.Cleanup(func() { // a test that gives up must not leave them running
+		c.abandoned.Store(true)
 		c.sendersDone.Store(true)
 		c.workersDone.Store(true)
 		c.senders.Wait()
@@ -86,7 +88,7 @@ func (c *crowd) insist(key string) string {
 	if strings.HasSuffix(key, "3") {
 		to = shop
 	}
-	for {
+	for !c.abandoned.Load() {
 		began := time.Now()
 		id, a := c.home.tryPost(message(to, map[string]any{"key": key}), key)
 		c.h.post(posted{span: span{began, time.Now()}, key: key, id: id})
@@ -99,6 +101,7 @@ func (c *crowd) insist(key string) string {
 		}
 		time.Sleep(5 * time.Millisecond) // a down sidecar refuses at once
 	}
+	return ""
 }
 
 func (c *crowd) work(at *sidecar, agent string) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -101,6 +102,11 @@ func (ss *session) readOffer(o *peer.Offer) (holding, error) {
 	}
 	if id.IsZero() || env.ToAgent == "" || o.OfferNo == 0 {
 		return holding{}, errors.New("an offer has an id, an agent and a number")
+	}
+	// The app gets these bytes inside ours: they must not be able to say more
+	// than a payload.
+	if p := jsontext.Value(env.Payload); p.Kind() != '{' || !p.IsValid() {
+		return holding{}, fmt.Errorf("the payload of %s is no JSON object", id)
 	}
 	return holding{id: id, agent: env.ToAgent, request: journal.HoldRequest{
 		Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken,

@@ -1,6 +1,10 @@
 package outbound
 
-import "time"
+import (
+	"time"
+
+	"pannier/journal"
+)
 
 // Pause and HoldOff are the pure schedule.
 func Pause(n int, min, max time.Duration, r float64) time.Duration { return pause(n, min, max, r) }
@@ -47,4 +51,30 @@ func (d *Dispatcher) InFlight() (flights, unsettled, dests, bytes int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.mu.flights), len(d.mu.unsettled), len(d.mu.dests), d.mu.bytes
+}
+
+// Claim is a claim of an agent's intents for the endpoint at an address, held
+// open between the read of the journal and its end.
+type Claim struct {
+	d   *Dispatcher
+	dst *dest
+	t   target
+}
+
+// Claiming begins one.
+func (d *Dispatcher) Claiming(agent, address string) *Claim {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.claiming = true
+	a, _ := d.journal.AgentNo(agent)
+	s := d.mu.links[address].session
+	return &Claim{d, d.dest(a), target{opt: option{Endpoint: Endpoint{Address: address}, session: s, pair: s.pair(agent)}, n: 10}}
+}
+
+// Skips asks whether the claim would leave the intent out.
+func (c *Claim) Skips(id journal.ID) bool { return c.d.skip(c.dst, c.t, true)(id) }
+
+// End ends it with what was read, and returns how many of that may be offered.
+func (c *Claim) End(read ...journal.Offer) int {
+	return len(c.d.claimed(c.dst, c.t, read, time.Time{}, time.Now()))
 }

@@ -11,6 +11,7 @@ import (
 	"pannier/journal/state"
 	"pannier/journal/wire"
 	"pannier/journal/wire/peer"
+	"pannier/outbound"
 )
 
 // FuzzFrame lets a holder say anything. The input is a list of frames, each
@@ -35,7 +36,7 @@ func FuzzFrame(f *testing.F) {
 }
 
 func fuzzFrames(t *testing.T, frames []*peer.Frame) {
-	w := newWorld(t)
+	w := newWorld(t, outbound.DefaultOptions())
 	a, b := w.holder(addrA), w.holder(addrB)
 	a.set(func() { a.mu.credits[billing] = 2 })
 	w.peers.set(billing, addrA)

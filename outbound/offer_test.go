@@ -338,3 +338,42 @@ func TestFramesAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// A claim reads a snapshot of the journal. What is put on record as held while
+// it reads is still due in the snapshot, and must not be offered a second time.
+func TestRecordedDuringAClaim(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.holder(addrA)
+		w.peers.set(billing, addrA)
+		ids := w.accept(billing, 1)
+		o := a.expect(1)[0]
+		c := w.d.Claiming(billing, addrA)
+		a.hold(o)
+		w.after(2 * time.Second)
+		if place, _, _ := w.where(ids[0]); place != journal.PlaceHeld {
+			t.Fatalf("place %d, want it on record", place)
+		}
+		if !c.Skips(ids[0]) {
+			t.Error("a claim that began before the record would offer it again")
+		}
+		c.End()
+		if flights, _, _, _ := w.d.InFlight(); flights != 0 {
+			t.Errorf("%d flights are kept beyond the claim", flights)
+		}
+	})
+}
+
+// What ends while a claim reads is not offered.
+func TestEndedDuringAClaim(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.holder(addrA)
+		w.peers.set(billing, addrA)
+		ids := w.accept(billing, 2)
+		a.expect(1)
+		c := w.d.Claiming(billing, addrA)
+		w.cancel(ids[1])
+		if n := c.End(journal.Offer{ID: ids[1], OfferNo: 1, Due: time.Now()}); n != 0 {
+			t.Error("an intent that ended while the claim read is offered")
+		}
+	})
+}

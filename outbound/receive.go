@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -24,7 +26,9 @@ func (s *session) handle(ctx context.Context, f *peer.Frame) error {
 	if err := s.released(ctx, f.Releases); err != nil {
 		return err
 	}
-	s.reports(f.Reports)
+	if err := s.reports(f.Reports); err != nil {
+		return err
+	}
 	if err := s.answerAsks(ctx, f.Asks); err != nil {
 		return err
 	}
@@ -310,9 +314,16 @@ func (d *Dispatcher) onRecord(holder, id journal.ID, offerNo uint64) bool {
 // has it: its held rides along later. Only we know to whom it was offered, so a
 // fact from anybody else is passed on under no offer number: acked, and of no
 // effect. An app's final answer counts from anybody.
-func (s *session) reports(list []*wire.Report) {
+func (s *session) reports(list []*wire.Report) error {
 	if len(list) == 0 {
-		return
+		return nil
+	}
+	for _, r := range list {
+		// An outcome is shown inside our own JSON: it must not be able to say
+		// more than an outcome.
+		if b := jsontext.Value(r.Body); len(b) > 0 && (b.Kind() != '{' || !b.IsValid()) {
+			return fmt.Errorf("report %d: its body is no JSON object", r.No)
+		}
 	}
 	d := s.d
 	var finals []journal.ID
@@ -352,6 +363,7 @@ func (s *session) reports(list []*wire.Report) {
 	d.journal.Apply(s.peer, list, func(acked []journal.Acked, upTo uint64, err error) {
 		d.applied(s, finals, acked, upTo, err)
 	})
+	return nil
 }
 
 // has reports whether this holder was offered the intent and has not said no.

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"pannier/journal"
-	"pannier/journal/failpoint"
 	"pannier/journal/wire/peer"
 )
 
@@ -88,19 +87,6 @@ type pair struct {
 	pausedUntil time.Time
 	refusals    int // in a row
 }
-
-// sentFrame is a frame of offers whose answers are owed: one outcome for the
-// breaker. Its time runs from the end of the write: on a slow line a frame takes
-// longer to send than a holder may take to answer.
-type sentFrame struct {
-	left     int
-	deadline time.Time // zero while it is being written
-	permit   *permit   // nil until then, unless it is the dial's
-}
-
-// stalled is how many OfferTimeouts one write may last, or the silence of a
-// peer that owes nothing.
-const stalled = 6
 
 // connect makes one session and stays until it is over. The permit gets its
 // outcome here, or by the first frame of offers.
@@ -223,177 +209,6 @@ func (s *session) greet(ctx context.Context) (*peer.Frame, error) {
 	s.ephemeral = h.Ephemeral
 	s.agents = h.Agents[:min(len(h.Agents), 1000)]
 	return f, d.register(ctx, s)
-}
-
-// write sends what the outbox has, most urgent first.
-func (s *session) write(ctx context.Context) error {
-	for {
-		frame, offers := s.out.next(s.d.opt.MaxFrame)
-		if len(offers) > 0 {
-			frame.Offers = s.d.launch(s, offers)
-		}
-		if frame == nil { // nothing waits
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-s.out.wake:
-			}
-			continue
-		}
-		s.d.sends(s, time.Now())
-		err := s.stream.Send(frame)
-		if len(frame.Offers) > 0 {
-			failpoint.Hit(failpoint.HomeOfferSent)
-		}
-		s.d.landed(s, offers)
-		if err != nil {
-			return nil // the reader hears why
-		}
-		if frame.Goodbye != nil {
-			return s.stream.CloseSend() // the peer ends the stream, or the clock does
-		}
-	}
-}
-
-// launch marks offers as sent just before they are: from here on their answer
-// is owed, whatever becomes of the stream. If we crash after the write, nothing
-// here says so: the next start is an unclean one and asks.
-func (d *Dispatcher) launch(s *session, offers []*flight) []*peer.Offer {
-	now := time.Now()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	frame := &sentFrame{permit: s.probe}
-	var out []*peer.Offer
-	for _, f := range offers {
-		if d.mu.flights[f.id] != f || f.stage != claimed || f.session != s {
-			continue // it ended meanwhile
-		}
-		f.stage, f.frame, f.holder = sent, frame, s.peer
-		frame.left++
-		o := f.offer
-		out = append(out, &peer.Offer{
-			Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken,
-			DeliverByLeftMs: left(o.DeliverBy, now), DeadlineLeftMs: left(o.Deadline, now),
-		})
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	s.probe, s.lastWork = nil, now
-	s.frames = append(s.frames, frame)
-	return out
-}
-
-// left is the time to a limit as offers carry it; 0 says none.
-func left(limit, now time.Time) int64 {
-	if limit.IsZero() {
-		return 0
-	}
-	return max(1, limit.Sub(now).Milliseconds())
-}
-
-func (d *Dispatcher) sends(s *session, now time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s.sending = now
-}
-
-// landed frees the room of envelopes that are written, and starts the time of
-// their frame.
-func (d *Dispatcher) landed(s *session, offers []*flight) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s.sending = time.Time{}
-	for _, f := range offers {
-		if d.mu.flights[f.id] == f {
-			d.written(f)
-		}
-	}
-	now := time.Now()
-	for _, frame := range s.frames {
-		if frame.deadline.IsZero() {
-			frame.deadline = now.Add(d.opt.OfferTimeout)
-			frame.begin(s.link.breaker, now)
-		}
-	}
-}
-
-// begin asks for the frame's permit, where the dial's was not left for it.
-// While a session is live its breaker is closed: it opens only as one ends.
-func (f *sentFrame) begin(b *breaker, now time.Time) {
-	if f.permit != nil {
-		return
-	}
-	p, err := b.allow(now)
-	if err != nil {
-		p = &permit{b: b, report: func(error) {}} // this session is ending
-	}
-	f.permit = p
-}
-
-// clock watches for what does not happen.
-func (s *session) clock(ctx context.Context) {
-	tick := time.NewTicker(max(time.Millisecond, min(time.Second, s.d.opt.OfferTimeout/4)))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			if err := s.check(now); err != nil {
-				s.cancel(err)
-				return
-			}
-		}
-	}
-}
-
-// check returns why the session must end, if it must.
-func (s *session) check(now time.Time) error {
-	d := s.d
-	silence := now.Sub(time.Unix(0, s.heard.Load()))
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case s.busy.Load(): // what we have not yet read is not the peer's silence
-	case !s.sending.IsZero():
-		if now.Sub(s.sending) > stalled*d.opt.OfferTimeout {
-			return errDeaf
-		}
-	case !s.greeted && silence > d.opt.OfferTimeout:
-		return fmt.Errorf("%w: no hello", errSilent)
-	case len(s.frames) > 0 && !s.frames[0].deadline.IsZero() && now.After(s.frames[0].deadline):
-		return errNoAnswer
-	case silence > stalled*d.opt.OfferTimeout:
-		return errSilent
-	case silence > d.opt.OfferTimeout:
-		s.out.ping()
-	}
-	if s.live && s.probe != nil && s.inFlight == 0 && now.Sub(s.liveSince) > d.opt.OfferTimeout/4 {
-		p := s.probe // nothing to offer: the dial was the exchange
-		s.probe = nil
-		p.done(nil)
-		d.wakeAllLocked()
-	}
-	return s.closeIdle(now)
-}
-
-// closeIdle says goodbye where nothing has been going on for a while, nothing
-// of ours is held there and no report is unacked. Called with mu held.
-func (s *session) closeIdle(now time.Time) error {
-	d := s.d
-	switch {
-	case s.leaving && now.Sub(s.lastWork) > d.opt.OfferTimeout && s.inFlight == 0:
-		return errIdle // goodbye was said, by either, and the stream is still there
-	case s.leaving || !s.live || now.Sub(s.lastWork) < d.opt.IdleClose || s.inFlight+s.held+s.applying+s.link.dests > 0:
-		return nil
-	}
-	s.lastWork = now // it is looked at again an IdleClose later
-	if ids, err := d.journal.HeldAt(s.peer.Journal, journal.ID{}, 1); err == nil && len(ids) == 0 {
-		s.leaving = true
-		s.out.goodbye()
-	}
-	return nil
 }
 
 // testing reports whether the breaker waits for the outcome of a probe.

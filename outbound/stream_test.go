@@ -106,13 +106,14 @@ func TestReconcile(t *testing.T) {
 
 // What was said held is on record before it can be missed.
 func TestHeldThenBrokenIsNotMissed(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	quick := func(o *outbound.Options) { o.RedialMin = time.Millisecond }
+	bubbleWith(t, quick, func(t *testing.T, w *world) {
 		a := w.holder(addrA)
 		w.peers.set(billing, addrA)
 		ids := w.accept(billing, 1)
 		a.hold(a.expect(1)...) // the record rides along, up to a second later
 		a.cut()                // and it lists nothing when it comes back
-		w.after(10 * time.Second)
+		w.after(5 * time.Second)
 		again := a.expect(1)[0]
 		if offerID(again) != ids[0] || again.OfferNo != 2 {
 			t.Errorf("offered again under %d, want 2", again.OfferNo)

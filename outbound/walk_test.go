@@ -16,6 +16,7 @@ import (
 	"pannier/journal/state"
 	"pannier/journal/wire"
 	"pannier/journal/wire/peer"
+	"pannier/outbound"
 )
 
 // A random walk: holders that hold, refuse, forget to answer, give back, finish
@@ -180,7 +181,7 @@ func (r *rogue) act(all bool) {
 }
 
 func walk(t *testing.T, seed uint64) {
-	w := newWorld(t)
+	w := newWorld(t, outbound.DefaultOptions())
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	tw := &town{t: t, at: map[journal.ID]*rogue{}, ended: map[journal.ID]bool{}}
 	var holders []*rogue

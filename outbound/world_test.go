@@ -48,12 +48,23 @@ type world struct {
 // bubble runs f in a fresh world.
 func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t)) })
+	bubbleWith(t, func(*outbound.Options) {}, f)
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, dir: t.TempDir(), net: &network{}, opt: outbound.DefaultOptions()}
+// bubbleWith is bubble with other options than the default ones.
+func bubbleWith(t *testing.T, change func(*outbound.Options), f func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	o := outbound.DefaultOptions()
+	change(&o)
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t, o)) })
+}
+
+func newWorld(t *testing.T, o outbound.Options) *world {
+	w := &world{t: t, dir: t.TempDir(), net: &network{}, opt: o}
 	w.open()
 	w.run()
 	t.Cleanup(func() { w.close() }) // also after Fatal

@@ -1,0 +1,78 @@
+package outbound
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pannier/journal"
+)
+
+// stalled is how many OfferTimeouts one write may last, or the silence of a
+// peer that owes nothing.
+const stalled = 6
+
+// clock watches for what does not happen.
+func (s *session) clock(ctx context.Context) {
+	tick := time.NewTicker(max(time.Millisecond, min(time.Second, s.d.opt.OfferTimeout/4)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if err := s.check(now); err != nil {
+				s.cancel(err)
+				return
+			}
+		}
+	}
+}
+
+// check returns why the session must end, if it must.
+func (s *session) check(now time.Time) error {
+	d := s.d
+	silence := now.Sub(time.Unix(0, s.heard.Load()))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case s.busy.Load(): // what we have not yet read is not the peer's silence
+	case !s.sending.IsZero():
+		if now.Sub(s.sending) > stalled*d.opt.OfferTimeout {
+			return errDeaf
+		}
+	case !s.greeted && silence > d.opt.OfferTimeout:
+		return fmt.Errorf("%w: no hello", errSilent)
+	case len(s.frames) > 0 && !s.frames[0].deadline.IsZero() && now.After(s.frames[0].deadline):
+		return errNoAnswer
+	case silence > stalled*d.opt.OfferTimeout:
+		return errSilent
+	case silence > d.opt.OfferTimeout:
+		s.out.ping()
+	}
+	if s.live && s.probe != nil && s.inFlight == 0 && now.Sub(s.liveSince) > d.opt.OfferTimeout/4 {
+		p := s.probe // nothing to offer: the dial was the exchange
+		s.probe = nil
+		p.done(nil)
+		d.wakeAllLocked()
+	}
+	return s.closeIdle(now)
+}
+
+// closeIdle says goodbye where nothing has been going on for a while, nothing
+// of ours is held there and no report is unacked. Called with mu held.
+func (s *session) closeIdle(now time.Time) error {
+	d := s.d
+	switch {
+	case s.leaving && now.Sub(s.lastWork) > d.opt.OfferTimeout && s.inFlight == 0:
+		return errIdle // goodbye was said, by either, and the stream is still there
+	case s.leaving || !s.live || now.Sub(s.lastWork) < d.opt.IdleClose || s.inFlight+s.held+s.applying+s.link.dests > 0:
+		return nil
+	}
+	s.lastWork = now // it is looked at again an IdleClose later
+	if ids, err := d.journal.HeldAt(s.peer.Journal, journal.ID{}, 1); err == nil && len(ids) == 0 {
+		s.leaving = true
+		s.out.goodbye()
+	}
+	return nil
+}

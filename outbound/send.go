@@ -1,0 +1,124 @@
+package outbound
+
+import (
+	"context"
+	"time"
+
+	"pannier/journal/failpoint"
+	"pannier/journal/wire/peer"
+)
+
+// sentFrame is a frame of offers whose answers are owed: one outcome for the
+// breaker. Its time runs from the end of the write: on a slow line a frame takes
+// longer to send than a holder may take to answer.
+type sentFrame struct {
+	left     int
+	deadline time.Time // zero while it is being written
+	permit   *permit   // nil until then, unless it is the dial's
+}
+
+// write sends what the outbox has, most urgent first.
+func (s *session) write(ctx context.Context) error {
+	for {
+		frame, offers := s.out.next(s.d.opt.MaxFrame)
+		if len(offers) > 0 {
+			frame.Offers = s.d.launch(s, offers)
+		}
+		if frame == nil { // nothing waits
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-s.out.wake:
+			}
+			continue
+		}
+		s.d.sends(s, time.Now())
+		err := s.stream.Send(frame)
+		if len(frame.Offers) > 0 {
+			failpoint.Hit(failpoint.HomeOfferSent)
+		}
+		s.d.landed(s, offers)
+		if err != nil {
+			return nil // the reader hears why
+		}
+		if frame.Goodbye != nil {
+			return s.stream.CloseSend() // the peer ends the stream, or the clock does
+		}
+	}
+}
+
+// launch marks offers as sent just before they are: from here on their answer
+// is owed, whatever becomes of the stream. If we crash after the write, nothing
+// here says so: the next start is an unclean one and asks.
+func (d *Dispatcher) launch(s *session, offers []*flight) []*peer.Offer {
+	now := time.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	frame := &sentFrame{permit: s.probe}
+	var out []*peer.Offer
+	for _, f := range offers {
+		if d.mu.flights[f.id] != f || f.stage != claimed || f.session != s {
+			continue // it ended meanwhile
+		}
+		f.stage, f.frame, f.holder = sent, frame, s.peer
+		frame.left++
+		o := f.offer
+		out = append(out, &peer.Offer{
+			Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken,
+			DeliverByLeftMs: left(o.DeliverBy, now), DeadlineLeftMs: left(o.Deadline, now),
+		})
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	s.probe, s.lastWork = nil, now
+	s.frames = append(s.frames, frame)
+	return out
+}
+
+// left is the time to a limit as offers carry it; 0 says none.
+func left(limit, now time.Time) int64 {
+	if limit.IsZero() {
+		return 0
+	}
+	return max(1, limit.Sub(now).Milliseconds())
+}
+
+func (d *Dispatcher) sends(s *session, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.sending = now
+}
+
+// landed frees the room of envelopes that are written, and starts the time of
+// their frame.
+func (d *Dispatcher) landed(s *session, offers []*flight) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.sending = time.Time{}
+	for _, f := range offers {
+		if d.mu.flights[f.id] == f {
+			d.written(f)
+		}
+	}
+	now := time.Now()
+	for _, frame := range s.frames {
+		if frame.deadline.IsZero() {
+			frame.deadline = now.Add(d.opt.OfferTimeout)
+			frame.begin(s.link.breaker, now)
+		}
+	}
+}
+
+// begin asks for the frame's permit, where the dial's was not left for it.
+// While a session is live its breaker is closed: it opens only as one ends.
+func (f *sentFrame) begin(b *breaker, now time.Time) {
+	if f.permit != nil {
+		return
+	}
+	p, err := b.allow(now)
+	if err != nil {
+		p = &permit{b: b, report: func(error) {}} // this session is ending
+	}
+	f.permit = p
+}
