@@ -52,15 +52,22 @@ func TestCheckerFindsPlantedViolations(t *testing.T) {
 		"stale lease":          {func(h *history) { again(h, 40, 2); h.ends[0].lease = "l1" }, "stale lease was believed"},
 		"answer booked twice":  {func(h *history) { edit(h, func(v *verdict) { v.late = 1 }) }, "late answers"},
 		"two winners": {func(h *history) {
-			h.ends = append(h.ends, settled{span: span{second(3), second(3)}, id: "i1", lease: "l2", verb: "ack", code: 200, result: `{"n":1}`})
-		}, "acks of 2 leases"},
+			again(h, 40, 2)
+			h.ends = append(h.ends, settled{span: span{second(3), second(3)}, id: "i1", lease: "l1", verb: "ack", code: 200, result: `{"n":1}`})
+		}, "acks of two leases"},
 		"result of nobody": {func(h *history) { edit(h, func(v *verdict) { v.result = json.RawMessage(`{"n":9}`) }) }, "which no app answered"},
 		"answered and not": {func(h *history) {
 			edit(h, func(v *verdict) { v.status, v.events = "CANCELED", append(log()[:3], ev(4, "canceled")) })
 		}, "an ack was answered 200"},
-		"completed by none":  {func(h *history) { h.hands, h.ends = nil, nil }, "never handed over"},
-		"attempt by a crash": {func(h *history) { failedOnce(h); h.kills = []killed{{who: "holder", at: second(2), up: second(3)}} }, "the app can have made 0"},
-		"attempt by a lapse": {failedOnce, ""},
+		"completed by none":   {func(h *history) { h.hands, h.ends = nil, nil }, "never handed over"},
+		"attempt by a crash":  {func(h *history) { failedOnce(h); h.kills = []killed{{who: "holder", at: second(2), up: second(3)}} }, "the app can have made 0"},
+		"attempt by a lapse":  {failedOnce, ""},
+		"moved for no reason": {func(h *history) { again(h, 40, 1); h.hands[1].holder = "other" }, "without a reason"},
+		"moved from a lost holder": {func(h *history) {
+			again(h, 40, 1)
+			h.hands[1].holder, h.cutOff = "other", true
+			h.kills = []killed{{who: "holder", at: second(2), up: second(45)}}
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := clean()

@@ -13,10 +13,10 @@ import (
 
 // crowd is the apps on both sides: senders at home, workers at both.
 type crowd struct {
-	t            testing.TB
-	h            *history
-	home, holder *sidecar
-	both         atomic.Int64
+	t       testing.TB
+	h       *history
+	home    *sidecar
+	holders []*sidecar
 
 	sendersDone, workersDone atomic.Bool
 	abandoned                atomic.Bool // not even a POST that owes its answer goes on
@@ -45,8 +45,10 @@ func (c *crowd) begin() {
 	for i := range 6 {
 		c.senders.Go(func() { c.send(i) })
 	}
-	for range 5 {
-		c.workers.Go(func() { c.work(c.holder, billing) })
+	for _, holder := range c.holders {
+		for range 5 {
+			c.workers.Go(func() { c.work(holder, billing) })
+		}
 	}
 	for range 2 {
 		c.workers.Go(func() { c.work(c.home, shop) })

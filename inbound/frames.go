@@ -251,7 +251,10 @@ func (s *Server) answer(home journal.ID, a *peer.Ask) *peer.Answer {
 		return out
 	}
 	h := i.Handover
-	out.Status, out.Phase, out.Attempts, out.NextDueMs, out.LeaseUntilMs = h.HomeStatus, h.Phase, h.Attempts, h.DueMs, h.LeaseUntilMs
+	out.Status, out.Phase, out.Attempts, out.NextDueMs, out.LeaseUntilMs = h.HomeStatus, h.Phase, h.Attempts, 0, h.LeaseUntilMs
+	if due := journal.DueAt(h.DueMs); !due.IsZero() {
+		out.NextDueMs = due.UnixMilli()
+	}
 	switch a.What {
 	case peer.Ask_STATUS:
 		out.Outcome = i.Outcome

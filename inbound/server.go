@@ -106,7 +106,7 @@ func (s *Server) Session(stream grpc.BidiStreamingServer[peer.Frame, peer.Frame]
 		_ = stream.Send(f)
 		return err
 	}
-	ss := newSession(s, home, hello.Address, end)
+	ss := newSession(s, home, hello, end)
 	if err := s.register(ctx, ss); err != nil {
 		return err
 	}

@@ -21,11 +21,11 @@ import (
 // of reports, which wait for a commit, have a loop of their own. None of the
 // three waits for another.
 type session struct {
-	s       *Server
-	home    journal.Identity
-	address string
-	end     context.CancelCauseFunc
-	over    chan struct{} // closed when all it has read is committed or dropped
+	s     *Server
+	home  journal.Identity
+	hello *peer.Hello // home's
+	end   context.CancelCauseFunc
+	over  chan struct{} // closed when all it has read is committed or dropped
 
 	wake  chan struct{} // the outbox has something
 	acked chan struct{} // acks are waiting
@@ -44,9 +44,9 @@ type session struct {
 	}
 }
 
-func newSession(s *Server, home journal.Identity, address string, end context.CancelCauseFunc) *session {
+func newSession(s *Server, home journal.Identity, hello *peer.Hello, end context.CancelCauseFunc) *session {
 	ss := &session{
-		s: s, home: home, address: address, end: end, over: make(chan struct{}),
+		s: s, home: home, hello: hello, end: end, over: make(chan struct{}),
 		wake: make(chan struct{}, 1), acked: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 	}
 	ss.mu.asks = map[uint64]chan<- *peer.Answer{}
@@ -100,7 +100,10 @@ func ended(cause error) error {
 // the epoch they belong to; home counts anew for it too.
 func (ss *session) greet(ctx context.Context) error {
 	s := ss.s
-	if _, err := s.j.SawHome(ctx, ss.home, ss.address); err != nil {
+	if _, err := s.j.SawHome(ctx, ss.home, ss.hello.Address, ss.applied()); err != nil {
+		if errors.Is(err, journal.ErrOldCopy) {
+			s.log.Error("nothing is exchanged with a home until somebody looks", "peer", ss.home.Journal.String(), "err", err)
+		}
 		return fmt.Errorf("record home: %w", err)
 	}
 	holding, err := s.j.Holding(ss.home.Journal)
@@ -124,6 +127,16 @@ func (ss *session) greet(ctx context.Context) error {
 	o.reports, o.sent = true, 0
 	ss.notify()
 	return nil
+}
+
+// applied is the last of our reports that home has applied; nil where it counts
+// those of another life of this journal, or none.
+func (ss *session) applied() *uint64 {
+	pair, self := ss.hello.AppliedPair, ss.s.self.Identity
+	if pair == nil || string(pair.Journal) != string(self.Journal[:]) || pair.Epoch != self.Epoch {
+		return nil
+	}
+	return &ss.hello.Applied
 }
 
 // notify wakes the writer.

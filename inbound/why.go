@@ -49,7 +49,7 @@ func (m *Mailbox) Why(id journal.ID) []Cause {
 	cause := func(c state.Cause, until time.Time) Cause {
 		return Cause{Code: c.String(), Detail: c.Sentence(), Until: until}
 	}
-	due := time.UnixMilli(h.DueMs)
+	due := journal.DueAt(h.DueMs)
 	switch state.Phase(h.Phase) {
 	case state.Leased:
 		if m.probes(id) {

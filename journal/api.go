@@ -10,7 +10,7 @@ import (
 // Options configure Open. The zero value of every field but Dir is usable.
 type Options struct {
 	Dir        string
-	AcceptLoss bool // open although the high-water mark proves that batches are gone
+	AcceptLoss bool // open although batches are gone or the journal is an older copy; a new epoch begins
 
 	// Backoff is the pause after the n-th failed attempt; nil: one second.
 	Backoff func(attempts int) time.Duration
@@ -207,6 +207,7 @@ const (
 type Settle struct {
 	ID     ID
 	Lease  ID
+	Agent  Agent // whose intent the caller means; 0: any
 	Action Action
 	Result []byte        // Ack: JSON object; nil: {}
 	Reason string        // Nack

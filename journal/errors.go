@@ -17,6 +17,9 @@ var (
 	ErrClosed = errors.New("journal closed")
 	// ErrLeaseLost: the lease is not the one in force; nothing was changed.
 	ErrLeaseLost = errors.New("lease lost")
+	// ErrOldCopy: one of two journals that talk is an older copy of itself: the
+	// numbers of reports prove that it has forgotten what it once said.
+	ErrOldCopy = errors.New("an older copy of a journal")
 	// ErrExpired: a limit of time forbids the hand-over; home will end it.
 	ErrExpired = errors.New("out of time")
 	// ErrKeyConflict: the idempotency key was used with another body.

@@ -188,7 +188,7 @@ func (p *pair) script() error {
 	if err := p.home.j.SawHolder(ctx, holder, "127.0.0.1:1", false); err != nil {
 		return err
 	}
-	if _, err := p.holder.j.SawHome(ctx, p.home.j.Identity(), "127.0.0.1:2"); err != nil {
+	if _, err := p.holder.j.SawHome(ctx, p.home.j.Identity(), "127.0.0.1:2", nil); err != nil {
 		return err
 	}
 	for _, r := range res {

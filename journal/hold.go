@@ -113,8 +113,16 @@ func (t *tx) holdAgain(h *hand, home Identity, r *HoldRequest) error {
 	if h.home() != home.Journal {
 		return fmt.Errorf("offer of %s by journal %s: held from %s", h.id, home.Journal, h.home())
 	}
+	resumed := h.phase() == state.Spent && r.OfferNo > h.rec.OfferNo && r.Attempts < h.rec.MaxAttempts
 	h.rec.OfferNo = max(h.rec.OfferNo, r.OfferNo)
 	h.rec.HomeEpoch = home.Epoch
+	if resumed {
+		// An operator lets it go on. Home's count of attempts is the one that counts.
+		h.rec.Attempts = r.Attempts
+		h.rec.Freed = false
+		_, err := t.step(h, state.Recover, t.now)
+		return errors.Join(err, t.saveHand(h))
+	}
 	if err := t.saveHand(h); err != nil {
 		return err
 	}

@@ -59,15 +59,32 @@ func (t *tx) answerAtHome(l *life, a Answer, res *Answered) error {
 	return nil
 }
 
+// waitsForOperator reports whether nobody but an operator moves the intent.
+func (l *life) waitsForOperator() bool {
+	r := state.Reason(l.head.Reason)
+	return l.status() == state.Waiting && (r == state.ReasonExhausted || r == state.ReasonOperator)
+}
+
 // goOn continues an intent, or lets it wait, by word of somebody without a
 // lease. One that is already in progress stays so, without an event.
 func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
+	forOperator := l.waitsForOperator()
 	if !t.move(l, a.Trigger, e) && l.status() != state.InProgress {
 		return fmt.Errorf("%w: %s while %s", ErrIllegal, a.Trigger, l.status())
 	}
-	l.head.Taken = true
-	if l.place() == PlaceParked {
+	if forOperator && l.place() != PlaceLocal {
+		// It goes on as itself: attempts are counted anew, under the next number,
+		// for whoever gets it now. A holder that still has it takes the number over.
+		l.head.Attempts = 0
+		l.head.OfferNo++
 		t.goTo(l, PlaceDue, t.now, ID{})
+		return t.saveLife(l)
+	}
+	if l.place() != PlaceDue { // somebody has it, and goes on
+		l.head.Taken = true
+	}
+	if forOperator {
+		l.head.Attempts = 0
 	}
 	if err := t.saveLife(l); err != nil {
 		return err
@@ -78,6 +95,10 @@ func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
 	h, held, err := t.hand(l.id)
 	if err != nil || !held {
 		return err
+	}
+	if forOperator {
+		h.rec.Attempts = 0
+		return t.stepQuietly(h, state.Recover, t.now)
 	}
 	if a.Trigger == state.Wait {
 		return t.stepQuietly(h, state.Park, never)
@@ -158,6 +179,10 @@ func (t *tx) requeue(holder ID, r Requeue) error {
 	if r.Raise {
 		l.head.OfferNo++
 		l.head.Boot = t.j.birth.Boot
+	}
+	if l.waitsForOperator() {
+		t.goTo(l, PlaceParked, time.Time{}, holder)
+		return t.saveLife(l)
 	}
 	lost := r.Reason == state.ReasonHolderLost
 	if lost {

@@ -45,6 +45,14 @@ const chunkSize = 256 << 10
 // never is the due time of a hand-over that no clock moves.
 var never = time.UnixMilli(1<<62 - 1)
 
+// DueAt reads the due time of a record; zero where no clock moves it.
+func DueAt(dueMS int64) time.Time {
+	if dueMS >= ms(never) {
+		return time.Time{}
+	}
+	return at(dueMS)
+}
+
 func idKey(class byte, id ID) []byte { return append([]byte{class}, id[:]...) }
 
 func chunkKey(class byte, id ID, chunk int) []byte {

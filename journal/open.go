@@ -213,6 +213,11 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 		}
 	}
 	birth.Boot++
+	if acceptLoss {
+		// What others remember of us may be newer than what we do: a new epoch
+		// has them count from the start.
+		birth.Epoch++
+	}
 	j.birth, j.seq, j.sums = birth, meta.Seq, decodeSums(meta.Sums)
 	id, err := IDOf(birth.Id)
 	if err != nil {

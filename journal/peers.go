@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -65,9 +66,14 @@ func (j *Journal) Holders() (out []HolderInfo, err error) {
 	return out, err
 }
 
-// SawHome puts a home on record. When either side's epoch has grown, what is
+// SawHome puts a home on record. applied is the last of our reports that home
+// says it has applied, nil where it does not know us. Behind what it has acked
+// before, or ahead of what we have ever sent, it proves that home's journal or
+// ours was put back to an older copy without a new epoch: ErrOldCopy, and
+// nothing is exchanged, for new reports would be taken for repeats and dropped.
+// When either side's epoch has grown, what is
 // unacked is numbered anew from 1: home cannot know how far it had come.
-func (j *Journal) SawHome(ctx context.Context, home Identity, address string) (renumbered bool, err error) {
+func (j *Journal) SawHome(ctx context.Context, home Identity, address string, applied *uint64) (renumbered bool, err error) {
 	err = j.do(ctx, first, &op{run: func(t *tx) error {
 		key := idKey(classHome, home.Journal)
 		var rec wire.HomePeer
@@ -75,7 +81,13 @@ func (j *Journal) SawHome(ctx context.Context, home Identity, address string) (r
 		if err != nil {
 			return err
 		}
-		if known && (rec.Epoch != home.Epoch || rec.OwnEpoch != j.self.Epoch) {
+		samePair := known && rec.Epoch == home.Epoch && rec.OwnEpoch == j.self.Epoch
+		if samePair && applied != nil {
+			if err := t.compareCopies(home.Journal, *applied, rec.Acked); err != nil {
+				return err
+			}
+		}
+		if known && !samePair {
 			renumbered = true
 			if err := t.renumber(home.Journal, rec.Acked); err != nil {
 				return err
@@ -86,6 +98,17 @@ func (j *Journal) SawHome(ctx context.Context, home Identity, address string) (r
 		return t.put(key, &rec)
 	}})
 	return renumbered, err
+}
+
+func (t *tx) compareCopies(home ID, applied, acked uint64) error {
+	const hint = "stop that sidecar and start it once with --accept-loss, which gives its journal a new epoch"
+	switch last := t.lastReport(home); {
+	case applied > last:
+		return fmt.Errorf("%w: home %s has applied report %d, and our journal ends at %d: ours was put back; %s", ErrOldCopy, home, applied, last, hint)
+	case applied < acked:
+		return fmt.Errorf("%w: home %s acked report %d, and has now applied %d: its journal was put back; %s", ErrOldCopy, home, acked, applied, hint)
+	}
+	return nil
 }
 
 // renumber gives the reports numbered above acked new numbers from 1.

@@ -67,7 +67,7 @@ func (t *tx) settleOne(s *Settle, res *Settled) error {
 	if err != nil {
 		return err
 	}
-	if !found {
+	if !found || s.Agent != 0 && s.Agent != h.agent() {
 		return ErrNotFound
 	}
 	digest := s.digest()

@@ -75,7 +75,8 @@ func writeSettled(d *doc, res *journal.Settled) {
 
 // settle serves POST /v1/agents/{agent}/intents:settle: many answers, one
 // result for each, one commit as far as it fits.
-func (a *API) settle(w http.ResponseWriter, r *http.Request, _, _ string) error {
+func (a *API) settle(w http.ResponseWriter, r *http.Request, agent, _ string) error {
+	no, known := a.journal.AgentNo(agent)
 	items, err := a.readItems(w, r, "items")
 	if err != nil {
 		return err
@@ -85,6 +86,9 @@ func (a *API) settle(w http.ResponseWriter, r *http.Request, _, _ string) error 
 	var index []int // of settles in results
 	for i, raw := range items {
 		s, err := readSettleItem(raw)
+		if s.Agent = no; err == nil && !known {
+			err = journal.ErrNotFound
+		}
 		if err != nil {
 			results[i].Err = err
 			continue

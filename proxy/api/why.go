@@ -153,7 +153,7 @@ func (a *API) whyAtHolder(i *journal.Intent, acc *account) {
 	}
 	acc.attempts, acc.max = h.Attempts, h.MaxAttempts
 	phase := state.Phase(h.Phase)
-	lease, due := atMs(h.LeaseUntilMs), atMs(h.DueMs)
+	lease, due := atMs(h.LeaseUntilMs), journal.DueAt(h.DueMs)
 	switch {
 	case phase == state.Leased || phase == state.Working:
 		acc.add(because(causeOf(phase), lease))
