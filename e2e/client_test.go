@@ -107,15 +107,6 @@ type causes struct {
 	HeldBy string `json:"held_by"`
 }
 
-func (c causes) has(code string) bool {
-	for _, cause := range c.Causes {
-		if cause.Code == code {
-			return true
-		}
-	}
-	return false
-}
-
 // call makes one request of the app API. body is JSON text, or a value to be
 // encoded; header is name, value, name, value…
 func (s *sidecar) call(method, path string, body any, header ...string) answer {

@@ -104,7 +104,7 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	t.goTo(l, PlaceDue, a.DeliverAt, ID{})
 	t.expireAt(l)
 	if a.Key != nil {
-		if err := t.remember(a.Key, id); err != nil {
+		if err := t.remember(a.Key, l); err != nil {
 			return err
 		}
 	}
@@ -127,9 +127,9 @@ func (t *tx) replay(k *Key, res *Accepted) (bool, error) {
 	return true, nil
 }
 
-func (t *tx) remember(k *Key, id ID) error {
+func (t *tx) remember(k *Key, l *life) error {
 	t.putIndex(timeKey(classForget, ms(t.now.Add(keepKeys)), k.Hash[:]))
 	return t.put(append([]byte{classDedupe}, k.Hash[:]...), &wire.Dedupe{
-		Id: id[:], Fingerprint: k.Fingerprint[:], CreatedMs: ms(t.now),
+		Id: l.id[:], Fingerprint: k.Fingerprint[:], CreatedMs: l.head.CreatedMs,
 	})
 }

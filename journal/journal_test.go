@@ -235,7 +235,7 @@ func TestKeyMakesOneIntent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got[0].Replayed || !got[1].Replayed || got[1].ID != got[0].ID {
+	if got[0].Replayed || !got[1].Replayed || got[1].ID != got[0].ID || !got[1].CreatedAt.Equal(got[0].CreatedAt) {
 		t.Fatalf("two posts in one call: %+v", got)
 	}
 	if !errors.Is(got[2].Err, journal.ErrKeyConflict) {
