@@ -13,7 +13,7 @@ var (
 	// ErrFailed: the journal is poisoned by a failed commit; whether the last
 	// batch is on disk is unknown until the next start.
 	ErrFailed = errors.New("journal failed")
-	// ErrClosed: the journal is closing or closed.
+	// ErrClosed: Close has been called; ask again after the next start.
 	ErrClosed = errors.New("journal closed")
 	// ErrLeaseLost: the lease is not the one in force; nothing was changed.
 	ErrLeaseLost = errors.New("lease lost")

@@ -57,3 +57,17 @@ var (
 func KeyOfDue(a Agent, ms int64, id ID) []byte { return dueKey(classDue, a, ms, id) }
 
 var SplitDue = splitDue
+
+// ReadBackMark parses a mark, writes it into dir and reads it again; ok is
+// false where it is refused.
+func ReadBackMark(b []byte, dir string) (same, ok bool, err error) {
+	m, ok := parseMark(b)
+	if !ok {
+		return false, false, nil
+	}
+	if err := m.write(dir); err != nil {
+		return false, true, err
+	}
+	again, err := readMark(dir)
+	return err == nil && *again == *m, true, err
+}

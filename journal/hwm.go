@@ -32,14 +32,25 @@ func readMark(dir string) (*mark, error) {
 	if err != nil {
 		return nil, err
 	}
-	var m mark
-	if err := json.Unmarshal(b, &m); err != nil || m.Version != 1 {
+	m, ok := parseMark(b)
+	if !ok {
 		return nil, &DamageError{
 			What: fmt.Sprintf("the high-water mark %s cannot be read", filepath.Join(dir, markName)),
 			Hint: "restore the journal from a backup, or remove that file to start without the check for lost batches",
 		}
 	}
-	return &m, nil
+	return m, nil
+}
+
+func parseMark(b []byte) (*mark, bool) {
+	var m mark
+	if err := json.Unmarshal(b, &m); err != nil || m.Version != 1 {
+		return nil, false
+	}
+	if _, err := ParseID(m.Journal); err != nil {
+		return nil, false
+	}
+	return &m, true
 }
 
 // write replaces the mark atomically: after it returns either the old or the

@@ -181,30 +181,9 @@ func (j *Journal) open(fresh bool) error {
 // load reads what the committer keeps in memory, and makes this start durable
 // before anything else is.
 func (j *Journal) load(last *mark, acceptLoss bool) error {
-	var meta wire.Meta
-	birth := &wire.Birth{}
-	err := j.db.View(func(txn *badger.Txn) error {
-		if _, err := readMessage(txn, metaKey, &meta); err != nil {
-			return damaged(j.dir, err)
-		}
-		found, err := readMessage(txn, birthKey, birth)
-		if err != nil {
-			return damaged(j.dir, err)
-		}
-		if !found {
-			id := NewID()
-			birth = &wire.Birth{Schema: schemaVersion, Id: id[:], Epoch: 1}
-		}
-		return nil
-	})
+	meta, err := j.readStart()
 	if err != nil {
 		return err
-	}
-	if birth.Schema > schemaVersion {
-		return &DamageError{
-			What: fmt.Sprintf("the journal in %s was written by a newer version (schema %d, this program knows %d)", j.dir, birth.Schema, schemaVersion),
-			Hint: "run the newer program",
-		}
 	}
 	if last != nil && meta.Seq < last.Seq && !acceptLoss {
 		return &DamageError{
@@ -212,18 +191,18 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 			Hint: "restore a backup, or start once with --accept-loss to go on without them",
 		}
 	}
-	birth.Boot++
+	j.birth.Boot++
 	if acceptLoss {
 		// What others remember of us may be newer than what we do: a new epoch
 		// has them count from the start.
-		birth.Epoch++
+		j.birth.Epoch++
 	}
-	j.birth, j.seq, j.sums = birth, meta.Seq, decodeSums(meta.Sums)
-	id, err := IDOf(birth.Id)
+	id, err := IDOf(j.birth.Id)
 	if err != nil {
 		return damaged(j.dir, err)
 	}
-	j.self = Identity{Journal: id, Epoch: birth.Epoch}
+	j.self = Identity{Journal: id, Epoch: j.birth.Epoch}
+	j.seq, j.sums = meta.Seq, decodeSums(meta.Sums)
 	j.durable = durableVolume(j.dir)
 	if j.memtable, err = newestMemtable(j.store); err != nil {
 		return err
@@ -233,9 +212,43 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 	}); err != nil {
 		return damaged(j.dir, err)
 	}
+	return j.firstCommit()
+}
+
+// readStart reads who this journal is, and how far it had come.
+func (j *Journal) readStart() (*wire.Meta, error) {
+	meta := &wire.Meta{}
+	j.birth = &wire.Birth{}
+	err := j.db.View(func(txn *badger.Txn) error {
+		_, err := readMessage(txn, metaKey, meta)
+		if err != nil {
+			return err
+		}
+		found, err := readMessage(txn, birthKey, j.birth)
+		if err == nil && !found {
+			id := NewID()
+			j.birth = &wire.Birth{Schema: schemaVersion, Id: id[:], Epoch: 1}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, damaged(j.dir, err)
+	}
+	if j.birth.Schema > schemaVersion {
+		return nil, &DamageError{
+			What: fmt.Sprintf("the journal in %s was written by a newer version (schema %d, this program knows %d)", j.dir, j.birth.Schema, schemaVersion),
+			Hint: "run the newer program",
+		}
+	}
+	return meta, nil
+}
+
+// firstCommit makes this start durable: whatever is granted from now on can be
+// told from what an earlier start granted.
+func (j *Journal) firstCommit() error {
 	t := j.begin()
 	defer t.disk.Discard()
-	if err := t.put(birthKey, birth); err != nil {
+	if err := t.put(birthKey, j.birth); err != nil {
 		return err
 	}
 	t.keep()
