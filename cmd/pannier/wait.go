@@ -25,6 +25,9 @@ func waitCommand() *cli.Command {
 			if c.NArg() == 0 {
 				return usageError("wait takes at least one ID").withHint("pannier wait --help")
 			}
+			if c.Duration("timeout") < 0 {
+				return usageError("--timeout %s is in the past", c.Duration("timeout")).withHint("give a duration such as 30s, or leave it out to wait for ever")
+			}
 			ctx, cancel := withTimeout(c.Context, c.Duration("timeout"))
 			defer cancel()
 			var failed []error

@@ -235,8 +235,8 @@ func TestWhy(t *testing.T) {
 	if a := why(); a.text("causes.0.code") != "offering" || a.text("status") != "SUBMITTED" || a.text("text") == "" || a.text("as_of") == "" {
 		t.Errorf("nothing in the way: %s", a.raw)
 	}
-	w.sender.causes = []outbound.Cause{{Code: "breaker_open", Detail: "could not be reached", Until: time.UnixMilli(1e12), Peer: "10.0.0.1:7401"}}
-	if a := why(); a.text("causes.0.code") != "breaker_open" || a.text("causes.0.until") != "2001-09-09T01:46:40.000Z" ||
+	w.sender.causes = []outbound.Cause{{Code: "breaker_open", Detail: "could not be reached", Until: time.UnixMilli(4e12), Peer: "10.0.0.1:7401"}}
+	if a := why(); a.text("causes.0.code") != "breaker_open" || a.text("causes.0.until") != "2096-10-02T07:06:40.000Z" ||
 		a.text("causes.0.peer") != "10.0.0.1:7401" || a.text("attempts.n") != "0" || a.text("attempts.max") != "10" {
 		t.Errorf("what the dispatcher says: %s", a.raw)
 	}

@@ -193,7 +193,13 @@ func causeOf(p state.Phase) state.Cause {
 	return state.CauseEnded
 }
 
-func (acc *account) add(c cause) { acc.causes = append(acc.causes, c) }
+// add takes a cause; a time that has passed, or comes after the end, says nothing.
+func (acc *account) add(c cause) {
+	if c.code == state.CauseEnded.String() || !c.until.After(acc.asOf) {
+		c.until = time.Time{}
+	}
+	acc.causes = append(acc.causes, c)
+}
 
 func atMs(ms int64) time.Time {
 	if ms == 0 {
