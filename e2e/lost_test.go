@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -142,6 +143,40 @@ func TestSettledGoesNowhereElse(t *testing.T) {
 	if got := kinds(c.home.events(id)); slices.Contains(got, "transfer") {
 		t.Errorf("events %v", got)
 	}
+}
+
+// TestStoppedHolder: a holder that is there and says nothing (SIGSTOP) costs
+// the others nothing; what it may have had is offered to the other one, and
+// when it wakes up it hands nothing of that out.
+func TestStoppedHolder(t *testing.T) {
+	t.Parallel()
+	c := startTrio(t, map[string]string{"holder_lost_after": "1s", "offer_timeout": "500ms"})
+	id := c.home.post(billing, map[string]any{"n": 0})
+	has, other := c.holderOf(id)
+	has.signal(syscall.SIGSTOP)
+	ids := []string{id}
+	for i := range 10 {
+		ids = append(ids, c.home.post(billing, map[string]any{"n": i + 1}))
+	}
+	eventually(t, "the other holder to get all", func() error {
+		for _, it := range other.poll(billing, take{limit: 100, wait: 1, lease: 60}) {
+			other.ack(it, nil)
+		}
+		for _, id := range ids {
+			if got := c.home.get(id); got.Status != "COMPLETED" {
+				return fmt.Errorf("%s is %s: %s", id, got.Status, c.home.why(id).Text)
+			}
+		}
+		return nil
+	})
+	has.signal(syscall.SIGCONT)
+	eventually(t, "it to hear of the end", func() error {
+		if got := has.get(id); !terminal(got.Status) && got.Handover != "revoked" {
+			return fmt.Errorf("%s, %s", got.Status, got.Handover)
+		}
+		return nil
+	})
+	has.takeNothing(billing, 1)
 }
 
 // TestOldHoldersFactsDoNotCount: a lease that lapses at a holder that has been

@@ -42,8 +42,9 @@
 //     back, so windows and in-flight counts return to zero.
 //   - What is in memory is bounded by windows and limits of pulls, not by what
 //     waits in the journal.
-//   - No journal call is made with a mutex held; hooks only note and wake. Mutexes
-//     are taken in the order session, mailbox.
+//   - The journal is written to, and pages of it are read, with no mutex held; only
+//     an offer about to be refused looks up its one record under the mailbox's.
+//     Hooks only note and wake. Mutexes are taken in the order session, mailbox.
 //   - Of one home there is at most one session, and the next begins only when all
 //     the last one has read is journaled or dropped.
 //

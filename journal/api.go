@@ -16,6 +16,8 @@ type Options struct {
 	Backoff func(attempts int) time.Duration
 	// WorkTimeout is what a continuing resume gives the app; 0: 1 h.
 	WorkTimeout time.Duration
+	// WorkMax is how long one hand-over may be kept alive by extending it; 0: 24 h.
+	WorkMax time.Duration
 	// DeliverBy and Deadline are the limits of an intent that names none; 0:
 	// DefaultDeliverBy after it is due, DefaultDeadline after accept.
 	DeliverBy, Deadline time.Duration

@@ -20,6 +20,7 @@ type Journal struct {
 	hooks       Hooks
 	backoff     func(attempts int) time.Duration
 	workTimeout time.Duration
+	workMax     time.Duration
 	deliverBy   time.Duration
 	deadline    time.Duration
 

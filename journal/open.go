@@ -91,7 +91,7 @@ func newJournal(o Options) *Journal {
 	if j.backoff == nil {
 		j.backoff = func(int) time.Duration { return time.Second }
 	}
-	j.workTimeout = cmp.Or(o.WorkTimeout, time.Hour)
+	j.workTimeout, j.workMax = cmp.Or(o.WorkTimeout, time.Hour), cmp.Or(o.WorkMax, 24*time.Hour)
 	j.deliverBy, j.deadline = cmp.Or(o.DeliverBy, DefaultDeliverBy), cmp.Or(o.Deadline, DefaultDeadline)
 	return j
 }

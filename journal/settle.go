@@ -14,9 +14,6 @@ import (
 	"pannier/journal/wire"
 )
 
-// workMax is how long one hand-over may be kept alive by extending it.
-const workMax = 24 * time.Hour
-
 func leaseOf(rec *wire.Handover) ID {
 	if len(rec.LeaseId) == 0 {
 		return ID{}
@@ -187,7 +184,7 @@ func (t *tx) takeBack(h *hand, due time.Time) error {
 // acknowledged, then in progress.
 func (t *tx) extend(h *hand, d time.Duration) (time.Time, error) {
 	until := t.now.Add(d)
-	if limit := at(h.rec.LeasedAtMs).Add(workMax); until.After(limit) {
+	if limit := at(h.rec.LeasedAtMs).Add(t.j.workMax); until.After(limit) {
 		until = limit
 	}
 	row, err := t.step(h, state.Extend, until)

@@ -149,6 +149,7 @@ func (r *run) openJournal() error {
 		AcceptLoss:  r.opts.AcceptLoss,
 		Backoff:     r.opts.Limits.backoff,
 		WorkTimeout: r.opts.Limits.Inbound.WorkTimeout,
+		WorkMax:     r.opts.Limits.Inbound.WorkMax,
 		DeliverBy:   r.opts.Limits.DeliverBy,
 		Deadline:    r.opts.Limits.Deadline,
 		Hooks:       r.hooks(),

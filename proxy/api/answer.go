@@ -67,7 +67,7 @@ func (a *API) readAnswer(w http.ResponseWriter, r *http.Request) (journal.ID, *o
 	if err != nil {
 		return id, nil, nil, err
 	}
-	raw, err := readBody(w, r, a.opt.MaxBody)
+	raw, err := a.readBody(w, r, a.opt.MaxBody)
 	if err != nil {
 		return id, nil, nil, err
 	}

@@ -15,10 +15,11 @@ import (
 
 // Options of the app API. The zero value of every field is usable.
 type Options struct {
-	MaxBody      int      // bytes of a request body; 0: 1 MiB
-	Hosts        []string // names allowed in Host beside those of loopback
-	DefaultAgent string   // sender of an intent that names none; "": anonymous
-	Version      string   // shown by the health routes
+	BodyTime     time.Duration // for a client to send a body; 0: 30 s
+	MaxBody      int           // bytes of a request body; 0: 1 MiB
+	Hosts        []string      // names allowed in Host beside those of loopback
+	DefaultAgent string        // sender of an intent that names none; "": anonymous
+	Version      string        // shown by the health routes
 
 	// AskHome asks the home of an intent that is only held here for its
 	// events; nil: such a home counts as out of reach.
@@ -85,22 +86,6 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 
 // Handler returns the app API's routes behind its guards.
 func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serve) }
-
-// Server returns an HTTP server for the handler, with the limits the app API
-// needs: no time limit on responses (streams), idle connections kept longer
-// than the 90 s for which clients keep theirs, HTTP/1.1 and h2c.
-func Server(h http.Handler) *http.Server {
-	s := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		Protocols:         new(http.Protocols),
-	}
-	s.Protocols.SetHTTP1(true)
-	s.Protocols.SetUnencryptedHTTP2(true)
-	return s
-}
 
 // Drain refuses new intents from now on (503, Retry-After 1) and ends open
 // streams and polls with 200. Answers to leased intents are still taken.

@@ -115,7 +115,7 @@ func (a *API) readBatchItem(raw jsontext.Value, r *http.Request, now time.Time) 
 // readItems reads a body that is an object with one array of at most maxBatch
 // items. What is wrong inside an item is that item's result.
 func (a *API) readItems(w http.ResponseWriter, r *http.Request, name string) ([]jsontext.Value, error) {
-	raw, err := readBody(w, r, batchBodies*a.opt.MaxBody)
+	raw, err := a.readBody(w, r, batchBodies*a.opt.MaxBody)
 	if err != nil {
 		return nil, err
 	}

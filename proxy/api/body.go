@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,21 +18,25 @@ import (
 // maxDepth is how deep a body may nest.
 const maxDepth = 64
 
-// bodyTime is how long a client may take to send a body.
+// bodyTime is Options.BodyTime where nothing else is said.
 const bodyTime = 30 * time.Second
 
 // readBody reads the body whole, up to limit, and checks that it is announced
 // as JSON. A request without a body gives nil: GET and body-less POST come
 // with any Content-Type.
-func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
 	if r.ContentLength > int64(limit) {
 		w.Header().Set("Connection", "close")
 		return nil, tooLarge(int64(limit))
 	}
 	control := http.NewResponseController(w)
-	timed := control.SetReadDeadline(time.Now().Add(bodyTime)) == nil
+	timed := control.SetReadDeadline(time.Now().Add(cmp.Or(a.opt.BodyTime, bodyTime))) == nil
 	raw, err := readAll(http.MaxBytesReader(w, r.Body, int64(limit)), r.ContentLength)
-	if timed {
+	if err != nil {
+		// net/http reads the rest of the announced body before it answers: the
+		// deadline stays, so that a client which hangs in it is cut off.
+		w.Header().Set("Connection", "close")
+	} else if timed {
 		// Or the deadline would later be taken for the client's going away.
 		if err := control.SetReadDeadline(time.Time{}); err != nil {
 			return nil, fmt.Errorf("clear the read deadline: %w", err)

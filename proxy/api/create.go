@@ -40,7 +40,7 @@ func (a *API) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	raw, err := readBody(w, r, a.opt.MaxBody)
+	raw, err := a.readBody(w, r, a.opt.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (a *API) createShort(w http.ResponseWriter, r *http.Request, agent, intentT
 	if err != nil {
 		return err
 	}
-	raw, err := readBody(w, r, a.opt.MaxBody)
+	raw, err := a.readBody(w, r, a.opt.MaxBody)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -173,7 +175,7 @@ func TestUnixSocketTakesAnyHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := api.Server(w.api.Handler())
+	s := &http.Server{Handler: w.api.Handler()}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", l.Addr().String()) }
@@ -379,5 +381,26 @@ func TestJournalErrorsHaveTheirStatus(t *testing.T) {
 		if status, code := api.ProblemOf(c.err); status != c.status || code != c.code {
 			t.Errorf("%v: got %d %s, want %d %s", c.err, status, code, c.status, c.code)
 		}
+	}
+}
+
+// TestStalledBodyIsCutOff: a client that hangs in the middle of its body gets
+// its connection closed, and holds nothing for ever.
+func TestStalledBodyIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := setup(t, func(o *api.Options) { o.BodyTime = 50 * time.Millisecond })
+	c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "POST /v1/intents HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection is still open long after the limit")
 	}
 }

@@ -38,7 +38,7 @@ func (a *API) settleOne(w http.ResponseWriter, r *http.Request, action journal.A
 	if err != nil {
 		return err
 	}
-	raw, err := readBody(w, r, a.opt.MaxBody)
+	raw, err := a.readBody(w, r, a.opt.MaxBody)
 	if err != nil {
 		return err
 	}

@@ -53,9 +53,7 @@ func setup(t *testing.T, change ...func(*api.Options)) *world {
 		f(&o)
 	}
 	w.api = api.New(o, w.journal, w.mailbox, w.sender, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	server := httptest.NewUnstartedServer(nil)
-	server.Config = api.Server(w.api.Handler())
-	server.Start()
+	server := httptest.NewServer(w.api.Handler())
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	return w
