@@ -166,8 +166,36 @@ var all = []mutant{
 		new:   "		case f.stage == claimed || f.stage == sent:",
 		pkg:   inOutbound, test: "TestOwedOfferStaysWithItsHolder",
 	},
+	{
+		guard: "an older copy is believed",
+		file:  "journal/peers.go",
+		old:   "	case applied > last:",
+		new:   "	case false:",
+		pkg:   inJournal, test: "TestOlderCopyIsFoundOut",
+	},
+	{
+		guard: "an operator is not heard",
+		file:  "journal/hold.go",
+		old:   "	resumed := h.phase() == state.Spent &&",
+		new:   "	resumed := false && h.phase() == state.Spent &&",
+		pkg:   inJournal, test: "TestOperatorLetsItGoOn",
+	},
+	{
+		guard: "a torn file stops the start",
+		file:  "journal/lock.go",
+		old:   "info.Size() > 0 {",
+		new:   "info.Size() >= 0 {",
+		pkg:   inJournal, test: "TestFileWithoutContentsIsSwept",
+	},
 
 	// What an app may ask.
+	{
+		guard: "a stalled body is waited for",
+		file:  "proxy/api/body.go",
+		old:   "	} else if timed {",
+		new:   "	}\n	if timed {",
+		pkg:   inAPI, test: "TestStalledBodyIsCutOff",
+	},
 	{
 		guard: "any page may post",
 		file:  "proxy/api/guard.go",
