@@ -105,7 +105,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 }
 
 // checkProblem: RFC 9457 around AXP's error object, in the form every client
-// can read (AXP.md 2.0).
+// can read.
 func checkProblem(t *testing.T, name string, a answer) {
 	t.Helper()
 	var doc struct {

@@ -36,7 +36,7 @@ type Options struct {
 	AnswerTimeout time.Duration // of one knock
 }
 
-// DefaultOptions are those of DESIGN.md 5 and 6.
+// DefaultOptions are what a sidecar runs with when nothing else is said.
 func DefaultOptions() Options {
 	return Options{
 		PollLease:     30 * time.Second,

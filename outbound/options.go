@@ -33,7 +33,7 @@ type Options struct {
 	MaxInFlightBytes int // of envelopes claimed and not yet written, over all peers
 }
 
-// DefaultOptions returns the values of DESIGN.md 5.
+// DefaultOptions returns what a sidecar runs with when nothing else is said.
 func DefaultOptions() Options {
 	return Options{
 		OfferTimeout:             10 * time.Second,
