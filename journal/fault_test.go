@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -270,6 +271,32 @@ func failNth(t *testing.T, side string, n int, persist bool) {
 	}
 	if err := p.script(); err != nil {
 		t.Fatalf("script after reopening: %v", err)
+	}
+	p.home.whole()
+	p.holder.whole()
+}
+
+// TestLargeResultComesHome: a result may be as large as a payload.
+func TestLargeResultComesHome(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	for _, n := range []int{100, 256 << 10, 512 << 10, 1<<20 - 10} {
+		id := p.home.accept()
+		res, err := p.offer(time.Minute)
+		if err != nil || res[0].Handed == nil {
+			t.Fatalf("offer: %v %+v", err, res)
+		}
+		result := []byte(`{"r":"` + strings.Repeat("x", n) + `"}`)
+		if got := p.holder.settle(journal.Settle{ID: id, Lease: res[0].Handed.Lease, Action: journal.Ack, Result: result}); got.Err != nil {
+			t.Fatalf("ack with a result of %d bytes: %v", len(result), got.Err)
+		}
+		if err := p.report(); err != nil {
+			t.Fatal(err)
+		}
+		i, err := p.home.j.Get(id)
+		if err != nil || i.Outcome == nil || string(i.Outcome.Body) != string(result) {
+			t.Errorf("a result of %d bytes did not come home whole: %v", len(result), err)
+		}
 	}
 	p.home.whole()
 	p.holder.whole()

@@ -152,7 +152,7 @@ func (t *tx) answerAgain(h *hand) error {
 	if err := proto.Unmarshal(blob, &out); err != nil {
 		return &CorruptError{Key: chunkKey(classOutcome, h.id, 0), Why: err.Error()}
 	}
-	return t.tell(h, state.FactAnswered, &wire.Report{Body: out.Body, Text: out.Text, Answer: uint32(triggerOf(state.Status(out.Status)))})
+	return t.tell(h, state.FactAnswered, &wire.Report{Text: out.Text, Answer: uint32(triggerOf(state.Status(out.Status)))})
 }
 
 func triggerOf(end state.Status) state.Trigger {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -99,12 +100,36 @@ func (j *Journal) Reports(home ID, after uint64, max int) (out []*wire.Report, e
 			if err := unsealMessage(key, rec, r); err != nil {
 				return err
 			}
-			size += len(rec)
+			if err := addBody(txn, r); err != nil {
+				return err
+			}
+			size += len(rec) + len(r.Body)
 			out = append(out, r)
 		}
 		return nil
 	})
 	return out, err
+}
+
+// addBody joins a report of an answer with the outcome that is kept beside it.
+func addBody(txn *badger.Txn, r *wire.Report) error {
+	if state.Fact(r.Fact) != state.FactAnswered {
+		return nil
+	}
+	id, err := IDOf(r.Id)
+	if err != nil {
+		return err
+	}
+	blob, found, err := joinChunks(reader(txn), classOutcome, id)
+	if err != nil || !found {
+		return err
+	}
+	var out wire.Outcome
+	if err := proto.Unmarshal(blob, &out); err != nil {
+		return &CorruptError{Key: chunkKey(classOutcome, id, 0), Why: err.Error()}
+	}
+	r.Body = out.Body
+	return nil
 }
 
 // AckReports forgets the reports up to a number and takes over what home says

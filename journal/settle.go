@@ -120,7 +120,11 @@ func (t *tx) answerFinally(h *hand, on state.Trigger, body []byte, text, actor s
 	if err := t.saveHand(h); err != nil {
 		return err
 	}
-	return t.tell(h, row.Tells, &wire.Report{Body: body, Text: text, Actor: actor, Answer: uint32(on), Attempts: h.rec.Attempts})
+	r := &wire.Report{Text: text, Actor: actor, Answer: uint32(on), Attempts: h.rec.Attempts}
+	if h.home() == t.j.self.Journal {
+		r.Body = body
+	} // else Reports reads it from the outcome: a result is in the journal once
+	return t.tell(h, row.Tells, r)
 }
 
 func (t *tx) nack(h *hand, s *Settle) error {

@@ -158,8 +158,8 @@ func (t *tx) putChunks(class byte, id ID, blob []byte) {
 		blob = blob[len(part):]
 		key := chunkKey(class, id, n)
 		t.set(key, write{rec: seal(key, t.seq, part)})
-		if len(blob) == 0 {
-			return
+		if len(part) < chunkSize {
+			return // a short chunk is the last, whatever an older blob has left behind it
 		}
 	}
 }
