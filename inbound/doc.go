@@ -11,7 +11,7 @@
 //	  ║                        ├─▶ Lapse, Recover               ▼
 //	  ║                        └─▶ Release ──▶ outbox        Settle ──▶ door
 //	  ║                                          │              │
-//	  ╚═══ write ◀── held refused credit ── outbox ◀── Reports ◀┘ (hook)
+//	  ╚═══ write ◀── hello holdings held … ── outbox ◀── Reports ◀┘ (hook)
 //
 // [Mailbox] has one box per agent: the pulls that wait, the window of its homes
 // (credit), the door, and the hand-overs under way. A box has one turn at a
@@ -31,7 +31,8 @@
 //	  no pull for 60 s                                            flight, doubling
 //
 // While it is shut no attempt is counted, windows are at their floor, and what
-// waits unleased goes back to its homes.
+// has waited there unleased for 30 s goes back to its homes, but for what asked to
+// be durable here.
 //
 // # Invariants
 //

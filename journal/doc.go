@@ -7,7 +7,8 @@
 //	Requeue… ─────┼─ by ─────▶ │ committer │ ────────▶├─▶ Mail     (index n) ─▶ inbound
 //	Hold, Lease ──┤  urgency   └───────────┘  then    │
 //	Settle… ──────┘             one batch,    hooks   ├─▶ Reports  (index q) ─▶ inbound
-//	                            one txn               └─▶ Watch, answers to callers
+//	                            one txn               ├─▶ Ended ─▶ outbound (revoke), Freed ─▶ inbound (credit)
+//	                                                  └─▶ Watch, answers to callers
 //
 // An operation runs on the committer against what is on disk overlaid by what
 // the batch has written so far; it decides and writes, all or nothing. That is
@@ -16,17 +17,23 @@
 //
 // # Invariants
 //
-//   - A method that changes something returns when it is durable, and hooks run
-//     only for what is durable.
+//   - A method that changes something returns, or calls its done, when that is
+//     durable, and hooks run only for what is. RecordHeld alone may be lost.
 //   - Each open intent is in exactly one place: the due index, the list of its
 //     holder, our own mailbox, or parked. Each open hand-over has exactly one
-//     entry in the mailbox index: the next time it matters.
+//     entry in the mailbox index: the next time it matters. Beside its place every
+//     open intent is in the expiry index, and a sweep over that, at home only, ends
+//     what has passed deliver_by or its deadline.
+//   - For an intent of our own there is no report: the hand-over's move and the
+//     lifecycle's event are one commit.
+//   - An offer number is raised before another journal may get the intent. Reports
+//     under a lower one change nothing, but a final answer counts under any.
 //   - An index key says where to look; the record decides.
 //   - The lifecycle changes in one function (move), a hand-over in one (step).
 //   - Reports of one home have consecutive numbers; what home has applied and the
 //     events it wrote are one commit.
-//   - No value is larger than 256 KiB: larger ones are cut into chunks, stored
-//     before the head that names them.
+//   - Envelopes and outcomes are cut into chunks of 256 KiB, in one batch with the
+//     head that names them; every other record is small.
 //
 // # Crashes
 //
@@ -43,7 +50,8 @@
 //
 // # What it does not do
 //
-// It speaks no HTTP, knows no peers, keeps no connections, retries nothing, and
+// It speaks no HTTP, dials no peer (it only records which journals it has met,
+// and how far reports have come), keeps no connections, retries nothing, and
 // has no logger: it reports through Hooks. Space and file-descriptor guards, the
 // online scrub and the sweep of finished history are not built yet: finished
 // intents stay.

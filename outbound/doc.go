@@ -21,28 +21,33 @@
 // weighs the endpoints (stream reconciled? credit? breaker? pause?), and claims
 // as much as the chosen one takes: an intent it has claimed is in flight until
 // the holder has answered and the journal knows of it (see flight). A session is
-// a reader, a writer and a clock; none waits for another. State has one lock,
-// mu, that is never held while something waits or writes; a breaker and an
-// outbox have their own, taken inside it.
+// a reader, a writer and a clock; the reader waits for the writer only while it
+// lists or answers questions, at most OfferTimeout. State has one lock, mu, that
+// is never held while something waits or writes (closing an idle stream looks up
+// one key of the journal); a breaker and an outbox have their own, taken inside it.
+// Where our own mailbox serves the agent and has room, it comes before every peer.
 //
 // # Invariants
 //
-//   - Nothing is written per parked intent and nothing in memory grows with them:
+//   - Nothing is written per waiting intent and nothing in memory grows with them:
 //     what is kept per intent is bounded by the credit of the holders, bytes by
 //     MaxInFlightBytes, the rest by the number of destinations and addresses.
 //   - An offer leaves only when its intent is durable, and before anything is
 //     journaled about it. It goes to another journal only when the first has
 //     refused or released it, or under a number that was raised and journaled.
 //   - An offer whose answer is owed on a stream that broke belongs to that holder:
-//     it is offered there again, under its number, once reconciled.
+//     it is offered there again, under its number, once reconciled; where that
+//     holder would not take it now, it goes elsewhere under the next number.
 //   - What is on record as held stays until the holder releases it, does not list
-//     it, or is lost: no stream for HolderLostAfter, a higher epoch, another
-//     journal at its address, an operator's word.
+//     it, or is lost: no stream for HolderLostAfter (less where its volume is
+//     ephemeral or another journal answers at its address, not at all after a
+//     goodbye with nothing held), a higher epoch, an operator's word.
 //   - No offer before the stream is reconciled. Reports are applied in order and
 //     acked when their events are durable.
 //   - No attempt is counted here, whatever fails.
 //   - What a holder says of intents it was not offered, and does not have on
-//     record, changes nothing, except an app's final answer.
+//     record, changes nothing, except an app's final answer and, at reconcile, its
+//     list: what home has due under no higher number is then on record there.
 //   - Open holds: nothing is written to an address whose breaker is open; the
 //     dial, the reconciliation and the first frame of offers are one probe, and
 //     in half-open that frame carries one intent.
@@ -60,8 +65,8 @@
 // # What it does not do
 //
 // It judges no app, counts no attempts and ends no intent but the one every
-// endpoint refuses for good. Behind a door that is shut it offers nothing of the
-// agent, not even durability: receiver. It does not limit its own rate: credit
+// endpoint refuses for good. To a holder whose door is shut it offers at most the
+// one intent of the floor window, and nothing once that has been released. It does not limit its own rate: credit
 // and the door do. It knows no discovery protocol: a Directory tells. It does not
 // encrypt: the dial options do.
 package outbound

@@ -1,6 +1,12 @@
 // Package proxy is the sidecar as a process: it wires the packages, opens the
 // listeners, and stops in order. Nothing else lives here but options, the
-// config file and the static peers file.
+// config file, the static peers file and a loop that gives memory back at rest.
+//
+// Read this first, then journal/state, journal, outbound, inbound, proxy/api.
+//
+// A sidecar is one process with three listeners: app (HTTP), peer (gRPC) and
+// admin (HTTP). `pannier dev` runs two sidecars in one process. Every other verb is
+// a client of one of the HTTP listeners, but verify, which reads a stopped journal.
 //
 // # The system
 //
@@ -21,6 +27,9 @@
 // takes its own offers: the dispatcher calls the mailbox without a wire.
 //
 //	cmd ──▶ proxy ──▶ proxy/api, proxy/admin ──▶ outbound, inbound ──▶ journal ──▶ Badger
+//
+// outbound and inbound never import each other: this package wires them. Badger is
+// imported by journal only. A test holds the imports to this.
 //
 // Who does what:
 //
@@ -48,29 +57,38 @@
 //	attempt       a hand-over the app received and failed, or let lapse
 //	mailbox       what is held for one agent and not yet answered
 //	door          the breaker between a mailbox and its app
-//	credit        how many unsettled intents a holder will hold for one home
+//	credit        how many unsettled intents of an agent a holder will hold for one home
+//	due           waits at home to be offered
+//	parked        of an intent: in no list, for an operator; of a hand-over: its app waits
+//	reconcile     at each connect the holder lists all it has from home; home keeps or
+//	              revokes each line, and takes back what is missing
+//	knock         a holder asks a home to dial it
+//	boot          one start of a journal; a lease of an earlier one lapses without an attempt
+//	AXP           the public intent API whose names and bodies the app API speaks
 //	breaker       what keeps home from offering to an endpoint that does not answer
 //	endpoint      HOST:PORT of a sidecar that serves an agent
 //	directory     which endpoints serve an agent; here the peers file
 //	learned       an agent served here because its app asked, not by configuration
 //	dead letter   an intent that ended for a reason of delivery
 //	identity      journal id and epoch: one life of a journal
-//	durable       the journal's volume outlives the host
+//	durable       synced to the volume; in the ready line: the volume outlives the host
 //
 // # Start and stop
 //
-// [Proxy.Run] opens the journal, then the listeners, then starts the loops of
-// mailbox, peer server and dispatcher, then lets the app in and says so. It
-// waits for no app, no peer and no network: apps often wait for their sidecar.
+// [Proxy.Run] opens the journal and the listeners, answers operators, starts the
+// loops (peers file, mailbox, peer sessions, dispatcher), answers peers, and lets
+// the app in last and says so. It waits for no app, no peer and no network: apps often wait for their sidecar.
 //
 // When ctx ends (SIGTERM):
 //
-//  1. /readyz is 503, no credit is given, nothing more is handed over;
+//  1. /readyz of the admin listener is 503, no credit is given, waiting polls end
+//     empty, nothing more is handed over;
 //  2. what is unleased is released to its home;
 //  3. posts and answers are still taken and delivered, until no app request has
 //     been open for 2 s (which may lie before the signal) and nothing is leased,
-//     or drain_seconds less 5 are over; the end of force cuts this short;
-//  4. posts get 503, waiting polls and streams end; offers still unanswered are
+//     or drain_seconds less 5 are over (an open event stream counts as a request);
+//     the end of force cuts this short;
+//  4. posts get 503, event streams end; offers still unanswered are
 //     recorded as held, reports are flushed, peers hear goodbye; the loops end,
 //     the journal is closed, Run returns nil.
 //

@@ -6,8 +6,9 @@
 //
 // # Lifecycle
 //
-// Triggers that keep the status are not drawn: delivered, delivery_failed and
-// transfer (informational events). Any open status also leaves to FAILED,
+// Triggers that keep the status are not drawn: deliver (in DELIVERED,
+// ACKNOWLEDGED and IN_PROGRESS), delivery_failed (from SUBMITTED to IN_PROGRESS)
+// and transfer (from SUBMITTED on). Any open status also leaves to FAILED,
 // CANCELED and TIMED_OUT.
 //
 //	CREATED   --submit-->      SUBMITTED
@@ -27,6 +28,11 @@
 // first takes the start row ([Path]).
 //
 // # Hand-over
+//
+// ready: in the mailbox, unleased; working: the app extended; parked: the app
+// waits for somebody; spent: out of attempts, home decides. What moves from ready
+// without a lease is an answer given without one, or a push whose leases are not
+// journaled. none is the absence of a record; a released one is deleted.
 //
 //	none    --hold-->    ready
 //	ready   --lease-->   leased
@@ -52,6 +58,11 @@
 //	leased  --reject-->  rejected
 //	working --reject-->  rejected
 //
-// and answer and revoke from every open phase (ready, leased, working, parked,
+// What a move tells home: lease is deliver; the first extend is acknowledge, the
+// second start; park is wait; fail is delivery_failed; exhaust is delivery_failed
+// and then fail, or wait where the intent is to be held; reject is fail; answer is
+// complete, fail or cancel; the others tell nothing.
+//
+// Not drawn are answer and revoke, from every open phase (ready, leased, working, parked,
 // spent) to answered and revoked.
 package state

@@ -1,6 +1,9 @@
 // Package wire holds the messages the journal stores: protobuf, so that a
 // record written by one version can be read by the next. The frames between
-// sidecars are in wire/peer, which alone knows gRPC.
+// sidecars are in wire/peer, which alone of the packages below journal knows gRPC:
+// home dials, and one stream per home and holder carries hello, holdings and
+// credit, then offers and revokes one way, held, refused, releases and reports
+// the other, and asks both ways.
 package wire
 
 //go:generate protoc -I . --go_out=. --go_opt=paths=source_relative record.proto

@@ -36,8 +36,10 @@
 // What holds:
 //
 //   - A 2xx to a POST is written after the journal has it on disk, never
-//     before. A handler that returns an error has written nothing, so each
-//     refusal changes nothing and is one problem document.
+//     before. A handler that returns an error has begun no answer. A refusal is
+//     one problem document and changes nothing, but for two: after journal_failed
+//     or interrupted the outcome is unknown, and an answer given at the holder
+//     stays journaled there when home had another before it (409).
 //   - Payloads and results are the bytes of the request's value: they are
 //     sliced out of the body and copied into answers, never decoded.
 //   - What is not built and would change what happens is refused by name (422
@@ -50,9 +52,10 @@
 //
 // A crash here loses nothing that was answered: the app that has no answer
 // repeats its request, under its Idempotency-Key if it must not be doubled.
-// Keys act on accepting intents only; a repeated ack, nack or extend is known
-// by its lease.
+// Keys act on accepting intents only; a repeated ack or nack is known by its
+// lease; a repeated extend extends again.
 //
-// The package starts nothing and keeps no state but its counters; it knows no
-// peer and no disk.
+// The package starts nothing and keeps no state but its counters; it dials no
+// peer: what a holder knows it asks through the Dispatcher, and home's events
+// through AskHome.
 package api
