@@ -341,8 +341,8 @@ func explainMove(h *history, before, after handed) string {
 	return ""
 }
 
-// explain names the cause of a second hand-over by DESIGN's list of where
-// duplicates come from; empty when there is none.
+// explain names the cause of a second hand-over, one of those the README
+// lists; empty when there is none.
 func explain(h *history, before, after handed, ends []settled) string {
 	for _, s := range ends {
 		if s.lease == before.item.Lease && s.verb == "nack" && s.begin.Before(after.end) {

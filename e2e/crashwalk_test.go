@@ -29,7 +29,7 @@ type walkRow struct {
 	attempt         int  // delivery_attempt of the one hand-over the app gets; 0: 1 or 2
 }
 
-// The rows of DESIGN's crash walk that begin at a named line.
+// The crash walk: what is seen after a death at each named line.
 var walkRows = map[string]walkRow{
 	failpoint.HomeBeforeAcceptCommit: {post: yes, replayed: no, poll: no, ack: no, attempt: 1},
 	failpoint.HomeAfterAcceptCommit:  {post: yes, replayed: yes, poll: no, ack: no, attempt: 1},

@@ -8,18 +8,26 @@
 //	                     home, in either start order and through kill -9 of either or both;
 //	                     one sidecar alone does the same; the ready line
 //	killloop_test.go     nothing acked is lost, nothing is handed over after its end and
-//	                     no key makes two intents, over hundreds of SIGKILLs under load
+//	                     no key makes two intents, over hundreds of SIGKILLs under load,
+//	                     and with a home that gives killed holders up all the time
 //	crowd_test.go        the apps of that loop: senders, workers with moods, a reader
 //	checker_test.go      what must hold of all they saw; checker_planted_test.go plants
 //	                     each violation and wants it found
 //	crashwalk_test.go    each line of the crash walk, one death at a time: what happens
 //	                     next, and whether the app sees a duplicate
+//	torn_test.go         a file created and not yet filled by the death of its writer is no
+//	                     reason not to start
 //	fsync_test.go        after a failed sync nothing is acked, and the process ends
 //	powercut_test.go     what was acked before a power cut is there after it
 //	lost_test.go         a lost holder, a late one, a cancel or a deadline it cannot hear
 //	                     of, home killed with offers on the wire, home's volume gone
 //	app_test.go          a receiving app that dies, hangs, is poisoned, answers late: what
 //	                     counts as an attempt and what does not
+//	door_test.go         a sick app is asked one intent at a time, and burns no attempts
+//	                     beyond the five that shut the door
+//	answers_test.go      answers without a lease, at either sidecar; an operator's word; a
+//	                     delay; where events can be read
+//	durability_test.go   "receiver" means a second journal has it; an ephemeral volume is said
 //	backlog_test.go      memory does not follow the backlog, and waiting writes nothing
 //	idempotency_test.go  one key, one intent: at once, over a crash, after the end
 //	input_test.go        bad input is refused by name and changes nothing; bad
@@ -28,6 +36,7 @@
 //	                     elsewhere, no post is acked and lost
 //	peers_test.go        the peers file edited, broken and mended
 //	dev_test.go          `pannier dev`: two sidecars, at once, in few words
+//	cli_test.go          the verbs of the command line and their exit codes
 //	readme_test.go       the README's transcript, replayed
 //	figures_test.go      rates and latencies of this machine, judged by nobody
 //	mutants/             each guard switched off once: some test must go red
@@ -46,13 +55,16 @@
 //	msync or fsync fails           go test ./e2e -run TestSyncError -v            (root, strace)
 //	power cut, ext4 and xfs        E2E_ROUNDS=50 go test ./e2e -run TestPowerCut -v  (root)
 //	holder lost, late, cut off     go test ./e2e -run 'Lost|Late|CutOff|Forget|Deadline' -v
+//	holder stopped (SIGSTOP)       go test ./e2e -run TestStoppedHolder -v
+//	a file torn by a kill          go test ./e2e -run 'TestFileCreated|TestKilledAtItsFirstStart' -v
 //	home killed, holder not there  go test ./e2e -run 'TestHomeKilled|TestHomeGone' -v
 //	100,000 intents, nobody there  go test ./e2e -run TestBacklogMemory -v
-//	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads' -v
+//	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
 //	peers file broken              go test ./e2e -run Peers -v
 //	SIGTERM under load             go test ./e2e -run 'Stop|SecondSignal' -v
 //	a guard switched off           go test ./e2e/mutants -v
 //
+// go test caches results without knowing of the binary: -count=1 runs again.
 // With CI=true a test that lacks root or a tool fails; elsewhere it is
 // skipped, in one line. Lines that begin "figure:" are what the run measured.
 //

@@ -16,7 +16,7 @@ type refusal struct {
 	names        string // what the answer must name: the field, or the limit
 }
 
-// refusals is DESIGN's page on bad input, one row a rule.
+// refusals are the rules of bad input, one row each.
 func refusals(t *testing.T, s *sidecar) map[string]refusal {
 	t.Helper()
 	post := func(body string, status int, names string, header ...string) refusal {
