@@ -121,10 +121,3 @@ func TestDelay(t *testing.T) {
 		t.Errorf("%d attempts", w.Attempts.N)
 	}
 }
-
-// wait1 waits for the end and returns the whole log.
-func (s *sidecar) wait1(id string) []event {
-	s.t.Helper()
-	s.wait(id)
-	return s.events(id)
-}
