@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -120,4 +121,43 @@ func TestDelay(t *testing.T) {
 	if w := home.why(later); w.Attempts.N != 0 {
 		t.Errorf("%d attempts", w.Attempts.N)
 	}
+}
+
+// TestEventsGoHome: the holder answers for home while it can be reached, and
+// says so when it cannot; of an ended intent it keeps a copy.
+func TestEventsGoHome(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	open := home.post(billing, map[string]any{"n": 1})
+	it := holder.take1(billing, take{lease: 60})
+	eventually(t, "the holder to show home's events", func() error {
+		if got := kinds(holder.events(open)); len(got) != 3 {
+			return fmt.Errorf("%v", got)
+		}
+		return nil
+	})
+	done := home.post(billing, map[string]any{"n": 2})
+	holder.ack(holder.take1(billing, take{lease: 60}), nil)
+	holder.status(done, "COMPLETED")
+	want := kinds(home.wait1(done))
+	home.kill()
+	if a := holder.call("GET", "/v1/intents/"+open+"/events", nil); a.code != 503 || a.errorCode() != "home_unreachable" {
+		t.Errorf("events of an open intent without home: %v, want 503 home_unreachable", a)
+	}
+	eventually(t, "the holder's copy of the events", func() error {
+		if got := kinds(holder.events(done)); fmt.Sprint(got) != fmt.Sprint(want) {
+			return fmt.Errorf("%v, want %v", got, want)
+		}
+		return nil
+	})
+	home.start()
+	holder.ack(it, nil)
+	home.status(open, "COMPLETED")
+}
+
+// wait1 waits for the end and returns the whole log.
+func (s *sidecar) wait1(id string) []event {
+	s.t.Helper()
+	s.wait(id)
+	return s.events(id)
 }

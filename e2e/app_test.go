@@ -329,3 +329,19 @@ func TestHangingAppHoldsNobodyUp(t *testing.T) {
 		attempts(t, home, id, want)
 	}
 }
+
+// TestSecondPollWhileOneIsLeased: an app that takes one at a time and works on
+// several side by side is given the next whenever it asks.
+func TestSecondPollWhileOneIsLeased(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	var taken []item
+	for i := range 10 {
+		home.post(billing, map[string]any{"n": i})
+		taken = append(taken, holder.take1(billing, take{lease: 600}))
+	}
+	for _, it := range taken {
+		holder.ack(it, nil)
+		home.status(it.ID, "COMPLETED")
+	}
+}

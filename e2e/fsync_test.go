@@ -14,13 +14,16 @@ import (
 // TestSyncErrorStopsTheProcess makes one msync or fsync of the running binary
 // fail. Whether the batch is on disk is then unknown, and no later sync can
 // tell: the process must end by itself, answer nothing with 2xx that was
-// asked after the error, and show everything it did ack when it is back.
+// asked after the error, and show everything it did ack when it is back. The
+// high-water mark is synced beside the batches, by fsync: those that are synced
+// between its error and the end of the process are as good as any.
 func TestSyncErrorStopsTheProcess(t *testing.T) {
 	need(t, true, "strace")
 	for _, row := range []struct {
-		call string
-		when int // counted by strace for each thread
-	}{{"msync", 1}, {"msync", 2}, {"msync", 5}, {"fsync,fdatasync", 1}} {
+		call  string
+		when  int // counted by strace for each thread
+		batch bool
+	}{{"msync", 1, true}, {"msync", 2, true}, {"msync", 5, true}, {"fsync,fdatasync", 1, false}} {
 		t.Run(fmt.Sprintf("%s %d", row.call, row.when), func(t *testing.T) {
 			s := start(t, setup{name: "alone", agents: []string{billing}})
 			acked := map[string]string{}
@@ -33,7 +36,7 @@ func TestSyncErrorStopsTheProcess(t *testing.T) {
 			if code := s.proc.cmd.ProcessState.ExitCode(); code == 0 || s.killedBySignal() == syscall.SIGKILL {
 				t.Errorf("ended with %v, want an exit code that is not 0", s.proc.cmd.ProcessState)
 			}
-			if after > 0 {
+			if after > 0 && row.batch {
 				t.Errorf("%d posts begun after the error were acked", after)
 			}
 			s.verify()

@@ -17,7 +17,8 @@ type box struct {
 
 	door   door
 	credit credit
-	told   int // window last announced
+	told   int  // window last announced
+	hungry bool // pulls wait, and nothing here may be handed over
 
 	pulls    []*pull // waiting, the next to be served first
 	wanted   int     // sum of the limits of all pulls not yet returned

@@ -24,14 +24,17 @@ type credit struct {
 	// one more for each success, which doubles it per round.
 	ramp int
 	// appetite is the largest sum of limits of the pulls open at once, lately:
-	// what the app asks for it gets at once. before is that of the period before.
-	appetite, before int
-	period           time.Duration
-	since            time.Time // of the present period
+	// what the app asks for it gets at once.
+	appetite lately
+	// busy is how much of one home's window, lately, was nothing that could be
+	// handed over: leased, worked on or put off by the app. It comes on top, or
+	// an app that holds as much as it asks for would get nothing more.
+	busy lately
 }
 
 func newCredit(o Options) credit {
-	return credit{base: o.HomeWindow, cap: o.WindowMax, maxOpen: o.MaxOpen, held: map[journal.ID]int{}, ramp: 1, period: o.NoReaderAfter}
+	return credit{base: o.HomeWindow, cap: o.WindowMax, maxOpen: o.MaxOpen, held: map[journal.ID]int{}, ramp: 1,
+		appetite: lately{period: o.NoReaderAfter}, busy: lately{period: o.NoReaderAfter}}
 }
 
 // window is the credit of each home.
@@ -45,9 +48,9 @@ func (c *credit) window(d *door, homes int) int {
 		// window at the floor, and without an intent there is no probe.
 		return 1 + min(1, d.readers)
 	case d.limit > 0:
-		return min(2*d.limit, share)
+		return min(c.busy.most()+2*d.limit, c.cap, share)
 	}
-	return max(1, min(max(min(c.ramp, c.base), min(max(c.appetite, c.before), c.cap)), share))
+	return max(1, min(max(min(c.ramp, c.base), min(c.busy.most()+c.appetite.most(), c.cap)), share))
 }
 
 // admit counts one more intent of home, and reports whether it may come.
@@ -75,18 +78,44 @@ func (c *credit) count(home journal.ID, n int) {
 }
 
 // ask notes how much all pulls open at once want together.
-func (c *credit) ask(now time.Time, limits int) {
-	if age := now.Sub(c.since); age >= c.period {
-		c.before, c.appetite, c.since = c.appetite, 0, now
-		if age >= 2*c.period {
-			c.before = 0
-		}
+func (c *credit) ask(now time.Time, limits int) { c.appetite.note(now, limits) }
+
+// starve notes that pulls wait though nothing that is here may be handed over.
+func (c *credit) starve(now time.Time) {
+	most := 0
+	for _, n := range c.held {
+		most = max(most, n)
 	}
-	c.appetite = max(c.appetite, limits)
+	c.busy.note(now, most)
 }
 
 // earn notes a success.
 func (c *credit) earn() { c.ramp = min(c.ramp+1, c.base) }
 
 // reset is for a door that has shut: the app has to earn its window again.
-func (c *credit) reset() { c.ramp, c.appetite, c.before = 1, 0, 0 }
+func (c *credit) reset() {
+	c.ramp = 1
+	c.appetite.forget()
+	c.busy.forget()
+}
+
+// lately is the largest of the numbers noted in this period and the one before.
+type lately struct {
+	period      time.Duration
+	now, before int
+	since       time.Time // of the present period
+}
+
+func (l *lately) note(now time.Time, n int) {
+	if age := now.Sub(l.since); age >= l.period {
+		l.before, l.now, l.since = l.now, 0, now
+		if age >= 2*l.period {
+			l.before = 0
+		}
+	}
+	l.now = max(l.now, n)
+}
+
+func (l *lately) most() int { return max(l.now, l.before) }
+
+func (l *lately) forget() { l.now, l.before = 0, 0 }

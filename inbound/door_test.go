@@ -194,6 +194,12 @@ func TestWindow(t *testing.T) {
 			}
 		}
 	}
+	holds := func(n int) func(*inbound.Credit, *inbound.Door, *time.Time) {
+		return func(c *inbound.Credit, _ *inbound.Door, now *time.Time) {
+			c.Count(id(1), n)
+			c.Starve(*now)
+		}
+	}
 	do := func(s step) func(*inbound.Credit, *inbound.Door, *time.Time) {
 		return func(_ *inbound.Credit, d *inbound.Door, now *time.Time) { s(d, now) }
 	}
@@ -211,6 +217,9 @@ func TestWindow(t *testing.T) {
 		{"but no more than the cap", []act{readers(5000)}, 1, 2000},
 		{"and keeps it for a while though it asks for less", []act{readers(64), do(pass(time.Minute)), readers(8)}, 1, 64},
 		{"but not for ever", []act{readers(64), do(pass(time.Minute)), readers(8), do(pass(time.Minute)), readers(8)}, 1, 8},
+		{"on top of what the app holds already", []act{holds(40), readers(8)}, 1, 48},
+		{"but no more than the cap, whatever it holds", []act{holds(1990), readers(64)}, 1, 2000},
+		{"on top of that while its door opens, too", []act{readers(64), shut, do(succeed(9)), do(succeed(10)), holds(3)}, 1, 7},
 		{"one more with each success", []act{readers(1), earn(9)}, 1, 10},
 		{"up to the base", []act{readers(1), earn(1000)}, 1, 256},
 		{"two behind a door shut for failures, so that there is a probe", []act{readers(64), shut}, 1, 2},

@@ -47,6 +47,8 @@ type Credit struct{ c credit }
 
 func NewCredit(o Options) *Credit                        { return &Credit{newCredit(o)} }
 func (c *Credit) Ask(now time.Time, n int)               { c.c.ask(now, n) }
+func (c *Credit) Starve(now time.Time)                   { c.c.starve(now) }
+func (c *Credit) Count(home journal.ID, n int)           { c.c.count(home, n) }
 func (c *Credit) Earn()                                  { c.c.earn() }
 func (c *Credit) Window(d *Door, homes int) int          { return c.c.window(&d.d, homes) }
 func (c *Credit) Admit(home journal.ID, window int) bool { return c.c.admit(home, window) }

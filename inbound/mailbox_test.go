@@ -591,9 +591,9 @@ func TestWindowGrowsToItsBase(t *testing.T) {
 	const n = 600
 	w.accept(n)
 	for done := 0; done < n; {
-		got := w.ready(200)
+		got := w.ready(50)
 		w.take(300)
-		got = append(got, w.ready(200)...)
+		got = append(got, w.ready(50)...)
 		for _, s := range w.settle(journal.Ack, got...) {
 			if s.Err != nil {
 				t.Fatal(s.Err)

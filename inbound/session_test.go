@@ -90,6 +90,32 @@ func TestCreditFollowsTheReader(t *testing.T) {
 	}
 }
 
+// What an app holds or has put off does not keep it from getting more: each
+// pull that finds nothing widens the window beyond it.
+func TestCreditGrowsBeyondWhatTheAppHolds(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	home := w.dialHome(journal.NewID(), 1)
+	for n := range 12 {
+		id, env := envelope(n + 1)
+		home.offer(env, 1)
+		if got := home.verdict(id); got != "held" {
+			t.Fatalf("offer %d: %s, want held", n, got)
+		}
+		got := w.pull(1)
+		if n%3 == 0 {
+			put := journal.Settle{ID: got[0].ID, Lease: got[0].Lease, Action: journal.Nack, Delay: time.Hour}
+			if _, err := w.m.Settle(t.Context(), []journal.Settle{put}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if more := w.ready(1); len(more) > 0 {
+			t.Fatalf("pull %d got %d more", n, len(more))
+		}
+		home.window(uint32(n + 2))
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	w := setup(t, fast())

@@ -255,6 +255,9 @@ func (m *Mailbox) conclude(ctx context.Context, b *box, p plan, v view, err erro
 	if p.release {
 		b.release = v.release
 	}
+	if b.hungry = v.read && v.end && b.skipped.IsZero() && b.capacity(now) > 0; b.hungry {
+		b.credit.starve(now)
+	}
 	if err != nil {
 		m.fail(ctx, b, p, v, err)
 	}

@@ -29,11 +29,12 @@ func (m *Mailbox) stir(b *box) {
 	m.tellWindow(b)
 }
 
-// tellWindow announces the window when it shrinks, or has grown enough to be
-// worth a message.
+// tellWindow announces the window when it shrinks, has grown enough to be
+// worth a message, or a pull waits for what the growth would bring.
 func (m *Mailbox) tellWindow(b *box) {
 	w := m.window(b)
-	if w == b.told || w > b.told && w < b.told+b.told/2 && w != m.o.HomeWindow {
+	little := w > b.told && w < b.told+b.told/2 && w != m.o.HomeWindow
+	if w == b.told || little && !b.hungry {
 		return
 	}
 	grown := w > b.told

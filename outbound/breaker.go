@@ -33,7 +33,8 @@ const (
 //     a deadline, after which the next call reports it failed.
 //   - An outcome reported twice counts twice: permits report once.
 //   - Outcomes older than its interval are thrown away, so slow hangs never trip
-//     it: the interval is at least four times the time an exchange may take.
+//     it: the interval holds as many of the longest exchanges, with the pauses
+//     between them, as trip it.
 type breaker struct {
 	min, max time.Duration // of the gate
 	probe    time.Duration // deadline of a half-open permit
@@ -61,10 +62,11 @@ type permit struct {
 
 func newBreaker(o Options) *breaker {
 	b := &breaker{min: o.RedialMin, max: o.RedialMax, probe: 2 * o.OfferTimeout, rand: rand.Float64}
+	interval := max(time.Minute, tripConsecutive*2*(o.OfferTimeout+o.RedialMin))
 	b.mu.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:  1,
-		Interval:     max(time.Minute, 4*o.OfferTimeout),
-		BucketPeriod: max(time.Minute, 4*o.OfferTimeout) / 12,
+		Interval:     interval,
+		BucketPeriod: interval / 12,
 		Timeout:      time.Nanosecond, // the gate is ours
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			return c.ConsecutiveFailures >= tripConsecutive ||

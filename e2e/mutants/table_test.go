@@ -128,6 +128,20 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestLapsesBehindAShutDoorAreNoAttempts",
 	},
 	{
+		guard: "an app that holds one gets no second",
+		file:  "inbound/turn.go",
+		old:   "		b.credit.starve(now)\n",
+		new:   "",
+		pkg:   inInbound, test: "TestCreditGrowsBeyondWhatTheAppHolds",
+	},
+	{
+		guard: "slow hangs never open the breaker",
+		file:  "outbound/breaker.go",
+		old:   "	interval := max(time.Minute, tripConsecutive*2*(o.OfferTimeout+o.RedialMin))\n",
+		new:   "	interval := time.Minute / 2\n",
+		pkg:   inOutbound, test: "TestMutePeer",
+	},
+	{
 		guard: "an offer repeated is held twice",
 		file:  "journal/hold.go",
 		old:   "	if found && (h.phase().Open() || h.phase().Settled()) {",
