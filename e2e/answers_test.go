@@ -66,6 +66,34 @@ func TestResumeWhileCutOff(t *testing.T) {
 	c.home.status(id, "COMPLETED")
 }
 
+// TestWordAtHome: the sender lets an intent go on that an app holds elsewhere;
+// its lease does not end under it, also where the word is given while the
+// holder cannot be told.
+func TestWordAtHome(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	for _, apart := range []bool{false, true} {
+		id := home.post(billing, map[string]any{"apart": apart})
+		it := holder.take1(billing, take{lease: 8})
+		home.status(id, "DELIVERED")
+		if apart {
+			holder.kill()
+		}
+		if a := home.resume(id, `{"approve_current_step": true}`); a.code != 200 {
+			t.Fatalf("resume: %v", a)
+		}
+		if apart {
+			holder.start()
+		}
+		holder.takeNothing(billing, 10)
+		holder.ack(it, nil)
+		home.status(id, "COMPLETED")
+		if w := home.why(id); w.Attempts.N != 0 {
+			t.Errorf("%d failed attempts", w.Attempts.N)
+		}
+	}
+}
+
 // TestHoldWhenExhausted: out of attempts, it waits for an operator, and goes
 // on as itself.
 func TestHoldWhenExhausted(t *testing.T) {

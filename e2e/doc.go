@@ -25,8 +25,8 @@
 //	                     counts as an attempt and what does not
 //	door_test.go         a sick app is asked one intent at a time, and burns no attempts
 //	                     beyond the five that shut the door
-//	answers_test.go      answers without a lease, at either sidecar; an operator's word; a
-//	                     delay; where events can be read
+//	answers_test.go      answers without a lease, at either sidecar; a sender's word, an
+//	                     operator's; a delay; where events can be read
 //	durability_test.go   "receiver" means a second journal has it; an ephemeral volume is said
 //	backlog_test.go      memory does not follow the backlog, and waiting writes nothing
 //	idempotency_test.go  one key, one intent: at once, over a crash, after the end

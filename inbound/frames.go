@@ -44,6 +44,11 @@ func (ss *session) handle(ctx context.Context, f *peer.Frame) error {
 			return breach(err)
 		}
 	}
+	if len(f.Updates) > 0 {
+		if err := ss.update(ctx, f.Updates); err != nil {
+			return err
+		}
+	}
 	ss.answerAsks(f.Asks)
 	ss.takeAnswers(f.Answers)
 	if f.Ping != 0 {
@@ -52,8 +57,7 @@ func (ss *session) handle(ctx context.Context, f *peer.Frame) error {
 		ss.notify()
 		ss.mu.Unlock()
 	}
-	// Updates change options of an intent; no option can be changed yet. What
-	// only a holder may say means nothing here.
+	// What only a holder may say means nothing here.
 	return nil
 }
 
@@ -109,7 +113,7 @@ func (ss *session) readOffer(o *peer.Offer) (holding, error) {
 		return holding{}, fmt.Errorf("the payload of %s is no JSON object", id)
 	}
 	return holding{id: id, agent: env.ToAgent, request: journal.HoldRequest{
-		Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken,
+		Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
 		DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
 	}}, nil
 }
@@ -209,6 +213,32 @@ func (ss *session) revoke(ctx context.Context, revokes []*peer.Revoke) error {
 	}
 	ss.waitHeld(0)
 	if err := ss.s.j.Revoke(ctx, ss.home.Journal, verdicts); err != nil {
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	return nil
+}
+
+// update takes in what was said at home of intents that are here: they go on, or
+// wait. No other option of an intent can be changed yet. An offer of the same
+// intent may still be on its way into the journal: those are waited for.
+func (ss *session) update(ctx context.Context, updates []*peer.Update) error {
+	words := make([]journal.Continued, 0, len(updates))
+	for _, u := range updates {
+		id, err := journal.IDOf(u.Id)
+		if err != nil {
+			return breach(err)
+		}
+		on := state.Trigger(u.ContinuedBy)
+		if u.Continued == 0 {
+			continue
+		}
+		if on != state.Start && on != state.Wait {
+			return breach(fmt.Errorf("update continues by trigger %d", u.ContinuedBy))
+		}
+		words = append(words, journal.Continued{ID: id, OfferNo: u.OfferNo, No: u.Continued, Trigger: on})
+	}
+	ss.waitHeld(0)
+	if err := ss.s.j.Continue(ctx, ss.home.Journal, words); err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}
 	return nil

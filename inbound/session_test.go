@@ -62,6 +62,33 @@ func TestOfferIsHeldHandedOverAndReported(t *testing.T) {
 	until(t, "the end is known here", func() bool { return w.get(id).Status() == state.Completed && w.get(id).Handover.EndedAtHome })
 }
 
+// A word of home reaches what is offered right before it, and gives the app time.
+func TestWordOfHomeGivesTime(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	home := w.dialHome(journal.NewID(), 1)
+	id, env := envelope(1)
+	home.offer(env, 1)
+	home.verdict(id)
+	got, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: agent, Limit: 1, Wait: 5 * time.Second, Lease: 300 * time.Millisecond})
+	if err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	home.send(&peer.Frame{Updates: []*peer.Update{{Id: id[:], OfferNo: 1, Continued: 1, ContinuedBy: uint32(state.Start)}}})
+	until(t, "it is worked on", func() bool { return state.Phase(w.get(id).Handover.Phase) == state.Working })
+	if more, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: agent, Limit: 1, Wait: 600 * time.Millisecond}); len(more) > 0 || err != nil {
+		t.Fatalf("handed over again though it goes on: %v %v", more, err)
+	}
+	w.settle(journal.Ack, got...)
+	if phase := state.Phase(w.get(id).Handover.Phase); phase != state.Answered {
+		t.Errorf("after the ack it is %s", phase)
+	}
+	home.send(&peer.Frame{Updates: []*peer.Update{{Id: id[:], OfferNo: 1, Continued: 2, ContinuedBy: uint32(state.Complete)}}})
+	if err := home.ended(); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a word that ends an intent: %v, want a breach", err)
+	}
+}
+
 func TestCreditFollowsTheReader(t *testing.T) {
 	t.Parallel()
 	w := setup(t, fast())

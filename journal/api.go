@@ -27,13 +27,15 @@ type Options struct {
 // Hooks are how the journal reports. They run on the committer after the
 // commit, in commit order, and must not block. A nil hook is not called.
 type Hooks struct {
-	Due     func(Agent)   // the due index of a destination gained an entry
-	Mail    func(Agent)   // the mailbox index of an agent gained an entry
-	Ended   func(Ended)   // an intent ended at home that another journal may hold
-	Freed   func(Freed)   // an intent left a mailbox, or stopped counting against credit
-	Reports func(home ID) // a report for home was journaled
-	Failed  func(error)   // fail-stop: the process must exit
-	Warning func(string)  // Badger said something that no one should have to see
+	Due   func(Agent) // the due index of a destination gained an entry
+	Mail  func(Agent) // the mailbox index of an agent gained an entry
+	Ended func(Ended) // an intent ended at home that another journal may hold
+	// Continued: a word at home lets an intent go on that another journal may hold.
+	Continued func(Continued)
+	Freed     func(Freed)   // an intent left a mailbox, or stopped counting against credit
+	Reports   func(home ID) // a report for home was journaled
+	Failed    func(error)   // fail-stop: the process must exit
+	Warning   func(string)  // Badger said something that no one should have to see
 }
 
 // Ended tells home's dispatcher to revoke an intent.
@@ -133,9 +135,10 @@ type Offer struct {
 	Attempts    uint32
 	Redelivered bool
 	Taken       bool
-	Receiver    bool // durability: receiver
-	Old         bool // accepted before this start of the journal
-	Holder      ID   // last journal on record, for a re-offer
+	Continued   uint32 // words at home so far
+	Receiver    bool   // durability: receiver
+	Old         bool   // accepted before this start of the journal
+	Holder      ID     // last journal on record, for a re-offer
 }
 
 // Requeue asks that an intent on record at Holder (or offered to it) becomes
@@ -157,6 +160,7 @@ type HoldRequest struct {
 	Attempts    uint32
 	Redelivered bool
 	Taken       bool
+	Continued   uint32
 	Lease       time.Duration // > 0: a reader waits: held and lease are one commit
 }
 
@@ -232,6 +236,17 @@ type Holding struct {
 	OfferNo   uint64
 	Phase     state.Phase
 	HomeEpoch uint64
+	Continued uint32 // words of home taken in
+}
+
+// Continued is a word given at home without a lease, for the journal that has
+// the intent: the app goes on with it, or waits.
+type Continued struct {
+	ID      ID
+	Holder  ID // on record as holding it; zero: none on record
+	OfferNo uint64
+	No      uint32        // words are numbered for each intent
+	Trigger state.Trigger // Start or Wait
 }
 
 // Verdict is home's answer to a Holding it does not keep.

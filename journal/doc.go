@@ -7,7 +7,8 @@
 //	Requeue… ─────┼─ by ─────▶ │ committer │ ────────▶├─▶ Mail     (index n) ─▶ inbound
 //	Hold, Lease ──┤  urgency   └───────────┘  then    │
 //	Settle… ──────┘             one batch,    hooks   ├─▶ Reports  (index q) ─▶ inbound
-//	                            one txn               ├─▶ Ended ─▶ outbound (revoke), Freed ─▶ inbound (credit)
+//	                            one txn               ├─▶ Ended, Continued ─▶ outbound (revoke, update)
+//	                                                  ├─▶ Freed ─▶ inbound (credit)
 //	                                                  └─▶ Watch, answers to callers
 //
 // An operation runs on the committer against what is on disk overlaid by what

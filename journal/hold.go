@@ -78,7 +78,7 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 		Home: home.Journal[:], HomeEpoch: home.Epoch, OfferNo: r.OfferNo, Agent: uint32(agent.no),
 		Attempts: r.Attempts, Redelivered: r.Redelivered || found && h.rec.Handovers > 0, Handovers: h.rec.Handovers,
 		MaxAttempts: env.MaxDeliveryAttempts, HomeStatus: uint32(state.Submitted), HeldMs: ms(t.now),
-		Taken: r.Taken, ReceiverDurability: env.ReceiverDurability,
+		Taken: r.Taken, Continued: r.Continued, ReceiverDurability: env.ReceiverDurability,
 	}}
 	if r.DeliverBy > 0 {
 		fresh.rec.DeliverByMs = ms(t.now.Add(r.DeliverBy))

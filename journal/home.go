@@ -83,14 +83,15 @@ func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
 	if l.place() != PlaceDue { // somebody has it, and goes on
 		l.head.Taken = true
 	}
+	if l.place() != PlaceLocal {
+		t.continueElsewhere(l, a.Trigger)
+		return t.saveLife(l)
+	}
 	if forOperator {
 		l.head.Attempts = 0
 	}
 	if err := t.saveLife(l); err != nil {
 		return err
-	}
-	if l.place() != PlaceLocal {
-		return nil
 	}
 	h, held, err := t.hand(l.id)
 	if err != nil || !held {
@@ -100,10 +101,62 @@ func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
 		h.rec.Attempts = 0
 		return t.stepQuietly(h, state.Recover, t.now)
 	}
-	if a.Trigger == state.Wait {
+	return t.continueHere(h, a.Trigger)
+}
+
+// continueElsewhere numbers a word for the journal that has the intent, or is
+// offered it just now. It is told when the word is durable; if we crash before,
+// or cannot reach it, the next reconcile finds the number missing there.
+func (t *tx) continueElsewhere(l *life, on state.Trigger) {
+	l.head.Continued++
+	l.head.ContinuedBy = uint32(on)
+	c := continuedOf(l)
+	t.after(func() {
+		if f := t.j.hooks.Continued; f != nil {
+			f(c)
+		}
+	})
+}
+
+func continuedOf(l *life) Continued {
+	return Continued{
+		ID: l.id, Holder: l.holder(), OfferNo: l.head.OfferNo,
+		No: l.head.Continued, Trigger: state.Trigger(l.head.ContinuedBy),
+	}
+}
+
+// continueHere does to a hand-over what a word at home asks for. Home knows, so
+// nothing is told. One that no app has seen yet is still to be handed over.
+func (t *tx) continueHere(h *hand, on state.Trigger) error {
+	switch {
+	case h.phase() == state.Ready && h.rec.Handovers == 0:
+		return nil
+	case on == state.Wait:
 		return t.stepQuietly(h, state.Park, never)
 	}
-	return t.stepQuietly(h, state.Extend, t.now.Add(t.j.workTimeout))
+	due := t.now.Add(t.j.workTimeout)
+	t.workUntil(h, due)
+	return t.stepQuietly(h, state.Extend, due)
+}
+
+// Continue takes in words given at home on intents that are here. One that was
+// taken in before, or is on an earlier offer, changes nothing.
+func (j *Journal) Continue(ctx context.Context, home ID, words []Continued) error {
+	ops := make([]*op, len(words))
+	for i, c := range words {
+		ops[i] = &op{run: func(t *tx) error {
+			h, found, err := t.hand(c.ID)
+			if err != nil || !found || h.home() != home || h.rec.OfferNo != c.OfferNo || h.rec.Continued >= c.No {
+				return err
+			}
+			h.rec.Continued = c.No
+			if err := t.saveHand(h); err != nil {
+				return err
+			}
+			return t.continueHere(h, c.Trigger)
+		}}
+	}
+	return j.do(ctx, first, ops...)
 }
 
 // Raise gives the intents their next offer number: each may be at a journal
@@ -203,33 +256,47 @@ func (t *tx) requeue(holder ID, r Requeue) error {
 }
 
 // Reconcile takes a holder's list of what it has from us. What we keep is put
-// on record; the verdicts name what the holder must let go.
-func (j *Journal) Reconcile(ctx context.Context, holder Identity, list []Holding) ([]Verdict, error) {
+// on record; the verdicts name what the holder must let go, the words what it
+// has not heard of the rest.
+func (j *Journal) Reconcile(ctx context.Context, holder Identity, list []Holding) ([]Verdict, []Continued, error) {
 	verdicts := make([]*Verdict, len(list))
+	words := make([]*Continued, len(list))
 	ops := make([]*op, len(list))
 	for i, h := range list {
 		ops[i] = &op{run: func(t *tx) (err error) {
-			verdicts[i], err = t.reconcile(holder, h)
-			return err
+			verdicts[i], words[i] = nil, nil
+			l, found, err := t.life(h.ID)
+			if err != nil {
+				return err
+			}
+			if verdicts[i], err = t.reconcile(holder, h, l, found); err != nil || verdicts[i] != nil {
+				return err
+			}
+			if found && h.Phase.Open() && h.Continued < l.head.Continued {
+				c := continuedOf(l)
+				c.OfferNo = h.OfferNo // its own; nothing else of it has changed
+				words[i] = &c
+			}
+			return nil
 		}}
 	}
 	if err := j.do(ctx, first, ops...); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []Verdict
-	for _, v := range verdicts {
-		if v != nil {
-			out = append(out, *v)
-		}
-	}
-	return out, nil
+	return some(verdicts), some(words), nil
 }
 
-func (t *tx) reconcile(holder Identity, h Holding) (*Verdict, error) {
-	l, found, err := t.life(h.ID)
-	if err != nil {
-		return nil, err
+// some collects what there is.
+func some[T any](list []*T) (out []T) {
+	for _, x := range list {
+		if x != nil {
+			out = append(out, *x)
+		}
 	}
+	return out
+}
+
+func (t *tx) reconcile(holder Identity, h Holding, l *life, found bool) (*Verdict, error) {
 	if !found {
 		if h.HomeEpoch < t.j.self.Epoch {
 			return nil, nil // offered before we were restored: the holder finishes it as an orphan

@@ -65,6 +65,89 @@ func TestOperatorLetsItGoOn(t *testing.T) {
 	p.holder.whole()
 }
 
+// TestWordAtHomeReachesTheHolder: an intent that another journal has goes on by
+// a word at home. It is told at the reconcile, once, and under the offer it
+// belongs to; what no app has seen yet stays to be handed over.
+func TestWordAtHomeReachesTheHolder(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	ctx := context.Background()
+	home := p.home.j.Identity().Journal
+	seen, unseen := p.home.accept(), p.home.accept()
+	if _, err := p.offer(0); err != nil {
+		t.Fatal(err)
+	}
+	lease, err := p.holder.j.Lease(ctx, []journal.ID{seen}, []time.Duration{time.Minute})
+	if err != nil || lease[0].Err != nil {
+		t.Fatal(err, lease[0].Err)
+	}
+	if err := p.report(); err != nil {
+		t.Fatal(err)
+	}
+	say := func(on state.Trigger) {
+		for _, id := range []journal.ID{seen, unseen} {
+			if _, err := p.home.j.Answer(ctx, id, journal.Answer{Trigger: on}); err != nil {
+				t.Fatalf("%s: %v", on, err)
+			}
+		}
+	}
+	missed := func() []journal.Continued {
+		list, err := p.holder.j.Holding(home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verdicts, words, err := p.home.j.Reconcile(ctx, p.holder.j.Identity(), list)
+		if err != nil || len(verdicts) > 0 {
+			t.Fatal(verdicts, err)
+		}
+		return words
+	}
+	phase := func(id journal.ID) state.Phase {
+		i, err := p.holder.j.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.Phase(i.Handover.Phase)
+	}
+	if words := missed(); len(words) > 0 {
+		t.Fatalf("words before anybody spoke: %v", words)
+	}
+	say(state.Start)
+	words := missed()
+	if len(words) != 2 {
+		t.Fatalf("%d words, want 2", len(words))
+	}
+	for _, stale := range [][]journal.Continued{
+		{{ID: seen, OfferNo: 9, No: 1, Trigger: state.Wait}},
+		{{ID: seen, OfferNo: 1, No: 0, Trigger: state.Wait}},
+	} {
+		if err := p.holder.j.Continue(ctx, home, stale); err != nil || phase(seen) != state.Leased {
+			t.Fatalf("%v made it %s (%v)", stale, phase(seen), err)
+		}
+	}
+	if err := p.holder.j.Continue(ctx, journal.NewID(), words); err != nil || phase(seen) != state.Leased {
+		t.Fatalf("the word of another home made it %s (%v)", phase(seen), err)
+	}
+	if err := p.holder.j.Continue(ctx, home, words); err != nil {
+		t.Fatal(err)
+	}
+	if phase(seen) != state.Working || phase(unseen) != state.Ready {
+		t.Errorf("after the word %s and %s, want working and ready", phase(seen), phase(unseen))
+	}
+	if words := missed(); len(words) > 0 {
+		t.Errorf("told again: %v", words)
+	}
+	say(state.Wait)
+	if err := p.holder.j.Continue(ctx, home, missed()); err != nil || phase(seen) != state.Parked {
+		t.Errorf("told to wait it is %s (%v)", phase(seen), err)
+	}
+	if err := p.holder.j.Continue(ctx, home, words); err != nil || phase(seen) != state.Parked {
+		t.Errorf("an old word made it %s (%v)", phase(seen), err)
+	}
+	p.home.whole()
+	p.holder.whole()
+}
+
 // TestLostHolderDoesNotMoveWhatWaitsForAnOperator: it is offered to nobody
 // before somebody has decided.
 func TestLostHolderDoesNotMoveWhatWaitsForAnOperator(t *testing.T) {

@@ -244,11 +244,7 @@ func (t *tx) goOnHere(h *hand, m state.Move, due time.Time, a Answer) error {
 	}
 	h.rec.Taken = true
 	if m == state.Extend {
-		h.rec.LeaseUntilMs = ms(due)
-		if h.rec.LeasedAtMs == 0 {
-			h.rec.LeasedAtMs = ms(t.now)
-		}
-		h.rec.Boot = t.j.birth.Boot
+		t.workUntil(h, due)
 		h.seeWorking(true)
 	} else {
 		h.see(state.Wait)
@@ -257,6 +253,15 @@ func (t *tx) goOnHere(h *hand, m state.Move, due time.Time, a Answer) error {
 		return err
 	}
 	return t.tell(h, row.Tells, &wire.Report{Actor: a.Actor, Text: a.Text, Reason: uint32(a.Reason), Answer: uint32(state.Start)})
+}
+
+// workUntil gives the app until due, as if leased now where nothing was.
+func (t *tx) workUntil(h *hand, due time.Time) {
+	h.rec.LeaseUntilMs = ms(due)
+	if h.rec.LeasedAtMs == 0 {
+		h.rec.LeasedAtMs = ms(t.now)
+	}
+	h.rec.Boot = t.j.birth.Boot
 }
 
 // Lapse ends leases whose time is up: a failed attempt each, but for those

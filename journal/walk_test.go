@@ -58,7 +58,7 @@ func (w *walk) any() {
 	w.Helper()
 	steps := []func(){
 		w.post, w.post, w.post, w.hold, w.hold, w.hold, w.take, w.take, w.ack, w.ack, w.nack, w.extend,
-		w.lapse, w.release, w.tell, w.tell, w.loseAck, w.cancel, w.lose, w.connect, w.killHome, w.killHolder,
+		w.lapse, w.release, w.tell, w.tell, w.loseAck, w.cancel, w.goOn, w.lose, w.connect, w.killHome, w.killHolder,
 	}
 	steps[w.rand.IntN(len(steps))]()
 }
@@ -205,6 +205,20 @@ func (w *walk) cancel() {
 	}
 }
 
+// goOn lets an intent go on by a word at home, which the holder hears of at the
+// next connect.
+func (w *walk) goOn() {
+	if len(w.accepted) == 0 {
+		return
+	}
+	id := w.accepted[w.rand.IntN(len(w.accepted))]
+	_, err := w.home.j.Answer(context.Background(), id, journal.Answer{Trigger: state.Start})
+	var ended *journal.EndedError
+	if !errors.As(err, &ended) && !errors.Is(err, journal.ErrIllegal) {
+		w.check(err, "go on")
+	}
+}
+
 // lose makes home think its holder lost, once in a while.
 func (w *walk) lose() {
 	if w.rand.IntN(6) > 0 {
@@ -223,8 +237,9 @@ func (w *walk) connect() {
 	holder, home := w.holder.j.Identity(), w.home.j.Identity()
 	list, err := w.holder.j.Holding(home.Journal)
 	w.check(err, "holding")
-	verdicts, err := w.home.j.Reconcile(context.Background(), holder, list)
+	verdicts, words, err := w.home.j.Reconcile(context.Background(), holder, list)
 	w.check(err, "reconcile")
+	w.check(w.holder.j.Continue(context.Background(), home.Journal, words), "continue")
 	w.check(w.holder.j.Revoke(context.Background(), home.Journal, verdicts), "revoke")
 	listed := map[journal.ID]bool{}
 	for _, h := range list {

@@ -251,14 +251,8 @@ func (d *Dispatcher) Ended(e journal.Ended) {
 	if d.mu.claiming {
 		d.mu.ended[e.ID] = struct{}{}
 	}
-	tell := map[*session]struct{}{}
-	if h := d.mu.holders[e.Holder]; h != nil && h.session != nil {
-		tell[h.session] = struct{}{}
-	}
-	if p := d.mu.unsettled[e.ID]; p != nil {
-		tell[p.session] = struct{}{}
-		d.free(e.ID)
-	}
+	tell := d.whoHas(e.ID, e.Holder)
+	d.free(e.ID)
 	if dst := d.mu.dests[e.Agent]; dst != nil {
 		delete(dst.rejects, e.ID)
 	}
@@ -268,7 +262,6 @@ func (d *Dispatcher) Ended(e journal.Ended) {
 			d.drop(f)
 		case sent:
 			f.ended = true
-			tell[f.session] = struct{}{}
 		}
 	}
 	for s := range tell {
@@ -276,6 +269,33 @@ func (d *Dispatcher) Ended(e journal.Ended) {
 			s.out.revoke(e.ID, e.OfferNo, true, e.Status)
 		}
 	}
+}
+
+// Continued is the journal's hook: a word at home lets an intent go on that
+// another journal may hold. Whoever cannot be told now does not list it at its
+// next reconcile, and is told then.
+func (d *Dispatcher) Continued(c journal.Continued) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for s := range d.whoHas(c.ID, c.Holder) {
+		s.out.update(c)
+	}
+}
+
+// whoHas returns the sessions of all who hold an intent, or were offered it.
+// Called with mu held.
+func (d *Dispatcher) whoHas(id, holder journal.ID) map[*session]struct{} {
+	has := map[*session]struct{}{}
+	if h := d.mu.holders[holder]; h != nil && h.session != nil {
+		has[h.session] = struct{}{}
+	}
+	if p := d.mu.unsettled[id]; p != nil {
+		has[p.session] = struct{}{}
+	}
+	if f := d.mu.flights[id]; f != nil && f.stage == sent {
+		has[f.session] = struct{}{}
+	}
+	return has
 }
 
 // Drain offers nothing new and returns when every offer that was sent is

@@ -16,6 +16,7 @@
 //	│          │ Apply      │  Local: our own mailbox   │   └─────────────────────────┘
 //	└──────────┘ Refuse     └───────────────────────────┘
 //	      │ Ended hook ─────────▶ revoke
+//	      │ Continued hook ─────▶ update
 //
 // One loop (Run) looks at destinations in turn. For each it asks the directory,
 // weighs the endpoints (stream reconciled? credit? breaker? pause?), and claims
@@ -42,6 +43,9 @@
 //     it, or is lost: no stream for HolderLostAfter (less where its volume is
 //     ephemeral or another journal answers at its address, not at all after a
 //     goodbye with nothing held), a higher epoch, an operator's word.
+//   - A word at home that lets an intent go on is numbered in its record; whoever
+//     has the intent is told at once, or at the reconcile where it lists a lower
+//     number.
 //   - No offer before the stream is reconciled. Reports are applied in order and
 //     acked when their events are durable.
 //   - No attempt is counted here, whatever fails.

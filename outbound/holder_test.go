@@ -52,6 +52,7 @@ type line struct {
 		offers  []*peer.Offer
 		sizes   []int // offers per frame
 		revokes []*peer.Revoke
+		updates []*peer.Update
 		acks    []*peer.ReportAck
 		asks    []*peer.Ask
 		answers []*peer.Answer
@@ -155,6 +156,7 @@ func (l *line) read() {
 		}
 		l.mu.offers = append(l.mu.offers, f.Offers...)
 		l.mu.revokes = append(l.mu.revokes, f.Revokes...)
+		l.mu.updates = append(l.mu.updates, f.Updates...)
 		l.mu.asks = append(l.mu.asks, f.Asks...)
 		l.mu.answers = append(l.mu.answers, f.Answers...)
 		if f.ReportAck != nil {
@@ -246,6 +248,15 @@ func (f *fake) revokes() []*peer.Revoke {
 	defer l.mu.Unlock()
 	got := l.mu.revokes
 	l.mu.revokes = nil
+	return got
+}
+
+func (f *fake) updates() []*peer.Update {
+	l := f.line()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	got := l.mu.updates
+	l.mu.updates = nil
 	return got
 }
 

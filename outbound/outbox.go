@@ -24,6 +24,7 @@ type outbox struct {
 		sync.Mutex
 		acks    []*peer.ReportAck
 		revokes []*peer.Revoke
+		updates []*peer.Update
 		offers  []*flight
 		asks    []*peer.Ask
 		answers []*peer.Answer
@@ -77,6 +78,13 @@ func (o *outbox) revoke(id journal.ID, offerNo uint64, ended bool, status state.
 	o.add(revokeSize, func() { o.mu.revokes = append(o.mu.revokes, r) })
 }
 
+const updateSize = 40
+
+func (o *outbox) update(c journal.Continued) {
+	u := &peer.Update{Id: c.ID[:], OfferNo: c.OfferNo, Continued: c.No, ContinuedBy: uint32(c.Trigger)}
+	o.add(updateSize, func() { o.mu.updates = append(o.mu.updates, u) })
+}
+
 // ack says that all reports up to a number are durable here. The lines are cut
 // into frames; the number goes with the last of them, or a holder that got only
 // the first would forget reports whose lines it has not seen.
@@ -121,7 +129,8 @@ func (o *outbox) next(most int) (*peer.Frame, []*flight) {
 	o.takeAcks(f, &b)
 	control := b.used
 	f.Revokes, o.mu.revokes = fit(&b, o.mu.revokes, func(*peer.Revoke) int { return revokeSize })
-	control += revokeSize * len(f.Revokes)
+	f.Updates, o.mu.updates = fit(&b, o.mu.updates, func(*peer.Update) int { return updateSize })
+	control += revokeSize*len(f.Revokes) + updateSize*len(f.Updates)
 	var offers []*flight
 	offers, o.mu.offers = fit(&b, o.mu.offers, func(x *flight) int { return len(x.offer.Envelope) + 64 })
 	before := b.used

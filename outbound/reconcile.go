@@ -19,7 +19,7 @@ const page = 500 // intents asked of the journal at once
 // before any offer of the stream:
 //
 //   - What it lists and home keeps is put on record as held there; what home does
-//     not keep is revoked.
+//     not keep is revoked. What was said at home since it last heard goes along.
 //   - What is on record as held there and not listed is due again, under the next
 //     number: it may go to another journal now.
 //   - An offer whose answer was owed when the last stream broke and that is not
@@ -62,9 +62,9 @@ func (s *session) listing(ctx context.Context, lines []*peer.Holding) ([]journal
 		if err != nil {
 			return nil, fmt.Errorf("holding: %w", err)
 		}
-		list = append(list, journal.Holding{ID: id, OfferNo: l.OfferNo, Phase: state.Phase(l.Phase), HomeEpoch: l.HomeEpoch})
+		list = append(list, journal.Holding{ID: id, OfferNo: l.OfferNo, Phase: state.Phase(l.Phase), HomeEpoch: l.HomeEpoch, Continued: l.Continued})
 	}
-	verdicts, err := s.d.journal.Reconcile(ctx, s.peer, list)
+	verdicts, words, err := s.d.journal.Reconcile(ctx, s.peer, list)
 	if err != nil {
 		return nil, fmt.Errorf("reconcile: %w", err)
 	}
@@ -75,6 +75,9 @@ func (s *session) listing(ctx context.Context, lines []*peer.Holding) ([]journal
 	for _, v := range verdicts {
 		gone[v.ID] = struct{}{}
 		s.out.revoke(v.ID, v.OfferNo, v.Ended, v.Status)
+	}
+	for _, c := range words {
+		s.out.update(c)
 	}
 	if err := s.d.keep(s, list, gone); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package outbound_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -100,6 +101,53 @@ func TestReconcile(t *testing.T) {
 		}
 		if _, holder, _ := w.where(ids[1]); holder != b.identity().Journal {
 			t.Error("the second holder is no longer on record")
+		}
+	})
+}
+
+// A word at home goes to whoever has the intent, at once or with the reconcile.
+func TestWordAtHomeIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.holder(addrA)
+		w.peers.set(billing, addrA)
+		id := w.accept(billing, 1)[0]
+		a.hold(a.expect(1)...)
+		say := func() {
+			if _, err := w.j.Answer(context.Background(), id, journal.Answer{Trigger: state.Start}); err != nil {
+				t.Fatal(err)
+			}
+			w.after(time.Second)
+		}
+		told := func(when string, no uint32) {
+			t.Helper()
+			got := a.updates()
+			if len(got) != 1 || journal.ID(got[0].Id) != id || got[0].OfferNo != 1 || got[0].Continued != no || state.Trigger(got[0].ContinuedBy) != state.Start {
+				t.Errorf("%s: told %v, want word %d", when, got, no)
+			}
+		}
+		say() // held, and perhaps not yet on record
+		told("just held", 1)
+		w.after(2 * time.Second)
+		say()
+		told("on record", 2)
+		w.net.unplug(addrA)
+		a.cut()
+		w.after(time.Second)
+		say()
+		for n := range uint32(2) {
+			heard := holding(id, 1)
+			heard.Continued = 2 + n
+			a.set(func() { a.mu.holdings = []*peer.Holding{heard} })
+			w.plug(a)
+			w.after(5 * time.Second)
+			if n == 0 {
+				told("out of reach", 3)
+				a.cut()
+				continue
+			}
+			if got := a.updates(); len(got) > 0 {
+				t.Errorf("told again: %v", got)
+			}
 		}
 	})
 }

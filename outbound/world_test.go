@@ -84,6 +84,11 @@ func (w *world) open() {
 				d.Ended(e)
 			}
 		},
+		Continued: func(c journal.Continued) {
+			if d := w.hooks.Load(); d != nil {
+				d.Continued(c)
+			}
+		},
 		Failed: func(err error) { w.t.Errorf("the journal failed: %v", err) },
 	}})
 	if err != nil {

@@ -170,13 +170,14 @@ func (r *run) hooks() journal.Hooks {
 		}
 	}
 	return journal.Hooks{
-		Due:     func(a journal.Agent) { with(func(p *parts) { p.dispatcher.Due(a) }) },
-		Ended:   func(e journal.Ended) { with(func(p *parts) { p.dispatcher.Ended(e) }) },
-		Mail:    func(a journal.Agent) { with(func(p *parts) { p.mailbox.Mail(a) }) },
-		Freed:   func(f journal.Freed) { with(func(p *parts) { p.mailbox.Freed(f) }) },
-		Reports: func(home journal.ID) { with(func(p *parts) { p.server.Reports(home) }) },
-		Failed:  func(err error) { r.crew.fail(fmt.Errorf("journal: %w", err)) },
-		Warning: func(text string) { r.log.Warn("journal", "reason", text) },
+		Due:       func(a journal.Agent) { with(func(p *parts) { p.dispatcher.Due(a) }) },
+		Continued: func(c journal.Continued) { with(func(p *parts) { p.dispatcher.Continued(c) }) },
+		Ended:     func(e journal.Ended) { with(func(p *parts) { p.dispatcher.Ended(e) }) },
+		Mail:      func(a journal.Agent) { with(func(p *parts) { p.mailbox.Mail(a) }) },
+		Freed:     func(f journal.Freed) { with(func(p *parts) { p.mailbox.Freed(f) }) },
+		Reports:   func(home journal.ID) { with(func(p *parts) { p.server.Reports(home) }) },
+		Failed:    func(err error) { r.crew.fail(fmt.Errorf("journal: %w", err)) },
+		Warning:   func(text string) { r.log.Warn("journal", "reason", text) },
 	}
 }
 

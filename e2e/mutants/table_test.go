@@ -142,6 +142,20 @@ var all = []mutant{
 		pkg:   inOutbound, test: "TestMutePeer",
 	},
 	{
+		guard: "a word at home stays there",
+		file:  "outbound/dispatcher.go",
+		old:   "		s.out.update(c)\n",
+		new:   "		_ = s\n",
+		pkg:   inOutbound, test: "TestWordAtHomeIsTold",
+	},
+	{
+		guard: "a word missed is not repeated",
+		file:  "journal/home.go",
+		old:   "			if found && h.Phase.Open() && h.Continued < l.head.Continued {",
+		new:   "			if found && h.Continued > l.head.Continued {",
+		pkg:   inJournal, test: "TestWordAtHomeReachesTheHolder",
+	},
+	{
 		guard: "an offer repeated is held twice",
 		file:  "journal/hold.go",
 		old:   "	if found && (h.phase().Open() || h.phase().Settled()) {",

@@ -216,6 +216,8 @@ type Head struct {
 	LateAnswers       []*LateAnswer          `protobuf:"bytes,20,rep,name=late_answers,json=lateAnswers,proto3" json:"late_answers,omitempty"`
 	PolicyGeneration  uint64                 `protobuf:"varint,21,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
 	EnvelopeBytes     uint32                 `protobuf:"varint,22,opt,name=envelope_bytes,json=envelopeBytes,proto3" json:"envelope_bytes,omitempty"`
+	Continued         uint32                 `protobuf:"varint,23,opt,name=continued,proto3" json:"continued,omitempty"`                        // words at home that let it go on while another journal had it, or might
+	ContinuedBy       uint32                 `protobuf:"varint,24,opt,name=continued_by,json=continuedBy,proto3" json:"continued_by,omitempty"` // the last of them, a state.Trigger: start or wait
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -400,6 +402,20 @@ func (x *Head) GetPolicyGeneration() uint64 {
 func (x *Head) GetEnvelopeBytes() uint32 {
 	if x != nil {
 		return x.EnvelopeBytes
+	}
+	return 0
+}
+
+func (x *Head) GetContinued() uint32 {
+	if x != nil {
+		return x.Continued
+	}
+	return 0
+}
+
+func (x *Head) GetContinuedBy() uint32 {
+	if x != nil {
+		return x.ContinuedBy
 	}
 	return 0
 }
@@ -740,8 +756,9 @@ type Handover struct {
 	LastError          string                 `protobuf:"bytes,25,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`          // of the last failed attempt; cut at 500
 	EndedAtHome        bool                   `protobuf:"varint,26,opt,name=ended_at_home,json=endedAtHome,proto3" json:"ended_at_home,omitempty"` // home has acked the end
 	PolicyGeneration   uint64                 `protobuf:"varint,27,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
-	Extends            uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"` // of the present lease
-	Freed              bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`     // no longer counts against credit
+	Extends            uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"`     // of the present lease
+	Freed              bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`         // no longer counts against credit
+	Continued          uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"` // words of home taken in, or given before it came here
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -977,6 +994,13 @@ func (x *Handover) GetFreed() bool {
 		return x.Freed
 	}
 	return false
+}
+
+func (x *Handover) GetContinued() uint32 {
+	if x != nil {
+		return x.Continued
+	}
+	return 0
 }
 
 // Report is a fact the holder tells home, numbered per pair of identities.
@@ -1618,7 +1642,7 @@ const file_record_proto_rawDesc = "" +
 	"\x13receiver_durability\x18\r \x01(\bR\x12receiverDurability\x12\"\n" +
 	"\rdeliver_by_ms\x18\x0e \x01(\x03R\vdeliverByMs\x12$\n" +
 	"\x0edeadline_at_ms\x18\x0f \x01(\x03R\fdeadlineAtMs\x12'\n" +
-	"\x0fidempotency_key\x18\x10 \x01(\tR\x0eidempotencyKey\"\xc5\x05\n" +
+	"\x0fidempotency_key\x18\x10 \x01(\tR\x0eidempotencyKey\"\x86\x06\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -1644,7 +1668,9 @@ const file_record_proto_rawDesc = "" +
 	"\x10delivery_attempt\x18\x13 \x01(\rR\x0fdeliveryAttempt\x12A\n" +
 	"\flate_answers\x18\x14 \x03(\v2\x1e.pannier.journal.v1.LateAnswerR\vlateAnswers\x12+\n" +
 	"\x11policy_generation\x18\x15 \x01(\x04R\x10policyGeneration\x12%\n" +
-	"\x0eenvelope_bytes\x18\x16 \x01(\rR\renvelopeBytes\"]\n" +
+	"\x0eenvelope_bytes\x18\x16 \x01(\rR\renvelopeBytes\x12\x1c\n" +
+	"\tcontinued\x18\x17 \x01(\rR\tcontinued\x12!\n" +
+	"\fcontinued_by\x18\x18 \x01(\rR\vcontinuedBy\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
@@ -1671,7 +1697,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xf5\x06\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\x93\a\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -1706,7 +1732,8 @@ const file_record_proto_rawDesc = "" +
 	"\rended_at_home\x18\x1a \x01(\bR\vendedAtHome\x12+\n" +
 	"\x11policy_generation\x18\x1b \x01(\x04R\x10policyGeneration\x12\x18\n" +
 	"\aextends\x18\x1c \x01(\rR\aextends\x12\x14\n" +
-	"\x05freed\x18\x1d \x01(\bR\x05freed\"\xd2\x02\n" +
+	"\x05freed\x18\x1d \x01(\bR\x05freed\x12\x1c\n" +
+	"\tcontinued\x18\x1e \x01(\rR\tcontinued\"\xd2\x02\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x19\n" +

@@ -462,6 +462,7 @@ type Offer struct {
 	Redelivered      bool                   `protobuf:"varint,6,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
 	Taken            bool                   `protobuf:"varint,7,opt,name=taken,proto3" json:"taken,omitempty"`
 	PolicyGeneration uint64                 `protobuf:"varint,8,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
+	Continued        uint32                 `protobuf:"varint,9,opt,name=continued,proto3" json:"continued,omitempty"` // words of home that went before it
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -552,6 +553,13 @@ func (x *Offer) GetPolicyGeneration() uint64 {
 	return 0
 }
 
+func (x *Offer) GetContinued() uint32 {
+	if x != nil {
+		return x.Continued
+	}
+	return 0
+}
+
 type Update struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	Id                  []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -560,6 +568,8 @@ type Update struct {
 	DeadlineLeftMs      int64                  `protobuf:"varint,4,opt,name=deadline_left_ms,json=deadlineLeftMs,proto3" json:"deadline_left_ms,omitempty"`
 	MaxDeliveryAttempts uint32                 `protobuf:"varint,5,opt,name=max_delivery_attempts,json=maxDeliveryAttempts,proto3" json:"max_delivery_attempts,omitempty"`
 	PolicyGeneration    uint64                 `protobuf:"varint,6,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
+	Continued           uint32                 `protobuf:"varint,7,opt,name=continued,proto3" json:"continued,omitempty"`                        // number of the word that lets it go on; 0: none
+	ContinuedBy         uint32                 `protobuf:"varint,8,opt,name=continued_by,json=continuedBy,proto3" json:"continued_by,omitempty"` // state.Trigger: start or wait
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -632,6 +642,20 @@ func (x *Update) GetMaxDeliveryAttempts() uint32 {
 func (x *Update) GetPolicyGeneration() uint64 {
 	if x != nil {
 		return x.PolicyGeneration
+	}
+	return 0
+}
+
+func (x *Update) GetContinued() uint32 {
+	if x != nil {
+		return x.Continued
+	}
+	return 0
+}
+
+func (x *Update) GetContinuedBy() uint32 {
+	if x != nil {
+		return x.ContinuedBy
 	}
 	return 0
 }
@@ -839,6 +863,7 @@ type Holding struct {
 	Phase            uint32                 `protobuf:"varint,3,opt,name=phase,proto3" json:"phase,omitempty"`
 	HomeEpoch        uint64                 `protobuf:"varint,4,opt,name=home_epoch,json=homeEpoch,proto3" json:"home_epoch,omitempty"` // under which it was offered
 	PolicyGeneration uint64                 `protobuf:"varint,5,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
+	Continued        uint32                 `protobuf:"varint,6,opt,name=continued,proto3" json:"continued,omitempty"` // words of home taken in
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -904,6 +929,13 @@ func (x *Holding) GetHomeEpoch() uint64 {
 func (x *Holding) GetPolicyGeneration() uint64 {
 	if x != nil {
 		return x.PolicyGeneration
+	}
+	return 0
+}
+
+func (x *Holding) GetContinued() uint32 {
+	if x != nil {
+		return x.Continued
 	}
 	return 0
 }
@@ -1443,7 +1475,7 @@ const file_peer_proto_rawDesc = "" +
 	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x18\n" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12<\n" +
 	"\fapplied_pair\x18\a \x01(\v2\x19.pannier.peer.v1.IdentityR\vappliedPair\x12\x16\n" +
-	"\x06agents\x18\b \x03(\tR\x06agents\"\x96\x02\n" +
+	"\x06agents\x18\b \x03(\tR\x06agents\"\xb4\x02\n" +
 	"\x05Offer\x12\x1a\n" +
 	"\benvelope\x18\x01 \x01(\fR\benvelope\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
@@ -1452,14 +1484,17 @@ const file_peer_proto_rawDesc = "" +
 	"\battempts\x18\x05 \x01(\rR\battempts\x12 \n" +
 	"\vredelivered\x18\x06 \x01(\bR\vredelivered\x12\x14\n" +
 	"\x05taken\x18\a \x01(\bR\x05taken\x12+\n" +
-	"\x11policy_generation\x18\b \x01(\x04R\x10policyGeneration\"\xeb\x01\n" +
+	"\x11policy_generation\x18\b \x01(\x04R\x10policyGeneration\x12\x1c\n" +
+	"\tcontinued\x18\t \x01(\rR\tcontinued\"\xac\x02\n" +
 	"\x06Update\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
 	"\x12deliver_by_left_ms\x18\x03 \x01(\x03R\x0fdeliverByLeftMs\x12(\n" +
 	"\x10deadline_left_ms\x18\x04 \x01(\x03R\x0edeadlineLeftMs\x122\n" +
 	"\x15max_delivery_attempts\x18\x05 \x01(\rR\x13maxDeliveryAttempts\x12+\n" +
-	"\x11policy_generation\x18\x06 \x01(\x04R\x10policyGeneration\"\xa9\x01\n" +
+	"\x11policy_generation\x18\x06 \x01(\x04R\x10policyGeneration\x12\x1c\n" +
+	"\tcontinued\x18\a \x01(\rR\tcontinued\x12!\n" +
+	"\fcontinued_by\x18\b \x01(\rR\vcontinuedBy\"\xa9\x01\n" +
 	"\x06Revoke\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12-\n" +
@@ -1478,14 +1513,15 @@ const file_peer_proto_rawDesc = "" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x121\n" +
 	"\x06events\x18\x03 \x03(\v2\x19.pannier.journal.v1.EventR\x06events\x12\x18\n" +
 	"\aunknown\x18\x04 \x01(\bR\aunknown\x12\x12\n" +
-	"\x04park\x18\x05 \x01(\bR\x04park\"\x96\x01\n" +
+	"\x04park\x18\x05 \x01(\bR\x04park\"\xb4\x01\n" +
 	"\aHolding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12\x14\n" +
 	"\x05phase\x18\x03 \x01(\rR\x05phase\x12\x1d\n" +
 	"\n" +
 	"home_epoch\x18\x04 \x01(\x04R\thomeEpoch\x12+\n" +
-	"\x11policy_generation\x18\x05 \x01(\x04R\x10policyGeneration\"4\n" +
+	"\x11policy_generation\x18\x05 \x01(\x04R\x10policyGeneration\x12\x1c\n" +
+	"\tcontinued\x18\x06 \x01(\rR\tcontinued\"4\n" +
 	"\aVerdict\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\"n\n" +
