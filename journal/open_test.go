@@ -280,21 +280,49 @@ func TestListIsNewestFirst(t *testing.T) {
 	for range 5 {
 		ids = append(ids, w.accept())
 	}
-	page, err := w.j.List(journal.Filter{Limit: 3})
+	page, next, err := w.j.List(journal.Filter{Limit: 3})
 	if err != nil || len(page) != 3 {
 		t.Fatalf("first page: %v, %d", err, len(page))
 	}
-	rest, err := w.j.List(journal.Filter{Limit: 3, Before: page[2].ID})
-	if err != nil || len(rest) != 2 {
-		t.Fatalf("second page: %v, %d", err, len(rest))
+	rest, next, err := w.j.List(journal.Filter{Limit: 3, Before: next})
+	if err != nil || len(rest) != 2 || !next.IsZero() {
+		t.Fatalf("second page: %v, %d, and next %s", err, len(rest), next)
 	}
 	for i, got := range append(page, rest...) {
 		if want := ids[len(ids)-1-i]; got.ID != want {
 			t.Errorf("place %d: got %s, want %s", i, got.ID, want)
 		}
 	}
-	if none, err := w.j.List(journal.Filter{Limit: 3, Status: state.Completed}); err != nil || len(none) != 0 {
+	if none, _, err := w.j.List(journal.Filter{Limit: 3, Status: state.Completed}); err != nil || len(none) != 0 {
 		t.Errorf("completed: %v, %d", err, len(none))
+	}
+}
+
+// TestListOfAFilterThatMatchesLittle: a page may be short, or empty, with more
+// behind it.
+func TestListOfAFilterThatMatchesLittle(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	oldest := w.accept()
+	if _, err := w.j.Answer(context.Background(), oldest, journal.Answer{Trigger: state.Cancel}); err != nil {
+		t.Fatal(err)
+	}
+	many := make([]journal.Accept, 10_000)
+	for i := range many {
+		many[i].Envelope = envelope()
+	}
+	if _, err := w.j.Accept(context.Background(), many); err != nil {
+		t.Fatal(err)
+	}
+	f := journal.Filter{Limit: 3, Status: state.Canceled}
+	none, next, err := w.j.List(f)
+	if err != nil || len(none) != 0 || next.IsZero() {
+		t.Fatalf("first page: %v, %d, next %s; want none yet, and where to go on", err, len(none), next)
+	}
+	f.Before = next
+	got, next, err := w.j.List(f)
+	if err != nil || len(got) != 1 || got[0].ID != oldest || !next.IsZero() {
+		t.Errorf("second page: %v, %v, next %s; want the oldest, and the end", err, got, next)
 	}
 }
 

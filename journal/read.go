@@ -101,22 +101,24 @@ func (j *Journal) Events(id ID, since uint32) (events []*wire.Event, firstSeq ui
 	return events, firstSeq, err
 }
 
-// listScan bounds how many records one List reads: a filter that matches
-// little ends with what it has found by then.
+// listScan bounds how many records one List reads.
 const listScan = 10_000
 
-// List returns intents homed or held here, newest first.
-func (j *Journal) List(f Filter) ([]*Intent, error) {
-	var out []*Intent
-	err := j.view(func(txn *badger.Txn) error {
+// List returns intents homed or held here, newest first, and where the next
+// List begins (its Filter.Before); zero when there is nothing more. A filter
+// that matches little returns what it has found among 10,000 records.
+func (j *Journal) List(f Filter) (out []*Intent, next ID, err error) {
+	err = j.view(func(txn *badger.Txn) error {
 		homed, held := newestFirst(txn, classHead, f.Before), newestFirst(txn, classHandover, f.Before)
 		defer homed.Close()
 		defer held.Close()
 		for scanned := 0; scanned < listScan && len(out) < f.Limit; scanned++ {
 			id, ok := laterOf(homed, held)
 			if !ok {
+				next = ID{}
 				return nil
 			}
+			next = id
 			i, err := readIntent(txn, id)
 			if errors.Is(err, ErrNotFound) {
 				continue
@@ -130,7 +132,7 @@ func (j *Journal) List(f Filter) ([]*Intent, error) {
 		}
 		return nil
 	})
-	return out, err
+	return out, next, err
 }
 
 func newestFirst(txn *badger.Txn, class byte, before ID) *badger.Iterator {

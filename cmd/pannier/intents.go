@@ -69,9 +69,13 @@ func listCommand() *cli.Command {
 			&cli.StringFlag{Name: "status", Usage: "only those with this `STATUS`"},
 			&cli.StringFlag{Name: "to", Usage: "only those to this `AGENT`"},
 			&cli.IntFlag{Name: "limit", Value: 50, Usage: "at most `N`"},
+			&cli.StringFlag{Name: "cursor", Usage: "go on where an earlier list ended"},
 		),
 		Action: onApp(func(c *cli.Context, cl *client, _ []string) error {
 			query := url.Values{"limit": {strconv.Itoa(c.Int("limit"))}}
+			if cursor := c.String("cursor"); cursor != "" {
+				query.Set("cursor", cursor)
+			}
 			if status := c.String("status"); status != "" {
 				query.Set("status", status)
 			}
@@ -89,12 +93,17 @@ func listCommand() *cli.Command {
 
 func printList(w io.Writer, answer struct {
 	Intents []intent `json:"intents"`
+	Next    string   `json:"next_cursor"`
 }) error {
 	rows := make([][]string, 0, len(answer.Intents))
 	for _, i := range answer.Intents {
 		rows = append(rows, []string{i.ID, i.Status, i.Type, i.To, firstOf(i.UpdatedAt, i.CreatedAt)})
 	}
-	return table(w, []string{"INTENT", "STATUS", "TYPE", "TO", "UPDATED"}, rows)
+	if err := table(w, []string{"INTENT", "STATUS", "TYPE", "TO", "UPDATED"}, rows); err != nil || answer.Next == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "there may be more: --cursor %s\n", answer.Next)
+	return err
 }
 
 func whyCommand() *cli.Command {

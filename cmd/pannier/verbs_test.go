@@ -73,6 +73,11 @@ func TestVerbs(t *testing.T) {
 			stdout: []string{"INTENT  STATUS   TYPE  TO  UPDATED\nI       WAITING  o.v1  b   T\n"},
 		},
 		{
+			rule: "list: more", args: `list --cursor C --addr ADDR`, answer: `{"ok":true,"intents":[],"next_cursor":"D"}`,
+			want:   call{method: "GET", path: "/v1/intents", query: "cursor=C&limit=50"},
+			stdout: []string{"there may be more: --cursor D\n"},
+		},
+		{
 			rule: "list: filters", args: `list --status WAITING --to a/b/c --limit 3 --addr ADDR`, answer: `{"ok":true,"intents":[]}`,
 			want: call{method: "GET", path: "/v1/intents", query: "limit=3&status=WAITING&to_agent=agent%3A%2F%2Fa%2Fb%2Fc"},
 		},

@@ -374,7 +374,7 @@ func TestDurabilityReceiverSaysWhatWasReached(t *testing.T) {
 func (w *world) newest() journal.ID {
 	w.t.Helper()
 	for range 500 {
-		l, err := w.journal.List(journal.Filter{Limit: 1})
+		l, _, err := w.journal.List(journal.Filter{Limit: 1})
 		if err != nil {
 			w.t.Error(err)
 		}

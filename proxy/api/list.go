@@ -25,28 +25,27 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	defer d.free()
 	d.open('{').boolean("ok", true).key("intents").open('[')
 	left := filter.Limit
-	more := false
 	for left > 0 {
 		filter.Limit = min(left, listPage)
-		page, err := a.journal.List(filter)
+		page, next, err := a.journal.List(filter)
 		if err != nil {
 			return err
 		}
 		for _, i := range page {
 			d.item()
 			a.writeIntent(d, i, listed)
-			filter.Before = i.ID
 		}
 		left -= len(page)
-		if more = len(page) == filter.Limit; !more {
-			break
+		filter.Before = next
+		if next.IsZero() || len(page) < filter.Limit {
+			break // all is read, or as much as one request may read
 		}
 	}
 	d.close(']')
-	if more {
-		d.str("next_cursor", filter.Before.String())
-	} else {
+	if filter.Before.IsZero() {
 		d.null("next_cursor")
+	} else {
+		d.str("next_cursor", filter.Before.String())
 	}
 	return answer(w, d.close('}'))
 }
