@@ -1,0 +1,115 @@
+package outbound
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// onRecord reports whether the journal has the intent at a holder under a number.
+func (d *Dispatcher) onRecord(holder, id journal.ID, offerNo uint64) bool {
+	i, err := d.journal.Get(id)
+	return err == nil && i.Head != nil && journal.Place(i.Head.Place) == journal.PlaceHeld &&
+		string(i.Head.Holder) == string(holder[:]) && i.Head.OfferNo == offerNo
+}
+
+// reports hands facts to the journal. They are acked when their events are
+// durable; if we crash before, the holder sends them again.
+//
+// The journal takes a fact about an intent that is due as proof that the holder
+// has it: its held rides along later. Only we know to whom it was offered, so a
+// fact from anybody else is passed on under no offer number: acked, and of no
+// effect. An app's final answer counts from anybody.
+func (s *session) reports(list []*wire.Report) error {
+	if len(list) == 0 {
+		return nil
+	}
+	for _, r := range list {
+		// An outcome is shown inside our own JSON: it must not be able to say
+		// more than an outcome.
+		if b := jsontext.Value(r.Body); len(b) > 0 && (b.Kind() != '{' || !b.IsValid()) {
+			return fmt.Errorf("report %d: its body is no JSON object", r.No)
+		}
+	}
+	d := s.d
+	var finals []journal.ID
+	var proven []*flight
+	var unsure []*wire.Report
+	d.mu.Lock()
+	h := d.mu.holders[s.peer.Journal]
+	for _, r := range list {
+		id, no, ok := idAndNo(r.Id, r.OfferNo)
+		if !ok {
+			continue // the journal refuses it, with the number
+		}
+		if f := d.owes(s, id, no); f != nil {
+			if f := d.accepted(h, f); f != nil {
+				proven = append(proven, f)
+			}
+		} else if state.Fact(r.Fact) != state.FactAnswered && !d.has(s, id) {
+			unsure = append(unsure, r)
+		}
+		switch state.Fact(r.Fact) {
+		case state.FactAnswered, state.FactRejected, state.FactExhausted:
+			s.answering[id] = struct{}{}
+			finals = append(finals, id)
+			d.freeAt(s, id)
+		case state.FactWaiting:
+			d.freeAt(s, id)
+		}
+	}
+	s.applying++
+	d.mu.Unlock()
+	for _, r := range unsure {
+		if !d.onRecord(s.peer.Journal, journal.ID(r.Id), r.OfferNo) {
+			r.OfferNo = 0
+		}
+	}
+	d.record(s.peer, h, proven)
+	d.journal.Apply(s.peer, list, func(acked []journal.Acked, upTo uint64, err error) {
+		d.applied(s, finals, acked, upTo, err)
+	})
+	return nil
+}
+
+// has reports whether this holder was offered the intent and has not said no.
+// Called with mu held.
+func (d *Dispatcher) has(s *session, id journal.ID) bool {
+	if p := d.mu.unsettled[id]; p != nil && p.session == s {
+		return true
+	}
+	f := d.mu.flights[id]
+	return f != nil && f.holder.Journal == s.peer.Journal
+}
+
+// freeAt is free for what is unsettled at this session. Called with mu held.
+func (d *Dispatcher) freeAt(s *session, id journal.ID) {
+	if p := d.mu.unsettled[id]; p != nil && p.session == s {
+		d.free(id)
+	}
+}
+
+// applied acks what is durable. It runs on the committer and does not block.
+func (d *Dispatcher) applied(s *session, finals []journal.ID, acked []journal.Acked, upTo uint64, err error) {
+	d.mu.Lock()
+	for _, id := range finals {
+		delete(s.answering, id)
+	}
+	s.applying--
+	s.lastWork = time.Now()
+	d.mu.Unlock()
+	if upTo > 0 {
+		s.out.ack(upTo, acked)
+	}
+	switch {
+	case err != nil:
+		s.cancel(fmt.Errorf("apply reports: %w", err))
+	case !s.out.room():
+		s.cancel(errDeaf)
+	}
+}
