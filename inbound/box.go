@@ -22,6 +22,7 @@ type box struct {
 
 	pulls    []*pull // waiting, the next to be served first
 	wanted   int     // sum of the limits of all pulls not yet returned
+	streamed int     // flights that went out on a stream
 	reserved int     // slots of pulls promised to a commit under way
 	flights  map[journal.ID]flight
 	size     int // payload bytes of an intent, about
@@ -39,9 +40,14 @@ type box struct {
 // flight is a hand-over the app has not settled.
 type flight struct {
 	lease    journal.ID
-	until    time.Time
-	settling bool // its settle is on the way to the journal
-	old      bool // granted before this start
+	until    time.Time // at least: the journal may have it sooner
+	settling bool      // its settle is on the way to the journal
+	old      bool      // granted before this start
+
+	seq      uint64
+	streamed bool    // a stream may take it up again
+	stream   *Stream // that carried it last; nil: of an earlier start
+	conn     *Conn   // of stream
 }
 
 // pull is one waiting reader.
@@ -51,6 +57,8 @@ type pull struct {
 	free     int // slots neither filled nor reserved
 	reserved int
 	got      []journal.Handed
+	stream   *Stream      // this pull is for; nil: a poll
+	adopted  []journal.ID // handed over on a connection that is gone
 	bytes    int
 	once     bool   // does not wait
 	round    uint64 // the first turn that has seen it
@@ -59,6 +67,8 @@ type pull struct {
 	closed   bool
 	err      error
 }
+
+func (p *pull) terms() journal.Terms { return journal.Terms{For: p.lease, Stream: p.stream != nil} }
 
 // slot is a place in a pull, reserved for one intent whose lease is on its way
 // to the disk. Each is filled or given back.
@@ -150,7 +160,7 @@ const maxInt = int(^uint(0) >> 1)
 func (b *box) finish() {
 	for i := 0; i < len(b.pulls); {
 		p := b.pulls[i]
-		served := len(p.got) > 0 || p.err != nil || p.leaving || p.once && p.round <= b.round
+		served := len(p.got) > 0 || len(p.adopted) > 0 || p.err != nil || p.leaving || p.once && p.round <= b.round
 		if p.reserved > 0 || !served {
 			i++
 			continue

@@ -14,7 +14,7 @@ type place struct {
 	box   *box
 	home  journal.ID
 	slot  slot
-	lease time.Duration // > 0: slot is reserved; held and lease are one commit
+	lease journal.Terms // For > 0: slot is reserved; held and lease are one commit
 }
 
 // admit keeps a place for an intent of home, or says why there is none. Every
@@ -42,7 +42,7 @@ func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID) (place, er
 	now := time.Now()
 	if !m.mu.draining && b.door.direct() && b.capacity(now) > 0 {
 		if s, ok := b.reserve(); ok {
-			p.slot, p.lease = s, s.pull.lease
+			p.slot, p.lease = s, s.pull.terms()
 		}
 	}
 	return p, nil
@@ -78,14 +78,14 @@ func (m *Mailbox) settlePlace(p place, r journal.HoldResult, err error) {
 	if err != nil || !r.Fresh {
 		b.credit.count(p.home, -1)
 	}
-	if p.lease == 0 {
+	if p.lease.For == 0 {
 		return
 	}
 	if err != nil || r.Handed == nil || r.Handed.Err != nil {
 		b.giveBack(p.slot)
 		return
 	}
-	m.fly(b, r.Handed.ID, flight{lease: r.Handed.Lease, until: r.Handed.Until})
+	m.fly(b, r.Handed.ID, p.slot.pull.carried(r.Handed))
 	b.fill(p.slot, *r.Handed, m.o.MaxPullBytes)
 }
 
@@ -96,7 +96,7 @@ func (m *Mailbox) Take(ctx context.Context, agent string, offers []journal.Offer
 	var in []journal.Offer
 	var at []int
 	var places []place
-	var lease []time.Duration
+	var lease []journal.Terms
 	for i, o := range offers {
 		results[i] = journal.HoldResult{ID: o.ID, OfferNo: o.OfferNo}
 		p, err := m.admit(m.self, agent, o.ID)

@@ -131,7 +131,7 @@ func (m *Mailbox) rebuild() error {
 				b.credit.count(e.Home, 1)
 			}
 			if e.Phase == state.Leased || e.Phase == state.Working {
-				m.fly(b, e.ID, flight{lease: e.Lease, until: e.Due, old: true})
+				m.fly(b, e.ID, flight{lease: e.Lease, until: e.Due, old: true, seq: e.Seq, streamed: e.Streamed})
 			}
 		}
 		m.unlock()
@@ -191,7 +191,9 @@ func (m *Mailbox) Freed(f journal.Freed) {
 	if fl, flying := b.flights[f.ID]; !flying || !fl.settling {
 		b.door.gone(f.ID)
 	}
+	s := b.flights[f.ID].stream
 	m.land(b, f.ID)
+	m.restart(b, s, time.Now())
 	if f.Home == m.self {
 		m.mu.news = append(m.mu.news, news{agent: b.name, local: true})
 	}
@@ -218,12 +220,19 @@ func (m *Mailbox) number(b *box, no journal.Agent) {
 }
 
 func (m *Mailbox) fly(b *box, id journal.ID, f flight) {
+	if was, known := b.flights[id]; known {
+		b.untrack(id, was)
+	}
 	b.flights[id] = f
+	b.track(id, f)
 	m.mu.where[id] = b
 	b.sweep = earliest(b.sweep, f.until)
 }
 
 func (m *Mailbox) land(b *box, id journal.ID) {
+	if f, known := b.flights[id]; known {
+		b.untrack(id, f)
+	}
 	delete(b.flights, id)
 	delete(m.mu.where, id)
 }

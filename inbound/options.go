@@ -11,7 +11,8 @@ import (
 // Options configure the mailbox and the peer server. DefaultOptions gives
 // values for all of them.
 type Options struct {
-	PollLease time.Duration // a pull that names no lease gets this one
+	PollLease   time.Duration // a pull that names no lease gets this one
+	StreamLease time.Duration // the lease of every hand-over on a stream
 
 	WorkTimeout time.Duration // an extend that names no time gets this one
 	WorkMax     time.Duration // and none gets more than this at once
@@ -40,6 +41,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		PollLease:     30 * time.Second,
+		StreamLease:   5 * time.Minute,
 		WorkTimeout:   time.Hour,
 		WorkMax:       24 * time.Hour,
 		NoReaderAfter: time.Minute,
@@ -70,6 +72,7 @@ func (o Options) Validate() error {
 		}
 	}
 	positive("poll_lease", o.PollLease > 0)
+	positive("stream_lease", o.StreamLease > 0)
 	positive("work_timeout", o.WorkTimeout > 0)
 	positive("no_reader_after", o.NoReaderAfter > 0)
 	positive("release_after", o.ReleaseAfter > 0)

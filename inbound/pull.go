@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -15,6 +16,8 @@ type PullRequest struct {
 	Limit int           // at least 1
 	Wait  time.Duration // 0: what is ready now
 	Lease time.Duration // 0: the usual one
+
+	stream *Stream
 }
 
 // drainedWait is how long a pull waits at most while we drain: it gets
@@ -121,7 +124,7 @@ func (m *Mailbox) enter(b *box, r PullRequest) (*pull, error) {
 	}
 	p := &pull{
 		limit: max(1, r.Limit), lease: r.Lease, once: r.Wait <= 0,
-		round: b.round + 1, done: make(chan struct{}),
+		round: b.round + 1, done: make(chan struct{}), stream: r.stream,
 	}
 	if p.lease <= 0 {
 		p.lease = m.o.PollLease
@@ -132,6 +135,8 @@ func (m *Mailbox) enter(b *box, r PullRequest) (*pull, error) {
 	b.door.enter(now)
 	b.credit.ask(now, b.wanted)
 	b.pulls = append(b.pulls, p)
+	b.adopt(p)
+	b.finish()
 	m.rouse(b)
 	m.tellWindow(b)
 	return p, nil
@@ -162,14 +167,21 @@ func (m *Mailbox) leave(ctx context.Context, b *box, p *pull) ([]journal.Handed,
 	b.wanted -= p.limit
 	b.door.leave(time.Now())
 	m.arm(b, time.Now())
-	got, err := p.got, p.err
+	got, adopted, err := p.got, p.adopted, p.err
 	m.unlock()
 	if ctx.Err() != nil && len(got) > 0 {
 		// The client hung up: nothing of this was seen by anybody.
 		return nil, m.TakeBack(context.WithoutCancel(ctx), got)
 	}
+	if len(adopted) > 0 {
+		// Whatever becomes of these they are the connection's, also unread.
+		again, rerr := m.takenUp(adopted)
+		if got = append(got, again...); err == nil {
+			err = rerr
+		}
+	}
 	if len(got) > 0 {
-		slices.SortFunc(got, func(x, y journal.Handed) int { return int(x.Seq) - int(y.Seq) })
+		slices.SortFunc(got, func(x, y journal.Handed) int { return cmp.Compare(x.Seq, y.Seq) })
 		return got, nil
 	}
 	return nil, err

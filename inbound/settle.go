@@ -79,6 +79,7 @@ func (m *Mailbox) heardAll(items []journal.Settle, boxes []*box, out []journal.S
 			m.unsettled(b, s, f, flying, why)
 			continue
 		}
+		m.restart(b, f.stream, now)
 		switch s.Action {
 		case journal.Extend:
 			if flying {

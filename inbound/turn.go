@@ -138,12 +138,15 @@ func (m *Mailbox) lapse(ctx context.Context, b *box, entries []journal.Mail) err
 		return nil
 	}
 	var count, spare, leases []journal.ID
+	var renew []journal.Renewal
 	m.mu.Lock()
 	now := time.Now()
 	for _, e := range entries {
 		f, known := b.flights[e.ID]
 		if known && f.until.After(now) {
-			continue // extended since it was read
+			// Extended since it was read, or longer than the journal has it.
+			renew = append(renew, journal.Renewal{ID: e.ID, Lease: f.lease, Until: f.until})
+			continue
 		}
 		if f.settling {
 			// Its settle is on the way to the journal and decides.
@@ -173,6 +176,12 @@ func (m *Mailbox) lapse(ctx context.Context, b *box, entries []journal.Mail) err
 			return err
 		}
 	}
+	if len(renew) > 0 {
+		// If we crash before, the leases lapse as those of an earlier start.
+		if err := m.j.Renew(ctx, renew); err != nil {
+			return err
+		}
+	}
 	if len(count) == 0 {
 		return nil
 	}
@@ -186,11 +195,11 @@ func (m *Mailbox) handOver(ctx context.Context, b *box, p plan, v *view) error {
 		return nil
 	}
 	v.tried = true
-	lengths := make([]time.Duration, len(slots))
+	terms := make([]journal.Terms, len(slots))
 	for i, s := range slots {
-		lengths[i] = s.pull.lease
+		terms[i] = s.pull.terms()
 	}
-	handed, err := m.j.Lease(ctx, ids, lengths)
+	handed, err := m.j.Lease(ctx, ids, terms)
 
 	m.mu.Lock()
 	defer m.unlock()
@@ -204,7 +213,7 @@ func (m *Mailbox) handOver(ctx context.Context, b *box, p plan, v *view) error {
 			b.giveBack(s)
 			continue
 		}
-		m.fly(b, handed[i].ID, flight{lease: handed[i].Lease, until: handed[i].Until})
+		m.fly(b, handed[i].ID, s.pull.carried(&handed[i]))
 		b.fill(s, handed[i], m.o.MaxPullBytes)
 	}
 	return err

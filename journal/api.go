@@ -161,7 +161,13 @@ type HoldRequest struct {
 	Redelivered bool
 	Taken       bool
 	Continued   uint32
-	Lease       time.Duration // > 0: a reader waits: held and lease are one commit
+	Lease       Terms // For > 0: a reader waits: held and lease are one commit
+}
+
+// Terms are those of a lease.
+type Terms struct {
+	For    time.Duration
+	Stream bool // it goes out on a stream, which may be taken up by its number
 }
 
 // HoldResult answers a HoldRequest. Err is nil also for a repeated offer.
@@ -186,6 +192,14 @@ type Handed struct {
 	Err         error
 }
 
+// Renewal moves the end of a lease without the app's having asked: it is at work
+// on what it was given together with this.
+type Renewal struct {
+	ID    ID
+	Lease ID
+	Until time.Time
+}
+
 // Mail is an entry of a mailbox whose time has come.
 type Mail struct {
 	ID       ID
@@ -197,6 +211,8 @@ type Mail struct {
 	Attempts uint32
 	Receiver bool // durability: receiver
 	Lease    ID   // of a leased or working one
+	Seq      uint64
+	Streamed bool // its lease went out on a stream
 	Counted  bool // counts against credit
 }
 

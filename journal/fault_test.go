@@ -31,7 +31,7 @@ func (p *pair) offer(lease time.Duration) ([]journal.HoldResult, error) {
 	offers := p.home.due()
 	reqs := make([]journal.HoldRequest, len(offers))
 	for i, o := range offers {
-		reqs[i] = journal.HoldRequest{Envelope: o.Envelope, OfferNo: o.OfferNo, DeliverBy: time.Until(o.DeliverBy), Deadline: time.Until(o.Deadline), Attempts: o.Attempts, Redelivered: o.Redelivered, Continued: o.Continued, Lease: lease}
+		reqs[i] = journal.HoldRequest{Envelope: o.Envelope, OfferNo: o.OfferNo, DeliverBy: time.Until(o.DeliverBy), Deadline: time.Until(o.Deadline), Attempts: o.Attempts, Redelivered: o.Redelivered, Continued: o.Continued, Lease: journal.Terms{For: lease}}
 	}
 	type answer struct {
 		res []journal.HoldResult
@@ -158,7 +158,7 @@ func TestFirstAnswerWins(t *testing.T) {
 	if err := other.report(); err != nil {
 		t.Fatal(err)
 	}
-	again, _ := p.holder.j.Lease(context.Background(), []journal.ID{id}, []time.Duration{time.Minute})
+	again, _ := p.holder.j.Lease(context.Background(), []journal.ID{id}, []journal.Terms{{For: time.Minute}})
 	p.holder.settle(journal.Settle{ID: id, Lease: again[0].Lease, Action: journal.Ack, Result: []byte(`{"by":"first"}`)})
 	if err := p.report(); err != nil {
 		t.Fatal(err)

@@ -93,11 +93,11 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 
 // intoMailbox takes the hold row and, where a reader waits, the lease row in
 // the same commit.
-func (t *tx) intoMailbox(h *hand, env *wire.Envelope, lease time.Duration, res *HoldResult) error {
+func (t *tx) intoMailbox(h *hand, env *wire.Envelope, lease Terms, res *HoldResult) error {
 	if _, err := t.step(h, state.Hold, t.now); err != nil {
 		return err
 	}
-	if lease <= 0 {
+	if lease.For <= 0 {
 		return t.saveHand(h)
 	}
 	handed, err := t.lease(h, env, lease)
@@ -167,8 +167,8 @@ func triggerOf(end state.Status) state.Trigger {
 }
 
 // HoldLocal moves intents of our own from the due index to our own mailbox: an
-// offer that needs no frame. lease[i] > 0 hands the i-th over at once.
-func (j *Journal) HoldLocal(ctx context.Context, offers []Offer, lease []time.Duration) ([]HoldResult, error) {
+// offer that needs no frame. lease[i].For > 0 hands the i-th over at once.
+func (j *Journal) HoldLocal(ctx context.Context, offers []Offer, lease []Terms) ([]HoldResult, error) {
 	out := make([]HoldResult, len(offers))
 	ops := make([]*op, len(offers))
 	for i := range offers {
@@ -198,7 +198,7 @@ func (j *Journal) HoldLocal(ctx context.Context, offers []Offer, lease []time.Du
 	return out, nil
 }
 
-func (t *tx) holdLocal(o *Offer, env *wire.Envelope, lease time.Duration, res *HoldResult) error {
+func (t *tx) holdLocal(o *Offer, env *wire.Envelope, lease Terms, res *HoldResult) error {
 	l, found, err := t.life(o.ID)
 	if err != nil {
 		return err

@@ -126,10 +126,10 @@ func continuedOf(l *life) Continued {
 }
 
 // continueHere does to a hand-over what a word at home asks for. Home knows, so
-// nothing is told. One that no app has seen yet is still to be handed over.
+// nothing is told. One that no app has goes on by being handed over.
 func (t *tx) continueHere(h *hand, on state.Trigger) error {
 	switch {
-	case h.phase() == state.Ready && h.rec.Handovers == 0:
+	case h.phase() == state.Ready:
 		return nil
 	case on == state.Wait:
 		return t.stepQuietly(h, state.Park, never)

@@ -133,7 +133,7 @@ func (w *world) local(lease time.Duration) journal.Handed {
 	if len(offers) != 1 {
 		w.Fatalf("due: got %d offers, want 1", len(offers))
 	}
-	res, err := w.j.HoldLocal(context.Background(), offers, []time.Duration{lease})
+	res, err := w.j.HoldLocal(context.Background(), offers, []journal.Terms{{For: lease}})
 	if err != nil || res[0].Err != nil || res[0].Handed == nil {
 		w.Fatalf("hold local: %v, %+v", err, res)
 	}
@@ -187,7 +187,7 @@ func TestStaleLeaseChangesNothing(t *testing.T) {
 	if got := w.settle(journal.Settle{ID: id, Lease: old.Lease, Action: journal.Nack, Reason: "busy"}); got.Err != nil {
 		t.Fatalf("nack: %v", got.Err)
 	}
-	again, err := w.j.Lease(context.Background(), []journal.ID{id}, []time.Duration{time.Minute})
+	again, err := w.j.Lease(context.Background(), []journal.ID{id}, []journal.Terms{{For: time.Minute}})
 	if err != nil || again[0].Err != nil {
 		t.Fatalf("lease again: %v, %v", err, again[0].Err)
 	}
@@ -215,7 +215,7 @@ func TestExhaustedIntentFails(t *testing.T) {
 	id := got[0].ID
 	h := w.local(time.Minute)
 	w.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Nack, Reason: "no"})
-	again, err := w.j.Lease(context.Background(), []journal.ID{id}, []time.Duration{time.Minute})
+	again, err := w.j.Lease(context.Background(), []journal.ID{id}, []journal.Terms{{For: time.Minute}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -14,14 +13,14 @@ import (
 )
 
 // lease hands the intent over: the lease is durable before its bytes leave.
-func (t *tx) lease(h *hand, env *wire.Envelope, d time.Duration) (*Handed, error) {
+func (t *tx) lease(h *hand, env *wire.Envelope, terms Terms) (*Handed, error) {
 	if by := at(h.rec.DeliverByMs); !h.rec.Taken && !by.IsZero() && !by.After(t.now) {
 		return nil, ErrExpired
 	}
 	if by := at(h.rec.DeadlineAtMs); !by.IsZero() && !by.After(t.now) {
 		return nil, ErrExpired
 	}
-	row, err := t.step(h, state.Lease, t.now.Add(d))
+	row, err := t.step(h, state.Lease, t.now.Add(terms.For))
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +31,7 @@ func (t *tx) lease(h *hand, env *wire.Envelope, d time.Duration) (*Handed, error
 	lease := newLease()
 	h.rec.Handovers++
 	h.rec.Seq, h.rec.LeaseId, h.rec.LeaseUntilMs, h.rec.LeasedAtMs = seq, lease[:], h.rec.DueMs, ms(t.now)
-	h.rec.Boot, h.rec.Extends = t.j.birth.Boot, 0
+	h.rec.Boot, h.rec.Extends, h.rec.Streamed = t.j.birth.Boot, 0, terms.Stream
 	handed := &Handed{
 		ID: h.id, Envelope: env, Seq: seq, Attempt: h.rec.Handovers, Lease: lease, Until: at(h.rec.LeaseUntilMs),
 		Redelivered: h.rec.Redelivered || h.rec.Handovers > 1,
@@ -62,13 +61,13 @@ func newLease() ID {
 
 // Lease hands ready intents over. Each Handed has its own error: one that is
 // no longer ready, or has run out of time, is left out of the app's answer.
-func (j *Journal) Lease(ctx context.Context, ids []ID, d []time.Duration) ([]Handed, error) {
+func (j *Journal) Lease(ctx context.Context, ids []ID, terms []Terms) ([]Handed, error) {
 	out := make([]Handed, len(ids))
 	ops := make([]*op, len(ids))
 	for i, id := range ids {
 		res := &out[i]
 		ops[i] = &op{after: failpoint.HolderAfterLeaseCommit, run: func(t *tx) error {
-			handed, err := t.leaseReady(id, d[i])
+			handed, err := t.leaseReady(id, terms[i])
 			if handed != nil {
 				*res = *handed
 			}
@@ -86,7 +85,7 @@ func (j *Journal) Lease(ctx context.Context, ids []ID, d []time.Duration) ([]Han
 	return out, nil
 }
 
-func (t *tx) leaseReady(id ID, d time.Duration) (*Handed, error) {
+func (t *tx) leaseReady(id ID, terms Terms) (*Handed, error) {
 	h, found, err := t.hand(id)
 	if err != nil {
 		return nil, err
@@ -105,7 +104,7 @@ func (t *tx) leaseReady(id ID, d time.Duration) (*Handed, error) {
 	if err := proto.Unmarshal(blob, env); err != nil {
 		return nil, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
 	}
-	handed, err := t.lease(h, env, d)
+	handed, err := t.lease(h, env, terms)
 	if errors.Is(err, ErrExpired) {
 		// Home will say so; until then it must not come up again and again.
 		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
@@ -113,4 +112,26 @@ func (t *tx) leaseReady(id ID, d time.Duration) (*Handed, error) {
 		return &Handed{ID: id, Err: ErrExpired}, t.saveHand(h)
 	}
 	return handed, err
+}
+
+// Renew moves the ends of leases, to later only. One that is no longer in force
+// is left alone.
+func (j *Journal) Renew(ctx context.Context, list []Renewal) error {
+	ops := make([]*op, len(list))
+	for i, r := range list {
+		ops[i] = &op{run: func(t *tx) error {
+			h, found, err := t.hand(r.ID)
+			if err != nil || !found || leaseOf(&h.rec) != r.Lease || h.rec.DueMs >= ms(r.Until) {
+				return err
+			}
+			if p := h.phase(); p != state.Leased && p != state.Working {
+				return nil
+			}
+			t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
+			t.mailAt(h, r.Until)
+			h.rec.LeaseUntilMs = h.rec.DueMs
+			return t.saveHand(h)
+		}}
+	}
+	return j.do(ctx, first, ops...)
 }

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -35,9 +36,9 @@ type name struct {
 	address string
 	learned bool
 
-	stored bool   // its record is durable
-	seq    uint64 // last hand-over number given
-	limit  uint64 // the record allows numbers up to this one
+	stored bool          // its record is durable
+	seq    atomic.Uint64 // last hand-over number given; others may read it
+	limit  uint64        // the record allows numbers up to this one
 }
 
 func newNames() *names {
@@ -62,7 +63,9 @@ func (n *names) load(txn *badger.Txn) error {
 		if err := unsealMessage(key, rec, &m); err != nil {
 			return err
 		}
-		found = append(found, &name{no: Agent(m.No), address: string(key[1:]), learned: m.Learned, stored: true, seq: m.Seq, limit: m.Seq})
+		e := &name{no: Agent(m.No), address: string(key[1:]), learned: m.Learned, stored: true, limit: m.Seq}
+		e.seq.Store(m.Seq)
+		found = append(found, e)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -121,13 +124,13 @@ func (t *tx) storeName(e *name) error {
 // operation, a number is not given twice: the record is ahead of it first.
 func (t *tx) nextSeq(a Agent) (uint64, error) {
 	e := t.j.names.at(a)
-	e.seq++
-	if e.seq <= e.limit {
-		return e.seq, nil
+	seq := e.seq.Add(1)
+	if seq <= e.limit {
+		return seq, nil
 	}
-	limit := e.seq + seqBlock
+	limit := seq + seqBlock
 	t.after(func() { e.limit, e.stored = limit, true })
-	return e.seq, t.put(nameKey(e.address), &wire.Name{No: uint32(e.no), Learned: e.learned, Seq: limit})
+	return seq, t.put(nameKey(e.address), &wire.Name{No: uint32(e.no), Learned: e.learned, Seq: limit})
 }
 
 // AgentNo returns the number of an address that is in the dictionary.
@@ -136,6 +139,15 @@ func (j *Journal) AgentNo(address string) (Agent, bool) {
 		return e.no, true
 	}
 	return 0, false
+}
+
+// LastSeq returns the number of the last hand-over to an agent, or a higher one
+// that was skipped by a restart.
+func (j *Journal) LastSeq(a Agent) uint64 {
+	if e := j.names.at(a); e != nil {
+		return e.seq.Load()
+	}
+	return 0
 }
 
 // AgentName returns the address of a number, or "".

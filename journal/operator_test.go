@@ -50,7 +50,7 @@ func TestOperatorLetsItGoOn(t *testing.T) {
 	if res, err := p.offer(0); err != nil || res[0].Err != nil || res[0].OfferNo != 2 {
 		t.Fatalf("offer after resume: %v %+v", err, res)
 	}
-	got, err := p.holder.j.Lease(context.Background(), []journal.ID{id}, []time.Duration{time.Minute})
+	got, err := p.holder.j.Lease(context.Background(), []journal.ID{id}, []journal.Terms{{For: time.Minute}})
 	if err != nil || got[0].Err != nil {
 		t.Fatalf("lease: %v %v", err, got[0].Err)
 	}
@@ -77,7 +77,7 @@ func TestWordAtHomeReachesTheHolder(t *testing.T) {
 	if _, err := p.offer(0); err != nil {
 		t.Fatal(err)
 	}
-	lease, err := p.holder.j.Lease(ctx, []journal.ID{seen}, []time.Duration{time.Minute})
+	lease, err := p.holder.j.Lease(ctx, []journal.ID{seen}, []journal.Terms{{For: time.Minute}})
 	if err != nil || lease[0].Err != nil {
 		t.Fatal(err, lease[0].Err)
 	}

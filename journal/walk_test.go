@@ -124,7 +124,7 @@ func (w *walk) take() {
 		if m.Phase != state.Ready {
 			continue
 		}
-		got, err := w.holder.j.Lease(context.Background(), []journal.ID{m.ID}, []time.Duration{time.Minute})
+		got, err := w.holder.j.Lease(context.Background(), []journal.ID{m.ID}, []journal.Terms{{For: time.Minute}})
 		w.check(err, "lease")
 		if got[0].Err == nil {
 			w.handed(got[0])

@@ -272,11 +272,14 @@ func (d *Dispatcher) Ended(e journal.Ended) {
 }
 
 // Continued is the journal's hook: a word at home lets an intent go on that
-// another journal may hold. Whoever cannot be told now does not list it at its
-// next reconcile, and is told then.
+// another journal may hold. Whoever cannot be told now lists a lower number
+// at its next reconcile, and is told then.
 func (d *Dispatcher) Continued(c journal.Continued) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if f := d.mu.flights[c.ID]; f != nil && f.stage == claimed {
+		f.offer.Continued = c.No
+	}
 	for s := range d.whoHas(c.ID, c.Holder) {
 		s.out.update(c)
 	}

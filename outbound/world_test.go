@@ -303,7 +303,7 @@ func (m *mailbox) Take(ctx context.Context, agent string, offers []journal.Offer
 	}
 	m.window.Add(-int64(len(offers)))
 	m.took.Add(int64(len(offers)))
-	return m.j.HoldLocal(ctx, offers, make([]time.Duration, len(offers)))
+	return m.j.HoldLocal(ctx, offers, make([]journal.Terms, len(offers)))
 }
 
 // network joins addresses to whoever listens there.

@@ -251,7 +251,9 @@ func (r *run) servePeers() {
 // not a refused connection.
 func (r *run) serveApp(alive context.Context) {
 	p := r.parts.Load()
-	r.serveHTTP("api", newHTTPServer(p.api.Handler(), r.log), r.apiListener)
+	app := newHTTPServer(p.api.Handler(), r.log)
+	p.api.Track(app)
+	r.serveHTTP("api", app, r.apiListener)
 	r.cleanups.add("deliveries", closeMargin-time.Second, func(ctx context.Context) error {
 		if alive.Err() != nil {
 			return nil // a failed journal can settle nothing

@@ -758,6 +758,7 @@ type Handover struct {
 	PolicyGeneration   uint64                 `protobuf:"varint,27,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
 	Extends            uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"`     // of the present lease
 	Freed              bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`         // no longer counts against credit
+	Streamed           bool                   `protobuf:"varint,31,opt,name=streamed,proto3" json:"streamed,omitempty"`   // the present hand-over went out on a stream: see inbound.Stream
 	Continued          uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"` // words of home taken in, or given before it came here
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -992,6 +993,13 @@ func (x *Handover) GetExtends() uint32 {
 func (x *Handover) GetFreed() bool {
 	if x != nil {
 		return x.Freed
+	}
+	return false
+}
+
+func (x *Handover) GetStreamed() bool {
+	if x != nil {
+		return x.Streamed
 	}
 	return false
 }
@@ -1697,7 +1705,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\x93\a\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xaf\a\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -1732,7 +1740,8 @@ const file_record_proto_rawDesc = "" +
 	"\rended_at_home\x18\x1a \x01(\bR\vendedAtHome\x12+\n" +
 	"\x11policy_generation\x18\x1b \x01(\x04R\x10policyGeneration\x12\x18\n" +
 	"\aextends\x18\x1c \x01(\rR\aextends\x12\x14\n" +
-	"\x05freed\x18\x1d \x01(\bR\x05freed\x12\x1c\n" +
+	"\x05freed\x18\x1d \x01(\bR\x05freed\x12\x1a\n" +
+	"\bstreamed\x18\x1f \x01(\bR\bstreamed\x12\x1c\n" +
 	"\tcontinued\x18\x1e \x01(\rR\tcontinued\"\xd2\x02\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +

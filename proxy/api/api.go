@@ -36,6 +36,9 @@ type Mailbox interface {
 	// Pull leases intents of the agent, and waits for one up to Wait. It
 	// returns none and no error when the wait is over or ctx ends.
 	Pull(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error)
+	// OpenStream begins a response of the agent's stream on a connection.
+	OpenStream(agent string, since uint64, conn *inbound.Conn) *inbound.Stream
+	NewConn() *inbound.Conn
 	// Settle returns once the answers are durable, one result for each.
 	Settle(ctx context.Context, s []journal.Settle) ([]journal.Settled, error)
 	// Door says whether the agent's app takes anything.

@@ -27,6 +27,7 @@
 //	POST /v1/intents/{id}/nack            failed attempt, or dead letter
 //	POST /v1/intents/{id}/extend          still working
 //	GET  /v1/agents/{agent}/intents       take intents under leases (poll)
+//	GET  /v1/agents/{agent}/intents/stream     the log of hand-overs as it grows (stream)
 //	POST /v1/agents/{agent}/intents:settle     many ack, nack, extend
 //	POST /v1/agents/{agent}/intents/{type}     accept one intent: the body is the payload
 //

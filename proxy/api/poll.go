@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -47,37 +48,34 @@ func (a *API) poll(w http.ResponseWriter, r *http.Request, agent, _ string) erro
 	d.open('{').boolean("ok", true).key("intents").open('[')
 	for i := range got {
 		d.item()
-		writeItem(d, &got[i])
+		d.open('{')
+		writeItem(d, &got[i], math.MaxInt)
+		d.close('}')
 	}
 	return answer(w, d.close(']').null("next_cursor").close('}'))
 }
 
 // pull is the mailbox's, ended early by a drain: then it gets nothing.
 func (a *API) pull(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := a.untilDrain(ctx)
 	defer cancel()
-	returned := make(chan struct{})
-	defer close(returned)
-	go func() {
-		select {
-		case <-a.drain:
-			cancel()
-		case <-returned:
-		}
-	}()
 	return a.mailbox.Pull(ctx, p)
 }
 
-// writeItem writes a hand-over: what a poll returns, and what stream and http
-// send. The payload's bytes are the sender's.
-func writeItem(d *doc, h *journal.Handed) {
+// writeItem writes the members of a hand-over: what a poll returns, and what
+// stream and http send. The payload's bytes are the sender's; one that is larger
+// than most is left out.
+func writeItem(d *doc, h *journal.Handed, most int) {
 	e := h.Envelope
-	d.open('{').str("intent_id", h.ID.String()).num("seq", int64(h.Seq)).str("intent_type", e.IntentType)
+	d.str("intent_id", h.ID.String()).num("seq", int64(h.Seq)).str("intent_type", e.IntentType)
 	d.str("from_agent", e.FromAgent).str("to_agent", e.ToAgent).str("correlation_id", e.CorrelationId)
-	d.raw("payload", e.Payload).str("status", h.Status.String())
+	if len(e.Payload) <= most {
+		d.raw("payload", e.Payload)
+	}
+	d.str("status", h.Status.String())
 	d.num("delivery_attempt", int64(h.Attempt)).boolean("redelivered", h.Redelivered)
 	d.str("idempotency_key", firstID(h)).opt("traceparent", e.Traceparent)
-	d.str("lease_id", h.Lease.String()).time("lease_until", h.Until).close('}')
+	d.str("lease_id", h.Lease.String()).time("lease_until", h.Until)
 }
 
 // firstID is what the app may dedupe by: the id of the intent, or of the one

@@ -58,15 +58,18 @@ func (q *query) seconds(name string, otherwise time.Duration, least, most int64)
 	return time.Duration(q.integer(name, int64(otherwise/time.Second), least, most)) * time.Second
 }
 
-// since is the cursor of an event log: the parameter, or what a browser sends
-// on its own when it reconnects, whichever is further.
-func (q *query) since(r *http.Request) uint32 {
+// cursor is how far the reader of a log has come: the parameter, or what a
+// browser sends on its own when it reconnects, whichever is further.
+func (q *query) cursor(r *http.Request) int64 {
 	since := q.integer("since", 0, 0, math.MaxInt64)
 	if last, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
 		since = max(since, last)
 	}
-	return uint32(min(since, math.MaxUint32))
+	return since
 }
+
+// since is the cursor of an event log.
+func (q *query) since(r *http.Request) uint32 { return uint32(min(q.cursor(r), math.MaxUint32)) }
 
 // err is the refusal for all that is wrong, or nil.
 func (q *query) err() error {

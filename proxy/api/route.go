@@ -52,6 +52,7 @@ type agentEndpoint struct {
 
 func (a *API) agentEndpoints() []agentEndpoint {
 	return []agentEndpoint{
+		{"GET", "/intents/stream", a.agentStream},
 		{"GET", "/intents", a.poll},
 		{"POST", "/intents:settle", a.settle},
 		{"POST", "/intents/{type}", a.createShort},

@@ -64,7 +64,7 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 		{"GET", "/v1/capabilities", 404, "route_not_found", ""},
 		{"GET", "/v1/agents", 404, "route_not_found", ""},
 		{"GET", "/v1/agents/acme/prod/billing", 404, "route_not_found", ""},
-		{"GET", "/v1/agents/a/intents/stream", 405, "method_not_allowed", "POST"},
+		{"GET", "/v1/agents/a/intents/streams", 405, "method_not_allowed", "POST"},
 		{"GET", "/", 404, "route_not_found", ""},
 		{"GET", "/v1//intents", 404, "route_not_found", ""},
 		{"POST", "/v1/intents/../intents", 404, "route_not_found", ""},

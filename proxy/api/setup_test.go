@@ -225,8 +225,9 @@ func jsonNumber(n int) string {
 
 // mailbox hands over what is due here, straight from the journal.
 type mailbox struct {
-	j    *journal.Journal
-	door inbound.DoorStatus
+	*inbound.Mailbox // nil: what is not overridden is not called
+	j                *journal.Journal
+	door             inbound.DoorStatus
 
 	mu    sync.Mutex
 	asked []inbound.PullRequest
@@ -259,10 +260,10 @@ func (m *mailbox) take(ctx context.Context, p inbound.PullRequest) ([]journal.Ha
 	if err != nil || len(offers) == 0 {
 		return nil, err
 	}
-	leases := make([]time.Duration, len(offers))
+	leases := make([]journal.Terms, len(offers))
 	for i := range leases {
-		if leases[i] = p.Lease; p.Lease == 0 {
-			leases[i] = 30 * time.Second
+		if leases[i].For = p.Lease; p.Lease == 0 {
+			leases[i].For = 30 * time.Second
 		}
 	}
 	held, err := m.j.HoldLocal(ctx, offers, leases)
