@@ -2,13 +2,15 @@
 // their homes, hands them to the readers of their agent under leases, takes the
 // app's answers, and reports to the homes.
 //
-//	home ══ Session ══▶ handle ──admit──▶ journal.Hold ─┐ held, and for a waiting
-//	  ▲                                                 │ pull leased, in one commit
+//	home ══ Session ══▶ handle ──▶ AckReports, Revoke, Continue
+//	  ▲                   │
+//	  ║                   └──admit──▶ journal.Hold ─────┐ held, and for a waiting
+//	  ║                                                 │ pull leased, in one commit
 //	  ║                 own home ──Take──▶ HoldLocal ───┤
 //	  ║                                                 ▼
 //	  ║     journal.Mail ──▶ turn ──door──▶ Lease ──▶ Pull ──▶ app
 //	  ║                        │                                │
-//	  ║                        ├─▶ Lapse, Recover               ▼
+//	  ║                        ├─▶ Lapse, Recover, Renew        ▼
 //	  ║                        └─▶ Release ──▶ outbox        Settle ──▶ door
 //	  ║                                          │              │
 //	  ╚═══ write ◀── hello holdings held … ── outbox ◀── Reports ◀┘ (hook)
@@ -20,7 +22,34 @@
 //
 // [Server] has one session per home. Its reader acts on frames in order and
 // waits only for the journal; its writer sends what the outbox has gathered;
-// acks are journaled by a loop of their own.
+// acks are journaled by a loop of their own. A revoke or an update (a word given
+// at home) first waits for the offers still on their way into the journal, which
+// takes endings and words before offers. Knocks go, 1 s to 1 min apart, to homes
+// without a stream that have unacked reports or open intents here, or that
+// somebody here asks.
+//
+// # Readers
+//
+// A poll is one pull. A [Stream] is one response of the agent's log of
+// hand-overs, and pulls again and again: each hand-over has the agent's next
+// number, and belongs to the connection ([Conn]) it went out on. While that is
+// open nobody else gets it; when it closes, what the app has not settled goes to
+// the stream that waits or comes next and asks from before it, under its number
+// and its lease, and no attempt is counted. After a restart no connection is left,
+// so all of them wait for that. A response carries at most 64 that are unsettled,
+// an agent 1,000; what the app settles gives the rest of its response as long
+// again, in memory first: the journal is told when the lease is due.
+//
+// # Credit
+//
+// Unsettled is ready, leased or working; parked, spent and settled count no more.
+// The window of each home begins at 1 and gains one for each success up to
+// home_window (256). It is at least what open pulls ask for together, on top of
+// what one home has here that cannot be handed over (leased, worked on, put off),
+// as it was lately when a pull waited for nothing: an app that holds all it asked
+// for gets more. Limits are window_max (2,000) for a home, max_open (10,000) for an
+// agent, shared by the homes connected, and 64 for all homes at a window of 1.
+// Credit dies with the session.
 //
 // # The door
 //
@@ -30,8 +59,9 @@
 //	    └────────────┘ └───────────────────────────────────────┘ success: one in
 //	  no pull for 60 s                                            flight, doubling
 //
-// While it is shut no attempt is counted, windows are at their floor, and what
-// has waited there unleased for 30 s goes back to its homes, but for what asked to
+// While it is shut no attempt is counted, windows are at their floor (1, or 2
+// while a failing app's reader waits, so that there is something to probe it
+// with), and what has waited there unleased for 30 s goes back to its homes, but for what asked to
 // be durable here.
 //
 // # Invariants
@@ -42,7 +72,8 @@
 //   - Every place kept for an offer is settled once, every slot filled or given
 //     back, so windows and in-flight counts return to zero.
 //   - What is in memory is bounded by windows and limits of pulls, not by what
-//     waits in the journal.
+//     waits in the journal; only a start, a release and the list of a connect read,
+//     a few words each, all that is open here, parked and spent included.
 //   - The journal is written to, and pages of it are read, with no mutex held; only
 //     an offer about to be refused looks up its one record under the mailbox's.
 //     Hooks only note and wake. Mutexes are taken in the order session, mailbox.
@@ -54,12 +85,14 @@
 // Everything here but the journal is memory, and rebuilt at Run from what the
 // mailbox indexes hold. Doors open afresh, windows begin at 1. Leases granted
 // before the start stay valid; if they lapse that is no attempt. Reports not
-// acked are sent again, from the first, at each connect.
+// acked are sent again, from the first, at each connect. A journal put back to an
+// older copy is found out at the hello: numbers of reports do not fit, or the epoch
+// is lower. Nothing is exchanged with it until --accept-loss gives it a new epoch.
 //
 // # What it does not do
 //
 // It ends no intent for reasons of time: past its limits an entry is not handed
 // over, and home does the rest. It chooses no holder, dials nobody but to knock,
-// and speaks no HTTP. Streams of hand-overs, pushing by http and threads are not
-// built yet; a reader is a pull.
+// and speaks no HTTP. Pushing by http and threads are not built yet, and no route
+// lets an app wait: parked is reached by no one yet.
 package inbound

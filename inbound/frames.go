@@ -39,14 +39,14 @@ func (ss *session) handle(ctx context.Context, f *peer.Frame) error {
 			return err
 		}
 	}
-	if len(f.Offers) > 0 {
-		if err := ss.offered(f.Offers); err != nil {
-			return breach(err)
-		}
-	}
 	if len(f.Updates) > 0 {
 		if err := ss.update(ctx, f.Updates); err != nil {
 			return err
+		}
+	}
+	if len(f.Offers) > 0 {
+		if err := ss.offered(f.Offers); err != nil {
+			return breach(err)
 		}
 	}
 	ss.answerAsks(f.Asks)

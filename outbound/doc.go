@@ -9,7 +9,7 @@
 //	│          │   Rewind   │                           │   │ dial, breaker, pauses   │
 //	│          │            │ survey ▸ pick ▸ claim ────┼──▶│ session                 │
 //	│          │            │   │        endpoints by   │   │  outbox ▸ writer ═══════╪═▶ offers
-//	│          │            │   │        Directory      │   │                         │   revokes, acks
+//	│          │            │   │        Directory      │   │                         │   revokes, acks, updates
 //	│          │◀───────────┼───┼── held, released, ────┼───│  reader ◀═══════════════╪══ held, refused
 //	│          │ RecordHeld │   │   refused, reports    │   │  clock (what does not   │   released, reports
 //	│          │ Requeue    │   ▼                       │   │  happen)                │   credit, holdings
@@ -31,8 +31,10 @@
 // # Invariants
 //
 //   - Nothing is written per waiting intent and nothing in memory grows with them:
-//     what is kept per intent is bounded by the credit of the holders, bytes by
-//     MaxInFlightBytes, the rest by the number of destinations and addresses.
+//     what is kept per intent is bounded by the credit of the holders (at a
+//     reconcile, 16 bytes for each line of the list), bytes by MaxInFlightBytes, the
+//     rest by the number of destinations and addresses. Credit dies with the
+//     stream, and is 1 until the holder has named the agent.
 //   - An offer leaves only when its intent is durable, and before anything is
 //     journaled about it. It goes to another journal only when the first has
 //     refused or released it, or under a number that was raised and journaled.
@@ -41,20 +43,33 @@
 //     holder would not take it now, it goes elsewhere under the next number.
 //   - What is on record as held stays until the holder releases it, does not list
 //     it, or is lost: no stream for HolderLostAfter (less where its volume is
-//     ephemeral or another journal answers at its address, not at all after a
-//     goodbye with nothing held), a higher epoch, an operator's word.
-//   - A word at home that lets an intent go on is numbered in its record; whoever
-//     has the intent is told at once, or at the reconcile where it lists a lower
-//     number.
+//     ephemeral or another journal answers at its address, at once after a
+//     goodbye with nothing held), a higher epoch, an operator's word. One whose
+//     holder is lost when its offer number is above 5 waits for an operator.
+//   - A word at home on an intent another journal has is numbered in its record;
+//     whoever has the intent is told at once, or at the reconcile where it lists a
+//     lower number. One that waits for an operator goes out as the next offer
+//     instead, its attempts counted anew.
 //   - No offer before the stream is reconciled. Reports are applied in order and
 //     acked when their events are durable.
 //   - No attempt is counted here, whatever fails.
 //   - What a holder says of intents it was not offered, and does not have on
 //     record, changes nothing, except an app's final answer and, at reconcile, its
-//     list: what home has due under no higher number is then on record there.
+//     list: what home has due under no higher number is then on record there, and
+//     what it lists as answered under any number, for its report counts.
 //   - Open holds: nothing is written to an address whose breaker is open; the
 //     dial, the reconciliation and the first frame of offers are one probe, and
-//     in half-open that frame carries one intent.
+//     in half-open that frame carries one intent. A knock lifts the gate.
+//
+// # Links
+//
+// A link dials while something due names its address, while anything is on record
+// or owed there, once after each start for every holder on record, and when
+// knocked; it closes after IdleClose with nothing held and nothing unacked. Its
+// breaker opens after 5 failures in a row, or when half of 20 or more fail within an
+// interval that holds five of the longest exchanges with their pauses. An outcome
+// is one frame of offers, or a dial with nothing to offer; a broken stream is one
+// failure. The gate doubles from RedialMin to RedialMax, half of it random.
 //
 // # Crashes
 //
@@ -70,7 +85,8 @@
 //
 // It judges no app, counts no attempts and ends no intent but the one every
 // endpoint refuses for good. To a holder whose door is shut it offers at most the
-// one intent of the floor window, and nothing once that has been released. It does not limit its own rate: credit
+// floor window (1; 2 while a reader waits), and at 1 nothing more once some was
+// released. It does not limit its own rate: credit
 // and the door do. It knows no discovery protocol: a Directory tells. It does not
 // encrypt: the dial options do.
 package outbound

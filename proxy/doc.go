@@ -6,7 +6,8 @@
 //
 // A sidecar is one process with three listeners: app (HTTP), peer (gRPC) and
 // admin (HTTP). `pannier dev` runs two sidecars in one process. Every other verb is
-// a client of one of the HTTP listeners, but verify, which reads a stopped journal.
+// a client of one of the HTTP listeners, but version, and verify, which reads a
+// stopped journal.
 //
 // # The system
 //
@@ -48,10 +49,12 @@
 //	home          the sidecar that accepted an intent; it alone writes the lifecycle
 //	holder        the sidecar that has it in its journal to hand it to its app
 //	offer, held   home offers an intent; the holder journals it and says held
-//	offer number  counts offers of one intent to one journal after another
+//	offer number  counts offers of one intent to one journal after another, and those
+//	              after an operator's word
 //	release       the holder gives an unleased intent back
 //	hand-over     the holder gives an intent to its app, under a
 //	lease         an id and a deadline that fence the answer
+//	stream        the log of an agent's hand-overs, read as server-sent events
 //	settle        the app's answer under its lease: ack, nack, extend
 //	report        what the holder tells home of a hand-over; numbered, kept until acked
 //	attempt       a hand-over the app received and failed, or let lapse
@@ -59,9 +62,14 @@
 //	door          the breaker between a mailbox and its app
 //	credit        how many unsettled intents of an agent a holder will hold for one home
 //	due           waits at home to be offered
-//	parked        of an intent: in no list, for an operator; of a hand-over: its app waits
+//	unsettled     held, and neither answered nor waiting: it counts against credit
+//	parked        of an intent: waits for an operator, offered to nobody (one out of
+//	              attempts stays with its holder); of a hand-over: its app waits
+//	word          resume with control fields at home: the intent goes on
+//	update        how the holder is told of it
+//	probe         the one intent that tries a shut door, or an open breaker
 //	reconcile     at each connect the holder lists all it has from home; home keeps or
-//	              revokes each line, and takes back what is missing
+//	              revokes each line, tells the words missed, and takes back what is missing
 //	knock         a holder asks a home to dial it
 //	boot          one start of a journal; a lease of an earlier one lapses without an attempt
 //	AXP           the public intent API whose names and bodies the app API speaks
@@ -76,20 +84,20 @@
 // # Start and stop
 //
 // [Proxy.Run] opens the journal and the listeners, answers operators, starts the
-// loops (peers file, mailbox, peer sessions, dispatcher), answers peers, and lets
+// loops (peers file, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
 // the app in last and says so. It waits for no app, no peer and no network: apps often wait for their sidecar.
 //
 // When ctx ends (SIGTERM):
 //
-//  1. /readyz of the admin listener is 503, no credit is given, waiting polls end
-//     empty, nothing more is handed over;
+//  1. /readyz of the admin listener is 503, no credit is given, waiting polls and
+//     streams of agents end, nothing more is handed over;
 //  2. what is unleased is released to its home;
 //  3. posts and answers are still taken and delivered, until no app request has
 //     been open for 2 s (which may lie before the signal) and nothing is leased,
 //     or drain_seconds less 5 are over (an open event stream counts as a request);
 //     the end of force cuts this short;
 //  4. posts get 503, event streams end; offers still unanswered are
-//     recorded as held, reports are flushed, peers hear goodbye; the loops end,
+//     recorded as held, reports are flushed, our homes hear goodbye; the loops end,
 //     the journal is closed, Run returns nil.
 //
 // Each step of 4 has a name and a time. One that overstays is left behind and

@@ -30,9 +30,9 @@
 // # Hand-over
 //
 // ready: in the mailbox, unleased; working: the app extended; parked: the app
-// waits for somebody; spent: out of attempts, home decides. What moves from ready
-// without a lease is an answer given without one, or a push whose leases are not
-// journaled. none is the absence of a record; a released one is deleted.
+// waits for somebody (no route lets it yet); spent: out of attempts, home decides.
+// What moves from ready without a lease is an answer given without one, or a push
+// (not built yet), whose leases are not journaled. none is the absence of a record; a released one is deleted.
 //
 //	none    --hold-->    ready
 //	ready   --lease-->   leased
@@ -58,10 +58,12 @@
 //	leased  --reject-->  rejected
 //	working --reject-->  rejected
 //
-// What a move tells home: lease is deliver; the first extend is acknowledge, the
-// second start; park is wait; fail is delivery_failed; exhaust is delivery_failed
+// What a move tells home: lease is deliver; the first extend of a lease is
+// acknowledge, the second start, later ones nothing; a resume at the holder is
+// start; park is wait; fail is delivery_failed; exhaust is delivery_failed
 // and then fail, or wait where the intent is to be held; reject is fail; answer is
-// complete, fail or cancel; the others tell nothing.
+// complete, fail or cancel; the others tell nothing, nor does a move that home has
+// asked for. A release is told by a frame of its own.
 //
 // Not drawn are answer and revoke, from every open phase (ready, leased, working, parked,
 // spent) to answered and revoked.
