@@ -26,6 +26,7 @@
 //	                     counts as an attempt and what does not
 //	door_test.go         a sick app is asked one intent at a time, and burns no attempts
 //	                     beyond the five that shut the door
+//	stream_test.go       the log of hand-overs: numbers, what a lost connection leaves, the end
 //	answers_test.go      answers without a lease, at either sidecar; a sender's word, an
 //	                     operator's; a delay; where events can be read
 //	durability_test.go   "receiver" means a second journal has it; an ephemeral volume is said

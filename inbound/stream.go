@@ -61,8 +61,8 @@ func (m *Mailbox) OpenStream(agent string, since uint64, conn *Conn) *Stream {
 
 // Next returns what the stream is to carry next, in the order of numbers: what
 // there is, or the first that comes before the wait is over. Like Pull it
-// returns nothing and no error when the wait is over, when ctx ends, or when
-// we drain. What it returned belongs to the connection until that is closed.
+// returns nothing and no error when the wait is over or ctx ends; with nothing
+// more to come it returns ErrDraining. What it returned belongs to the connection until that is closed.
 func (s *Stream) Next(ctx context.Context, wait time.Duration) ([]journal.Handed, error) {
 	over := time.NewTimer(wait)
 	defer over.Stop()
@@ -71,7 +71,11 @@ func (s *Stream) Next(ctx context.Context, wait time.Duration) ([]journal.Handed
 		n := s.free()
 		if n > 0 {
 			left := max(0, wait-time.Since(began))
-			return s.m.Pull(ctx, PullRequest{Agent: s.agent, Limit: n, Wait: left, Lease: s.m.o.StreamLease, stream: s})
+			got, err := s.m.Pull(ctx, PullRequest{Agent: s.agent, Limit: n, Wait: left, Lease: s.m.o.StreamLease, stream: s})
+			if len(got) == 0 && err == nil && s.m.isDraining() {
+				err = ErrDraining
+			}
+			return got, err
 		}
 		select {
 		case <-s.room:
@@ -84,6 +88,12 @@ func (s *Stream) Next(ctx context.Context, wait time.Duration) ([]journal.Handed
 			return nil, nil
 		}
 	}
+}
+
+func (m *Mailbox) isDraining() bool {
+	m.mu.Lock()
+	defer m.unlock()
+	return m.mu.draining
 }
 
 // free is how many hand-overs more the stream may carry.

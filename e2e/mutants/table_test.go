@@ -156,6 +156,27 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestWordAtHomeReachesTheHolder",
 	},
 	{
+		guard: "two streams carry one hand-over",
+		file:  "inbound/stream.go",
+		old:   "(f.conn == nil || f.conn.closed)",
+		new:   "(f.conn != nil || f.conn == nil)",
+		pkg:   inInbound, test: "TestStreamTakesUpWhatALostConnectionCarried",
+	},
+	{
+		guard: "what a poll has goes to a stream",
+		file:  "inbound/stream.go",
+		old:   "if f.streamed && !f.settling && f.seq > s.since",
+		new:   "if !f.settling && f.seq > s.since",
+		pkg:   inInbound, test: "TestStreamLeavesThePollersAlone",
+	},
+	{
+		guard: "apps that work one by one run out of time",
+		file:  "inbound/stream.go",
+		old:   "			f.until = until\n",
+		new:   "			_ = f\n",
+		pkg:   inInbound, test: "TestSettleRestartsTheClockOfTheResponse",
+	},
+	{
 		guard: "an offer repeated is held twice",
 		file:  "journal/hold.go",
 		old:   "	if found && (h.phase().Open() || h.phase().Settled()) {",

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -43,7 +44,7 @@ func (a *API) agentStream(w http.ResponseWriter, r *http.Request, agent, _ strin
 	s.stream = a.mailbox.OpenStream(agent, since, conn)
 	// Before anything is written: what is wrong now is an answer of its own.
 	got, err := s.stream.Next(ctx, 0)
-	if err != nil {
+	if err != nil && !errors.Is(err, inbound.ErrDraining) {
 		return err
 	}
 	s.frames = newFrames(w)
@@ -93,6 +94,10 @@ func (s *agentReader) follow(ctx context.Context) error {
 			return s.over(ctx)
 		}
 		got, err := s.stream.Next(ctx, min(left, keepAlive))
+		if errors.Is(err, inbound.ErrDraining) {
+			s.ending = false
+			return s.over(ctx)
+		}
 		if err != nil {
 			s.api.log.Warn("stream of an agent ended", "agent", s.agent, "err", err)
 			return nil // the response is cut: 200 has been sent, the reader comes again
