@@ -68,6 +68,17 @@ func TestCheckerFindsPlantedViolations(t *testing.T) {
 			h.hands[1].holder, h.cutOff = "other", true
 			h.kills = []killed{{who: "holder", at: second(2), up: second(45)}}
 		}, ""},
+		"given up and come back": {func(h *history) {
+			again(h, 5, 2)
+			h.cutOff = true
+			h.kills = []killed{{who: "holder", at: second(2), up: second(3)}}
+			edit(h, func(v *verdict) { v.events = transferred() })
+		}, ""},
+		"come back without having been given up": {func(h *history) {
+			again(h, 5, 2)
+			h.cutOff = true
+			h.kills = []killed{{who: "holder", at: second(2), up: second(3)}}
+		}, "without a reason"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := clean()
@@ -124,6 +135,12 @@ func again(h *history, at, attempt int) {
 		span: span{second(at), second(at)}, holder: "holder", agent: billing,
 		item: item{ID: "i1", To: billing, Lease: "l2", LeaseUntil: second(at + 30), DeliveryAttempt: attempt, Redelivered: true},
 	})
+}
+
+// transferred is a log in which home gave the holder up once.
+func transferred() []event {
+	lost := event{Seq: 4, Type: "intent.transfer", Status: "DELIVERED", At: second(4), Details: map[string]any{"reason": "holder_lost"}}
+	return append(append(log()[:3:3], lost), numbered(log()[3:], 5)...)
 }
 
 func failedOnce(h *history) {

@@ -211,7 +211,11 @@ func (r *report) checkLife(h *history, id string, l *life) {
 			}
 		}
 		if here := before[x.holder]; here != nil {
-			r.duplicate(id, here, x, explain(h, *here, *x, l.ends))
+			cause := explain(h, *here, *x, l.ends)
+			if cause == "" && lostBetween(v.events, here.begin, x.end) {
+				cause = explainMove(h, *here, *x) // it went from here, perhaps to another's mailbox, and has come back
+			}
+			r.duplicate(id, here, x, cause)
 			if x.item.DeliveryAttempt <= here.item.DeliveryAttempt {
 				r.bad("%s: delivery_attempt %d after %d", id, x.item.DeliveryAttempt, here.item.DeliveryAttempt)
 			}
@@ -328,6 +332,16 @@ func (r *report) checkAttempts(h *history, id string, v verdict, l *life) {
 
 // byNack is the one cause that is no duplicate: the app asked for it.
 const byNack = "asked for by nack"
+
+// lostBetween: home has given up the holder of the intent in the interval.
+func lostBetween(events []event, from, to time.Time) bool {
+	for _, e := range events {
+		if e.Type == "intent.transfer" && e.Details["reason"] == "holder_lost" && e.At.After(from) && e.At.Before(to) {
+			return true
+		}
+	}
+	return false
+}
 
 // explainMove names the cause of a hand-over by another holder.
 func explainMove(h *history, before, after handed) string {

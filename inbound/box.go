@@ -43,6 +43,7 @@ type flight struct {
 	until    time.Time // at least: the journal may have it sooner
 	settling bool      // its settle is on the way to the journal
 	old      bool      // granted before this start
+	opening  int       // of the door, in which it was handed over
 
 	seq      uint64
 	streamed bool    // a stream may take it up again
@@ -92,16 +93,38 @@ func (b *box) room() int {
 	return n
 }
 
-func (b *box) inFlight() int { return len(b.flights) + b.reserved }
+// inFlight is how many were handed over since the door opened, or are on their
+// way.
+func (b *box) inFlight() int {
+	if b.door.opened == 0 {
+		return len(b.flights) + b.reserved
+	}
+	n := b.reserved
+	for _, f := range b.flights {
+		if f.opening == b.door.opened {
+			n++
+		}
+	}
+	return n
+}
 
 // capacity is how many may be handed over now.
 func (b *box) capacity(now time.Time) int {
-	return min(b.room(), b.door.allow(now, b.inFlight()))
+	room := b.room()
+	if room == 0 {
+		return 0
+	}
+	inFlight := 0
+	if b.door.limit > 0 {
+		inFlight = b.inFlight()
+	}
+	return min(room, b.door.allow(now, inFlight))
 }
 
+// suspectOut reports whether a suspect was handed over since the door opened.
 func (b *box) suspectOut() bool {
 	for id := range b.door.suspects {
-		if _, out := b.flights[id]; out {
+		if f, out := b.flights[id]; out && f.opening == b.door.opened {
 			return true
 		}
 	}

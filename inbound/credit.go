@@ -46,11 +46,16 @@ func (c *credit) window(d *door, homes int) int {
 	case d.shut != Open:
 		// A reader is there, but its answers were bad. Home offers nothing to a
 		// window at the floor, and without an intent there is no probe.
-		return 1 + min(1, d.readers)
+		// What is put off, or with the app still, leaves none for it.
+		return min(1+min(1, d.readers)+c.busy.most(), max(c.cap, 2))
 	case d.limit > 0:
 		return min(c.busy.most()+2*d.limit, c.cap, share)
 	}
-	return max(1, min(max(min(c.ramp, c.base), min(c.busy.most()+c.appetite.most(), c.cap)), share))
+	least := 1
+	if c.appetite.most() > 0 {
+		least = 2 // home offers nothing to a floor from which it was given something back
+	}
+	return max(least, min(max(min(c.ramp, c.base), min(c.busy.most()+c.appetite.most(), c.cap)), share))
 }
 
 // admit counts one more intent of home, and reports whether it may come.

@@ -56,6 +56,7 @@ type door struct {
 	failed   map[journal.ID]struct{} // different intents that failed since the last success
 	rejected int                     // rejections in a row
 	limit    int                     // in flight while it ramps up; 0: no bound
+	opened   int                     // times it has opened
 
 	// suspects were in flight when the door shut: one of them may be why. They
 	// come last, one by one, so that a poison intent burns only its own
@@ -120,7 +121,8 @@ func (d *door) next() time.Time {
 }
 
 // allow is how many more may be handed over, with inFlight in the app's hands
-// or on the way there.
+// or on the way there since it opened: what the app has had for longer says
+// nothing of how much it takes now.
 func (d *door) allow(now time.Time, inFlight int) int {
 	switch {
 	case d.shut == NoReader:
@@ -141,7 +143,7 @@ type choice struct {
 	ready      []journal.ID // oldest first
 	all        bool         // ready is complete: nothing else waits
 	want       int          // at most so many
-	inFlight   int          // in the app's hands or on the way there
+	inFlight   int          // in the app's hands or on the way there, since it opened
 	suspectOut bool         // one of them is a suspect
 }
 
@@ -274,6 +276,11 @@ func (d *door) trip(now time.Time, why Shut, inFlight []journal.ID, rnd float64)
 	d.nextProbe = now.Add(d.pause(rnd))
 }
 
+func (d *door) suspected(id journal.ID) bool {
+	_, ok := d.suspects[id]
+	return ok
+}
+
 func (d *door) suspect(id journal.ID) {
 	if len(d.suspects) < suspectsMax {
 		d.suspects[id] = struct{}{}
@@ -290,6 +297,7 @@ func (d *door) close(now time.Time, why Shut) {
 
 func (d *door) open(now time.Time, limit int) {
 	d.shut, d.since = Open, now
+	d.opened++
 	d.probing, d.limit, d.rejected = false, limit, 0
 	clear(d.failed)
 }

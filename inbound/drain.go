@@ -10,6 +10,13 @@ import (
 
 const releaseMost = 256 // in one commit
 
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // giveBack releases what waits unleased: all of it when we drain; else what
 // has waited for ReleaseAfter behind a shut door and was not asked to be
 // durable here. It returns when the next will have waited that long.
@@ -32,10 +39,7 @@ func (m *Mailbox) giveBack(ctx context.Context, b *box, no journal.Agent, now ti
 		if e.Phase != state.Ready || e.Receiver && !all {
 			continue
 		}
-		from := e.Held
-		if from.Before(since) {
-			from = since
-		}
+		from := later(e.Due, later(e.Held, since)) // what an app put off does not wait until it is due
 		if over := from.Add(m.o.ReleaseAfter); !all && over.After(now) {
 			next = earliest(next, over)
 			continue

@@ -114,7 +114,7 @@ func (ss *session) readOffer(o *peer.Offer) (holding, error) {
 	}
 	return holding{id: id, agent: env.ToAgent, request: journal.HoldRequest{
 		Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
-		DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
+		Handovers: o.DeliveryAttempt, DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
 	}}, nil
 }
 
@@ -235,7 +235,7 @@ func (ss *session) update(ctx context.Context, updates []*peer.Update) error {
 		if on != state.Start && on != state.Wait {
 			return breach(fmt.Errorf("update continues by trigger %d", u.ContinuedBy))
 		}
-		words = append(words, journal.Continued{ID: id, OfferNo: u.OfferNo, No: u.Continued, Trigger: on})
+		words = append(words, journal.Continued{ID: id, OfferNo: u.OfferNo, No: u.Continued, On: u.ContinuedOn, Trigger: on})
 	}
 	ss.waitHeld(0)
 	if err := ss.s.j.Continue(ctx, ss.home.Journal, words); err != nil {
@@ -290,7 +290,10 @@ func (s *Server) answer(home journal.ID, a *peer.Ask) *peer.Answer {
 		out.Outcome = i.Outcome
 	case peer.Ask_WHY:
 		if causes := s.mailbox.Why(id); len(causes) > 0 {
-			out.Text = causes[0].Code
+			out.Text = causes[0].Cause.String()
+			if until := causes[0].Until; !until.IsZero() {
+				out.NextDueMs = until.UnixMilli()
+			}
 		}
 	default:
 		out.Error = "not_home" // events are home's

@@ -85,7 +85,7 @@ func (m *Mailbox) settlePlace(p place, r journal.HoldResult, err error) {
 		b.giveBack(p.slot)
 		return
 	}
-	m.fly(b, r.Handed.ID, p.slot.pull.carried(r.Handed))
+	m.fly(b, r.Handed.ID, b.carried(p.slot.pull, r.Handed))
 	b.fill(p.slot, *r.Handed, m.o.MaxPullBytes)
 }
 

@@ -200,6 +200,23 @@ func (m *Mailbox) Freed(f journal.Freed) {
 	m.stir(b)
 }
 
+// Spoken is the journal's hook: a word without a lease on what the app has. It
+// was understood, whoever spoke; and it moves the end of the lease.
+func (m *Mailbox) Spoken(s journal.Spoken) {
+	m.mu.Lock()
+	defer m.unlock()
+	b := m.mu.numbers[s.Agent]
+	if b == nil {
+		return
+	}
+	if f, flying := b.flights[s.ID]; flying && s.Until.After(f.until) {
+		f.until = s.Until
+		b.flights[s.ID] = f
+	}
+	m.hear(b, s.ID, succeeded, time.Now())
+	m.stir(b)
+}
+
 // box returns the box of an agent, made if need be.
 func (m *Mailbox) box(name string) *box {
 	if b := m.mu.boxes[name]; b != nil {

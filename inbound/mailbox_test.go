@@ -569,7 +569,7 @@ func TestWhyNamesTheNearestCause(t *testing.T) {
 	want := func(id journal.ID, cause state.Cause) {
 		t.Helper()
 		got := w.m.Why(id)
-		if len(got) == 0 || got[0].Code != cause.String() || got[0].Detail == "" {
+		if len(got) == 0 || got[0].Cause != cause {
 			t.Errorf("why: %+v, want %s", got, cause)
 		}
 	}

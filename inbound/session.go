@@ -165,9 +165,13 @@ func (ss *session) credit(agent string) {
 }
 
 func (ss *session) release(g journal.Given) {
+	v := &peer.Verdict{Id: g.ID[:], OfferNo: g.OfferNo}
+	if !g.Due.IsZero() {
+		v.NotBeforeLeftMs = max(1, time.Until(g.Due).Milliseconds())
+	}
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	ss.mu.out.releases = append(ss.mu.out.releases, &peer.Verdict{Id: g.ID[:], OfferNo: g.OfferNo})
+	ss.mu.out.releases = append(ss.mu.out.releases, v)
 	ss.notify()
 }
 

@@ -74,7 +74,7 @@ func TestWordOfHomeGivesTime(t *testing.T) {
 	if err != nil || len(got) != 1 {
 		t.Fatal(got, err)
 	}
-	home.send(&peer.Frame{Updates: []*peer.Update{{Id: id[:], OfferNo: 1, Continued: 1, ContinuedBy: uint32(state.Start)}}})
+	home.send(&peer.Frame{Updates: []*peer.Update{{Id: id[:], OfferNo: 1, Continued: 1, ContinuedBy: uint32(state.Start), ContinuedOn: 1}}})
 	until(t, "it is worked on", func() bool { return state.Phase(w.get(id).Handover.Phase) == state.Working })
 	if more, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: agent, Limit: 1, Wait: 600 * time.Millisecond}); len(more) > 0 || err != nil {
 		t.Fatalf("handed over again though it goes on: %v %v", more, err)

@@ -62,7 +62,8 @@ func (m *Mailbox) OpenStream(agent string, since uint64, conn *Conn) *Stream {
 // Next returns what the stream is to carry next, in the order of numbers: what
 // there is, or the first that comes before the wait is over. Like Pull it
 // returns nothing and no error when the wait is over or ctx ends; with nothing
-// more to come it returns ErrDraining. What it returned belongs to the connection until that is closed.
+// more to come it returns ErrDraining. What it returned belongs to the connection
+// until that is closed.
 func (s *Stream) Next(ctx context.Context, wait time.Duration) ([]journal.Handed, error) {
 	over := time.NewTimer(wait)
 	defer over.Stop()
@@ -108,8 +109,8 @@ func (s *Stream) free() int {
 }
 
 // carried is the flight of what a pull was handed.
-func (p *pull) carried(h *journal.Handed) flight {
-	f := flight{lease: h.Lease, until: h.Until, seq: h.Seq}
+func (b *box) carried(p *pull, h *journal.Handed) flight {
+	f := flight{lease: h.Lease, until: h.Until, seq: h.Seq, opening: b.door.opened}
 	if p.stream != nil {
 		f.stream, f.conn, f.streamed = p.stream, p.stream.conn, true
 	}

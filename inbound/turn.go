@@ -213,7 +213,7 @@ func (m *Mailbox) handOver(ctx context.Context, b *box, p plan, v *view) error {
 			b.giveBack(s)
 			continue
 		}
-		m.fly(b, handed[i].ID, s.pull.carried(&handed[i]))
+		m.fly(b, handed[i].ID, b.carried(s.pull, &handed[i]))
 		b.fill(s, handed[i], m.o.MaxPullBytes)
 	}
 	return err

@@ -30,42 +30,31 @@ func (m *Mailbox) Door(agent string) DoorStatus {
 	return s
 }
 
-// Cause is one thing an intent held here waits for.
-type Cause struct {
-	Code   string // of state.Cause
-	Detail string
-	Until  time.Time // zero: not known, or no time ends it
-	Peer   string
-}
-
 // Why says what delays an intent held here, the nearest cause first; nothing
 // where it is not held here.
-func (m *Mailbox) Why(id journal.ID) []Cause {
+func (m *Mailbox) Why(id journal.ID) []state.Delay {
 	i, err := m.j.Get(id)
 	if err != nil || i.Handover == nil {
 		return nil
 	}
 	h := i.Handover
-	cause := func(c state.Cause, until time.Time) Cause {
-		return Cause{Code: c.String(), Detail: c.Sentence(), Until: until}
-	}
 	due := journal.DueAt(h.DueMs)
 	switch state.Phase(h.Phase) {
 	case state.Leased:
 		if m.probes(id) {
-			return []Cause{cause(state.CauseProbing, due)}
+			return []state.Delay{{Cause: state.CauseProbing, Until: due}}
 		}
-		return []Cause{cause(state.CauseLeased, due)}
+		return []state.Delay{{Cause: state.CauseLeased, Until: due}}
 	case state.Working:
-		return []Cause{cause(state.CauseWorking, due)}
+		return []state.Delay{{Cause: state.CauseWorking, Until: due}}
 	case state.Parked:
-		return []Cause{cause(state.CauseParked, time.Time{})}
+		return []state.Delay{{Cause: state.CauseParked}}
 	case state.Spent:
-		return []Cause{cause(state.CauseOutOfAttempts, time.Time{})}
+		return []state.Delay{{Cause: state.CauseOutOfAttempts}}
 	case state.Ready:
-		return m.whyReady(journal.Agent(h.Agent), due, cause)
+		return m.whyReady(id, journal.Agent(h.Agent), due, time.Now())
 	default:
-		return []Cause{cause(state.CauseEnded, time.Time{})}
+		return []state.Delay{{Cause: state.CauseEnded}}
 	}
 }
 
@@ -76,24 +65,27 @@ func (m *Mailbox) probes(id journal.ID) bool {
 	return b != nil && b.door.probing && b.door.probe == id
 }
 
-func (m *Mailbox) whyReady(no journal.Agent, due time.Time, cause func(state.Cause, time.Time) Cause) (out []Cause) {
+func (m *Mailbox) whyReady(id journal.ID, no journal.Agent, due, now time.Time) (out []state.Delay) {
 	m.mu.Lock()
 	defer m.unlock()
-	now := time.Now()
 	switch limit := now.AddDate(1, 0, 0); {
 	case due.After(limit): // out of time: home is about to say so
-		return []Cause{cause(state.CauseEnded, time.Time{})}
+		return []state.Delay{{Cause: state.CauseEnded}}
 	case due.After(now):
-		out = append(out, cause(state.CauseBackingOff, due))
+		out = append(out, state.Delay{Cause: state.CauseBackingOff, Until: due})
 	}
 	b := m.mu.numbers[no]
 	switch {
 	case b == nil || b.door.shut == NoReader:
-		return append(out, cause(state.CauseNoReader, time.Time{}))
+		return append(out, state.Delay{Cause: state.CauseNoReader})
 	case b.door.tripped():
-		return append(out, cause(state.CauseDoorShut, b.door.nextProbe))
+		return append(out, state.Delay{Cause: state.CauseDoorShut, Until: b.door.nextProbe})
+	case b.door.suspected(id):
+		return append(out, state.Delay{Cause: state.CauseSuspect})
+	case b.room() > 0 && b.capacity(now) == 0:
+		return append(out, state.Delay{Cause: state.CauseRecovering})
 	case len(out) == 0:
-		return append(out, cause(state.CauseWaitingForApp, time.Time{}))
+		return append(out, state.Delay{Cause: state.CauseWaitingForApp})
 	}
 	return out
 }

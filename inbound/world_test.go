@@ -92,6 +92,11 @@ func (w *world) start() {
 				m.Freed(f)
 			}
 		},
+		Spoken: func(s journal.Spoken) {
+			if m, _ := h.parts(); m != nil {
+				m.Spoken(s)
+			}
+		},
 		Reports: func(home journal.ID) {
 			if _, s := h.parts(); s != nil {
 				s.Reports(home)

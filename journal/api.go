@@ -33,6 +33,7 @@ type Hooks struct {
 	// Continued: a word at home lets an intent go on that another journal may hold.
 	Continued func(Continued)
 	Freed     func(Freed)   // an intent left a mailbox, or stopped counting against credit
+	Spoken    func(Spoken)  // somebody without a lease spoke for an app that has an intent
 	Reports   func(home ID) // a report for home was journaled
 	Failed    func(error)   // fail-stop: the process must exit
 	Warning   func(string)  // Badger said something that no one should have to see
@@ -53,6 +54,14 @@ type Freed struct {
 	ID    ID
 	Agent Agent
 	Home  ID
+}
+
+// Spoken tells the mailbox that an intent the app has was answered, or continued,
+// by a word without its lease. It comes after Freed, where both come.
+type Spoken struct {
+	ID    ID
+	Agent Agent
+	Until time.Time // the end of the lease now; zero: the app has it no more
 }
 
 // Place is where home has an intent, and which index names it.
@@ -136,6 +145,7 @@ type Offer struct {
 	Redelivered bool
 	Taken       bool
 	Continued   uint32 // words at home so far
+	Handovers   uint32 // hand-overs home has heard of
 	Receiver    bool   // durability: receiver
 	Old         bool   // accepted before this start of the journal
 	Holder      ID     // last journal on record, for a re-offer
@@ -161,7 +171,8 @@ type HoldRequest struct {
 	Redelivered bool
 	Taken       bool
 	Continued   uint32
-	Lease       Terms // For > 0: a reader waits: held and lease are one commit
+	Handovers   uint32 // delivery_attempt goes on from here
+	Lease       Terms  // For > 0: a reader waits: held and lease are one commit
 }
 
 // Terms are those of a lease.
@@ -256,12 +267,14 @@ type Holding struct {
 }
 
 // Continued is a word given at home without a lease, for the journal that has
-// the intent: the app goes on with it, or waits.
+// the intent: the app goes on with it, or waits. It is about the hand-over that
+// home had heard of then: a later one has its own lease.
 type Continued struct {
 	ID      ID
 	Holder  ID // on record as holding it; zero: none on record
 	OfferNo uint64
 	No      uint32        // words are numbered for each intent
+	On      uint32        // delivery_attempt of the hand-over it is about
 	Trigger state.Trigger // Start or Wait
 }
 
@@ -288,6 +301,7 @@ type Given struct {
 	Home    ID
 	OfferNo uint64
 	Agent   Agent
+	Due     time.Time // not before, where an app has asked for a pause
 }
 
 // AgentInfo is one entry of the dictionary of addresses.

@@ -117,7 +117,11 @@ func (t *tx) fact(l *life, from ID, r *wire.Report) error {
 		t.move(l, state.Deliver, e)
 	case state.FactWorking:
 		l.head.Taken = true
-		if state.Trigger(r.Answer) == state.Start || !t.move(l, state.Acknowledge, e) {
+		start := state.Trigger(r.Answer) == state.Start
+		if start && l.waitsForOperator() { // the word was given there, and is as good here
+			t.offerAnew(l)
+		}
+		if start || !t.move(l, state.Acknowledge, e) {
 			t.move(l, state.Start, e)
 		}
 	case state.FactWaiting:

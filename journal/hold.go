@@ -76,7 +76,7 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 	}
 	fresh := &hand{id: id, rec: wire.Handover{
 		Home: home.Journal[:], HomeEpoch: home.Epoch, OfferNo: r.OfferNo, Agent: uint32(agent.no),
-		Attempts: r.Attempts, Redelivered: r.Redelivered || found && h.rec.Handovers > 0, Handovers: h.rec.Handovers,
+		Attempts: r.Attempts, Redelivered: r.Redelivered || found && h.rec.Handovers > 0, Handovers: max(h.rec.Handovers, r.Handovers),
 		MaxAttempts: env.MaxDeliveryAttempts, HomeStatus: uint32(state.Submitted), HeldMs: ms(t.now),
 		Taken: r.Taken, Continued: r.Continued, ReceiverDurability: env.ReceiverDurability,
 	}}

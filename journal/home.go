@@ -47,15 +47,30 @@ func (t *tx) answerAtHome(l *life, a Answer, res *Answered) error {
 			return err
 		}
 	} else {
-		ended, err := t.end(l, a.Trigger, e, a.Body, a.Text)
-		if err != nil {
+		if err := t.lastWord(l, a, e); err != nil {
 			return err
-		}
-		if !ended {
-			return fmt.Errorf("%w: %s while %s", ErrIllegal, a.Trigger, l.status())
 		}
 	}
 	res.Status, res.Seq = l.status(), l.head.LastSeq
+	return nil
+}
+
+// lastWord ends an intent by word of somebody without a lease.
+func (t *tx) lastWord(l *life, a Answer, e *wire.Event) error {
+	h, held, err := t.hand(l.id) // before the end revokes it
+	if err != nil {
+		return err
+	}
+	ended, err := t.end(l, a.Trigger, e, a.Body, a.Text)
+	if err != nil {
+		return err
+	}
+	if !ended {
+		return fmt.Errorf("%w: %s while %s", ErrIllegal, a.Trigger, l.status())
+	}
+	if held && a.Trigger != state.Cancel {
+		t.spoken(h, h.phase(), time.Time{})
+	}
 	return nil
 }
 
@@ -73,11 +88,7 @@ func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
 		return fmt.Errorf("%w: %s while %s", ErrIllegal, a.Trigger, l.status())
 	}
 	if forOperator && l.place() != PlaceLocal {
-		// It goes on as itself: attempts are counted anew, under the next number,
-		// for whoever gets it now. A holder that still has it takes the number over.
-		l.head.Attempts = 0
-		l.head.OfferNo++
-		t.goTo(l, PlaceDue, t.now, ID{})
+		t.offerAnew(l)
 		return t.saveLife(l)
 	}
 	if l.place() != PlaceDue { // somebody has it, and goes on
@@ -104,12 +115,21 @@ func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
 	return t.continueHere(h, a.Trigger)
 }
 
+// offerAnew lets an intent that waited for an operator go on as itself: attempts
+// are counted anew, under the next number, for whoever gets it now. A holder that
+// still has it takes the number over.
+func (t *tx) offerAnew(l *life) {
+	l.head.Attempts = 0
+	l.head.OfferNo++
+	t.goTo(l, PlaceDue, t.now, ID{})
+}
+
 // continueElsewhere numbers a word for the journal that has the intent, or is
 // offered it just now. It is told when the word is durable; if we crash before,
 // or cannot reach it, the next reconcile finds the number missing there.
 func (t *tx) continueElsewhere(l *life, on state.Trigger) {
 	l.head.Continued++
-	l.head.ContinuedBy = uint32(on)
+	l.head.ContinuedBy, l.head.ContinuedOn = uint32(on), l.head.DeliveryAttempt
 	c := continuedOf(l)
 	t.after(func() {
 		if f := t.j.hooks.Continued; f != nil {
@@ -121,26 +141,34 @@ func (t *tx) continueElsewhere(l *life, on state.Trigger) {
 func continuedOf(l *life) Continued {
 	return Continued{
 		ID: l.id, Holder: l.holder(), OfferNo: l.head.OfferNo,
-		No: l.head.Continued, Trigger: state.Trigger(l.head.ContinuedBy),
+		No: l.head.Continued, On: l.head.ContinuedOn, Trigger: state.Trigger(l.head.ContinuedBy),
 	}
 }
 
 // continueHere does to a hand-over what a word at home asks for. Home knows, so
-// nothing is told. One that no app has goes on by being handed over.
+// nothing is told. One that no app has goes on by being handed over, and one that
+// is out of attempts by a decision of home's.
 func (t *tx) continueHere(h *hand, on state.Trigger) error {
+	before, until := h.phase(), time.Time{}
 	switch {
-	case h.phase() == state.Ready:
+	case before == state.Ready || before == state.Spent:
 		return nil
 	case on == state.Wait:
-		return t.stepQuietly(h, state.Park, never)
+		if err := t.stepQuietly(h, state.Park, never); err != nil {
+			return err
+		}
+	default:
+		until = t.work(h)
+		if err := t.stepQuietly(h, state.Extend, until); err != nil {
+			return err
+		}
 	}
-	due := t.now.Add(t.j.workTimeout)
-	t.workUntil(h, due)
-	return t.stepQuietly(h, state.Extend, due)
+	t.spoken(h, before, until)
+	return nil
 }
 
 // Continue takes in words given at home on intents that are here. One that was
-// taken in before, or is on an earlier offer, changes nothing.
+// taken in before, or is on an earlier offer or hand-over, changes nothing.
 func (j *Journal) Continue(ctx context.Context, home ID, words []Continued) error {
 	ops := make([]*op, len(words))
 	for i, c := range words {
@@ -150,7 +178,7 @@ func (j *Journal) Continue(ctx context.Context, home ID, words []Continued) erro
 				return err
 			}
 			h.rec.Continued = c.No
-			if err := t.saveHand(h); err != nil {
+			if err := t.saveHand(h); err != nil || h.rec.Handovers != c.On {
 				return err
 			}
 			return t.continueHere(h, c.Trigger)

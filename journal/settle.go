@@ -67,6 +67,9 @@ func (t *tx) settleOne(s *Settle, res *Settled) error {
 	if !found || s.Agent != 0 && s.Agent != h.agent() {
 		return ErrNotFound
 	}
+	if s.Lease.IsZero() {
+		return ErrLeaseLost // and no id that an unleased hand-over could be said to have
+	}
 	digest := s.digest()
 	if s.Lease == ID(pad(h.rec.SettledLease)) && string(h.rec.SettledDigest) == string(digest) {
 		res.Status = state.Status(h.rec.HomeStatus)
@@ -188,7 +191,7 @@ func (t *tx) takeBack(h *hand, due time.Time) error {
 // acknowledged, then in progress.
 func (t *tx) extend(h *hand, d time.Duration) (time.Time, error) {
 	until := t.now.Add(d)
-	if limit := at(h.rec.LeasedAtMs).Add(t.j.workMax); until.After(limit) {
+	if limit := t.workLimit(h); until.After(limit) {
 		until = limit
 	}
 	row, err := t.step(h, state.Extend, until)
@@ -226,42 +229,90 @@ func (t *tx) answerAtHolder(h *hand, a Answer, res *Answered) error {
 	res.Provisional = true
 	var err error
 	switch a.Trigger {
-	case state.Start:
-		err = t.goOnHere(h, state.Extend, t.now.Add(t.j.workTimeout), a)
-	case state.Wait:
-		err = t.goOnHere(h, state.Park, never, a)
+	case state.Start, state.Wait:
+		err = t.goOnHere(h, a)
 	default:
-		err = t.answerFinally(h, a.Trigger, a.Body, a.Text, a.Actor)
+		before := h.phase()
+		if err = t.answerFinally(h, a.Trigger, a.Body, a.Text, a.Actor); err == nil && a.Trigger != state.Cancel {
+			t.spoken(h, before, time.Time{})
+		}
 	}
 	res.Status = state.Status(h.rec.HomeStatus)
 	return err
 }
 
-func (t *tx) goOnHere(h *hand, m state.Move, due time.Time, a Answer) error {
-	row, err := t.step(h, m, due)
-	if err != nil {
-		return err
+// goOnHere tells home that the intent goes on, or waits, and does to the
+// hand-over what continueHere does.
+func (t *tx) goOnHere(h *hand, a Answer) error {
+	before, fact, until := h.phase(), state.FactWorking, time.Time{}
+	switch {
+	case a.Trigger == state.Wait:
+		row, err := t.step(h, state.Park, never)
+		if err != nil {
+			return err
+		}
+		fact = row.Tells
+		h.see(state.Wait)
+	case before != state.Ready && before != state.Spent:
+		until = t.work(h)
+		row, err := t.step(h, state.Extend, until)
+		if err != nil {
+			return err
+		}
+		fact = row.Tells
+		h.seeWorking(true)
+	default:
+		h.seeWorking(true)
 	}
 	h.rec.Taken = true
-	if m == state.Extend {
-		t.workUntil(h, due)
-		h.seeWorking(true)
-	} else {
-		h.see(state.Wait)
-	}
 	if err := t.saveHand(h); err != nil {
 		return err
 	}
-	return t.tell(h, row.Tells, &wire.Report{Actor: a.Actor, Text: a.Text, Reason: uint32(a.Reason), Answer: uint32(state.Start)})
+	t.spoken(h, before, until)
+	return t.tell(h, fact, &wire.Report{Actor: a.Actor, Text: a.Text, Reason: uint32(a.Reason), Answer: uint32(state.Start)})
 }
 
-// workUntil gives the app until due, as if leased now where nothing was.
-func (t *tx) workUntil(h *hand, due time.Time) {
-	h.rec.LeaseUntilMs = ms(due)
-	if h.rec.LeasedAtMs == 0 {
+// work lets the app work on without its having said how long: never shorter than
+// it was told before. The intent is as if leased now where nothing was. It
+// returns when that is over.
+func (t *tx) work(h *hand) time.Time {
+	if h.rec.LeasedAtMs == 0 || h.phase() == state.Parked { // waiting is not working
 		h.rec.LeasedAtMs = ms(t.now)
 	}
+	until := t.now.Add(t.j.workTimeout)
+	if limit := t.workLimit(h); until.After(limit) {
+		until = limit
+	}
+	if told := at(h.rec.LeaseUntilMs); until.Before(told) {
+		until = told
+	}
+	h.rec.LeaseUntilMs = ms(until)
 	h.rec.Boot = t.j.birth.Boot
+	return at(h.rec.LeaseUntilMs)
+}
+
+// workLimit is how far a hand-over can be extended: what the app was told already
+// holds.
+func (t *tx) workLimit(h *hand) time.Time {
+	limit := at(h.rec.LeasedAtMs).Add(t.j.workMax)
+	if told := at(h.rec.LeaseUntilMs); limit.Before(told) {
+		return told
+	}
+	return limit
+}
+
+// spoken tells the mailbox of a word on a hand-over, if the app had it: it has it
+// until then, or no more.
+func (t *tx) spoken(h *hand, before state.Phase, until time.Time) {
+	if before != state.Leased && before != state.Working {
+		return
+	}
+	s := Spoken{ID: h.id, Agent: h.agent(), Until: until}
+	t.after(func() {
+		if f := t.j.hooks.Spoken; f != nil {
+			f(s)
+		}
+	})
 }
 
 // Lapse ends leases whose time is up: a failed attempt each, but for those
@@ -311,7 +362,7 @@ func (j *Journal) Release(ctx context.Context, ids []ID) ([]Given, error) {
 			return t.backHome(h)
 		}
 		t.delIndex(timeKey(classRetain, h.rec.EndedMs, h.id[:]))
-		given[i] = &Given{ID: h.id, Home: h.home(), OfferNo: h.rec.OfferNo, Agent: h.agent()}
+		given[i] = &Given{ID: h.id, Home: h.home(), OfferNo: h.rec.OfferNo, Agent: h.agent(), Due: t.putOff(h)}
 		return t.delChunks(classEnvelope, h.id)
 	})
 	var out []Given
@@ -323,13 +374,26 @@ func (j *Journal) Release(ctx context.Context, ids []ID) ([]Given, error) {
 	return out, err
 }
 
+// putOff is when a ready intent may be handed over, where that is still to come;
+// zero otherwise.
+func (t *tx) putOff(h *hand) time.Time {
+	if due := at(h.rec.DueMs); due.After(t.now) && due.Before(never) {
+		return due
+	}
+	return time.Time{}
+}
+
 // backHome moves an intent of our own from the mailbox to the due index.
 func (t *tx) backHome(h *hand) error {
 	l, found, err := t.life(h.id)
 	if err != nil || !found || l.place() != PlaceLocal {
 		return err
 	}
-	t.goTo(l, PlaceDue, t.now, ID{})
+	due := t.now
+	if put := t.putOff(h); !put.IsZero() {
+		due = put
+	}
+	t.goTo(l, PlaceDue, due, ID{})
 	return t.saveLife(l)
 }
 

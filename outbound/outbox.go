@@ -81,7 +81,7 @@ func (o *outbox) revoke(id journal.ID, offerNo uint64, ended bool, status state.
 const updateSize = 40
 
 func (o *outbox) update(c journal.Continued) {
-	u := &peer.Update{Id: c.ID[:], OfferNo: c.OfferNo, Continued: c.No, ContinuedBy: uint32(c.Trigger)}
+	u := &peer.Update{Id: c.ID[:], OfferNo: c.OfferNo, Continued: c.No, ContinuedBy: uint32(c.Trigger), ContinuedOn: c.On}
 	o.add(updateSize, func() { o.mu.updates = append(o.mu.updates, u) })
 }
 

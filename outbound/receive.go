@@ -243,6 +243,9 @@ func (d *Dispatcher) refusal(s *session, f *flight, r *peer.Refused) {
 	}
 }
 
+// putOffMost is how long an app can have an intent put off.
+const putOffMost = 24 * time.Hour
+
 // released: the holder gives intents back that its app never had. They become
 // due under the next number, since another journal may get them now; a crash
 // before that is durable leaves them on record there, and reconcile finds them
@@ -262,6 +265,9 @@ func (s *session) released(ctx context.Context, list []*peer.Verdict) error {
 			continue
 		}
 		r := journal.Requeue{ID: id, OfferNo: no, Raise: true, Reason: state.ReasonHolderReleased}
+		if left := min(v.NotBeforeLeftMs, putOffMost.Milliseconds()); left > 0 {
+			r.NotBefore = time.Now().Add(time.Duration(left) * time.Millisecond)
+		}
 		f, p := d.mu.flights[id], d.mu.unsettled[id]
 		switch {
 		case d.owes(s, id, no) != nil: // its held was never said

@@ -65,7 +65,7 @@ func (d *Dispatcher) launch(s *session, offers []*flight) []*peer.Offer {
 		o := f.offer
 		out = append(out, &peer.Offer{
 			Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
-			DeliverByLeftMs: left(o.DeliverBy, now), DeadlineLeftMs: left(o.Deadline, now),
+			DeliveryAttempt: o.Handovers, DeliverByLeftMs: left(o.DeliverBy, now), DeadlineLeftMs: left(o.Deadline, now),
 		})
 	}
 	if len(out) == 0 {

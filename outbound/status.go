@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"pannier/journal"
 	"pannier/journal/state"
 )
 
@@ -19,14 +20,6 @@ type PeerStatus struct {
 	Held      int            `json:"held"`   // intents unsettled there
 	Credit    map[string]int `json:"credit"` // how many more it takes, by agent
 	NextTry   *time.Time     `json:"next_try,omitempty"`
-}
-
-// Cause says why nothing of a destination moves now. Code is one of package
-// state's causes.
-type Cause struct {
-	Code, Detail string
-	Until        time.Time
-	Peer         string
 }
 
 // Peers lists every address there is a link to, and every holder without one.
@@ -86,9 +79,9 @@ func (d *Dispatcher) status(l *link, now time.Time) PeerStatus {
 	return p
 }
 
-// Why says why nothing of this destination moves now, or that it is offered.
-// Of several endpoints each has its cause.
-func (d *Dispatcher) Why(agent string) []Cause {
+// Why says what an intent to this agent waits for, as far as this side knows. Of
+// several endpoints each has its cause.
+func (d *Dispatcher) Why(id journal.ID, agent string) []state.Delay {
 	now := time.Now()
 	local, window := d.local.Serves(agent), 0
 	if local {
@@ -97,36 +90,38 @@ func (d *Dispatcher) Why(agent string) []Cause {
 	eps, known := d.dir.Endpoints(agent)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	var out []state.Delay
+	if f := d.mu.flights[id]; f != nil && f.stage == sent {
+		return append(out, state.Delay{Cause: state.CauseOffered, Peer: f.session.link.address, Until: f.frame.deadline})
+	} else if f != nil && f.stage == owed {
+		h := d.mu.holders[f.holder.Journal]
+		out = append(out, state.Delay{Cause: state.CauseHolderUnreachable, Peer: h.address, Until: h.deadline})
+	}
 	options := d.look(agent, eps, now)
-	var out []Cause
 	dst := d.mu.byName[agent]
 	if dst == nil {
 		dst = &dest{oldOpen: true} // nothing of it is due: judge as if the first were
 	}
 	if !dst.oldOpen && !dst.knownSince.IsZero() {
-		out = append(out, cause(state.CauseUncleanWait, "", dst.knownSince.Add(d.opt.UncleanWait)))
+		out = append(out, state.Delay{Cause: state.CauseUncleanWait, Until: dst.knownSince.Add(d.opt.UncleanWait)})
 	}
 	switch {
 	case local && window > 0:
-		return append(out, cause(state.CauseOffering, "", time.Time{}))
+		return append(out, state.Delay{Cause: state.CauseOffering})
 	case local:
-		out = append(out, cause(state.CauseNoCredit, d.self.Address, dst.localPause))
+		out = append(out, state.Delay{Cause: state.CauseNoCredit, Peer: d.self.Address, Until: dst.localPause})
 	case len(options) == 0 && !known:
-		return append(out, cause(state.CauseDiscoveryPending, "", time.Time{}))
+		return append(out, state.Delay{Cause: state.CauseDiscoveryPending})
 	case len(options) == 0:
-		return append(out, cause(state.CauseNoEndpoint, "", time.Time{}))
+		return append(out, state.Delay{Cause: state.CauseNoEndpoint})
 	}
 	for _, o := range options {
 		if o.free > 0 {
-			return append(out, cause(state.CauseOffering, o.Address, time.Time{}))
+			return append(out, state.Delay{Cause: state.CauseOffering, Peer: o.Address})
 		}
-		out = append(out, cause(o.cause, o.Address, o.until))
+		out = append(out, state.Delay{Cause: o.cause, Peer: o.Address, Until: o.until})
 	}
 	return out
-}
-
-func cause(c state.Cause, peer string, until time.Time) Cause {
-	return Cause{Code: c.String(), Detail: c.Sentence(), Until: until, Peer: peer}
 }
 
 func later(a, b time.Time) time.Time {

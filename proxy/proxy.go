@@ -175,6 +175,7 @@ func (r *run) hooks() journal.Hooks {
 		Ended:     func(e journal.Ended) { with(func(p *parts) { p.dispatcher.Ended(e) }) },
 		Mail:      func(a journal.Agent) { with(func(p *parts) { p.mailbox.Mail(a) }) },
 		Freed:     func(f journal.Freed) { with(func(p *parts) { p.mailbox.Freed(f) }) },
+		Spoken:    func(s journal.Spoken) { with(func(p *parts) { p.mailbox.Spoken(s) }) },
 		Reports:   func(home journal.ID) { with(func(p *parts) { p.server.Reports(home) }) },
 		Failed:    func(err error) { r.crew.fail(fmt.Errorf("journal: %w", err)) },
 		Warning:   func(text string) { r.log.Warn("journal", "reason", text) },

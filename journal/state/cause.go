@@ -1,6 +1,9 @@
 package state
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Cause says what an intent waits for just now. It is a closed set, shared by
 // `why`, metrics and events: every state that delays an intent has one code.
@@ -18,6 +21,7 @@ const (
 	CauseNoCredit
 	CauseRefused
 	CauseUncleanWait
+	CauseOffered
 	CauseOffering
 
 	// Home: the intent.
@@ -30,6 +34,8 @@ const (
 	CauseNoReader
 	CauseDoorShut
 	CauseProbing
+	CauseRecovering
+	CauseSuspect
 	CauseWaitingForApp
 	CauseLeased
 	CauseWorking
@@ -51,6 +57,7 @@ var causes = [...]struct{ code, sentence string }{
 	CauseNoCredit:         {"no_credit", "The sidecar that serves this agent has as many unsettled intents of this agent as it takes; the next goes when one is settled."},
 	CauseRefused:          {"refused", "The sidecar that serves this agent has refused it for now; it is offered again at the time given, or elsewhere."},
 	CauseUncleanWait:      {"unclean_wait", "This sidecar was not stopped cleanly; it first asks the sidecars that serve this agent whether one already holds the intent."},
+	CauseOffered:          {"offered", "It was sent to the sidecar that serves this agent, which has not answered yet; if it does not by the time given, it is offered again."},
 	CauseOffering:         {"offering", "Nothing holds it up: it is being offered."},
 
 	CauseScheduled:         {"scheduled", "It is not due before the time given."},
@@ -61,12 +68,21 @@ var causes = [...]struct{ code, sentence string }{
 	CauseNoReader:        {"no_reader", "No app has asked for this agent's intents for a while; the next request gets it."},
 	CauseDoorShut:        {"door_shut", "The app has failed several intents in a row; it is handed one at a time until one succeeds, and no attempt is counted."},
 	CauseProbing:         {"probing", "The app has failed several intents in a row, and this one is with it as a probe."},
+	CauseRecovering:      {"recovering", "The app has begun to succeed again; it is handed few at a time, and more with each success."},
+	CauseSuspect:         {"suspect", "It had failed, or was with the app, when the app began to fail; it is tried after the others, one at a time."},
 	CauseWaitingForApp:   {"waiting_for_app", "It is ready and waits for the app to take it."},
 	CauseLeased:          {"leased", "The app has it, under a lease that ends at the time given."},
 	CauseWorking:         {"working", "The app has acknowledged it and works on it until the time given."},
 	CauseBackingOff:      {"backing_off", "An attempt has failed; the next one is due at the time given."},
 	CauseOutOfAttempts:   {"out_of_attempts", "All delivery attempts are used up; its home decides what becomes of it."},
 	CauseHomeUnreachable: {"home_unreachable", "The sidecar that accepted it cannot be reached: what is shown is what the holder knows."},
+}
+
+// Delay is a cause as it stands just now.
+type Delay struct {
+	Cause Cause
+	Until time.Time // zero: not known, or no time ends it
+	Peer  string    // address or journal id of the sidecar concerned
 }
 
 // String returns the code.

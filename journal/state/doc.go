@@ -53,7 +53,6 @@
 //	ready   --extend-->  working
 //	ready   --park-->    parked
 //	parked  --extend-->  working
-//	spent   --extend-->  working
 //	spent   --recover--> ready
 //	leased  --reject-->  rejected
 //	working --reject-->  rejected

@@ -139,7 +139,6 @@ var handover = []HandoverRow{
 
 	// An operator lets a spent hand-over continue (on_exhausted: hold).
 	{Spent, Recover, Ready, NoFact},
-	{Spent, Extend, Working, FactWorking},
 	{Spent, GiveFinal, Answered, FactAnswered},
 	{Spent, Revoke, Revoked, NoFact},
 }

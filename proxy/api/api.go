@@ -9,8 +9,8 @@ import (
 
 	"pannier/inbound"
 	"pannier/journal"
+	"pannier/journal/state"
 	"pannier/journal/wire/peer"
-	"pannier/outbound"
 )
 
 // Options of the app API. The zero value of every field is usable.
@@ -41,14 +41,14 @@ type Mailbox interface {
 	NewConn() *inbound.Conn
 	// Settle returns once the answers are durable, one result for each.
 	Settle(ctx context.Context, s []journal.Settle) ([]journal.Settled, error)
-	// Door says whether the agent's app takes anything.
-	Door(agent string) inbound.DoorStatus
+	// Why says what an intent held here waits for.
+	Why(id journal.ID) []state.Delay
 }
 
 // Dispatcher offers intents to the sidecars that serve their agents.
 type Dispatcher interface {
-	// Why says what delays all intents of a destination.
-	Why(agent string) []outbound.Cause
+	// Why says what an intent to the agent waits for before it is held.
+	Why(id journal.ID, agent string) []state.Delay
 	// Ask asks the holder of an intent.
 	Ask(ctx context.Context, id, holder journal.ID, what peer.Ask_What) (*peer.Answer, error)
 }

@@ -12,7 +12,6 @@ import (
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/journal/wire/peer"
-	"pannier/outbound"
 )
 
 func TestPollItemHasItsFieldsInOrder(t *testing.T) {
@@ -235,7 +234,7 @@ func TestWhy(t *testing.T) {
 	if a := why(); a.text("causes.0.code") != "offering" || a.text("status") != "SUBMITTED" || a.text("text") == "" || a.text("as_of") == "" {
 		t.Errorf("nothing in the way: %s", a.raw)
 	}
-	w.sender.causes = []outbound.Cause{{Code: "breaker_open", Detail: "could not be reached", Until: time.UnixMilli(4e12), Peer: "10.0.0.1:7401"}}
+	w.sender.causes = []state.Delay{{Cause: state.CauseBreakerOpen, Until: time.UnixMilli(4e12), Peer: "10.0.0.1:7401"}}
 	if a := why(); a.text("causes.0.code") != "breaker_open" || a.text("causes.0.until") != "2096-10-02T07:06:40.000Z" ||
 		a.text("causes.0.peer") != "10.0.0.1:7401" || a.text("attempts.n") != "0" || a.text("attempts.max") != "10" {
 		t.Errorf("what the dispatcher says: %s", a.raw)
@@ -282,17 +281,10 @@ func TestWhyAtTheHolder(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
 	id := w.held(journal.Identity{Journal: journal.NewID(), Epoch: 1}, "here").String()
-	for _, c := range []struct {
-		door inbound.DoorStatus
-		want string
-	}{
-		{inbound.DoorStatus{Open: true}, "waiting_for_app"},
-		{inbound.DoorStatus{Reason: inbound.NoReader.String()}, "no_reader"},
-		{inbound.DoorStatus{Reason: inbound.Failing.String()}, "door_shut"},
-	} {
-		w.mailbox.door = c.door
-		if a := w.get("/v1/intents/" + id + "/why").want(200); a.text("causes.0.code") != c.want {
-			t.Errorf("door %+v: want %s: %s", c.door, c.want, a.raw)
-		}
+	next := time.Now().Add(time.Minute)
+	w.mailbox.causes = []state.Delay{{Cause: state.CauseBackingOff, Until: next}, {Cause: state.CauseDoorShut}}
+	a := w.get("/v1/intents/" + id + "/why").want(200)
+	if a.text("causes.0.code") != "backing_off" || a.text("causes.1.code") != "door_shut" || a.text("next_try_at") != a.text("causes.0.until") {
+		t.Errorf("what the mailbox says: %s", a.raw)
 	}
 }

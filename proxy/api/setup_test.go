@@ -19,6 +19,7 @@ import (
 
 	"pannier/inbound"
 	"pannier/journal"
+	"pannier/journal/state"
 	"pannier/journal/wire"
 	"pannier/journal/wire/peer"
 	"pannier/outbound"
@@ -41,7 +42,7 @@ func setup(t *testing.T, change ...func(*api.Options)) *world {
 	t.Helper()
 	w := &world{t: t, sender: &dispatcher{}}
 	w.journal = openJournal(t)
-	w.mailbox = &mailbox{j: w.journal, door: inbound.DoorStatus{Open: true}}
+	w.mailbox = &mailbox{j: w.journal}
 	o := api.Options{MaxBody: 64 << 10, DefaultAgent: "agent://test/app/sender", Version: "v-test"}
 	o.AskHome = func(ctx context.Context, home journal.ID, ask *peer.Ask) (*peer.Answer, error) {
 		if w.askHome == nil {
@@ -227,7 +228,7 @@ func jsonNumber(n int) string {
 type mailbox struct {
 	*inbound.Mailbox // nil: what is not overridden is not called
 	j                *journal.Journal
-	door             inbound.DoorStatus
+	causes           []state.Delay // of Why; nil: what a mailbox without readers says
 
 	mu    sync.Mutex
 	asked []inbound.PullRequest
@@ -285,7 +286,12 @@ func (m *mailbox) Settle(ctx context.Context, s []journal.Settle) ([]journal.Set
 	return m.j.Settle(ctx, s)
 }
 
-func (m *mailbox) Door(string) inbound.DoorStatus { return m.door }
+func (m *mailbox) Why(id journal.ID) []state.Delay {
+	if m.causes != nil {
+		return m.causes
+	}
+	return inbound.NewMailbox(inbound.DefaultOptions(), m.j, slog.New(slog.DiscardHandler)).Why(id)
+}
 
 func (m *mailbox) lastPull() inbound.PullRequest {
 	m.mu.Lock()
@@ -295,11 +301,11 @@ func (m *mailbox) lastPull() inbound.PullRequest {
 
 // dispatcher answers what the test has put in.
 type dispatcher struct {
-	causes []outbound.Cause
+	causes []state.Delay
 	answer *peer.Answer
 }
 
-func (d *dispatcher) Why(string) []outbound.Cause { return d.causes }
+func (d *dispatcher) Why(journal.ID, string) []state.Delay { return d.causes }
 
 func (d *dispatcher) Ask(ctx context.Context, _, _ journal.ID, _ peer.Ask_What) (*peer.Answer, error) {
 	if d.answer == nil {

@@ -6,28 +6,15 @@ import (
 	"strings"
 	"time"
 
-	"pannier/inbound"
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/journal/wire/peer"
 )
 
-// cause is one reason why an intent is where it is.
-type cause struct {
-	code   string
-	detail string
-	until  time.Time
-	peer   string
-}
-
-func because(c state.Cause, until time.Time) cause {
-	return cause{code: c.String(), detail: c.Sentence(), until: until}
-}
-
 // account is the answer to why.
 type account struct {
 	status        state.Status
-	causes        []cause
+	causes        []state.Delay
 	attempts, max uint32
 	next          time.Time
 	heldBy        string
@@ -60,16 +47,16 @@ func (a *API) why(w http.ResponseWriter, r *http.Request) error {
 func (acc *account) write(d *doc, id journal.ID) {
 	texts := make([]string, 0, len(acc.causes))
 	for _, c := range acc.causes {
-		texts = append(texts, c.detail)
+		texts = append(texts, c.Cause.Sentence())
 	}
 	d.open('{').boolean("ok", true).str("intent_id", id.String()).str("status", acc.status.String())
 	d.str("text", strings.Join(texts, " ")).key("causes").open('[')
 	for _, c := range acc.causes {
-		d.item().open('{').str("code", c.code).str("detail", c.detail)
-		if !c.until.IsZero() {
-			d.time("until", c.until)
+		d.item().open('{').str("code", c.Cause.String()).str("detail", c.Cause.Sentence())
+		if !c.Until.IsZero() {
+			d.time("until", c.Until)
 		}
-		d.opt("peer", c.peer).close('}')
+		d.opt("peer", c.Peer).close('}')
 	}
 	d.close(']')
 	d.key("attempts").open('{').num("n", int64(acc.attempts)).num("max", int64(acc.max)).close('}')
@@ -86,9 +73,9 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 	acc.attempts, acc.max = h.Attempts, h.MaxAttempts
 	switch place(i) {
 	case journal.PlaceEnded:
-		acc.add(because(state.CauseEnded, time.Time{}))
+		acc.add(state.Delay{Cause: state.CauseEnded})
 	case journal.PlaceParked:
-		acc.add(because(state.CauseParked, time.Time{}))
+		acc.add(state.Delay{Cause: state.CauseParked})
 	case journal.PlaceLocal:
 		acc.heldBy = a.journal.Identity().Journal.String()
 		a.whyAtHolder(i, acc)
@@ -101,14 +88,14 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 			if h.Attempts > 0 {
 				c = state.CauseBackingOff
 			}
-			acc.add(because(c, due))
+			acc.add(state.Delay{Cause: c, Until: due})
 			return
 		}
-		for _, c := range a.dispatcher.Why(a.journal.AgentName(journal.Agent(h.Dest))) {
-			acc.add(cause{c.Code, c.Detail, c.Until, c.Peer})
+		for _, c := range a.dispatcher.Why(i.ID, a.journal.AgentName(journal.Agent(h.Dest))) {
+			acc.add(c)
 		}
 		if len(acc.causes) == 0 {
-			acc.add(because(state.CauseOffering, time.Time{}))
+			acc.add(state.Delay{Cause: state.CauseOffering})
 		}
 	}
 }
@@ -126,9 +113,7 @@ func (a *API) whyHeld(ctx context.Context, i *journal.Intent, acc *account) {
 	defer cancel()
 	ans, err := a.dispatcher.Ask(ctx, i.ID, holder, peer.Ask_WHY)
 	if err != nil || ans.Error != "" {
-		c := because(state.CauseHolderUnreachable, time.Time{})
-		c.peer = acc.heldBy
-		acc.add(c)
+		acc.add(state.Delay{Cause: state.CauseHolderUnreachable, Peer: acc.heldBy})
 		return
 	}
 	acc.attempts = max(acc.attempts, ans.Attempts)
@@ -140,41 +125,21 @@ func (a *API) whyHeld(ctx context.Context, i *journal.Intent, acc *account) {
 	if next := atMs(ans.NextDueMs); until.IsZero() && next.After(acc.asOf) {
 		until, acc.next = next, next
 	}
-	c := because(code, until)
-	c.peer = acc.heldBy
-	acc.add(c)
+	acc.add(state.Delay{Cause: code, Until: until, Peer: acc.heldBy})
 }
 
-// whyAtHolder reads our own mailbox.
+// whyAtHolder asks our own mailbox.
 func (a *API) whyAtHolder(i *journal.Intent, acc *account) {
-	h := i.Handover
-	if h == nil {
+	if i.Handover == nil {
 		return
 	}
-	acc.attempts, acc.max = h.Attempts, h.MaxAttempts
-	phase := state.Phase(h.Phase)
-	lease, due := atMs(h.LeaseUntilMs), journal.DueAt(h.DueMs)
-	switch {
-	case phase == state.Leased || phase == state.Working:
-		acc.add(because(causeOf(phase), lease))
-	case phase == state.Ready && due.After(acc.asOf):
-		acc.next = due
-		acc.add(because(state.CauseBackingOff, due))
-	case phase == state.Ready:
-		acc.add(doorCause(a.mailbox.Door(a.journal.AgentName(journal.Agent(h.Agent)))))
-	default:
-		acc.add(because(causeOf(phase), time.Time{}))
+	acc.attempts, acc.max = i.Handover.Attempts, i.Handover.MaxAttempts
+	for _, c := range a.mailbox.Why(i.ID) {
+		if c.Cause == state.CauseBackingOff {
+			acc.next = c.Until
+		}
+		acc.add(c)
 	}
-}
-
-func doorCause(s inbound.DoorStatus) cause {
-	switch {
-	case s.Open:
-		return because(state.CauseWaitingForApp, time.Time{})
-	case s.Reason == inbound.NoReader.String():
-		return because(state.CauseNoReader, time.Time{})
-	}
-	return because(state.CauseDoorShut, s.NextProbe)
 }
 
 func causeOf(p state.Phase) state.Cause {
@@ -194,9 +159,9 @@ func causeOf(p state.Phase) state.Cause {
 }
 
 // add takes a cause; a time that has passed, or comes after the end, says nothing.
-func (acc *account) add(c cause) {
-	if c.code == state.CauseEnded.String() || !c.until.After(acc.asOf) {
-		c.until = time.Time{}
+func (acc *account) add(c state.Delay) {
+	if c.Cause == state.CauseEnded || !c.Until.After(acc.asOf) {
+		c.Until = time.Time{}
 	}
 	acc.causes = append(acc.causes, c)
 }

@@ -462,7 +462,8 @@ type Offer struct {
 	Redelivered      bool                   `protobuf:"varint,6,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
 	Taken            bool                   `protobuf:"varint,7,opt,name=taken,proto3" json:"taken,omitempty"`
 	PolicyGeneration uint64                 `protobuf:"varint,8,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
-	Continued        uint32                 `protobuf:"varint,9,opt,name=continued,proto3" json:"continued,omitempty"` // words of home that went before it
+	Continued        uint32                 `protobuf:"varint,9,opt,name=continued,proto3" json:"continued,omitempty"`                                     // words of home that went before it
+	DeliveryAttempt  uint32                 `protobuf:"varint,10,opt,name=delivery_attempt,json=deliveryAttempt,proto3" json:"delivery_attempt,omitempty"` // hand-overs home has heard of
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -560,6 +561,13 @@ func (x *Offer) GetContinued() uint32 {
 	return 0
 }
 
+func (x *Offer) GetDeliveryAttempt() uint32 {
+	if x != nil {
+		return x.DeliveryAttempt
+	}
+	return 0
+}
+
 type Update struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	Id                  []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -570,6 +578,7 @@ type Update struct {
 	PolicyGeneration    uint64                 `protobuf:"varint,6,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
 	Continued           uint32                 `protobuf:"varint,7,opt,name=continued,proto3" json:"continued,omitempty"`                        // number of the word that lets it go on; 0: none
 	ContinuedBy         uint32                 `protobuf:"varint,8,opt,name=continued_by,json=continuedBy,proto3" json:"continued_by,omitempty"` // state.Trigger: start or wait
+	ContinuedOn         uint32                 `protobuf:"varint,9,opt,name=continued_on,json=continuedOn,proto3" json:"continued_on,omitempty"` // the hand-over it was given on; it says nothing of another
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -656,6 +665,13 @@ func (x *Update) GetContinued() uint32 {
 func (x *Update) GetContinuedBy() uint32 {
 	if x != nil {
 		return x.ContinuedBy
+	}
+	return 0
+}
+
+func (x *Update) GetContinuedOn() uint32 {
+	if x != nil {
+		return x.ContinuedOn
 	}
 	return 0
 }
@@ -941,11 +957,12 @@ func (x *Holding) GetContinued() uint32 {
 }
 
 type Verdict struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	OfferNo       uint64                 `protobuf:"varint,2,opt,name=offer_no,json=offerNo,proto3" json:"offer_no,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Id              []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	OfferNo         uint64                 `protobuf:"varint,2,opt,name=offer_no,json=offerNo,proto3" json:"offer_no,omitempty"`
+	NotBeforeLeftMs int64                  `protobuf:"varint,3,opt,name=not_before_left_ms,json=notBeforeLeftMs,proto3" json:"not_before_left_ms,omitempty"` // releases: what is left of the pause the app asked for
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Verdict) Reset() {
@@ -988,6 +1005,13 @@ func (x *Verdict) GetId() []byte {
 func (x *Verdict) GetOfferNo() uint64 {
 	if x != nil {
 		return x.OfferNo
+	}
+	return 0
+}
+
+func (x *Verdict) GetNotBeforeLeftMs() int64 {
+	if x != nil {
+		return x.NotBeforeLeftMs
 	}
 	return 0
 }
@@ -1475,7 +1499,7 @@ const file_peer_proto_rawDesc = "" +
 	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x18\n" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12<\n" +
 	"\fapplied_pair\x18\a \x01(\v2\x19.pannier.peer.v1.IdentityR\vappliedPair\x12\x16\n" +
-	"\x06agents\x18\b \x03(\tR\x06agents\"\xb4\x02\n" +
+	"\x06agents\x18\b \x03(\tR\x06agents\"\xdf\x02\n" +
 	"\x05Offer\x12\x1a\n" +
 	"\benvelope\x18\x01 \x01(\fR\benvelope\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
@@ -1485,7 +1509,9 @@ const file_peer_proto_rawDesc = "" +
 	"\vredelivered\x18\x06 \x01(\bR\vredelivered\x12\x14\n" +
 	"\x05taken\x18\a \x01(\bR\x05taken\x12+\n" +
 	"\x11policy_generation\x18\b \x01(\x04R\x10policyGeneration\x12\x1c\n" +
-	"\tcontinued\x18\t \x01(\rR\tcontinued\"\xac\x02\n" +
+	"\tcontinued\x18\t \x01(\rR\tcontinued\x12)\n" +
+	"\x10delivery_attempt\x18\n" +
+	" \x01(\rR\x0fdeliveryAttempt\"\xcf\x02\n" +
 	"\x06Update\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
@@ -1494,7 +1520,8 @@ const file_peer_proto_rawDesc = "" +
 	"\x15max_delivery_attempts\x18\x05 \x01(\rR\x13maxDeliveryAttempts\x12+\n" +
 	"\x11policy_generation\x18\x06 \x01(\x04R\x10policyGeneration\x12\x1c\n" +
 	"\tcontinued\x18\a \x01(\rR\tcontinued\x12!\n" +
-	"\fcontinued_by\x18\b \x01(\rR\vcontinuedBy\"\xa9\x01\n" +
+	"\fcontinued_by\x18\b \x01(\rR\vcontinuedBy\x12!\n" +
+	"\fcontinued_on\x18\t \x01(\rR\vcontinuedOn\"\xa9\x01\n" +
 	"\x06Revoke\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12-\n" +
@@ -1521,10 +1548,11 @@ const file_peer_proto_rawDesc = "" +
 	"\n" +
 	"home_epoch\x18\x04 \x01(\x04R\thomeEpoch\x12+\n" +
 	"\x11policy_generation\x18\x05 \x01(\x04R\x10policyGeneration\x12\x1c\n" +
-	"\tcontinued\x18\x06 \x01(\rR\tcontinued\"4\n" +
+	"\tcontinued\x18\x06 \x01(\rR\tcontinued\"a\n" +
 	"\aVerdict\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
-	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\"n\n" +
+	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
+	"\x12not_before_left_ms\x18\x03 \x01(\x03R\x0fnotBeforeLeftMs\"n\n" +
 	"\aRefused\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12\x12\n" +
