@@ -81,6 +81,9 @@ func newClient(c *cli.Context, target, how string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if target == "" {
+		return nil, usageError("no address of a sidecar").withHint("set %s to HOST:PORT", how)
+	}
 	transport := &http.Transport{} // no proxy from the environment: a sidecar is a neighbour
 	base := "http://" + strings.TrimRight(strings.TrimPrefix(target, "http://"), "/")
 	if path, ok := strings.CutPrefix(target, "unix:"); ok {

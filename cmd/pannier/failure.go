@@ -11,7 +11,7 @@ import (
 // Exit codes. Scripts branch on them, so none is ever given another meaning.
 const (
 	exitError       = 1 // anything not listed below
-	exitUsage       = 2 // the command line or the configuration is wrong
+	exitUsage       = 2 // the command line, what it sends, or the configuration is wrong
 	exitNotFound    = 3
 	exitRefused     = 4 // conflict, policy, or rate limit: the sidecar understood and said no
 	exitAuth        = 5
@@ -83,6 +83,8 @@ func exitCode(err error) int {
 // exitForStatus maps the status of a refusal.
 func exitForStatus(status int) int {
 	switch status {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge: // what was typed
+		return exitUsage
 	case http.StatusUnauthorized:
 		return exitAuth
 	case http.StatusNotFound:

@@ -30,7 +30,7 @@ func TestRefusals(t *testing.T) {
 		{"no key", answer{status: 401, body: `{"detail":"no key","error":{"code":"auth_failed"}}`}, exitAuth, []string{"--key / PANNIER_API_KEY", "[auth_failed]"}},
 		{
 			"fields", answer{status: 422, body: `{"detail":"/to_agent too short","errors":[{"pointer":"/to_agent","detail":"too short"}],"error":{"code":"schema_invalid"}}`},
-			exitError, []string{"(/to_agent too short)", "[schema_invalid]"},
+			exitUsage, []string{"(/to_agent too short)", "[schema_invalid]"},
 		},
 		{"broken sidecar", answer{status: 500, body: `{"title":"Internal error"}`}, exitError, []string{"(Internal error)"}},
 		{"somebody else", answer{status: 502, body: `<html>`}, exitError, []string{"not as a sidecar would", "[not_a_sidecar]"}},

@@ -51,7 +51,7 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byt
 	case len(raw) == 0:
 		return nil, nil
 	}
-	return raw, checkContentType(r.Header.Get("Content-Type"))
+	return raw, checkContentType(r.Header)
 }
 
 func readAll(r io.Reader, length int64) ([]byte, error) {
@@ -60,9 +60,18 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-func checkContentType(header string) error {
-	media, _, err := mime.ParseMediaType(header)
+// checkContentType refuses what is not announced as plain JSON, which is UTF-8
+// (RFC 8259, 8.1).
+func checkContentType(h http.Header) error {
+	if coding := strings.Join(h.Values("Content-Encoding"), ", "); coding != "" && coding != "identity" {
+		return refuse(codeUnsupportedMedia, "the Content-Encoding %s is not taken; send the body as it is", clip(coding, 64))
+	}
+	header := strings.Join(h.Values("Content-Type"), ", ")
+	media, params, err := mime.ParseMediaType(header)
+	charset := strings.ToLower(params["charset"])
 	switch {
+	case err == nil && media == "application/json" && charset != "" && charset != "utf-8" && charset != "us-ascii":
+		return refuse(codeUnsupportedMedia, "the charset %s is not taken; JSON is UTF-8", clip(charset, 64))
 	case err == nil && media == "application/json":
 		return nil
 	case err == nil && strings.HasPrefix(media, "application/cloudevents"):

@@ -214,6 +214,12 @@ func TestContentTypes(t *testing.T) {
 			t.Errorf("%q: the answer does not name the header to add: %s", ct, a.raw)
 		}
 	}
+	for _, h := range []string{"Content-Type: application/json; charset=utf-16", "Content-Encoding: gzip"} {
+		a := w.post("/v1/intents", good, "Content-Type: application/json", h).refused(415, "unsupported_media_type")
+		if word := strings.Fields(h)[len(strings.Fields(h))-1]; !strings.Contains(a.text("detail"), strings.TrimPrefix(word, "charset=")) {
+			t.Errorf("%q: the answer does not name it: %s", h, a.raw)
+		}
+	}
 	id := w.intent("b")
 	w.post("/v1/intents/"+id+"/resume", "", "Content-Type: application/json").want(200)
 }
