@@ -157,14 +157,14 @@ var all = []mutant{
 	},
 	{
 		guard: "a word is about any hand-over",
-		file:  "journal/home.go",
+		file:  "journal/word.go",
 		old:   "if err := t.saveHand(h); err != nil || h.rec.Handovers != c.On {",
 		new:   "if err := t.saveHand(h); err != nil {",
 		pkg:   inJournal, test: "TestWordIsAboutOneHandOver",
 	},
 	{
 		guard: "a word shortens a lease",
-		file:  "journal/settle.go",
+		file:  "journal/word.go",
 		old:   "	if told := at(h.rec.LeaseUntilMs); until.Before(told) {\n		until = told\n	}\n",
 		new:   "",
 		pkg:   inJournal, test: "TestWordGivesTime",
