@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pannier/inbound"
@@ -489,8 +490,9 @@ func TestWhoIsServed(t *testing.T) {
 	until(t, "the learned agent is known after a restart", func() bool { return w.m.Serves("learned") })
 }
 
-func TestPullWaitsForDiscovery(t *testing.T) {
-	t.Parallel()
+func TestPullWaitsForDiscovery(t *testing.T) { bubble(t, pullWaitsForDiscovery) }
+
+func pullWaitsForDiscovery(t *testing.T) {
 	w := setup(t, fast())
 	var known sync.Map
 	w.m.SetElsewhere(func(string) (bool, bool) { _, ok := known.Load("yes"); return false, ok })
@@ -499,7 +501,7 @@ func TestPullWaitsForDiscovery(t *testing.T) {
 		_, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: "x", Limit: 1, Wait: 20 * time.Second})
 		ended <- err
 	}()
-	time.Sleep(20 * time.Millisecond)
+	synctest.Wait()
 	known.Store("yes", true)
 	w.m.Discovered()
 	until(t, "it is learned", func() bool { return w.m.Serves("x") })
@@ -536,7 +538,10 @@ func TestDrainEndsPullsAndReleases(t *testing.T) {
 }
 
 func TestExtendKeepsTheLeaseAndCountsAsAlive(t *testing.T) {
-	t.Parallel()
+	bubble(t, extendKeepsTheLeaseAndCountsAsAlive)
+}
+
+func extendKeepsTheLeaseAndCountsAsAlive(t *testing.T) {
 	w := setup(t, fast())
 	w.accept(1)
 	w.ready(1)
@@ -550,6 +555,7 @@ func TestExtendKeepsTheLeaseAndCountsAsAlive(t *testing.T) {
 		t.Fatalf("extend without a time: until %s, %v; want the work timeout", s[0].Until, s[0].Err)
 	}
 	time.Sleep(100 * time.Millisecond)
+	synctest.Wait()
 	if n := w.m.Leased(); n != 1 {
 		t.Errorf("%d leased after the first end of the lease, want 1", n)
 	}

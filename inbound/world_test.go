@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -42,6 +43,13 @@ func fast() inbound.Options {
 	o.ProbeMin, o.ProbeMax = 5*time.Millisecond, 10*time.Millisecond
 	o.KnockMin, o.KnockMax = 10*time.Millisecond, 50*time.Millisecond
 	return o
+}
+
+// bubble runs f with a clock of its own: nothing in it waits for real.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, f)
 }
 
 func setup(t *testing.T, o inbound.Options) *world {
