@@ -162,6 +162,10 @@ func (t *tx) finalAnswer(l *life, from ID, r *wire.Report) error {
 	}
 	if l.open() {
 		e := &wire.Event{Actor: r.Actor, HolderAtMs: r.AtMs, Peer: from[:], OfferNo: r.OfferNo, Text: r.Text, Reason: uint32(state.ReasonApp)}
+		if r.Attempt > 0 { // pushed: that it was handed over is told with its answer
+			l.head.DeliveryAttempt = r.Attempt
+			t.move(l, state.Deliver, &wire.Event{HolderAtMs: r.AtMs, Peer: from[:], OfferNo: r.OfferNo, Attempt: r.Attempt})
+		}
 		_, err := t.end(l, on, e, r.Body, r.Text)
 		return err
 	}

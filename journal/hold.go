@@ -77,7 +77,7 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 	fresh := &hand{id: id, rec: wire.Handover{
 		Home: home.Journal[:], HomeEpoch: home.Epoch, OfferNo: r.OfferNo, Agent: uint32(agent.no),
 		Attempts: r.Attempts, Redelivered: r.Redelivered || found && h.rec.Handovers > 0, Handovers: max(h.rec.Handovers, r.Handovers),
-		MaxAttempts: env.MaxDeliveryAttempts, HomeStatus: uint32(state.Submitted), HeldMs: ms(t.now),
+		MaxAttempts: env.MaxDeliveryAttempts, HomeStatus: uint32(state.Submitted), HeldMs: ms(t.now), HeldBoot: t.j.birth.Boot,
 		Taken: r.Taken, Continued: r.Continued, ReceiverDurability: env.ReceiverDurability,
 	}}
 	if r.DeliverBy > 0 {
@@ -220,7 +220,7 @@ func (t *tx) holdLocal(o *Offer, env *wire.Envelope, lease Terms, res *HoldResul
 	h := &hand{id: o.ID, rec: wire.Handover{
 		Home: self.Journal[:], HomeEpoch: self.Epoch, OfferNo: o.OfferNo, Agent: l.head.Dest, Attempts: l.head.Attempts,
 		Redelivered: o.Redelivered, Handovers: l.head.DeliveryAttempt, MaxAttempts: l.head.MaxAttempts, HomeStatus: l.head.Status,
-		HeldMs: ms(t.now), Taken: l.head.Taken, DeadlineAtMs: l.head.DeadlineAtMs, ReceiverDurability: env.ReceiverDurability,
+		HeldMs: ms(t.now), HeldBoot: t.j.birth.Boot, Taken: l.head.Taken, DeadlineAtMs: l.head.DeadlineAtMs, ReceiverDurability: env.ReceiverDurability,
 		DeliverByMs: l.head.DeliverByMs,
 	}}
 	res.Fresh = true

@@ -14,10 +14,7 @@ import (
 
 // lease hands the intent over: the lease is durable before its bytes leave.
 func (t *tx) lease(h *hand, env *wire.Envelope, terms Terms) (*Handed, error) {
-	if by := at(h.rec.DeliverByMs); !h.rec.Taken && !by.IsZero() && !by.After(t.now) {
-		return nil, ErrExpired
-	}
-	if by := at(h.rec.DeadlineAtMs); !by.IsZero() && !by.After(t.now) {
+	if outOfTime(&h.rec, t.now) {
 		return nil, ErrExpired
 	}
 	row, err := t.step(h, state.Lease, t.now.Add(terms.For))

@@ -192,6 +192,9 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 		}
 	}
 	j.birth.Boot++
+	if j.unclean {
+		j.birth.UncleanBoot = j.birth.Boot
+	}
 	if acceptLoss {
 		// What others remember of us may be newer than what we do: a new epoch
 		// has them count from the start.

@@ -86,7 +86,7 @@ func (t *tx) settleOne(s *Settle, res *Settled) error {
 	}
 	switch s.Action {
 	case Ack:
-		err = t.answerFinally(h, state.Complete, s.Result, "", "")
+		err = t.answerFinally(h, Answer{Trigger: state.Complete, Body: s.Result}, 0)
 	case Nack:
 		err = t.nack(h, s)
 	case Extend:
@@ -105,16 +105,17 @@ func pad(b []byte) (id [16]byte) {
 	return id
 }
 
-// answerFinally takes the app's last word and tells home.
-func (t *tx) answerFinally(h *hand, on state.Trigger, body []byte, text, actor string) error {
+// answerFinally takes the app's last word and tells home; attempt is that of a
+// push, whose hand-over home hears of only now.
+func (t *tx) answerFinally(h *hand, a Answer, attempt uint32) error {
 	row, err := t.step(h, state.GiveFinal, time.Time{})
 	if err != nil {
 		return err
 	}
-	h.see(on)
+	h.see(a.Trigger)
 	if h.home() != t.j.self.Journal {
 		// For our own intents the lifecycle writes the outcome.
-		out, err := proto.Marshal(&wire.Outcome{Status: h.rec.HomeStatus, Body: body, Text: cut(text, maxText)})
+		out, err := proto.Marshal(&wire.Outcome{Status: h.rec.HomeStatus, Body: a.Body, Text: cut(a.Text, maxText)})
 		if err != nil {
 			return err
 		}
@@ -123,9 +124,9 @@ func (t *tx) answerFinally(h *hand, on state.Trigger, body []byte, text, actor s
 	if err := t.saveHand(h); err != nil {
 		return err
 	}
-	r := &wire.Report{Text: text, Actor: actor, Answer: uint32(on), Attempts: h.rec.Attempts}
+	r := &wire.Report{Text: a.Text, Actor: a.Actor, Answer: uint32(a.Trigger), Attempts: h.rec.Attempts, Attempt: attempt}
 	if h.home() == t.j.self.Journal {
-		r.Body = body
+		r.Body = a.Body
 	} // else Reports reads it from the outcome: a result is in the journal once
 	return t.tell(h, row.Tells, r)
 }

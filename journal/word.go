@@ -133,7 +133,7 @@ func (t *tx) answerAtHolder(h *hand, a Answer, res *Answered) error {
 		err = t.goOnHere(h, a)
 	default:
 		before := h.phase()
-		if err = t.answerFinally(h, a.Trigger, a.Body, a.Text, a.Actor); err == nil && a.Trigger != state.Cancel {
+		if err = t.answerFinally(h, a, 0); err == nil && a.Trigger != state.Cancel {
 			t.spoken(h, before, time.Time{})
 		}
 	}

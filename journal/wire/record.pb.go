@@ -764,10 +764,11 @@ type Handover struct {
 	LastError          string                 `protobuf:"bytes,25,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`          // of the last failed attempt; cut at 500
 	EndedAtHome        bool                   `protobuf:"varint,26,opt,name=ended_at_home,json=endedAtHome,proto3" json:"ended_at_home,omitempty"` // home has acked the end
 	PolicyGeneration   uint64                 `protobuf:"varint,27,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
-	Extends            uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"`     // of the present lease
-	Freed              bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`         // no longer counts against credit
-	Streamed           bool                   `protobuf:"varint,31,opt,name=streamed,proto3" json:"streamed,omitempty"`   // the present hand-over went out on a stream: see inbound.Stream
-	Continued          uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"` // words of home taken in, or given before it came here
+	Extends            uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"`                   // of the present lease
+	Freed              bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`                       // no longer counts against credit
+	Streamed           bool                   `protobuf:"varint,31,opt,name=streamed,proto3" json:"streamed,omitempty"`                 // the present hand-over went out on a stream: see inbound.Stream
+	HeldBoot           uint32                 `protobuf:"varint,32,opt,name=held_boot,json=heldBoot,proto3" json:"held_boot,omitempty"` // start of this journal that took it in
+	Continued          uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"`               // words of home taken in, or given before it came here
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1010,6 +1011,13 @@ func (x *Handover) GetStreamed() bool {
 		return x.Streamed
 	}
 	return false
+}
+
+func (x *Handover) GetHeldBoot() uint32 {
+	if x != nil {
+		return x.HeldBoot
+	}
+	return 0
 }
 
 func (x *Handover) GetContinued() uint32 {
@@ -1572,6 +1580,7 @@ type Birth struct {
 	Id            []byte                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Boot          uint32                 `protobuf:"varint,4,opt,name=boot,proto3" json:"boot,omitempty"`
+	UncleanBoot   uint32                 `protobuf:"varint,5,opt,name=unclean_boot,json=uncleanBoot,proto3" json:"unclean_boot,omitempty"` // the last start that was an unclean one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1630,6 +1639,13 @@ func (x *Birth) GetEpoch() uint64 {
 func (x *Birth) GetBoot() uint32 {
 	if x != nil {
 		return x.Boot
+	}
+	return 0
+}
+
+func (x *Birth) GetUncleanBoot() uint32 {
+	if x != nil {
+		return x.UncleanBoot
 	}
 	return 0
 }
@@ -1714,7 +1730,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xaf\a\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xcc\a\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -1750,7 +1766,8 @@ const file_record_proto_rawDesc = "" +
 	"\x11policy_generation\x18\x1b \x01(\x04R\x10policyGeneration\x12\x18\n" +
 	"\aextends\x18\x1c \x01(\rR\aextends\x12\x14\n" +
 	"\x05freed\x18\x1d \x01(\bR\x05freed\x12\x1a\n" +
-	"\bstreamed\x18\x1f \x01(\bR\bstreamed\x12\x1c\n" +
+	"\bstreamed\x18\x1f \x01(\bR\bstreamed\x12\x1b\n" +
+	"\theld_boot\x18  \x01(\rR\bheldBoot\x12\x1c\n" +
 	"\tcontinued\x18\x1e \x01(\rR\tcontinued\"\xd2\x02\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
@@ -1796,12 +1813,13 @@ const file_record_proto_rawDesc = "" +
 	"\bClassSum\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\rR\x05class\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x10\n" +
-	"\x03xor\x18\x03 \x01(\x04R\x03xor\"Y\n" +
+	"\x03xor\x18\x03 \x01(\x04R\x03xor\"|\n" +
 	"\x05Birth\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\rR\x06schema\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x12\n" +
-	"\x04boot\x18\x04 \x01(\rR\x04bootB\x16Z\x14pannier/journal/wireb\x06proto3"
+	"\x04boot\x18\x04 \x01(\rR\x04boot\x12!\n" +
+	"\funclean_boot\x18\x05 \x01(\rR\vuncleanBootB\x16Z\x14pannier/journal/wireb\x06proto3"
 
 var (
 	file_record_proto_rawDescOnce sync.Once

@@ -1,0 +1,192 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/failpoint"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// Pushed is what came of one push: an intent sent to its app without a lease.
+type Pushed struct {
+	ID      ID
+	Attempt uint32 // delivery_attempt it was sent with
+	Came    Came
+	Result  []byte        // Done: JSON object; nil: {}
+	Reason  string        // Refused, Failed
+	Delay   time.Duration // Failed: < 0: the usual backoff
+	Spare   bool          // Failed: no attempt is counted
+}
+
+// Came says what came of a push.
+type Came uint8
+
+const (
+	Done    Came = iota + 1 // the answer is the app's last word
+	Taken                   // it works on it, and will resume or resolve
+	Refused                 // it will never take it: a dead letter
+	Failed                  // a failed attempt
+	Cut                     // cut off by us when the app may have had it: no attempt
+)
+
+// Peek returns what ready intents would be pushed with. Nothing is written: if
+// we crash before the answer of the app is in the journal, it is sent again, and
+// is no attempt. Each Handed has its own error: ErrIllegal for one that is not
+// ready, ErrExpired for one that is out of time, which home is about to end.
+func (j *Journal) Peek(ids []ID) ([]Handed, error) {
+	out := make([]Handed, len(ids))
+	now := time.Now()
+	err := j.view(func(txn *badger.Txn) error {
+		for i, id := range ids {
+			if out[i].Err = j.peek(txn, id, now, &out[i]); out[i].Err != nil {
+				out[i] = Handed{ID: id, Err: out[i].Err}
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (j *Journal) peek(txn *badger.Txn, id ID, now time.Time, out *Handed) error {
+	var rec wire.Handover
+	found, err := readMessage(txn, idKey(classHandover, id), &rec)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return ErrNotFound
+	case state.Phase(rec.Phase) != state.Ready:
+		return fmt.Errorf("%w: push while %s", ErrIllegal, state.Phase(rec.Phase))
+	case outOfTime(&rec, now):
+		return ErrExpired
+	}
+	env := &wire.Envelope{}
+	blob, found, err := readEnvelope(txn, id)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: "the envelope of an open intent is missing"}
+	}
+	if err := proto.Unmarshal(blob, env); err != nil {
+		return &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
+	}
+	*out = Handed{
+		ID: id, Envelope: env, Status: state.Status(rec.HomeStatus), Attempt: rec.Handovers + 1,
+		// What was here when a start was killed may have been on its way to the app.
+		Redelivered: rec.Redelivered || rec.Handovers > 0 || rec.HeldBoot < j.birth.UncleanBoot,
+	}
+	return nil
+}
+
+// outOfTime reports whether nothing may be handed over any more.
+func outOfTime(rec *wire.Handover, now time.Time) bool {
+	for _, by := range []struct {
+		at      time.Time
+		applies bool
+	}{{at(rec.DeliverByMs), !rec.Taken}, {at(rec.DeadlineAtMs), true}} {
+		if by.applies && !by.at.IsZero() && !by.at.After(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// Push records what came of pushes. An attempt that is not the next one of a
+// ready intent changes nothing (ErrLeaseLost): somebody has answered for it, or
+// home has taken it back. The answer, its report and the freeing of credit are
+// one commit.
+func (j *Journal) Push(ctx context.Context, list []Pushed) ([]Settled, error) {
+	out := make([]Settled, len(list))
+	ops := make([]*op, len(list))
+	for i := range list {
+		p, res := &list[i], &out[i]
+		ops[i] = &op{
+			before: failpoint.HolderBeforeSettleCommit, after: failpoint.HolderAfterSettleCommit,
+			run: func(t *tx) error { return t.pushed(p, res) },
+		}
+	}
+	if err := j.do(ctx, first, ops...); err != nil && j.running() != nil {
+		return nil, err
+	}
+	for i := range out {
+		out[i].Err = ops[i].err
+	}
+	return out, nil
+}
+
+func (t *tx) pushed(p *Pushed, res *Settled) error {
+	h, found, err := t.hand(p.ID)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return ErrNotFound
+	case !h.phase().Open():
+		return &EndedError{Status: state.Status(h.rec.HomeStatus)}
+	case h.phase() != state.Ready || h.rec.Handovers != p.Attempt-1:
+		return ErrLeaseLost
+	}
+	h.rec.Handovers = p.Attempt
+	switch p.Came {
+	case Done:
+		h.see(state.Deliver)
+		err = t.answerFinally(h, Answer{Trigger: state.Complete, Body: p.Result}, p.Attempt)
+	case Taken:
+		res.Until, err = t.takenByPush(h)
+	case Refused:
+		err = t.nack(h, &Settle{Reject: true, Reason: p.Reason})
+	case Failed:
+		if p.Spare {
+			err = t.again(h, t.now.Add(max(0, p.Delay)))
+			break
+		}
+		err = t.failAttempt(h, state.ReasonNack, p.Reason, p.Delay)
+	case Cut:
+		err = t.again(h, t.now)
+	default:
+		err = fmt.Errorf("%w: unknown outcome %d of a push", ErrIllegal, p.Came)
+	}
+	res.Status = state.Status(h.rec.HomeStatus)
+	return err
+}
+
+// again leaves a pushed intent ready; nothing is counted.
+func (t *tx) again(h *hand, due time.Time) error {
+	t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
+	t.mailAt(h, due)
+	h.rec.Redelivered = true
+	return t.saveHand(h)
+}
+
+// takenByPush: the app has acknowledged it, and works until the time returned.
+// From here on it does not count against credit: what is under way is the app's
+// own queue.
+func (t *tx) takenByPush(h *hand) (time.Time, error) {
+	h.see(state.Deliver)
+	if err := t.saveHand(h); err != nil {
+		return time.Time{}, err
+	}
+	if err := t.tell(h, state.FactDelivered, &wire.Report{Attempt: h.rec.Handovers, Attempts: h.rec.Attempts, Redelivered: h.rec.Redelivered}); err != nil {
+		return time.Time{}, err
+	}
+	h.rec.LeasedAtMs, h.rec.LeaseUntilMs = ms(t.now), 0
+	until := t.work(h)
+	row, err := t.step(h, state.Extend, until)
+	if err != nil {
+		return time.Time{}, err
+	}
+	t.free(h)
+	h.rec.Taken = true
+	h.seeWorking(false)
+	if err := t.saveHand(h); err != nil {
+		return time.Time{}, err
+	}
+	return until, t.tell(h, row.Tells, &wire.Report{Attempt: h.rec.Handovers})
+}

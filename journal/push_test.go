@@ -1,0 +1,178 @@
+package journal_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+// unleased is an intent in the mailbox of the one who is to push it: of our own
+// home, or of another.
+func (p *pair) unleased(local bool) (*world, journal.ID) {
+	p.Helper()
+	id := p.home.accept()
+	if local {
+		p.home.hold()
+		return p.home, id
+	}
+	if res, err := p.offer(0); err != nil || len(res) != 1 || res[0].Err != nil {
+		p.Fatalf("offer: %v %+v", err, res)
+	}
+	return p.holder, id
+}
+
+// hold takes what is due into our own mailbox.
+func (w *world) hold() {
+	w.Helper()
+	offers := w.due()
+	if _, err := w.j.HoldLocal(context.Background(), offers, make([]journal.Terms, len(offers))); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) peek(id journal.ID) journal.Handed {
+	w.Helper()
+	got, err := w.j.Peek([]journal.ID{id})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return got[0]
+}
+
+func (w *world) push(p journal.Pushed) journal.Settled {
+	w.Helper()
+	got, err := w.j.Push(context.Background(), []journal.Pushed{p})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return got[0]
+}
+
+// Each row is what an app may answer, and what becomes of the intent at its
+// holder and at home.
+func TestPush(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		rule     string
+		came     journal.Pushed
+		phase    state.Phase
+		status   state.Status
+		attempts uint32
+		events   []string // after created and submitted
+	}{
+		{"done", journal.Pushed{Came: journal.Done, Result: []byte(`{"n":1}`)}, state.Answered, state.Completed, 0, []string{"delivered", "in_progress", "completed"}},
+		{"acknowledged", journal.Pushed{Came: journal.Taken}, state.Working, state.Acknowledged, 0, []string{"delivered", "acknowledged"}},
+		{"refused", journal.Pushed{Came: journal.Refused, Reason: "422"}, state.Rejected, state.Failed, 0, []string{"failed"}},
+		{"failed", journal.Pushed{Came: journal.Failed, Reason: "500", Delay: -1}, state.Ready, state.Submitted, 1, []string{"delivery_failed"}},
+		{"failed behind a shut door", journal.Pushed{Came: journal.Failed, Reason: "500", Spare: true}, state.Ready, state.Submitted, 0, nil},
+		{"cut off", journal.Pushed{Came: journal.Cut}, state.Ready, state.Submitted, 0, nil},
+	} {
+		for _, local := range []bool{true, false} {
+			t.Run(row.rule, func(t *testing.T) {
+				t.Parallel()
+				p := setupPair(t)
+				w, id := p.unleased(local)
+				h := w.peek(id)
+				if h.Err != nil || h.Attempt != 1 || h.Redelivered || string(h.Envelope.Payload) != `{"order_id":"ORD-1"}` {
+					t.Fatalf("peeked %+v", h)
+				}
+				came := row.came
+				came.ID, came.Attempt = id, 1
+				if got := w.push(came); got.Err != nil {
+					t.Fatal(got.Err)
+				}
+				if !local {
+					if err := p.report(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if s := p.home.status(id); s != row.status {
+					t.Errorf("home: %s, want %s", s, row.status)
+				}
+				p.home.wantEvents(id, append([]string{"created", "submitted"}, row.events...)...)
+				i, err := w.j.Get(id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if phase := state.Phase(i.Handover.Phase); phase != row.phase || i.Handover.Attempts != row.attempts {
+					t.Errorf("%s with %d attempts, want %s with %d", phase, i.Handover.Attempts, row.phase, row.attempts)
+				}
+				switch again := w.peek(id); {
+				case row.phase == state.Ready && (again.Err != nil || again.Attempt != 2 || !again.Redelivered):
+					t.Errorf("next: %+v, want the second attempt, redelivered", again)
+				case row.phase != state.Ready && !errors.Is(again.Err, journal.ErrIllegal):
+					t.Errorf("peeked again: %v", again.Err)
+				}
+				var ended *journal.EndedError
+				if got := w.push(came); !errors.Is(got.Err, journal.ErrLeaseLost) && !errors.As(got.Err, &ended) {
+					t.Errorf("the same answer a second time: %v", got.Err)
+				}
+				p.home.whole()
+				p.holder.whole()
+			})
+		}
+	}
+}
+
+// TestPushedAndKilled: what may have been with the app when a start ended badly
+// is marked; what has come since is not.
+func TestPushedAndKilled(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	before := w.accept()
+	w.hold()
+	w.reopen()
+	if h := w.peek(before); h.Redelivered {
+		t.Error("a clean stop made it redelivered")
+	}
+	w.j.Abandon()
+	w.open(journal.Options{})
+	after := w.accept()
+	w.hold()
+	if h := w.peek(before); !h.Redelivered || h.Attempt != 1 {
+		t.Errorf("after a kill: %+v, want redelivered, and no attempt", h)
+	}
+	if h := w.peek(after); h.Redelivered {
+		t.Error("what has come since the kill is redelivered")
+	}
+	w.reopen()
+	if h := w.peek(before); !h.Redelivered {
+		t.Error("a clean stop made it forget")
+	}
+}
+
+// TestAcknowledgedPushRunsOut: acknowledged, then silent, is a failed attempt.
+func TestAcknowledgedPushRunsOut(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	freed := make(chan journal.Freed, 9)
+	w.open(journal.Options{WorkTimeout: time.Millisecond, Hooks: journal.Hooks{Freed: func(f journal.Freed) { freed <- f }}})
+	id := w.accept()
+	w.hold()
+	got := w.push(journal.Pushed{ID: id, Attempt: 1, Came: journal.Taken})
+	if got.Err != nil || got.Status != state.Acknowledged {
+		t.Fatalf("%+v", got)
+	}
+	if f := <-freed; f.ID != id {
+		t.Errorf("freed %v", f)
+	}
+	for !time.Now().After(got.Until) {
+		time.Sleep(time.Until(got.Until) + 1)
+	}
+	if err := w.j.Lapse(context.Background(), []journal.ID{id}); err != nil {
+		t.Fatal(err)
+	}
+	if h := w.peek(id); h.Err != nil || h.Attempt != 2 {
+		t.Errorf("after its time: %+v, want it to be pushed again", h)
+	}
+	if i, err := w.j.Get(id); err != nil || i.Handover.Attempts != 1 {
+		t.Errorf("%d attempts, want 1 (%v)", i.Handover.Attempts, err)
+	}
+}
