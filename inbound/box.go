@@ -20,6 +20,7 @@ type box struct {
 	told   int  // window last announced
 	hungry bool // pulls wait, and nothing here may be handed over
 
+	push     *Push   // the app is sent its intents; nil: it asks for them
 	pulls    []*pull // waiting, the next to be served first
 	wanted   int     // sum of the limits of all pulls not yet returned
 	streamed int     // flights that went out on a stream
@@ -43,6 +44,8 @@ type flight struct {
 	until    time.Time // at least: the journal may have it sooner
 	settling bool      // its settle is on the way to the journal
 	old      bool      // granted before this start
+	pushed   bool      // sent to the app; no lease, and ready as far as the journal knows
+	due      time.Time // of the entry, when pushed
 	opening  int       // of the door, in which it was handed over
 
 	seq      uint64
@@ -58,7 +61,8 @@ type pull struct {
 	free     int // slots neither filled nor reserved
 	reserved int
 	got      []journal.Handed
-	stream   *Stream      // this pull is for; nil: a poll
+	stream   *Stream // this pull is for; nil: a poll, or a push
+	push     bool
 	adopted  []journal.ID // handed over on a connection that is gone
 	bytes    int
 	once     bool   // does not wait

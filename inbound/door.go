@@ -10,13 +10,16 @@ import (
 type Shut uint8
 
 const (
-	Open      Shut = iota
-	NoReader       // nobody pulls, and nobody has for NoReaderAfter
-	Failing        // failsToShut different intents failed with no success between
-	Rejecting      // rejectsToShut rejections in a row
+	Open        Shut = iota
+	NoReader         // nobody pulls, and nobody has for NoReaderAfter
+	Failing          // failsToShut different intents failed with no success between
+	Rejecting        // rejectsToShut rejections in a row
+	Unreachable      // its URL cannot be connected to
+	Throttled        // it asked for a pause
+	Gone             // it answered that it is gone for good
 )
 
-var shutNames = [...]string{"open", "no_reader", "failing", "rejecting"}
+var shutNames = [...]string{"open", "no_reader", "failing", "rejecting", "unreachable", "throttled", "gone"}
 
 func (s Shut) String() string { return shutNames[s] }
 
@@ -79,7 +82,7 @@ func newDoor(o Options, now time.Time) door {
 }
 
 // tripped reports whether it is shut on what was heard.
-func (d *door) tripped() bool { return d.shut == Failing || d.shut == Rejecting }
+func (d *door) tripped() bool { return d.shut > NoReader }
 
 // enter notes a reader. One that comes to a door shut only for want of readers
 // opens it at once and without a ramp: its own limit bounds what it gets.
@@ -246,6 +249,25 @@ func (d *door) hear(now time.Time, id journal.ID, what heard, inFlight func() []
 	d.failed[id] = struct{}{}
 	if len(d.failed) >= failsToShut {
 		d.trip(now, Failing, inFlight(), rnd)
+	}
+}
+
+// turnAway notes that the app took nothing: it could not be reached, or asked
+// for a pause. The door is shut at once, for at least as long as was asked.
+func (d *door) turnAway(now time.Time, id journal.ID, why Shut, least time.Duration, rnd float64) {
+	probe := d.probing && d.probe == id
+	d.returned(id)
+	if !d.tripped() {
+		d.trip(now, why, nil, rnd)
+		probe = true
+	}
+	d.shut = why
+	next := now.Add(least)
+	if paused := now.Add(d.pause(rnd)); probe && paused.After(next) {
+		next = paused
+	}
+	if next.After(d.nextProbe) {
+		d.nextProbe = next
 	}
 }
 

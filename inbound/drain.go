@@ -26,6 +26,12 @@ func later(a, b time.Time) time.Time {
 func (m *Mailbox) giveBack(ctx context.Context, b *box, no journal.Agent, now time.Time, all bool) (next time.Time, err error) {
 	m.mu.Lock()
 	shut, since := b.door.shut != Open, b.door.since
+	pushed := map[journal.ID]bool{}
+	for id, f := range b.flights {
+		if f.pushed { // with the app, though the journal has it as ready
+			pushed[id] = true
+		}
+	}
 	m.unlock()
 	if !shut && !all {
 		return time.Time{}, nil
@@ -36,7 +42,7 @@ func (m *Mailbox) giveBack(ctx context.Context, b *box, no journal.Agent, now ti
 	}
 	var ids []journal.ID
 	for _, e := range entries {
-		if e.Phase != state.Ready || e.Receiver && !all {
+		if e.Phase != state.Ready || pushed[e.ID] || e.Receiver && !all {
 			continue
 		}
 		from := later(e.Due, later(e.Held, since)) // what an app put off does not wait until it is due

@@ -40,7 +40,7 @@ func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID) (place, er
 	}
 	p := place{box: b, home: home}
 	now := time.Now()
-	if !m.mu.draining && b.door.direct() && b.capacity(now) > 0 {
+	if !m.mu.draining && b.push == nil && b.door.direct() && b.capacity(now) > 0 {
 		if s, ok := b.reserve(); ok {
 			p.slot, p.lease = s, s.pull.terms()
 		}

@@ -16,6 +16,8 @@ var (
 	ErrNotServed = errors.New("agent is not served here")
 	// ErrBusy: the window of this home is full, or as many pulls wait as may.
 	ErrBusy = errors.New("mailbox is full")
+	// ErrPushed: the agent's intents are sent to its app, nobody can ask for them.
+	ErrPushed = errors.New("agent receives by http")
 	// ErrDraining: this sidecar is about to stop and takes nothing more.
 	ErrDraining = errors.New("draining")
 )

@@ -18,6 +18,7 @@ type PullRequest struct {
 	Lease time.Duration // 0: the usual one
 
 	stream *Stream
+	push   *Push // hands over by sending: no lease is journaled
 }
 
 // drainedWait is how long a pull waits at most while we drain: it gets
@@ -119,12 +120,15 @@ func (m *Mailbox) pause(ctx context.Context, over <-chan time.Time) {
 func (m *Mailbox) enter(b *box, r PullRequest) (*pull, error) {
 	m.mu.Lock()
 	defer m.unlock()
+	if b.push != r.push {
+		return nil, ErrPushed
+	}
 	if len(b.pulls) >= m.o.MaxPulls {
 		return nil, ErrBusy
 	}
 	p := &pull{
 		limit: max(1, r.Limit), lease: r.Lease, once: r.Wait <= 0,
-		round: b.round + 1, done: make(chan struct{}), stream: r.stream,
+		round: b.round + 1, done: make(chan struct{}), stream: r.stream, push: r.push != nil,
 	}
 	if p.lease <= 0 {
 		p.lease = m.o.PollLease
@@ -171,6 +175,12 @@ func (m *Mailbox) leave(ctx context.Context, b *box, p *pull) ([]journal.Handed,
 	m.unlock()
 	if ctx.Err() != nil && len(got) > 0 {
 		// The client hung up: nothing of this was seen by anybody.
+		if p.push {
+			for _, h := range got {
+				m.unsent(b, h.ID)
+			}
+			return nil, nil
+		}
 		return nil, m.TakeBack(context.WithoutCancel(ctx), got)
 	}
 	if len(adopted) > 0 {

@@ -195,11 +195,7 @@ func (m *Mailbox) handOver(ctx context.Context, b *box, p plan, v *view) error {
 		return nil
 	}
 	v.tried = true
-	terms := make([]journal.Terms, len(slots))
-	for i, s := range slots {
-		terms[i] = s.pull.terms()
-	}
-	handed, err := m.j.Lease(ctx, ids, terms)
+	handed, err := m.grant(ctx, ids, slots)
 
 	m.mu.Lock()
 	defer m.unlock()
@@ -211,12 +207,55 @@ func (m *Mailbox) handOver(ctx context.Context, b *box, p plan, v *view) error {
 			// until the journal changes it.
 			b.door.returned(ids[i])
 			b.giveBack(s)
+			if s.pull.push {
+				m.land(b, ids[i])
+			}
 			continue
 		}
-		m.fly(b, handed[i].ID, b.carried(s.pull, &handed[i]))
+		if !s.pull.push {
+			m.fly(b, handed[i].ID, b.carried(s.pull, &handed[i]))
+		}
 		b.fill(s, handed[i], m.o.MaxPullBytes)
 	}
 	return err
+}
+
+// grant makes the hand-overs: leases of what is asked for are journaled, what is
+// pushed is only read.
+func (m *Mailbox) grant(ctx context.Context, ids []journal.ID, slots []slot) ([]journal.Handed, error) {
+	var leased, pushed []int
+	for i, s := range slots {
+		if s.pull.push {
+			pushed = append(pushed, i)
+		} else {
+			leased = append(leased, i)
+		}
+	}
+	out := make([]journal.Handed, len(ids))
+	some := func(at []int, f func(ids []journal.ID) ([]journal.Handed, error)) error {
+		if len(at) == 0 {
+			return nil
+		}
+		chosen := make([]journal.ID, len(at))
+		for i, n := range at {
+			chosen[i] = ids[n]
+		}
+		got, err := f(chosen)
+		for i := range got {
+			out[at[i]] = got[i]
+		}
+		return err
+	}
+	if err := some(pushed, m.j.Peek); err != nil {
+		return nil, err
+	}
+	return out, some(leased, func(ids []journal.ID) ([]journal.Handed, error) {
+		terms := make([]journal.Terms, len(leased))
+		for i, n := range leased {
+			terms[i] = slots[n].pull.terms()
+		}
+		return m.j.Lease(ctx, ids, terms)
+	})
 }
 
 // take reserves a slot for each intent that the door lets pass, and notes what
@@ -228,23 +267,29 @@ func (m *Mailbox) take(b *box, p plan, v *view) (ids []journal.ID, slots []slot)
 		all: v.end && v.skipped.IsZero(), inFlight: b.inFlight(), suspectOut: b.suspectOut(),
 		want: min(b.capacity(p.now), leaseMost, max(1, m.o.MaxPullBytes/b.size)),
 	}
+	due := map[journal.ID]time.Time{}
 	for _, e := range v.ready {
+		if f := b.flights[e.ID]; f.pushed {
+			continue // on its way to the app already
+		}
 		c.ready = append(c.ready, e.ID)
+		due[e.ID] = e.Due
 	}
-	taken := map[journal.ID]bool{}
 	for _, id := range b.door.choose(p.now, c) {
 		s, ok := b.reserve()
 		if !ok {
 			break
 		}
 		b.door.handed(id)
-		taken[id] = true
 		ids, slots = append(ids, id), append(slots, s)
-	}
-	for _, e := range v.ready {
-		if !taken[e.ID] {
-			v.skipped = earliest(v.skipped, e.Due)
+		if s.pull.push {
+			// From here on nobody may give it back to its home.
+			m.fly(b, id, flight{pushed: true, due: due[id], opening: b.door.opened})
 		}
+		delete(due, id)
+	}
+	for _, left := range due {
+		v.skipped = earliest(v.skipped, left)
 	}
 	return ids, slots
 }

@@ -58,6 +58,11 @@ func (m *Mailbox) Why(id journal.ID) []state.Delay {
 	}
 }
 
+var shutCauses = [...]state.Cause{
+	NoReader: state.CauseNoReader, Failing: state.CauseDoorShut, Rejecting: state.CauseDoorShut,
+	Unreachable: state.CauseAppUnreachable, Throttled: state.CauseAppThrottled, Gone: state.CauseAppGone,
+}
+
 func (m *Mailbox) probes(id journal.ID) bool {
 	m.mu.Lock()
 	defer m.unlock()
@@ -75,11 +80,14 @@ func (m *Mailbox) whyReady(id journal.ID, no journal.Agent, due, now time.Time) 
 		out = append(out, state.Delay{Cause: state.CauseBackingOff, Until: due})
 	}
 	b := m.mu.numbers[no]
+	if b != nil && b.flights[id].pushed {
+		return []state.Delay{{Cause: state.CauseSending}}
+	}
 	switch {
 	case b == nil || b.door.shut == NoReader:
 		return append(out, state.Delay{Cause: state.CauseNoReader})
 	case b.door.tripped():
-		return append(out, state.Delay{Cause: state.CauseDoorShut, Until: b.door.nextProbe})
+		return append(out, state.Delay{Cause: shutCauses[b.door.shut], Until: b.door.nextProbe})
 	case b.door.suspected(id):
 		return append(out, state.Delay{Cause: state.CauseSuspect})
 	case b.room() > 0 && b.capacity(now) == 0:

@@ -34,6 +34,10 @@ const (
 	CauseNoReader
 	CauseDoorShut
 	CauseProbing
+	CauseAppUnreachable
+	CauseAppThrottled
+	CauseAppGone
+	CauseSending
 	CauseRecovering
 	CauseSuspect
 	CauseWaitingForApp
@@ -68,6 +72,10 @@ var causes = [...]struct{ code, sentence string }{
 	CauseNoReader:        {"no_reader", "No app has asked for this agent's intents for a while; the next request gets it."},
 	CauseDoorShut:        {"door_shut", "The app has failed several intents in a row; it is handed one at a time until one succeeds, and no attempt is counted."},
 	CauseProbing:         {"probing", "The app has failed several intents in a row, and this one is with it as a probe."},
+	CauseAppUnreachable:  {"app_unreachable", "The app's URL cannot be connected to; it is tried again at the time given, and no attempt is counted."},
+	CauseAppThrottled:    {"app_throttled", "The app has asked for a pause (429, 503 or Retry-After); it is sent one at the time given, and no attempt is counted."},
+	CauseAppGone:         {"app_gone", "The app has answered 410 Gone: its URL takes nothing any more. It is tried every five minutes until somebody looks; no attempt is counted."},
+	CauseSending:         {"sending", "It has been sent to the app's URL, and the answer is awaited."},
 	CauseRecovering:      {"recovering", "The app has begun to succeed again; it is handed few at a time, and more with each success."},
 	CauseSuspect:         {"suspect", "It had failed, or was with the app, when the app began to fail; it is tried after the others, one at a time."},
 	CauseWaitingForApp:   {"waiting_for_app", "It is ready and waits for the app to take it."},
