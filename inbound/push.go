@@ -39,8 +39,8 @@ func (m *Mailbox) OpenPush(agent string) *Push {
 	return p
 }
 
-// Close lets the app ask for its intents again. Everything Next has returned must
-// have been answered.
+// Close lets the app ask for its intents again, or another Push send them. What
+// Next has returned is still answered.
 func (p *Push) Close() {
 	p.m.mu.Lock()
 	defer p.m.unlock()

@@ -57,6 +57,9 @@ var settings = []setting{
 	{"probe_min", span(func(o *Options) *time.Duration { return &o.Limits.Inbound.ProbeMin })},
 	{"probe_max", span(func(o *Options) *time.Duration { return &o.Limits.Inbound.ProbeMax })},
 	{"max_open", count(func(o *Options) *int { return &o.Limits.Inbound.MaxOpen })},
+	{"http_concurrency", count(func(o *Options) *int { return &o.Limits.Webhook.HTTPConcurrency })},
+	{"http_timeout", span(func(o *Options) *time.Duration { return &o.Limits.Webhook.HTTPTimeout })},
+	{"http_remote", setRemote},
 	{"orphan_after", span(func(o *Options) *time.Duration { return &o.Limits.Inbound.OrphanAfter })},
 }
 
@@ -170,6 +173,22 @@ func span(field func(*Options) *time.Duration) func(*Options, string, ast.Node) 
 		*field(o) = d
 		return nil
 	}
+}
+
+// setRemote reads the hosts beyond loopback that apps may be called at.
+func setRemote(o *Options, file string, n ast.Node) error {
+	items, err := stringsOf(file, "http_remote", n)
+	if err != nil {
+		return err
+	}
+	o.Limits.Webhook.HTTPRemote = nil
+	for _, item := range items {
+		if item.key == "" || strings.ContainsAny(item.key, "/:@ ") && !strings.Contains(item.key, "::") {
+			return errorAt(file, item.at, "http_remote", fmt.Sprintf("%q is not a host: write it without scheme, port and path", item.key))
+		}
+		o.Limits.Webhook.HTTPRemote = append(o.Limits.Webhook.HTTPRemote, item.key)
+	}
+	return nil
 }
 
 func setAgents(o *Options, file string, n ast.Node) error {

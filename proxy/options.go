@@ -14,6 +14,7 @@ import (
 	"pannier/journal"
 	"pannier/outbound"
 	"pannier/proxy/api"
+	"pannier/proxy/webhook"
 )
 
 // Options configure one sidecar. DefaultOptions has the default of each;
@@ -52,12 +53,14 @@ type Limits struct {
 
 	Outbound outbound.Options
 	Inbound  inbound.Options
+	Webhook  webhook.Options
 }
 
 // AgentOption is an address served here and how its app receives.
 type AgentOption struct {
 	Address string
-	Binding string // empty: open to every pull call; "poll"
+	Binding string // empty: open to every pull call; "poll", "stream"; "http"
+	URL     string // of the app, with http
 }
 
 // DefaultOptions are what a sidecar runs with when nobody says otherwise.
@@ -77,6 +80,7 @@ func DefaultOptions() Options {
 			RetryMax:     5 * time.Minute,
 			Outbound:     outbound.DefaultOptions(),
 			Inbound:      inbound.DefaultOptions(),
+			Webhook:      webhook.DefaultOptions(),
 		},
 	}
 }
@@ -100,14 +104,19 @@ func ParseAgent(s string) (AgentOption, error) {
 	if err != nil {
 		return AgentOption{}, err
 	}
-	kind, _, _ := strings.Cut(binding, ":")
+	kind, target, _ := strings.Cut(binding, ":")
 	switch {
-	case !bound, binding == "poll":
+	case !bound, binding == "poll", binding == "stream":
 		return AgentOption{Address: agent, Binding: binding}, nil
-	case kind == "stream", kind == "inbox", kind == "http":
+	case kind == "http":
+		if err := webhook.CheckURL(target); err != nil {
+			return AgentOption{}, fmt.Errorf("binding of %s: %w; write it %s=http:http://127.0.0.1:PORT/PATH", address, err, address)
+		}
+		return AgentOption{Address: agent, Binding: kind, URL: target}, nil
+	case kind == "inbox":
 		return AgentOption{}, fmt.Errorf("binding %q is not served yet: leave it out, or use %s=poll", binding, address)
 	}
-	return AgentOption{}, fmt.Errorf("%q is not a binding: leave it out, or use %s=poll", binding, address)
+	return AgentOption{}, fmt.Errorf("%q is not a binding: leave it out, or use %s=poll, =stream or =http:URL", binding, address)
 }
 
 // Validate returns all complaints about the options, each with its key and
@@ -196,7 +205,7 @@ func (l *Limits) validate() error {
 	if l.RetryMax < l.RetryMin {
 		errs = append(errs, fmt.Errorf("retry_max: %s is below retry_min (%s); use at least that", l.RetryMax, l.RetryMin))
 	}
-	return errors.Join(append(errs, l.Outbound.Validate(), l.Inbound.Validate())...)
+	return errors.Join(append(errs, l.Outbound.Validate(), l.Inbound.Validate(), l.Webhook.Validate())...)
 }
 
 func (l *Limits) drain() time.Duration { return time.Duration(l.DrainSeconds) * time.Second }

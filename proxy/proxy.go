@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"pannier/outbound"
 	"pannier/proxy/admin"
 	"pannier/proxy/api"
+	"pannier/proxy/webhook"
 )
 
 // Info is the ready line.
@@ -103,6 +105,7 @@ type parts struct {
 	server     *inbound.Server
 	dispatcher *outbound.Dispatcher
 	api        *api.API
+	pusher     *webhook.Pusher
 }
 
 // start wires a sidecar, from the journal outwards. Nothing in it waits for
@@ -134,7 +137,11 @@ func (r *run) start(alive context.Context) error {
 		dispatcher.Knocked, dial, r.log)
 
 	app := api.New(r.apiOptions(server.Ask), r.journal, mailbox, dispatcher, r.log)
-	r.parts.Store(&parts{mailbox, server, dispatcher, app})
+	pushing := l.Webhook
+	pushing.UserAgent = "Pannier/" + o.Version
+	pusher := webhook.New(pushing, mailbox, webhook.NewKeyring(filepath.Join(o.Journal, "secrets")), api.PushBody, r.log)
+	pusher.Set(r.targets())
+	r.parts.Store(&parts{mailbox, server, dispatcher, app, pusher})
 
 	r.serveAdmin()
 	r.startLoops()
@@ -215,7 +222,7 @@ func (r *run) startLoops() {
 	for _, loop := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"peers file", r.peers.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}} {
+	}{{"peers file", r.peers.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
 		r.cleanups.add(loop.name, 500*time.Millisecond, r.crew.start(loop.name, loop.run))
 	}
 }
@@ -326,6 +333,17 @@ func (r *run) agents() []string {
 		agents = append(agents, a.Address)
 	}
 	return agents
+}
+
+// targets are the URLs of the apps that are sent their intents, by agent.
+func (r *run) targets() map[string]string {
+	targets := map[string]string{}
+	for _, a := range r.opts.Agents {
+		if a.URL != "" {
+			targets[a.Address] = a.URL
+		}
+	}
+	return targets
 }
 
 // hosts are names the operator gave our listeners, for the Host check.

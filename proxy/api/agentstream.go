@@ -94,7 +94,7 @@ func (s *agentReader) follow(ctx context.Context) error {
 			return s.over(ctx)
 		}
 		got, err := s.stream.Next(ctx, min(left, keepAlive))
-		if errors.Is(err, inbound.ErrDraining) {
+		if errors.Is(err, inbound.ErrDraining) || errors.Is(err, inbound.ErrPushed) {
 			s.ending = false
 			return s.over(ctx)
 		}

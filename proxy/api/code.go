@@ -20,6 +20,7 @@ const (
 	codeInvalidTransition   code = "invalid_transition"
 	codeIntentEnded         code = "intent_ended"
 	codeLeaseLost           code = "lease_lost"
+	codeWrongBinding        code = "wrong_binding"
 	codePayloadTooLarge     code = "payload_too_large"
 	codeUnsupportedMedia    code = "unsupported_media_type"
 	codeSchemaInvalid       code = "schema_invalid"
@@ -62,6 +63,7 @@ var registry = []entry{
 	{codeInvalidTransition, http.StatusConflict, "validation", false, 0, "Illegal transition"},
 	{codeIntentEnded, http.StatusConflict, "validation", false, 0, "The intent has ended"},
 	{codeLeaseLost, http.StatusConflict, "validation", false, 0, "The lease was lost"},
+	{codeWrongBinding, http.StatusConflict, "validation", false, 0, "The agent receives in another way"},
 	{codePayloadTooLarge, http.StatusRequestEntityTooLarge, "validation", false, 0, "Too large"},
 	{codeUnsupportedMedia, http.StatusUnsupportedMediaType, "validation", false, 0, "Unsupported media type"},
 	{codeSchemaInvalid, http.StatusUnprocessableEntity, "validation", false, 0, "Missing or wrong fields"},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"net/http"
@@ -67,7 +68,11 @@ func (a *API) pull(ctx context.Context, p inbound.PullRequest) ([]journal.Handed
 // than most is left out.
 func writeItem(d *doc, h *journal.Handed, most int) {
 	e := h.Envelope
-	d.str("intent_id", h.ID.String()).num("seq", int64(h.Seq)).str("intent_type", e.IntentType)
+	d.str("intent_id", h.ID.String())
+	if h.Seq > 0 {
+		d.num("seq", int64(h.Seq))
+	}
+	d.str("intent_type", e.IntentType)
 	d.str("from_agent", e.FromAgent).str("to_agent", e.ToAgent).str("correlation_id", e.CorrelationId)
 	if len(e.Payload) <= most {
 		d.raw("payload", e.Payload)
@@ -75,7 +80,19 @@ func writeItem(d *doc, h *journal.Handed, most int) {
 	d.str("status", h.Status.String())
 	d.num("delivery_attempt", int64(h.Attempt)).boolean("redelivered", h.Redelivered)
 	d.str("idempotency_key", firstID(h)).opt("traceparent", e.Traceparent)
-	d.str("lease_id", h.Lease.String()).time("lease_until", h.Until)
+	if !h.Lease.IsZero() { // what is pushed has no lease
+		d.str("lease_id", h.Lease.String()).time("lease_until", h.Until)
+	}
+}
+
+// PushBody is what an app that receives by http is sent: the members of a
+// hand-over, but for its number in the log and its lease, which it has not.
+func PushBody(h *journal.Handed) []byte {
+	d := newDoc()
+	defer d.free()
+	d.open('{')
+	writeItem(d, h, math.MaxInt)
+	return bytes.Clone(d.close('}').b)
 }
 
 // firstID is what the app may dedupe by: the id of the intent, or of the one

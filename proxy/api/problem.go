@@ -103,6 +103,8 @@ func problemOf(err error) *problem {
 		return refuse(codeIntentEnded, "the intent's time is over; its home ends it")
 	case errors.Is(err, inbound.ErrNotServed):
 		return refuse(codeAgentNotFound, "this sidecar does not serve that agent, and learns none (--learn=off)")
+	case errors.Is(err, inbound.ErrPushed):
+		return refuse(codeWrongBinding, "this agent receives by http: its intents are sent to its app, and nobody can ask for them")
 	case errors.Is(err, inbound.ErrBusy):
 		return refuse(codeRateLimited, "too many requests wait for this agent's intents")
 	case errors.Is(err, journal.ErrFault):

@@ -1,0 +1,287 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pannier/inbound"
+	"pannier/journal"
+)
+
+// Options configure a Pusher.
+type Options struct {
+	HTTPConcurrency int           // requests under way at once, per agent
+	HTTPTimeout     time.Duration // for the whole answer
+	MaxAnswer       int           // bytes of it
+	HTTPRemote      []string      // hosts beyond loopback that may be called
+	UserAgent       string
+}
+
+// DefaultOptions are what a sidecar runs with when nothing else is said.
+func DefaultOptions() Options {
+	return Options{HTTPConcurrency: 16, HTTPTimeout: 30 * time.Second, MaxAnswer: 1 << 20}
+}
+
+// Validate names every option that makes no sense.
+func (o *Options) Validate() error {
+	var wrong []error
+	if o.HTTPConcurrency < 1 || o.HTTPConcurrency > 1000 {
+		wrong = append(wrong, fmt.Errorf("http_concurrency: %d; use 1 to 1000 requests at once", o.HTTPConcurrency))
+	}
+	if o.HTTPTimeout <= 0 {
+		wrong = append(wrong, fmt.Errorf("http_timeout: %v; use more than zero", o.HTTPTimeout))
+	}
+	return errors.Join(wrong...)
+}
+
+// Mailbox is what a Pusher gets intents from: *inbound.Mailbox.
+type Mailbox interface {
+	OpenPush(agent string) *inbound.Push
+}
+
+// Pusher sends the intents of its agents to their apps. Which agents, and where,
+// can be changed while it runs.
+type Pusher struct {
+	o    Options
+	m    Mailbox
+	keys *Keyring
+	body func(*journal.Handed) []byte
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	targets map[string]string // URL, by agent
+	changed chan struct{}     // closed at the next change
+}
+
+// New returns a pusher without targets. body writes what an app is sent.
+func New(o Options, m Mailbox, keys *Keyring, body func(*journal.Handed) []byte, log *slog.Logger) *Pusher {
+	return &Pusher{o: o, m: m, keys: keys, body: body, log: log, targets: map[string]string{}, changed: make(chan struct{})}
+}
+
+// Set replaces the targets: URLs by agent. An agent that is not among them any
+// more is left when its requests under way are answered.
+func (p *Pusher) Set(targets map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.targets = targets
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Run pushes until ctx ends. Requests under way are cut off then; a caller that
+// wants them answered drains the mailbox first.
+func (p *Pusher) Run(ctx context.Context) error {
+	pumps := map[string]*pump{}
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		p.mu.Lock()
+		targets, changed := p.targets, p.changed
+		p.mu.Unlock()
+		for agent, one := range pumps {
+			if targets[agent] != one.url {
+				one.stop()
+				delete(pumps, agent)
+			}
+		}
+		for agent, url := range targets {
+			if pumps[agent] == nil {
+				pumps[agent] = p.start(ctx, &running, agent, url)
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// pump sends the intents of one agent to one URL.
+type pump struct {
+	*Pusher
+	agent, url string
+	client     *http.Client
+	push       *inbound.Push
+	stop       func() // takes nothing more; what is under way is answered
+}
+
+func (p *Pusher) start(ctx context.Context, running *sync.WaitGroup, agent, url string) *pump {
+	taking, stop := context.WithCancel(ctx)
+	one := &pump{Pusher: p, agent: agent, url: url, client: newClient(url, &p.o), push: p.m.OpenPush(agent), stop: stop}
+	running.Go(func() {
+		defer stop()
+		one.run(ctx, taking)
+		one.client.CloseIdleConnections()
+	})
+	return one
+}
+
+// run takes as many as there are requests free, until taking ends, and returns
+// when all are answered.
+func (p *pump) run(ctx, taking context.Context) {
+	free := make(chan struct{}, p.o.HTTPConcurrency)
+	for range p.o.HTTPConcurrency {
+		free <- struct{}{}
+	}
+	var sent sync.WaitGroup
+	defer sent.Wait()
+	defer p.push.Close()
+	for {
+		select {
+		case <-free:
+		case <-taking.Done():
+			return
+		}
+		n := 1 + grab(free, p.o.HTTPConcurrency)
+		got, err := p.push.Next(taking, n)
+		for range n - len(got) {
+			free <- struct{}{}
+		}
+		for i := range got {
+			sent.Go(func() {
+				p.send(ctx, &got[i])
+				free <- struct{}{}
+			})
+		}
+		switch {
+		case errors.Is(err, inbound.ErrDraining):
+			<-taking.Done()
+			return
+		case err != nil && taking.Err() == nil:
+			p.log.Error("push", "agent", p.agent, "err", err)
+			select {
+			case <-time.After(pauseFault):
+			case <-taking.Done():
+			}
+		}
+	}
+}
+
+const pauseFault = time.Second
+
+// grab takes what there is without waiting.
+func grab(free <-chan struct{}, most int) (n int) {
+	for n < most {
+		select {
+		case <-free:
+			n++
+		default:
+			return n
+		}
+	}
+	return n
+}
+
+// send sends one intent and journals what came of it.
+//
+// If we crash once the app has it and before that is durable, it is sent again,
+// marked as redelivered.
+func (p *pump) send(ctx context.Context, h *journal.Handed) {
+	v, sent, err := p.post(ctx, h)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil && sent:
+		v = verdict{came: journal.Pushed{Came: journal.Cut}}
+	case ctx.Err() != nil:
+		p.push.Unsent(h.ID)
+		return
+	case sent:
+		v = failure(p.why(err))
+	default:
+		v = verdict{shut: inbound.Unreachable, reason: p.why(err)}
+	}
+	if v.came.Came == 0 {
+		p.log.Info("the app took nothing", "agent", p.agent, "url", p.url, "reason", v.reason)
+		p.push.TurnedAway(h.ID, v.shut, v.least)
+		return
+	}
+	v.came.ID, v.came.Attempt = h.ID, h.Attempt
+	// The app has answered: that is journaled also while we stop.
+	out, err := p.push.Answer(context.WithoutCancel(ctx), v.came)
+	var ended *journal.EndedError
+	if err == nil {
+		err = out[0].Err
+	}
+	if err != nil && !errors.As(err, &ended) && !errors.Is(err, journal.ErrLeaseLost) && !errors.Is(err, journal.ErrNotFound) {
+		p.log.Error("journal the answer of an app", "agent", p.agent, "intent", h.ID.String(), "err", err)
+	}
+}
+
+// post makes one request. sent says whether the app may have seen it.
+func (p *pump) post(ctx context.Context, h *journal.Handed) (v verdict, sent bool, err error) {
+	secrets, err := p.keys.Signing(p.agent)
+	if err != nil {
+		return v, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.o.HTTPTimeout)
+	defer cancel()
+	var wrote atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
+	req, err := p.request(ctx, h, secrets)
+	if err != nil {
+		return v, false, err
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return v, wrote.Load(), err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(p.o.MaxAnswer)+1))
+	switch {
+	case err != nil:
+		return v, true, fmt.Errorf("its answer broke off: %w", err)
+	case len(answer) > p.o.MaxAnswer:
+		return failure(fmt.Sprintf("the app's answer %d is larger than %d bytes", resp.StatusCode, p.o.MaxAnswer)), true, nil
+	}
+	return judge(resp.StatusCode, resp.Header, answer, h.Redelivered, time.Now()), true, nil
+}
+
+func (p *pump) request(ctx context.Context, h *journal.Handed, secrets []Secret) (*http.Request, error) {
+	body := p.body(h)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	// Or the transport would send it a second time by itself when a connection
+	// breaks, and nobody would count that.
+	req.GetBody = nil
+	first := h.ID.String()
+	if id, err := journal.IDOf(h.Envelope.FirstId); err == nil {
+		first = id.String()
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", p.o.UserAgent)
+	req.Header.Set("Idempotency-Key", first)
+	req.Header.Set("Intent-Attempt", strconv.FormatUint(uint64(h.Attempt), 10))
+	if t := h.Envelope.Traceparent; t != "" {
+		req.Header.Set("Traceparent", t)
+	}
+	Sign(req.Header, first, time.Now(), body, secrets...)
+	return req, nil
+}
+
+// why is an error of a request in words that name what to look at.
+func (p *pump) why(err error) string {
+	var unverified *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, errOffLoopback):
+		return fmt.Sprintf("%s is not called: %v", p.url, errOffLoopback)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("no answer within %v", p.o.HTTPTimeout)
+	case errors.As(err, &unverified):
+		return "its certificate is not trusted: " + unverified.Error()
+	}
+	return err.Error()
+}

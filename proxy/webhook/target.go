@@ -1,0 +1,77 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// errOffLoopback is what a dial ends with that would have left the machine.
+var errOffLoopback = errors.New("it is not on loopback; name its host in http_remote if that is meant")
+
+// CheckURL says what is wrong with the URL of an app. It must be http or https,
+// with a host; whether that is on loopback shows when it is dialed.
+func CheckURL(raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%.80q is not a URL", raw)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("%.80q is not an http:// or https:// URL", raw)
+	case u.Hostname() == "":
+		return fmt.Errorf("%.80q has no host", raw)
+	case u.User != nil:
+		return errors.New("a URL with a password is not taken: requests are signed")
+	case u.Fragment != "":
+		return fmt.Errorf("%.80q has a fragment, which is never sent", raw)
+	}
+	return nil
+}
+
+// newClient calls one app: no proxy, no redirects, and no address but loopback
+// unless the host of its URL was named. The check is made on the address that is
+// dialed, so that no name can be made to mean another.
+func newClient(target string, o *Options) *http.Client {
+	remote := false
+	if u, err := url.Parse(target); err == nil {
+		remote = slices.ContainsFunc(o.HTTPRemote, func(host string) bool { return strings.EqualFold(host, u.Hostname()) })
+	}
+	dialer := &net.Dialer{
+		Timeout: dialTime,
+		Control: func(_, address string, _ syscall.RawConn) error {
+			if remote {
+				return nil
+			}
+			ip, err := netip.ParseAddrPort(address)
+			if err != nil || !ip.Addr().Unmap().IsLoopback() {
+				return errOffLoopback
+			}
+			return nil
+		},
+	}
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:         dialer.DialContext,
+			TLSHandshakeTimeout: dialTime,
+			MaxIdleConnsPerHost: o.HTTPConcurrency,
+			// Shorter than what servers keep an idle connection for: a request on
+			// one that is just being closed would count as cut off.
+			IdleConnTimeout:        idleTime,
+			MaxResponseHeaderBytes: 64 << 10,
+			DisableCompression:     true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+const (
+	dialTime = 5 * time.Second
+	idleTime = 4 * time.Second
+)
