@@ -188,6 +188,20 @@ func TestPushIsCutOffAndGoesOn(t *testing.T) {
 	}
 }
 
+// takeOne is take of one, for another goroutine.
+func takeOne(w *world) int {
+	no, _ := w.j.AgentNo(agent)
+	offers, _, err := w.j.Due(no, time.Now(), 1, func(journal.ID) bool { return false })
+	if err != nil {
+		return 0
+	}
+	results, err := w.m.Take(context.Background(), agent, offers)
+	if err != nil || len(results) == 0 || results[0].Err != nil {
+		return 0
+	}
+	return len(results)
+}
+
 // A push whose caller goes away takes nothing with it.
 func TestPushThatIsNotFetchedIsNotLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -203,10 +217,14 @@ func TestPushThatIsNotFetchedIsNotLost(t *testing.T) {
 		}()
 		synctest.Wait()
 		halted, goOn := w.halt()
-		go w.take(1)
+		taking := make(chan int)
+		go func() { taking <- takeOne(w) }()
 		<-halted
 		cancel()
 		goOn()
+		if n := <-taking; n != 1 {
+			t.Errorf("took %d", n)
+		}
 		if got := <-fetched; len(got) == 0 {
 			got = next(t, p, 1)
 			if len(got) != 1 || got[0].ID != ids[0] {

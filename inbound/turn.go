@@ -270,7 +270,12 @@ func (m *Mailbox) take(b *box, p plan, v *view) (ids []journal.ID, slots []slot)
 	due := map[journal.ID]time.Time{}
 	for _, e := range v.ready {
 		if f := b.flights[e.ID]; f.pushed {
-			continue // on its way to the app already
+			// With the app already. If its answer is being journaled, this may be
+			// the entry that comes of it.
+			if f.settling {
+				v.skipped = earliest(v.skipped, e.Due)
+			}
+			continue
 		}
 		c.ready = append(c.ready, e.ID)
 		due[e.ID] = e.Due

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -95,9 +96,9 @@ func (p *Pusher) Run(ctx context.Context) error {
 				delete(pumps, agent)
 			}
 		}
-		for agent, url := range targets {
+		for agent, target := range targets {
 			if pumps[agent] == nil {
-				pumps[agent] = p.start(ctx, &running, agent, url)
+				pumps[agent] = p.start(ctx, &running, agent, target)
 			}
 		}
 		select {
@@ -117,9 +118,9 @@ type pump struct {
 	stop       func() // takes nothing more; what is under way is answered
 }
 
-func (p *Pusher) start(ctx context.Context, running *sync.WaitGroup, agent, url string) *pump {
+func (p *Pusher) start(ctx context.Context, running *sync.WaitGroup, agent, target string) *pump {
 	taking, stop := context.WithCancel(ctx)
-	one := &pump{Pusher: p, agent: agent, url: url, client: newClient(url, &p.o), push: p.m.OpenPush(agent), stop: stop}
+	one := &pump{Pusher: p, agent: agent, url: target, client: newClient(target, &p.o), push: p.m.OpenPush(agent), stop: stop}
 	running.Go(func() {
 		defer stop()
 		one.run(ctx, taking)
@@ -275,6 +276,7 @@ func (p *pump) request(ctx context.Context, h *journal.Handed, secrets []Secret)
 // why is an error of a request in words that name what to look at.
 func (p *pump) why(err error) string {
 	var unverified *tls.CertificateVerificationError
+	var wrapped *url.Error
 	switch {
 	case errors.Is(err, errOffLoopback):
 		return fmt.Sprintf("%s is not called: %v", p.url, errOffLoopback)
@@ -282,6 +284,8 @@ func (p *pump) why(err error) string {
 		return fmt.Sprintf("no answer within %v", p.o.HTTPTimeout)
 	case errors.As(err, &unverified):
 		return "its certificate is not trusted: " + unverified.Error()
+	case errors.As(err, &wrapped):
+		return wrapped.Err.Error()
 	}
 	return err.Error()
 }
