@@ -139,11 +139,12 @@ func (r *run) start(alive context.Context) error {
 	app := api.New(r.apiOptions(server.Ask), r.journal, mailbox, dispatcher, r.log)
 	pushing := l.Webhook
 	pushing.UserAgent = "Pannier/" + o.Version
-	pusher := webhook.New(pushing, mailbox, webhook.NewKeyring(filepath.Join(o.Journal, "secrets")), api.PushBody, r.log)
+	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
+	pusher := webhook.New(pushing, mailbox, keys, api.PushBody, r.log)
 	pusher.Set(r.targets())
 	r.parts.Store(&parts{mailbox, server, dispatcher, app, pusher})
 
-	r.serveAdmin()
+	r.serveAdmin(keys)
 	r.startLoops()
 	r.servePeers()
 	r.serveApp(alive)
@@ -211,9 +212,12 @@ func (r *run) listen() error {
 }
 
 // serveAdmin comes first and so ends last: a supervisor hears of a stop.
-func (r *run) serveAdmin() {
-	d := r.parts.Load().dispatcher
-	source := admin.Source{Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: d.Peers, Forget: d.Forget}
+func (r *run) serveAdmin(keys *webhook.Keyring) {
+	p := r.parts.Load()
+	source := admin.Source{
+		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: p.dispatcher.Peers, Forget: p.dispatcher.Forget,
+		Pushed: p.pusher.Agents, Secrets: keys,
+	}
 	r.serveHTTP("admin", newHTTPServer(admin.New(source, r.hosts(), r.log), r.log), r.adminListener)
 }
 

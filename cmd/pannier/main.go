@@ -68,6 +68,8 @@ func newApp(force context.Context, args []string) *cli.App {
 			nackCommand(),
 			extendCommand(),
 			peersCommand(),
+			secretCommand(),
+			webhookCommand(),
 			verifyCommand(),
 			versionCommand(),
 		},

@@ -133,6 +133,15 @@ func TestVerbs(t *testing.T) {
 			stdout: []string{`h:1      J        2      up     closed   3     {"a":4}  a b`},
 		},
 		{
+			rule: "secret list", args: `secret list --admin ADDR`, answer: `{"ok":true,"secrets":[{"agent":"agent://a/b/c","fingerprint":"0a1b2c3d","state":"current","made_at":"T","path":"/p"}]}`,
+			want:   call{method: "GET", path: "/v1/admin/secrets"},
+			stdout: []string{"AGENT          FINGERPRINT  STATE ", "agent://a/b/c  0a1b2c3d     current  T "},
+		},
+		{
+			rule: "secret rotate", args: `secret rotate a/b/c --overlap 2h --admin ADDR`, answer: `{"ok":true,"secrets":[]}`,
+			want: call{method: "POST", path: "/v1/admin/secrets/rotate", body: `{"agent":"agent://a/b/c","overlap_seconds":7200,"prepare":false}`},
+		},
+		{
 			rule: "peers forget", args: `peers forget J/1 --admin ADDR`, answer: `{"ok":true}`,
 			want: call{method: "POST", path: "/v1/admin/peers/J%2F1/forget"}, stdout: []string{"J/1 forgotten\n"},
 		},

@@ -15,6 +15,7 @@ import (
 	"pannier/journal"
 	"pannier/outbound"
 	"pannier/proxy/admin"
+	"pannier/proxy/webhook"
 )
 
 // world is an admin listener over a sidecar whose state the test sets.
@@ -23,6 +24,7 @@ type world struct {
 	health    admin.Health
 	forgotten []journal.ID
 	forget    error
+	secrets   *webhook.Keyring
 }
 
 var (
@@ -32,7 +34,7 @@ var (
 
 func setup(t *testing.T) *world {
 	t.Helper()
-	w := &world{health: admin.Health{Started: true, Checks: []admin.Check{
+	w := &world{secrets: keyring(t), health: admin.Health{Started: true, Checks: []admin.Check{
 		{Name: "journal", OK: true}, {Name: "running", OK: true}, {Name: "durable", Advice: true, Detail: "a ram disk"},
 	}}}
 	w.handler = admin.New(admin.Source{
@@ -46,6 +48,8 @@ func setup(t *testing.T) *world {
 			w.forgotten = append(w.forgotten, id)
 			return w.forget
 		},
+		Pushed:  func() []string { return []string{billing} },
+		Secrets: w.secrets,
 	}, []string{"orders.svc"}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	return w
 }

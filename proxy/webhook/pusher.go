@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -78,6 +80,13 @@ func (p *Pusher) Set(targets map[string]string) {
 	p.targets = targets
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// Agents lists the agents that are pushed to, in order.
+func (p *Pusher) Agents() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Keys(p.targets))
 }
 
 // Run pushes until ctx ends. Requests under way are cut off then; a caller that
