@@ -27,6 +27,9 @@
 //	door_test.go         a sick app is asked one intent at a time, and burns no attempts
 //	                     beyond the five that shut the door
 //	stream_test.go       the log of hand-overs: numbers, what a lost connection leaves, the end
+//	webhook_test.go      an app that receives by http: signatures, acks, restarts, kills, stops,
+//	                     rotation of its secret
+//	swap_test.go         stream, webhook and poll take turns while intents flow
 //	answers_test.go      answers without a lease, at either sidecar; a sender's word, an
 //	                     operator's; a delay; where events can be read
 //	durability_test.go   "receiver" means a second journal has it; an ephemeral volume is said

@@ -74,18 +74,22 @@ func (r *reading) next() (item, frame) {
 	r.t.Helper()
 	select {
 	case f, ok := <-r.frames:
-		var it item
 		if !ok || f.event != "intent.delivered" {
 			r.t.Fatalf("want a hand-over, got %+v (open: %v)", f, ok)
 		}
-		if err := json.Unmarshal([]byte(f.data), &it); err != nil || fmt.Sprint(it.Seq) != f.id {
-			r.t.Fatalf("frame %+v: %v", f, err)
-		}
-		return it, f
+		return itemOf(r.t, f), f
 	case <-time.After(time.Duration(number(r.t, "E2E_PATIENCE", 60)) * time.Second):
 		r.t.Fatal("no frame came")
 		return item{}, frame{}
 	}
+}
+
+func itemOf(t testing.TB, f frame) (it item) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(f.data), &it); err != nil || fmt.Sprint(it.Seq) != f.id {
+		t.Errorf("frame %+v: %v", f, err)
+	}
+	return it
 }
 
 // ends waits for the end of the response, which must say stream.timeout.

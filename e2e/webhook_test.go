@@ -91,6 +91,13 @@ func (h *hook) of(id string) (out []hooked) {
 	return out
 }
 
+// count is how many requests it got.
+func (h *hook) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.calls)
+}
+
 func say(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)

@@ -40,6 +40,12 @@
 // an agent 1,000; what the app settles gives the rest of its response as long
 // again, in memory first: the journal is told when the lease is due.
 //
+// A [Push] hands over to whoever sends the intents to their app: nobody else can
+// ask for them while it is open. No lease is journaled: the intent stays ready
+// until its answer is, and the flight in memory keeps it from being handed over
+// or given back meanwhile. At an unclean start all that was here is marked as
+// redelivered. Once acknowledged (202) it does not count against credit.
+//
 // # Credit
 //
 // Unsettled is ready, leased or working; parked, spent and settled count no more.
@@ -54,15 +60,23 @@
 // # The door
 //
 //	          pull                       5 intents fail, or 20 rejections in a row
-//	no_reader ────▶ open ─────────────────────────────────▶ failing, rejecting
-//	    ▲            │ ▲                                       │ one probe at a time
+//	no_reader ────▶ open ─────────────────────────────────▶ failing, rejecting,
+//	    ▲            │ ▲                                       │ unreachable, throttled,
+//	    │            │ │                                       │ gone: one probe at a time
 //	    └────────────┘ └───────────────────────────────────────┘ success: one in
 //	  no pull for 60 s                                            flight, doubling
 //
 // While it is shut no attempt is counted, windows are at their floor (1, or 2
-// while a failing app's reader waits, so that there is something to probe it
-// with), and what has waited there unleased for 30 s goes back to its homes, but for what asked to
-// be durable here.
+// while a failing app's reader waits, on top of what is put off, so that there is
+// something to probe it with), and what has waited there unleased for 30 s goes back
+// to its homes, but for what asked to be durable here, and what an app has put off:
+// that does not wait before it is due.
+//
+// An app that is pushed to shuts its door at once when it cannot be connected to
+// or asks for a pause; the first probe goes when the pause is over. What was in
+// flight when the door shut comes last. A word without a lease on what the app has
+// is a success too. While the door opens again only what was handed over since
+// counts as in flight.
 //
 // # Invariants
 //
@@ -93,6 +107,6 @@
 //
 // It ends no intent for reasons of time: past its limits an entry is not handed
 // over, and home does the rest. It chooses no holder, dials nobody but to knock,
-// and speaks no HTTP. Pushing by http and threads are not built yet, and no route
-// lets an app wait: parked is reached by no one yet.
+// and speaks no HTTP: package proxy/webhook sends what a Push hands over. Threads
+// are not built yet, and no route lets an app wait: parked is reached by no one yet.
 package inbound

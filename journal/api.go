@@ -309,6 +309,7 @@ type AgentInfo struct {
 	Agent   Agent
 	Name    string
 	Learned bool
+	Binding string // set while running; empty: as configured
 }
 
 // Filter chooses what List returns, newest first.

@@ -30,11 +30,12 @@ type names struct {
 }
 
 // name is one address. Its fields past no belong to the committer, but for
-// learned, which is guarded by the dictionary's mutex.
+// learned and binding, which are guarded by the dictionary's mutex.
 type name struct {
 	no      Agent
 	address string
 	learned bool
+	binding string
 
 	stored bool          // its record is durable
 	seq    atomic.Uint64 // last hand-over number given; others may read it
@@ -63,7 +64,7 @@ func (n *names) load(txn *badger.Txn) error {
 		if err := unsealMessage(key, rec, &m); err != nil {
 			return err
 		}
-		e := &name{no: Agent(m.No), address: string(key[1:]), learned: m.Learned, stored: true, limit: m.Seq}
+		e := &name{no: Agent(m.No), address: string(key[1:]), learned: m.Learned, binding: m.Binding, stored: true, limit: m.Seq}
 		e.seq.Store(m.Seq)
 		found = append(found, e)
 	}
@@ -116,8 +117,20 @@ func (t *tx) intern(address string) (*name, error) {
 }
 
 func (t *tx) storeName(e *name) error {
+	return t.changeName(e, func(*wire.Name) {})
+}
+
+// changeName is the one place where a record of the dictionary is written. It
+// changes what the batch has made of it so far.
+func (t *tx) changeName(e *name, change func(*wire.Name)) error {
+	rec := wire.Name{}
+	if _, err := t.get(nameKey(e.address), &rec); err != nil {
+		return err
+	}
+	rec.No = uint32(e.no)
+	change(&rec)
 	t.after(func() { e.stored = true })
-	return t.put(nameKey(e.address), &wire.Name{No: uint32(e.no), Learned: e.learned, Seq: e.limit})
+	return t.put(nameKey(e.address), &rec)
 }
 
 // nextSeq gives the agent's next hand-over number. Whatever becomes of the
@@ -129,8 +142,8 @@ func (t *tx) nextSeq(a Agent) (uint64, error) {
 		return seq, nil
 	}
 	limit := seq + seqBlock
-	t.after(func() { e.limit, e.stored = limit, true })
-	return seq, t.put(nameKey(e.address), &wire.Name{No: uint32(e.no), Learned: e.learned, Seq: limit})
+	t.after(func() { e.limit = limit })
+	return seq, t.changeName(e, func(rec *wire.Name) { rec.Seq = limit })
 }
 
 // AgentNo returns the number of an address that is in the dictionary.
@@ -166,7 +179,7 @@ func (j *Journal) Agents() []AgentInfo {
 	out := make([]AgentInfo, 0, len(n.mu.byNo))
 	for _, e := range n.mu.byNo {
 		if e != nil {
-			out = append(out, AgentInfo{Agent: e.no, Name: e.address, Learned: e.learned})
+			out = append(out, AgentInfo{Agent: e.no, Name: e.address, Learned: e.learned, Binding: e.binding})
 		}
 	}
 	return out
@@ -174,6 +187,18 @@ func (j *Journal) Agents() []AgentInfo {
 
 // Learn makes the address one that is served here, durably.
 func (j *Journal) Learn(ctx context.Context, address string) (Agent, error) {
+	return j.rename(ctx, address, func(rec *wire.Name) { rec.Learned = true })
+}
+
+// SetBinding says durably how the app of an address receives, whatever the
+// configuration says; empty: as it says.
+func (j *Journal) SetBinding(ctx context.Context, address, binding string) error {
+	_, err := j.rename(ctx, address, func(rec *wire.Name) { rec.Binding = binding })
+	return err
+}
+
+// rename changes the entry of an address, made if need be.
+func (j *Journal) rename(ctx context.Context, address string, change func(*wire.Name)) (Agent, error) {
 	var no Agent
 	err := j.do(ctx, first, &op{run: func(t *tx) error {
 		e, err := t.intern(address)
@@ -181,18 +206,20 @@ func (j *Journal) Learn(ctx context.Context, address string) (Agent, error) {
 			return err
 		}
 		no = e.no
-		if e.learned {
+		was := wire.Name{Learned: e.learned, Binding: e.binding}
+		now := wire.Name{Learned: e.learned, Binding: e.binding}
+		if change(&now); now.Learned == was.Learned && now.Binding == was.Binding {
 			return nil
 		}
-		if err := t.put(nameKey(address), &wire.Name{No: uint32(e.no), Learned: true, Seq: e.limit}); err != nil {
-			return err
-		}
-		t.after(func() {
-			j.names.mu.Lock()
-			e.learned, e.stored = true, true
-			j.names.mu.Unlock()
+		return t.changeName(e, func(rec *wire.Name) {
+			change(rec)
+			learned, binding := rec.Learned, rec.Binding
+			t.after(func() {
+				j.names.mu.Lock()
+				e.learned, e.binding = learned, binding
+				j.names.mu.Unlock()
+			})
 		})
-		return nil
 	}})
 	return no, err
 }

@@ -145,6 +145,26 @@ func TestPushedAndKilled(t *testing.T) {
 	}
 }
 
+// TestNothingIsPushedPastItsLimits: home ends it; until then nobody gets it.
+func TestNothingIsPushedPastItsLimits(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	soon := time.Now().Add(50 * time.Millisecond)
+	got, err := w.j.Accept(context.Background(), []journal.Accept{{Envelope: envelope(), DeliverBy: soon}, {Envelope: envelope(), Deadline: soon}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.hold()
+	for !time.Now().After(soon) {
+		time.Sleep(time.Until(soon) + 1)
+	}
+	for _, a := range got {
+		if h := w.peek(a.ID); !errors.Is(h.Err, journal.ErrExpired) {
+			t.Errorf("peeked %+v, want ErrExpired", h)
+		}
+	}
+}
+
 // TestAcknowledgedPushRunsOut: acknowledged, then silent, is a failed attempt.
 func TestAcknowledgedPushRunsOut(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,7 @@
 // listeners, and stops in order. Nothing else lives here but options, the
 // config file, the static peers file and a loop that gives memory back at rest.
 //
-// Read this first, then journal/state, journal, outbound, inbound, proxy/api.
+// Read this first, then journal/state, journal, outbound, inbound, proxy/api, proxy/webhook.
 //
 // A sidecar is one process with three listeners: app (HTTP), peer (gRPC) and
 // admin (HTTP). `pannier dev` runs two sidecars in one process. Every other verb is
@@ -27,7 +27,7 @@
 // Both halves are in every sidecar. One that serves the addressed agent itself
 // takes its own offers: the dispatcher calls the mailbox without a wire.
 //
-//	cmd ──▶ proxy ──▶ proxy/api, proxy/admin ──▶ outbound, inbound ──▶ journal ──▶ Badger
+//	cmd ──▶ proxy ──▶ proxy/api, admin, webhook ──▶ outbound, inbound ──▶ journal ──▶ Badger
 //
 // outbound and inbound never import each other: this package wires them. Badger is
 // imported by journal only. A test holds the imports to this.
@@ -40,7 +40,8 @@
 //     that serve the agent, and applies their reports.
 //   - [pannier/inbound] is the holder's side: the peer server takes offers, the
 //     mailbox hands them to the app and takes its answers.
-//   - [pannier/proxy/api] is HTTP for the app, [pannier/proxy/admin] for operators.
+//   - [pannier/proxy/api] is HTTP for the app, [pannier/proxy/webhook] sends to an app
+//     that receives by http, [pannier/proxy/admin] is HTTP for operators.
 //
 // # Words
 //
@@ -52,13 +53,16 @@
 //	offer number  counts offers of one intent to one journal after another, and those
 //	              after an operator's word
 //	release       the holder gives an unleased intent back
-//	hand-over     the holder gives an intent to its app, under a
+//	hand-over     the holder gives an intent to its app: sends it (a push), or hands it
+//	              out under a
 //	lease         an id and a deadline that fence the answer
 //	stream        the log of an agent's hand-overs, read as server-sent events
 //	settle        the app's answer under its lease: ack, nack, extend
 //	report        what the holder tells home of a hand-over; numbered, kept until acked
 //	attempt       a hand-over the app received and failed, or let lapse
 //	mailbox       what is held for one agent and not yet answered
+//	binding       how the app of an agent receives: stream, poll, http; as configured, or as set
+//	              while running, which is kept in the journal and beats the configuration
 //	door          the breaker between a mailbox and its app
 //	credit        how many unsettled intents of an agent a holder will hold for one home
 //	due           waits at home to be offered

@@ -141,10 +141,11 @@ func (r *run) start(alive context.Context) error {
 	pushing.UserAgent = "Pannier/" + o.Version
 	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
 	pusher := webhook.New(pushing, mailbox, keys, api.PushBody, r.log)
-	pusher.Set(r.targets())
+	how := &bindings{journal: r.journal, mailbox: mailbox, pusher: pusher, configured: o.Agents}
+	how.apply()
 	r.parts.Store(&parts{mailbox, server, dispatcher, app, pusher})
 
-	r.serveAdmin(keys)
+	r.serveAdmin(keys, how)
 	r.startLoops()
 	r.servePeers()
 	r.serveApp(alive)
@@ -212,11 +213,11 @@ func (r *run) listen() error {
 }
 
 // serveAdmin comes first and so ends last: a supervisor hears of a stop.
-func (r *run) serveAdmin(keys *webhook.Keyring) {
+func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings) {
 	p := r.parts.Load()
 	source := admin.Source{
 		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: p.dispatcher.Peers, Forget: p.dispatcher.Forget,
-		Pushed: p.pusher.Agents, Secrets: keys,
+		Pushed: p.pusher.Agents, Secrets: keys, Agents: how,
 	}
 	r.serveHTTP("admin", newHTTPServer(admin.New(source, r.hosts(), r.log), r.log), r.adminListener)
 }
@@ -337,17 +338,6 @@ func (r *run) agents() []string {
 		agents = append(agents, a.Address)
 	}
 	return agents
-}
-
-// targets are the URLs of the apps that are sent their intents, by agent.
-func (r *run) targets() map[string]string {
-	targets := map[string]string{}
-	for _, a := range r.opts.Agents {
-		if a.URL != "" {
-			targets[a.Address] = a.URL
-		}
-	}
-	return targets
 }
 
 // hosts are names the operator gave our listeners, for the Host check.

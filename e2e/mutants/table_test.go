@@ -6,6 +6,7 @@ const (
 	inJournal  = "./journal"
 	inState    = "./journal/state"
 	inInbound  = "./inbound"
+	inWebhook  = "./proxy/webhook"
 	inE2E      = "./e2e"
 )
 
@@ -107,9 +108,9 @@ var all = []mutant{
 	},
 	{
 		guard: "handed over after the deadline",
-		file:  "journal/lease.go",
-		old:   "	if by := at(h.rec.DeadlineAtMs); !by.IsZero() && !by.After(t.now) {",
-		new:   "	if by := at(h.rec.DeadlineAtMs); false && !by.IsZero() && !by.After(t.now) {",
+		file:  "journal/push.go",
+		old:   "{at(rec.DeadlineAtMs), true}",
+		new:   "{at(rec.DeadlineAtMs), false}",
 		pkg:   inInbound, test: "TestPastItsLimitsNothingIsHandedOver",
 	},
 
@@ -210,6 +211,55 @@ var all = []mutant{
 		old:   "from := later(e.Due, later(e.Held, since))",
 		new:   "from := later(e.Held, since)",
 		pkg:   inInbound, test: "TestPutOffLeavesRoomForAProbe",
+	},
+	{
+		guard: "an app is called off loopback",
+		file:  "proxy/webhook/target.go",
+		old:   "			if remote {\n",
+		new:   "			if remote || true {\n",
+		pkg:   inWebhook, test: "TestOnlyLoopbackIsCalled",
+	},
+	{
+		guard: "redirects are followed",
+		file:  "proxy/webhook/target.go",
+		old:   "return http.ErrUseLastResponse",
+		new:   "return nil",
+		pkg:   inWebhook, test: "TestRedirectsAreNotFollowed",
+	},
+	{
+		guard: "a pushed intent is not marked after a kill",
+		file:  "journal/push.go",
+		old:   " || rec.HeldBoot < j.birth.UncleanBoot",
+		new:   "",
+		pkg:   inJournal, test: "TestPushedAndKilled",
+	},
+	{
+		guard: "no fence of pushes",
+		file:  "journal/push.go",
+		old:   "h.phase() != state.Ready || h.rec.Handovers != p.Attempt-1",
+		new:   "h.phase() != state.Ready",
+		pkg:   inJournal, test: "TestPush",
+	},
+	{
+		guard: "what is with the app is given back",
+		file:  "inbound/drain.go",
+		old:   "e.Phase != state.Ready || pushed[e.ID] || ",
+		new:   "e.Phase != state.Ready || ",
+		pkg:   inInbound, test: "TestPushEndsWithADrain",
+	},
+	{
+		guard: "an app that is down burns attempts",
+		file:  "proxy/webhook/pusher.go",
+		old:   "	case sent:\n",
+		new:   "	case sent || true:\n",
+		pkg:   inWebhook, test: "TestAppThatIsNotThere",
+	},
+	{
+		guard: "the old secret stops at once",
+		file:  "proxy/webhook/keyring.go",
+		old:   "s.State == Current || s.State == Retiring && s.Retires.After(now)",
+		new:   "s.State == Current",
+		pkg:   inWebhook, test: "TestRotation",
 	},
 	{
 		guard: "two streams carry one hand-over",

@@ -31,8 +31,8 @@
 //
 // ready: in the mailbox, unleased; working: the app extended; parked: the app
 // waits for somebody (no route lets it yet); spent: out of attempts, home decides.
-// What moves from ready without a lease is an answer given without one, or a push
-// (not built yet), whose leases are not journaled. none is the absence of a record; a released one is deleted.
+// What moves from ready without a lease is an answer given without one, or a push,
+// which needs none. none is the absence of a record; a released one is deleted.
 //
 //	none    --hold-->    ready
 //	ready   --lease-->   leased

@@ -1405,6 +1405,7 @@ type Name struct {
 	No            uint32                 `protobuf:"varint,1,opt,name=no,proto3" json:"no,omitempty"`
 	Learned       bool                   `protobuf:"varint,2,opt,name=learned,proto3" json:"learned,omitempty"` // served here since its first use as a receiver
 	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`         // last hand-over number given; written ahead in blocks
+	Binding       string                 `protobuf:"bytes,4,opt,name=binding,proto3" json:"binding,omitempty"`  // how its app receives, set while running; empty: as configured
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1458,6 +1459,13 @@ func (x *Name) GetSeq() uint64 {
 		return x.Seq
 	}
 	return 0
+}
+
+func (x *Name) GetBinding() string {
+	if x != nil {
+		return x.Binding
+	}
+	return ""
 }
 
 // Meta is written with every batch.
@@ -1802,11 +1810,12 @@ const file_record_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\"B\n" +
+	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\"\\\n" +
 	"\x04Name\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x18\n" +
 	"\alearned\x18\x02 \x01(\bR\alearned\x12\x10\n" +
-	"\x03seq\x18\x03 \x01(\x04R\x03seq\"J\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x18\n" +
+	"\abinding\x18\x04 \x01(\tR\abinding\"J\n" +
 	"\x04Meta\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x120\n" +
 	"\x04sums\x18\x02 \x03(\v2\x1c.pannier.journal.v1.ClassSumR\x04sums\"H\n" +

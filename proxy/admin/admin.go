@@ -7,6 +7,8 @@
 //	GET  /v1/admin/status              journal, version, readiness
 //	GET  /v1/admin/peers               the sidecars this one delivers to
 //	POST /v1/admin/peers/{id}/forget   gives a sidecar up for lost
+//	GET  /v1/admin/agents              the agents served here, and how their apps receive
+//	POST /v1/admin/agents/set          another way, at once
 //	GET  /v1/admin/secrets             what requests to apps are signed with, by fingerprint
 //	POST /v1/admin/secrets/rotate      the next one, with an overlap
 //
@@ -50,8 +52,8 @@ func (h Health) Ready() bool {
 	return !slices.ContainsFunc(h.Checks, func(c Check) bool { return !c.OK && !c.Advice })
 }
 
-// Source is where the answers come from. All but Forget and Secrets are read from
-// memory.
+// Source is where the answers come from. Secrets are in files, Forget
+// and Agents write to the journal, all else is read from memory.
 type Source struct {
 	Version string
 	Health  func() Health
@@ -60,6 +62,7 @@ type Source struct {
 	Forget  func(context.Context, journal.ID) error
 	Pushed  func() []string // agents that receive by http
 	Secrets Secrets
+	Agents  Agents
 }
 
 // handler serves the admin listener.
@@ -80,10 +83,12 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	mux.HandleFunc("GET /v1/admin/status", h.status)
 	mux.HandleFunc("GET /v1/admin/peers", h.peers)
 	mux.HandleFunc("POST /v1/admin/peers/{id}/forget", h.forget)
+	mux.HandleFunc("GET /v1/admin/agents", h.agents)
+	mux.HandleFunc("POST /v1/admin/agents/set", h.setBinding)
 	mux.HandleFunc("GET /v1/admin/secrets", h.listSecrets)
 	mux.HandleFunc("POST /v1/admin/secrets/rotate", h.rotateSecret)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, "not_found", "no such page: see /healthz, /readyz, /startupz, /v1/admin/status, /v1/admin/peers, /v1/admin/secrets")
+		refuse(w, http.StatusNotFound, "not_found", "no such page: see /healthz, /readyz, /startupz, /v1/admin/status, /v1/admin/peers, /v1/admin/agents, /v1/admin/secrets")
 	})
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"pannier/inbound"
+	"pannier/journal"
+	"pannier/proxy/admin"
+	"pannier/proxy/webhook"
+)
+
+// bindings are how the apps of the agents served here receive: as configured, or
+// as an operator has set since. What was set is kept in the journal and beats the
+// configuration until it is taken back.
+type bindings struct {
+	journal *journal.Journal
+	mailbox *inbound.Mailbox
+	pusher  *webhook.Pusher
+
+	mu         sync.Mutex // one change at a time
+	configured []AgentOption
+}
+
+// apply tells the pusher whom to push to.
+func (b *bindings) apply() {
+	targets := map[string]string{}
+	for _, a := range b.Agents() {
+		if a.URL != "" {
+			targets[a.Agent] = a.URL
+		}
+	}
+	b.pusher.Set(targets)
+}
+
+// Agents lists what is served here, by address.
+func (b *bindings) Agents() []admin.AgentStatus {
+	by := map[string]*admin.AgentStatus{}
+	for _, a := range b.configured {
+		by[a.Address] = &admin.AgentStatus{Agent: a.Address, Served: "configured", Binding: a.Binding, URL: a.URL}
+	}
+	for _, a := range b.journal.Agents() {
+		if by[a.Name] == nil && a.Learned {
+			by[a.Name] = &admin.AgentStatus{Agent: a.Name, Served: "learned"}
+		}
+		if s := by[a.Name]; s != nil && a.Binding != "" {
+			// It was checked when it was set; an older program may know less of it.
+			if set, err := ParseAgent(a.Name + "=" + a.Binding); err == nil {
+				s.Binding, s.URL, s.Set = set.Binding, set.URL, true
+			}
+		}
+	}
+	out := make([]admin.AgentStatus, 0, len(by))
+	for _, s := range by {
+		if s.Binding == "" {
+			s.Binding = "open"
+		}
+		s.Door = b.mailbox.Door(s.Agent)
+		out = append(out, *s)
+	}
+	slices.SortFunc(out, func(x, y admin.AgentStatus) int { return strings.Compare(x.Agent, y.Agent) })
+	return out
+}
+
+// SetBinding changes how the app of an agent receives, at once and durably; an
+// empty binding takes a change back. What is leased, or was sent, is still
+// answered as it was handed over.
+func (b *bindings) SetBinding(ctx context.Context, agent, binding string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	parsed, err := ParseAgent(agent)
+	if err == nil && binding != "" {
+		parsed, err = ParseAgent(parsed.Address + "=" + binding)
+	}
+	if err != nil {
+		return &admin.BindingError{Why: err.Error()}
+	}
+	if !b.mailbox.Serves(parsed.Address) {
+		return fmt.Errorf("%s: %w", parsed.Address, inbound.ErrNotServed)
+	}
+	if err := b.journal.SetBinding(ctx, parsed.Address, binding); err != nil {
+		return err
+	}
+	b.apply()
+	return nil
+}
