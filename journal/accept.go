@@ -104,7 +104,7 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	t.goTo(l, PlaceDue, a.DeliverAt, ID{})
 	t.expireAt(l)
 	if a.Key != nil {
-		if err := t.remember(a.Key, l); err != nil {
+		if err := t.remember(a.Key, &wire.Dedupe{Id: l.id[:], CreatedMs: l.head.CreatedMs}); err != nil {
 			return err
 		}
 	}
@@ -115,21 +115,30 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 // replay answers a known idempotency key. It sees what earlier operations of
 // the same batch have written, so two posts in one batch make one intent.
 func (t *tx) replay(k *Key, res *Accepted) (bool, error) {
-	var d wire.Dedupe
-	found, err := t.get(append([]byte{classDedupe}, k.Hash[:]...), &d)
-	if err != nil || !found || d.CreatedMs < ms(t.now.Add(-keepKeys)) {
+	d, err := t.known(k)
+	if err != nil || d == nil {
 		return false, err
-	}
-	if !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {
-		return false, ErrKeyConflict
 	}
 	res.ID, res.Status, res.CreatedAt, res.Replayed = ID(d.Id), state.Submitted, at(d.CreatedMs), true
 	return true, nil
 }
 
-func (t *tx) remember(k *Key, l *life) error {
+// known returns what a key was used for, nil where it was not, and
+// ErrKeyConflict where it was used for something else.
+func (t *tx) known(k *Key) (*wire.Dedupe, error) {
+	var d wire.Dedupe
+	found, err := t.get(append([]byte{classDedupe}, k.Hash[:]...), &d)
+	if err != nil || !found || d.CreatedMs < ms(t.now.Add(-keepKeys)) {
+		return nil, err
+	}
+	if !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {
+		return nil, ErrKeyConflict
+	}
+	return &d, nil
+}
+
+func (t *tx) remember(k *Key, d *wire.Dedupe) error {
+	d.Fingerprint = k.Fingerprint[:]
 	t.putIndex(timeKey(classForget, ms(t.now.Add(keepKeys)), k.Hash[:]))
-	return t.put(append([]byte{classDedupe}, k.Hash[:]...), &wire.Dedupe{
-		Id: l.id[:], Fingerprint: k.Fingerprint[:], CreatedMs: l.head.CreatedMs,
-	})
+	return t.put(append([]byte{classDedupe}, k.Hash[:]...), d)
 }

@@ -123,6 +123,7 @@ type Answer struct {
 	Body    []byte // JSON object: result or error; nil: {}
 	Text    string // reason of a cancel
 	Actor   string
+	Key     *Key // nil: none
 }
 
 // Answered is what became of an Answer. Seq is the number of the event it
@@ -131,6 +132,7 @@ type Answered struct {
 	Status      state.Status
 	Seq         uint32
 	Provisional bool
+	Replayed    bool // the key was known: this is the first answer again
 }
 
 // Offer is an intent home may offer.

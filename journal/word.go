@@ -15,21 +15,40 @@ import (
 func (j *Journal) Answer(ctx context.Context, id ID, a Answer) (Answered, error) {
 	var res Answered
 	err := j.do(ctx, first, &op{run: func(t *tx) error {
+		res = Answered{}
 		l, homed, err := t.life(id)
 		if err != nil {
 			return err
 		}
-		if homed {
-			return t.answerAtHome(l, a, &res)
-		}
 		h, held, err := t.hand(id)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if !held {
+		case !homed && !held:
 			return ErrNotFound
 		}
-		return t.answerAtHolder(h, a, &res)
+		if a.Key != nil {
+			d, err := t.known(a.Key)
+			if err != nil {
+				return err
+			}
+			if d != nil {
+				res = Answered{Status: state.Status(h.rec.HomeStatus), Seq: d.Seq, Provisional: !homed, Replayed: true}
+				if homed {
+					res.Status = l.status()
+				}
+				return nil
+			}
+		}
+		if homed {
+			err = t.answerAtHome(l, a, &res)
+		} else {
+			err = t.answerAtHolder(h, a, &res)
+		}
+		if err != nil || a.Key == nil {
+			return err
+		}
+		return t.remember(a.Key, &wire.Dedupe{Id: id[:], CreatedMs: ms(t.now), Seq: res.Seq})
 	}})
 	return res, err
 }

@@ -1344,6 +1344,7 @@ type Dedupe struct {
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Fingerprint   []byte                 `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // SHA-256
 	CreatedMs     int64                  `protobuf:"varint,3,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	Seq           uint32                 `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"` // of an answer: number of the event it wrote
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1395,6 +1396,13 @@ func (x *Dedupe) GetFingerprint() []byte {
 func (x *Dedupe) GetCreatedMs() int64 {
 	if x != nil {
 		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Dedupe) GetSeq() uint32 {
+	if x != nil {
+		return x.Seq
 	}
 	return 0
 }
@@ -1805,12 +1813,13 @@ const file_record_proto_rawDesc = "" +
 	"\town_epoch\x18\x02 \x01(\x04R\bownEpoch\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x17\n" +
-	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"Y\n" +
+	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"k\n" +
 	"\x06Dedupe\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\"\\\n" +
+	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\x12\x10\n" +
+	"\x03seq\x18\x04 \x01(\rR\x03seq\"\\\n" +
 	"\x04Name\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x18\n" +
 	"\alearned\x18\x02 \x01(\bR\alearned\x12\x10\n" +

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"time"
@@ -23,7 +24,7 @@ const (
 // resolve serves POST /v1/intents/{id}/resolve: an end, from any open status,
 // by word of anybody. The first answer wins.
 func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
-	id, body, faults, err := a.readAnswer(w, r)
+	id, body, faults, key, err := a.readAnswer(w, r)
 	if err != nil {
 		return err
 	}
@@ -31,6 +32,7 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 	if len(*faults) > 0 {
 		return refuseFaults(*faults)
 	}
+	ans.Key = key
 	if stale, err := a.stale(id, generation); stale || err != nil {
 		return a.answerStale(w, id, err)
 	}
@@ -42,6 +44,7 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	markReplayed(w, done.Replayed)
 	d := newDoc()
 	defer d.free()
 	d.open('{').boolean("ok", true).key("intent")
@@ -62,21 +65,34 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 }
 
 // readAnswer reads what resolve and resume have in common. No body is {}.
-func (a *API) readAnswer(w http.ResponseWriter, r *http.Request) (journal.ID, *object, *[]fault, error) {
-	id, err := pathID(r)
-	if err != nil {
-		return id, nil, nil, err
+func (a *API) readAnswer(w http.ResponseWriter, r *http.Request) (id journal.ID, body *object, faults *[]fault, key *journal.Key, err error) {
+	if id, err = pathID(r); err != nil {
+		return
 	}
 	raw, err := a.readBody(w, r, a.opt.MaxBody)
 	if err != nil {
-		return id, nil, nil, err
+		return
 	}
 	if raw == nil {
 		raw = []byte("{}")
 	}
-	faults := new([]fault)
-	body, err := parseBody(raw, faults)
-	return id, body, faults, err
+	text, err := headerKey(r.Header)
+	if err != nil {
+		return
+	}
+	faults = new([]fault)
+	if body, err = parseBody(raw, faults); err != nil || text == "" {
+		return
+	}
+	key, err = scopedKey(caller(r), r.Method+" "+r.URL.Path, text, bytes.Clone(raw)) // it is put into canonical form there
+	return
+}
+
+// markReplayed says that this is the first answer to its key again.
+func markReplayed(w http.ResponseWriter, replayed bool) {
+	if replayed {
+		w.Header().Set("Idempotency-Replayed", "true")
+	}
 }
 
 func readResolve(body *object, r *http.Request) (ans journal.Answer, generation int64) {

@@ -203,3 +203,44 @@ func (w *world) rule(home, id journal.ID, end state.Status, winner []byte) {
 	}
 	w.t.Fatal("no report of the answer was journaled")
 }
+
+// A write with a key, repeated because its answer was lost, is answered like the
+// first; another one under that key is refused.
+func TestAnswersHaveKeys(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	const key = "Idempotency-Key: k-1"
+	for verb, bodies := range map[string][2]string{
+		"resolve": {`{"status":"COMPLETED","result":{"x":1}}`, `{"status":"CANCELED"}`},
+		"resume":  {`{"charged":3}`, `{"charged":4}`},
+	} {
+		id := w.intent("b")
+		path := "/v1/intents/" + id + "/" + verb
+		first := w.post(path, bodies[0], key).want(200)
+		again := w.post(path, bodies[0], key).want(200)
+		if string(first.raw) != string(again.raw) {
+			t.Errorf("%s repeated:\n%s\nat first:\n%s", verb, again.raw, first.raw)
+		}
+		if first.header.Get("Idempotency-Replayed") != "" || again.header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("%s: Idempotency-Replayed is %q, then %q", verb, first.header.Get("Idempotency-Replayed"), again.header.Get("Idempotency-Replayed"))
+		}
+		w.post(path, bodies[1], key).refused(409, "idempotency_conflict")
+		w.post(path, bodies[0]).refused(409, "intent_ended")
+		other := w.intent("b")
+		w.post("/v1/intents/"+other+"/"+verb, bodies[1], key).want(200) // another path, another key
+	}
+	id := w.intent("b")
+	w.post("/v1/intents/"+id+"/resume", `{"reason":"go on"}`, key).want(200)
+	before := w.get("/v1/intents/" + id + "/events").want(200)
+	w.post("/v1/intents/"+id+"/resume", `{"reason":"go on"}`, key).want(200)
+	if after := w.get("/v1/intents/" + id + "/events").want(200); after.text("events.#") != before.text("events.#") {
+		t.Errorf("a resume repeated wrote an event: %s", after.raw)
+	}
+	held := w.held(journal.Identity{Journal: journal.NewID(), Epoch: 1}, "here").String()
+	for range 2 {
+		a := w.post("/v1/intents/"+held+"/resume", `{"charged":3}`, key).want(200)
+		if a.text("details.provisional") != "true" {
+			t.Errorf("at the holder: %s", a.raw)
+		}
+	}
+}

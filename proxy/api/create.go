@@ -248,9 +248,7 @@ func (a *API) acceptOne(w http.ResponseWriter, r *http.Request, in *asked) error
 	}
 	h := w.Header()
 	h.Set("Location", "/v1/intents/"+res.ID.String())
-	if res.Replayed {
-		h.Set("Idempotency-Replayed", "true")
-	}
+	markReplayed(w, res.Replayed)
 	var waiting []journal.ID
 	if in.options.receiver {
 		waiting = []journal.ID{res.ID}

@@ -18,7 +18,7 @@ var controlKeys = map[string]bool{
 // apart by the body: go on (control fields only, or nothing), or this is my
 // result (anything else: the whole body is the result, and the intent ends).
 func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
-	id, body, faults, err := a.readAnswer(w, r)
+	id, body, faults, key, err := a.readAnswer(w, r)
 	if err != nil {
 		return err
 	}
@@ -26,6 +26,7 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
 	if len(*faults) > 0 {
 		return refuseFaults(*faults)
 	}
+	ans.Key = key
 	if stale, err := a.stale(id, generation); stale || err != nil {
 		return a.answerStale(w, id, err)
 	}
@@ -42,6 +43,7 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	markReplayed(w, done.Replayed)
 	return a.answerResumed(w, i, done)
 }
 
