@@ -133,6 +133,19 @@ func TestVerbs(t *testing.T) {
 			stdout: []string{`h:1      J        2      up     closed   3     {"a":4}  a b`},
 		},
 		{
+			rule: "agents", args: `agents --admin ADDR`, answer: `{"ok":true,"agents":[{"agent":"agent://a/b/c","served":"configured","binding":"http","url":"http://127.0.0.1:1/x","set":true,"door":{"reason":"unreachable","next_probe":"T"}}]}`,
+			want:   call{method: "GET", path: "/v1/admin/agents"},
+			stdout: []string{"agent://a/b/c  http         configured, set  unreachable  T           http://127.0.0.1:1/x"},
+		},
+		{
+			rule: "agents set", args: `agents set a/b/c http:http://127.0.0.1:1/x --admin ADDR`, answer: `{"ok":true,"agents":[]}`,
+			want: call{method: "POST", path: "/v1/admin/agents/set", body: `{"agent":"agent://a/b/c","binding":"http:http://127.0.0.1:1/x"}`},
+		},
+		{
+			rule: "agents set: as configured", args: `agents set a/b/c configured --admin ADDR`, answer: `{"ok":true,"agents":[]}`,
+			want: call{method: "POST", path: "/v1/admin/agents/set", body: `{"agent":"agent://a/b/c","binding":""}`},
+		},
+		{
 			rule: "secret list", args: `secret list --admin ADDR`, answer: `{"ok":true,"secrets":[{"agent":"agent://a/b/c","fingerprint":"0a1b2c3d","state":"current","made_at":"T","path":"/p"}]}`,
 			want:   call{method: "GET", path: "/v1/admin/secrets"},
 			stdout: []string{"AGENT          FINGERPRINT  STATE ", "agent://a/b/c  0a1b2c3d     current  T "},

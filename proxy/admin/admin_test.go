@@ -25,6 +25,7 @@ type world struct {
 	forgotten []journal.ID
 	forget    error
 	secrets   *webhook.Keyring
+	agents    agents
 }
 
 var (
@@ -50,6 +51,7 @@ func setup(t *testing.T) *world {
 		},
 		Pushed:  func() []string { return []string{billing} },
 		Secrets: w.secrets,
+		Agents:  &w.agents,
 	}, []string{"orders.svc"}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	return w
 }
