@@ -318,6 +318,7 @@ type AgentInfo struct {
 type Filter struct {
 	Status  state.Status // None: any
 	Pending bool         // not yet taken: CREATED, SUBMITTED, DELIVERED
+	Open    bool         // not ended, and homed here
 	To      string
 	Before  ID // exclusive; zero: from the newest
 	Limit   int

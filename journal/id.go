@@ -45,6 +45,16 @@ func (id ID) Time() time.Time {
 	return time.UnixMilli(ms)
 }
 
+// IDAt returns the lowest id that can have been made at that time: those made
+// before it are lower.
+func IDAt(t time.Time) (id ID) {
+	ms := max(0, t.UnixMilli())
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	return id
+}
+
 // Identity names one life of a journal: the id is made with the journal, the
 // epoch grows at restore.
 type Identity struct {

@@ -16,8 +16,9 @@
 //	GET  /readyz                          takes intents
 //	POST /v1/intents                      accept one intent
 //	POST /v1/intents:batch                accept up to 1,000, one result each
+//	POST /v1/intents/bulk-cancel          end many that are old
 //	GET  /v1/intents                      what is homed or held here, newest first
-//	GET  /v1/intents/{id}                 one intent
+//	GET  /v1/intents/{id}                 one intent, or with wait_for=terminal its end
 //	GET  /v1/intents/{id}/events          its event log
 //	GET  /v1/intents/{id}/events/stream   the log as it grows
 //	GET  /v1/intents/{id}/why             what it waits for
@@ -53,8 +54,8 @@
 //
 // A crash here loses nothing that was answered: the app that has no answer
 // repeats its request, under its Idempotency-Key if it must not be doubled.
-// Keys act on accepting intents only; a repeated ack or nack is known by its
-// lease; a repeated extend extends again.
+// Keys act on accepting, resolving and resuming; a repeated ack or nack is known by
+// its lease; a repeated extend extends again.
 //
 // The package starts nothing and keeps no state but its counters; it dials no
 // peer: what a holder knows it asks through the Dispatcher, and home's events

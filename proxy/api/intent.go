@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -31,11 +33,7 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if q.text("wait_for") != "" {
-		q.fault("wait_for", codeNotAvailable, "%s; read events/stream instead", notAvailable)
-		return q.err()
-	}
-	i, err := a.journal.Get(id)
+	i, err := a.getWhen(w, r, q, id)
 	if err != nil {
 		return err
 	}
@@ -44,6 +42,35 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 	d.open('{').boolean("ok", true).key("intent")
 	a.writeIntent(d, i, whole)
 	return answer(w, d.close('}'))
+}
+
+// getWhen reads an intent: at once, or with wait_for=terminal when it has ended or
+// the wait is over. Whether it has ended the caller sees by its status.
+func (a *API) getWhen(w http.ResponseWriter, r *http.Request, q *query, id journal.ID) (*journal.Intent, error) {
+	wait := q.seconds("wait_seconds", maxPrefer, 0, int64(maxPrefer/time.Second))
+	switch q.text("wait_for") {
+	case "":
+		wait = 0
+	case "terminal":
+		if preferred, ok := preferWait(r, maxPrefer); ok && q.text("wait_seconds") == "" {
+			wait = preferred
+			w.Header().Set("Preference-Applied", "wait="+seconds(wait))
+		}
+	default:
+		q.fault("wait_for", codeSchemaInvalid, "must be terminal")
+	}
+	if err := q.err(); err != nil {
+		return nil, err
+	}
+	if wait > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), wait)
+		defer cancel()
+		err := a.await(ctx, id, func(i *journal.Intent) bool { return i.Status().Terminal() })
+		if err != nil && ctx.Err() == nil && !errors.Is(err, errDraining) {
+			return nil, err
+		}
+	}
+	return a.journal.Get(id)
 }
 
 // writeIntent writes an intent as its reader sees it. What is unset is left

@@ -27,6 +27,7 @@ func (a *API) endpoints() []endpoint {
 		{"GET", "/readyz", a.ready},
 		{"POST", "/v1/intents", a.create},
 		{"POST", "/v1/intents:batch", a.createBatch},
+		{"POST", "/v1/intents/bulk-cancel", a.bulkCancel},
 		{"GET", "/v1/intents", a.list},
 		{"GET", "/v1/intents/{id}", a.get},
 		{"GET", "/v1/intents/{id}/events", a.events},

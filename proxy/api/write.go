@@ -40,6 +40,13 @@ func (d *doc) item() *doc {
 	return d
 }
 
+// element writes a string in an array.
+func (d *doc) element(value string) *doc {
+	d.item()
+	d.b, _ = jsontext.AppendQuote(d.b, value)
+	return d
+}
+
 // key begins a member; its value must follow.
 func (d *doc) key(name string) *doc {
 	d.item()
