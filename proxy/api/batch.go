@@ -33,13 +33,39 @@ func (a *API) createBatch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return a.acceptMany(w, r, items, a.readBatchItem)
+}
+
+// createEvents serves POST /v1/intents with a batch of CloudEvents.
+func (a *API) createEvents(w http.ResponseWriter, r *http.Request) error {
+	if err := refuseItemHeaders(r.Header); err != nil {
+		return err
+	}
+	raw, err := a.readRaw(w, r, batchBodies*a.opt.MaxBody)
+	if err != nil {
+		return err
+	}
+	list, err := parseList(raw)
+	if err != nil {
+		return err
+	}
+	items, more := splitArray(list)
+	if more {
+		return refuseFaults([]fault{{"the body", "has more than " + strconv.Itoa(maxBatch) + " items", codeSchemaInvalid}})
+	}
+	return a.acceptMany(w, r, items, func(raw jsontext.Value) (*asked, error) { return a.readStructured(raw, nil) })
+}
+
+// acceptMany stores what can be read of the items, in one commit as far as it
+// fits, and answers with one result for each.
+func (a *API) acceptMany(w http.ResponseWriter, r *http.Request, items []jsontext.Value, read func(jsontext.Value) (*asked, error)) error {
 	now := time.Now()
 	results := make([]journal.Accepted, len(items))
 	var accepts []journal.Accept
 	var index []int // of accepts in results
 	var waiting []int
 	for i, raw := range items {
-		acc, err := a.readBatchItem(raw, r, now)
+		acc, err := a.acceptItem(raw, r, now, read)
 		if err != nil {
 			results[i].Err = err
 			continue
@@ -96,20 +122,24 @@ func refuseItemHeaders(h http.Header) error {
 	return nil
 }
 
-func (a *API) readBatchItem(raw jsontext.Value, r *http.Request, now time.Time) (journal.Accept, error) {
+func (a *API) acceptItem(raw jsontext.Value, r *http.Request, now time.Time, read func(jsontext.Value) (*asked, error)) (journal.Accept, error) {
 	if len(raw) > a.opt.MaxBody {
 		return journal.Accept{}, tooLarge(int64(a.opt.MaxBody))
 	}
-	var faults []fault
-	body, err := parseObject(raw, "", &faults)
+	in, err := read(raw)
 	if err != nil {
 		return journal.Accept{}, err
 	}
-	in := a.readIntent(body, nil)
-	if len(faults) > 0 {
-		return journal.Accept{}, refuseFaults(faults)
+	return in.accept(r, now)
+}
+
+func (a *API) readBatchItem(raw jsontext.Value) (*asked, error) {
+	var faults []fault
+	body, err := parseObject(raw, "", &faults)
+	if err != nil {
+		return nil, err
 	}
-	return in.accept(caller(r), traceparent(r), now)
+	return a.readIntent(body, nil), faultsOf(faults)
 }
 
 // readItems reads a body that is an object with one array of at most maxBatch

@@ -25,6 +25,15 @@ const bodyTime = 30 * time.Second
 // as JSON. A request without a body gives nil: GET and body-less POST come
 // with any Content-Type.
 func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
+	raw, err := a.readRaw(w, r, limit)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	return raw, checkContentType(r.Header)
+}
+
+// readRaw is readBody for a body that may be something else than JSON.
+func (a *API) readRaw(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
 	if r.ContentLength > int64(limit) {
 		w.Header().Set("Connection", "close")
 		return nil, tooLarge(int64(limit))
@@ -51,7 +60,7 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byt
 	case len(raw) == 0:
 		return nil, nil
 	}
-	return raw, checkContentType(r.Header)
+	return raw, checkCoding(r.Header)
 }
 
 func readAll(r io.Reader, length int64) ([]byte, error) {
@@ -60,12 +69,16 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// checkContentType refuses what is not announced as plain JSON, which is UTF-8
-// (RFC 8259, 8.1).
-func checkContentType(h http.Header) error {
+func checkCoding(h http.Header) error {
 	if coding := strings.Join(h.Values("Content-Encoding"), ", "); coding != "" && coding != "identity" {
 		return refuse(codeUnsupportedMedia, "the Content-Encoding %s is not taken; send the body as it is", clip(coding, 64))
 	}
+	return nil
+}
+
+// checkContentType refuses what is not announced as plain JSON, which is UTF-8
+// (RFC 8259, 8.1).
+func checkContentType(h http.Header) error {
 	header := strings.Join(h.Values("Content-Type"), ", ")
 	media, params, err := mime.ParseMediaType(header)
 	charset := strings.ToLower(params["charset"])
@@ -75,7 +88,7 @@ func checkContentType(h http.Header) error {
 	case err == nil && media == "application/json":
 		return nil
 	case err == nil && strings.HasPrefix(media, "application/cloudevents"):
-		return refuse(codeUnsupportedMedia, "CloudEvents are not available yet; send the header Content-Type: application/json and an AXP body")
+		return refuse(codeUnsupportedMedia, "a CloudEvent is sent to POST /v1/intents; here send the header Content-Type: application/json")
 	case header == "":
 		return refuse(codeUnsupportedMedia, "the body has no Content-Type; add the header Content-Type: application/json")
 	}
@@ -95,8 +108,16 @@ func parseBody(raw []byte, faults *[]fault) (*object, error) {
 
 // parsePayload checks a body that is a payload: a JSON object of any members.
 func parsePayload(raw []byte) (jsontext.Value, error) {
+	return parseValue(raw, '{', "object, {} at least")
+}
+
+// parseList checks a body that is a JSON array.
+func parseList(raw []byte) (jsontext.Value, error) { return parseValue(raw, '[', "array") }
+
+// parseValue checks a body that is one JSON value of a kind.
+func parseValue(raw []byte, kind jsontext.Kind, what string) (jsontext.Value, error) {
 	if len(raw) == 0 {
-		return nil, refuse(codeInvalidJSON, "the body is empty; it must be a JSON object, {} at least")
+		return nil, refuse(codeInvalidJSON, "the body is empty; it must be a JSON %s", what)
 	}
 	if at := tooDeep(raw); at >= 0 {
 		return nil, refuse(codeInvalidJSON, "the body nests deeper than %d levels at byte %d", maxDepth, at)
@@ -109,10 +130,10 @@ func parsePayload(raw []byte) (jsontext.Value, error) {
 	end := int(dec.InputOffset())
 	value = raw[end-len(value) : end : end]
 	if _, err := dec.ReadToken(); err != io.EOF {
-		return nil, refuse(codeInvalidJSON, "the body goes on after its object, at byte %d", dec.InputOffset())
+		return nil, refuse(codeInvalidJSON, "the body goes on after its %s, at byte %d", strings.Split(what, ",")[0], dec.InputOffset())
 	}
-	if value.Kind() != '{' {
-		return nil, refuse(codeSchemaInvalid, "the body must be a JSON object")
+	if value.Kind() != kind {
+		return nil, refuse(codeSchemaInvalid, "the body must be a JSON %s", strings.Split(what, ",")[0])
 	}
 	return value, nil
 }

@@ -28,6 +28,7 @@ type asked struct {
 	payload     jsontext.Value // the bytes of the request's value
 	options     *options
 	key         string // idempotency key; "": none
+	traceparent string // of the event; "": the request's
 	path        string // method and path, the scope of key
 }
 
@@ -40,26 +41,47 @@ func (a *API) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	raw, err := a.readBody(w, r, a.opt.MaxBody)
+	format := formatOf(r.Header)
+	if format == batched {
+		return a.createEvents(w, r)
+	}
+	raw, err := a.readRaw(w, r, a.opt.MaxBody)
+	if err == nil && raw != nil && format != structured {
+		err = checkContentType(r.Header)
+	}
 	if err != nil {
 		return err
 	}
+	var in *asked
+	switch format {
+	case structured:
+		in, err = a.readStructured(raw, r.Header)
+	case binary:
+		in, err = a.readBinary(raw, r.Header)
+	default:
+		in, err = a.readPlain(raw, r.Header, key)
+	}
+	if err != nil {
+		return err
+	}
+	if key != "" {
+		in.key = key
+	}
+	return a.acceptOne(w, r, in)
+}
+
+// readPlain reads AXP's body. A key may be in it, too.
+func (a *API) readPlain(raw []byte, header http.Header, key string) (*asked, error) {
 	var faults []fault
 	body, err := parseBody(raw, &faults)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	in := a.readIntent(body, r.Header)
-	switch {
-	case in.key == "":
-		in.key = key
-	case key != "" && key != in.key:
+	in := a.readIntent(body, header)
+	if key != "" && in.key != "" && key != in.key {
 		body.fault("idempotency_key", codeInvalidRequest, "differs from the header Idempotency-Key")
 	}
-	if len(faults) > 0 {
-		return refuseFaults(faults)
-	}
-	return a.acceptOne(w, r, in)
+	return in, faultsOf(faults)
 }
 
 // createShort serves POST /v1/agents/{agent}/intents/{type}: any JSON object
@@ -203,10 +225,14 @@ func camel(name string) string {
 }
 
 // accept is what the journal is asked for.
-func (in *asked) accept(identity, traceparent string, now time.Time) (journal.Accept, error) {
+func (in *asked) accept(r *http.Request, now time.Time) (journal.Accept, error) {
+	trace := validTrace(in.traceparent)
+	if trace == "" {
+		trace = validTrace(r.Header.Get("Traceparent"))
+	}
 	e := &wire.Envelope{
 		IntentType: in.intentType, FromAgent: in.from, ToAgent: in.to, CorrelationId: in.correlation,
-		Payload: in.payload, Traceparent: traceparent, IdempotencyKey: in.key,
+		Payload: in.payload, Traceparent: trace, IdempotencyKey: in.key,
 	}
 	acc := journal.Accept{Envelope: e}
 	in.options.apply(&acc, e, now)
@@ -214,7 +240,7 @@ func (in *asked) accept(identity, traceparent string, now time.Time) (journal.Ac
 		return acc, nil
 	}
 	var err error
-	acc.Key, err = scopedKey(identity, in.path, in.key, in.fingerprinted())
+	acc.Key, err = scopedKey(caller(r), in.path, in.key, in.fingerprinted())
 	return acc, err
 }
 
@@ -234,7 +260,7 @@ func (in *asked) fingerprinted() []byte {
 // intent is on disk: a crash before the commit is an error to the app, a crash
 // after it is the same intent again under the same key.
 func (a *API) acceptOne(w http.ResponseWriter, r *http.Request, in *asked) error {
-	acc, err := in.accept(caller(r), traceparent(r), time.Now())
+	acc, err := in.accept(r, time.Now())
 	if err != nil {
 		return err
 	}
@@ -273,9 +299,8 @@ func writeAccepted(d *doc, res journal.Accepted) {
 // callers are one.
 func caller(*http.Request) string { return "" }
 
-// traceparent is the caller's trace context, or nothing where it is malformed.
-func traceparent(r *http.Request) string {
-	t := r.Header.Get("Traceparent")
+// validTrace is a trace context as it came, or nothing where it is malformed.
+func validTrace(t string) string {
 	if len(t) != 55 || t[2] != '-' || t[35] != '-' || t[52] != '-' || !strings.HasPrefix(t, "00") {
 		return ""
 	}

@@ -14,7 +14,7 @@
 //	GET  /v1/health                       alive
 //	GET  /healthz                         alive
 //	GET  /readyz                          takes intents
-//	POST /v1/intents                      accept one intent
+//	POST /v1/intents                      accept one intent, or CloudEvents
 //	POST /v1/intents:batch                accept up to 1,000, one result each
 //	POST /v1/intents/bulk-cancel          end many that are old
 //	GET  /v1/intents                      what is homed or held here, newest first

@@ -48,14 +48,25 @@ type CreateRead struct {
 
 // ReadCreate reads a body of POST /v1/intents as the handler does.
 func ReadCreate(raw []byte, h http.Header) (CreateRead, error) {
-	var faults []fault
-	body, err := parseBody(raw, &faults)
+	in, err := (&API{opt: Options{DefaultAgent: anonymous}}).readPlain(raw, h, "")
+	return readAs(in, err)
+}
+
+// ReadEvent reads a CloudEvent: in the JSON format, or where binary is set with its
+// attributes in the headers.
+func ReadEvent(raw []byte, h http.Header, binary bool) (CreateRead, error) {
+	a := &API{opt: Options{DefaultAgent: anonymous}}
+	if binary {
+		in, err := a.readBinary(raw, h)
+		return readAs(in, err)
+	}
+	in, err := a.readStructured(raw, h)
+	return readAs(in, err)
+}
+
+func readAs(in *asked, err error) (CreateRead, error) {
 	if err != nil {
 		return CreateRead{}, err
-	}
-	in := (&API{opt: Options{DefaultAgent: anonymous}}).readIntent(body, h)
-	if len(faults) > 0 {
-		return CreateRead{}, refuseFaults(faults)
 	}
 	return CreateRead{in.intentType, in.to, in.from, in.correlation, in.key, in.payload, in.fingerprinted()}, nil
 }

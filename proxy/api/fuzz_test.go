@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -21,6 +22,34 @@ func decode(t *testing.T, raw []byte) map[string]any {
 		t.Fatalf("not a JSON object: %v: %s", err, raw)
 	}
 	return m
+}
+
+// FuzzCloudEvent: what is accepted is an intent like any other, with a key that is
+// the same when the event comes again; a refusal is a 4xx of ours.
+func FuzzCloudEvent(f *testing.F) {
+	f.Add([]byte(`{"specversion":"1.0","id":"1","source":"s","type":"a.v1","subject":"b","data":{"n":1}}`), "1", "b", false)
+	f.Add([]byte(`{"n":1}`), "%41", "agent://acme/prod/b", true)
+	f.Add([]byte(`{"specversion":"1.0","expirytime":"2030-01-01T00:00:00Z","data_base64":""}`), "%", "\xff", true)
+	f.Fuzz(func(t *testing.T, raw []byte, id, subject string, binary bool) {
+		h := http.Header{"Ce-Specversion": {"1.0"}, "Ce-Id": {id}, "Ce-Source": {"s"}, "Ce-Type": {"a.v1"}, "Ce-Subject": {subject}}
+		got, err := api.ReadEvent(bytes.Clone(raw), h, binary)
+		if err != nil {
+			if status, code := api.ProblemOf(err); status < 400 || status > 499 || code == "" {
+				t.Fatalf("refused with %d %s: %v", status, code, err)
+			}
+			return
+		}
+		if to, err := api.Address(got.To); err != nil || to != got.To || got.Type == "" || got.Correlation == "" {
+			t.Fatalf("accepted as %+v (%v)", got, err)
+		}
+		decode(t, got.Payload)
+		if _, why := api.ParseKey(got.Key); why != "" {
+			t.Fatalf("its key %q %s", got.Key, why)
+		}
+		if again, err := api.ReadEvent(bytes.Clone(raw), h, binary); err != nil || again.Key != got.Key {
+			t.Fatalf("again it has the key %q, not %q (%v)", again.Key, got.Key, err)
+		}
+	})
 }
 
 // FuzzCreateBody: what is accepted has a canonical receiver, a type, a

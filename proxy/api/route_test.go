@@ -208,7 +208,7 @@ func TestContentTypes(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
 	w.post("/v1/intents", good, "Content-Type: application/json; charset=utf-8").want(200)
-	for _, ct := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/cloudevents+json"} {
+	for _, ct := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/cloudevents+xml"} {
 		a := w.post("/v1/intents", good, "Content-Type: "+ct).refused(415, "unsupported_media_type")
 		if !strings.Contains(a.text("detail"), "Content-Type: application/json") {
 			t.Errorf("%q: the answer does not name the header to add: %s", ct, a.raw)
