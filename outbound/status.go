@@ -79,6 +79,17 @@ func (d *Dispatcher) status(l *link, now time.Time) PeerStatus {
 	return p
 }
 
+// HeldBy returns the journal that has said held of an intent, also before that is
+// on record; zero where none has.
+func (d *Dispatcher) HeldBy(id journal.ID) journal.ID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p := d.mu.unsettled[id]; p != nil {
+		return p.session.peer.Journal
+	}
+	return journal.ID{}
+}
+
 // Why says what an intent to this agent waits for, as far as this side knows. Of
 // several endpoints each has its cause.
 func (d *Dispatcher) Why(id journal.ID, agent string) []state.Delay {

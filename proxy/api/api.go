@@ -49,6 +49,9 @@ type Mailbox interface {
 type Dispatcher interface {
 	// Why says what an intent to the agent waits for before it is held.
 	Why(id journal.ID, agent string) []state.Delay
+	// HeldBy is the journal that has an intent, also before that is on record;
+	// zero: none.
+	HeldBy(id journal.ID) journal.ID
 	// Ask asks the holder of an intent.
 	Ask(ctx context.Context, id, holder journal.ID, what peer.Ask_What) (*peer.Answer, error)
 }

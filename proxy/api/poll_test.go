@@ -264,6 +264,11 @@ func TestWhyOfAnIntentHeldElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.sender.holder, w.sender.answer = holder.Journal, &peer.Answer{Text: "leased", Phase: uint32(state.Leased)}
+	if a := w.get("/v1/intents/" + id + "/why").want(200); a.text("causes.0.code") != "leased" || a.text("held_by") != holder.Journal.String() {
+		t.Errorf("said held, and not on record: %s", a.raw)
+	}
+	w.sender.holder, w.sender.answer = journal.ID{}, nil
 	w.journal.RecordHeld(holder, []journal.ID{parsed}, []uint64{1}, true, func() { close(held) })
 	<-held
 	a := w.get("/v1/intents/" + id + "/why").want(200)

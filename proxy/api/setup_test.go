@@ -302,10 +302,13 @@ func (m *mailbox) lastPull() inbound.PullRequest {
 // dispatcher answers what the test has put in.
 type dispatcher struct {
 	causes []state.Delay
+	holder journal.ID // that has said held, and is not on record
 	answer *peer.Answer
 }
 
 func (d *dispatcher) Why(journal.ID, string) []state.Delay { return d.causes }
+
+func (d *dispatcher) HeldBy(journal.ID) journal.ID { return d.holder }
 
 func (d *dispatcher) Ask(ctx context.Context, _, _ journal.ID, _ peer.Ask_What) (*peer.Answer, error) {
 	if d.answer == nil {

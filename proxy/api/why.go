@@ -80,8 +80,14 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 		acc.heldBy = a.journal.Identity().Journal.String()
 		a.whyAtHolder(i, acc)
 	case journal.PlaceHeld:
-		a.whyHeld(ctx, i, acc)
+		if holder, err := journal.IDOf(h.Holder); err == nil {
+			a.whyHeld(ctx, i.ID, holder, acc)
+		}
 	case journal.PlaceDue:
+		if holder := a.dispatcher.HeldBy(i.ID); !holder.IsZero() {
+			a.whyHeld(ctx, i.ID, holder, acc)
+			return
+		}
 		if due := time.UnixMilli(h.DueMs); due.After(acc.asOf) {
 			acc.next = due
 			c := state.CauseScheduled
@@ -103,15 +109,11 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 // whyTime is how long a holder may take to answer.
 const whyTime = time.Second
 
-func (a *API) whyHeld(ctx context.Context, i *journal.Intent, acc *account) {
-	acc.heldBy = idText(i.Head.Holder)
-	holder, err := journal.IDOf(i.Head.Holder)
-	if err != nil {
-		return
-	}
+func (a *API) whyHeld(ctx context.Context, id, holder journal.ID, acc *account) {
+	acc.heldBy = holder.String()
 	ctx, cancel := context.WithTimeout(ctx, whyTime)
 	defer cancel()
-	ans, err := a.dispatcher.Ask(ctx, i.ID, holder, peer.Ask_WHY)
+	ans, err := a.dispatcher.Ask(ctx, id, holder, peer.Ask_WHY)
 	if err != nil || ans.Error != "" {
 		acc.add(state.Delay{Cause: state.CauseHolderUnreachable, Peer: acc.heldBy})
 		return
