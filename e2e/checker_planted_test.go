@@ -59,9 +59,13 @@ func TestCheckerFindsPlantedViolations(t *testing.T) {
 		"answered and not": {func(h *history) {
 			edit(h, func(v *verdict) { v.status, v.events = "CANCELED", append(log()[:3], ev(4, "canceled")) })
 		}, "an ack was answered 200"},
-		"completed by none":   {func(h *history) { h.hands, h.ends = nil, nil }, "never handed over"},
-		"attempt by a crash":  {func(h *history) { failedOnce(h); h.kills = []killed{{who: "holder", at: second(2), up: second(3)}} }, "the app can have made 0"},
-		"attempt by a lapse":  {failedOnce, ""},
+		"completed by none":  {func(h *history) { h.hands, h.ends = nil, nil }, "never handed over"},
+		"attempt by a crash": {func(h *history) { failedOnce(h); h.kills = []killed{{who: "holder", at: second(2), up: second(3)}} }, "the app can have made 0"},
+		"attempt by a lapse": {failedOnce, ""},
+		"attempt by a lapse, soon after a kill": {func(h *history) {
+			failedOnce(h)
+			h.kills = []killed{{who: "holder", at: second(0), up: second(2)}} // it answered before it was seen to be up
+		}, ""},
 		"moved for no reason": {func(h *history) { again(h, 40, 1); h.hands[1].holder = "other" }, "without a reason"},
 		"moved from a lost holder": {func(h *history) {
 			again(h, 40, 1)

@@ -321,7 +321,7 @@ func (r *report) checkAttempts(h *history, id string, v verdict, l *life) {
 		}
 	}
 	for _, x := range l.hands {
-		if !killBetween(h, x.holder, x.begin, leaseEnd(x, l.ends)) {
+		if !killedIn(h, x.holder, x.begin, leaseEnd(x, l.ends)) {
 			allowed++
 		}
 	}
@@ -392,6 +392,17 @@ func leaseEnd(x handed, ends []settled) time.Time {
 func killBetween(h *history, who string, from, to time.Time) bool {
 	for _, k := range h.kills {
 		if k.who == who && k.at.Before(to) && k.up.After(from) {
+			return true
+		}
+	}
+	return false
+}
+
+// killedIn: the process that gave out a hand-over was killed later, in the
+// interval. It may have answered before it was seen to be ready again.
+func killedIn(h *history, who string, from, to time.Time) bool {
+	for _, k := range h.kills {
+		if k.who == who && k.at.After(from) && k.at.Before(to) {
 			return true
 		}
 	}

@@ -114,8 +114,10 @@ func (n *nemesis) pause(from, to int) {
 
 func (n *nemesis) strike(down []*sidecar) {
 	n.rnd.Shuffle(len(down), func(i, j int) { down[i], down[j] = down[j], down[i] })
-	at, busy, kills := time.Now(), n.busy(), 1
+	busy := n.busy()
+	var kills []time.Time
 	kill := func() {
+		kills = append(kills, time.Now())
 		for _, s := range down {
 			s.proc.cmd.Process.Kill()
 		}
@@ -133,20 +135,19 @@ func (n *nemesis) strike(down []*sidecar) {
 	if n.rnd.IntN(10) == 0 { // a second time, while it recovers
 		n.pause(1, 80)
 		kill()
-		kills++
 	}
 	for _, s := range down {
 		s.awaitReady()
 		up := time.Now()
 		n.restarts = append(n.restarts, up.Sub(s.proc.began))
-		for range kills {
+		for _, at := range kills {
 			n.h.mu.Lock()
 			n.h.kills = append(n.h.kills, killed{who: s.set.name, at: at, up: up, busy: busy})
 			n.h.mu.Unlock()
 		}
 	}
 	if len(down) > 1 {
-		n.together += kills
+		n.together += len(kills)
 	}
 }
 
