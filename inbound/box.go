@@ -92,10 +92,16 @@ func newBox(name string, o Options, now time.Time) *box {
 func (b *box) room() int {
 	n := 0
 	for _, p := range b.pulls {
-		n += p.free
+		if b.feeds(p) {
+			n += p.free
+		}
 	}
 	return n
 }
+
+// feeds reports whether the pull may get something: while intents are pushed only a
+// push may, and none that is left over from before a switch.
+func (b *box) feeds(p *pull) bool { return p.push == (b.push != nil) }
 
 // inFlight is how many were handed over since the door opened, or are on their
 // way.
@@ -147,7 +153,7 @@ func (b *box) flightIDs() []journal.ID {
 // turn.
 func (b *box) reserve() (slot, bool) {
 	for i, p := range b.pulls {
-		if p.free == 0 {
+		if p.free == 0 || !b.feeds(p) {
 			continue
 		}
 		p.free--

@@ -221,41 +221,16 @@ func (m *Mailbox) handOver(ctx context.Context, b *box, p plan, v *view) error {
 }
 
 // grant makes the hand-overs: leases of what is asked for are journaled, what is
-// pushed is only read.
+// pushed is only read. The slots of one turn are of one kind.
 func (m *Mailbox) grant(ctx context.Context, ids []journal.ID, slots []slot) ([]journal.Handed, error) {
-	var leased, pushed []int
+	if slots[0].pull.push {
+		return m.j.Peek(ids)
+	}
+	terms := make([]journal.Terms, len(slots))
 	for i, s := range slots {
-		if s.pull.push {
-			pushed = append(pushed, i)
-		} else {
-			leased = append(leased, i)
-		}
+		terms[i] = s.pull.terms()
 	}
-	out := make([]journal.Handed, len(ids))
-	some := func(at []int, f func(ids []journal.ID) ([]journal.Handed, error)) error {
-		if len(at) == 0 {
-			return nil
-		}
-		chosen := make([]journal.ID, len(at))
-		for i, n := range at {
-			chosen[i] = ids[n]
-		}
-		got, err := f(chosen)
-		for i := range got {
-			out[at[i]] = got[i]
-		}
-		return err
-	}
-	if err := some(pushed, m.j.Peek); err != nil {
-		return nil, err
-	}
-	return out, some(leased, func(ids []journal.ID) ([]journal.Handed, error) {
-		terms := make([]journal.Terms, len(leased))
-		for i, n := range leased {
-			terms[i] = slots[n].pull.terms()
-		}
-		return m.j.Lease(ctx, ids, terms)
-	})
+	return m.j.Lease(ctx, ids, terms)
 }
 
 // take reserves a slot for each intent that the door lets pass, and notes what
