@@ -24,15 +24,16 @@ const (
 // resolve serves POST /v1/intents/{id}/resolve: an end, from any open status,
 // by word of anybody. The first answer wins.
 func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
-	id, body, faults, key, err := a.readAnswer(w, r)
+	in, err := a.readWord(w, r)
 	if err != nil {
 		return err
 	}
-	ans, generation := readResolve(body, r)
-	if len(*faults) > 0 {
-		return refuseFaults(*faults)
+	ans, generation := readResolve(in.body, r)
+	if err := faultsOf(*in.faults); err != nil {
+		return err
 	}
-	ans.Key = key
+	id := in.id
+	ans.Key = in.key
 	if stale, err := a.stale(id, generation); stale || err != nil {
 		return a.answerStale(w, id, err)
 	}
@@ -64,28 +65,38 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, d.close('}').close('}'))
 }
 
-// readAnswer reads what resolve and resume have in common. No body is {}.
-func (a *API) readAnswer(w http.ResponseWriter, r *http.Request) (id journal.ID, body *object, faults *[]fault, key *journal.Key, err error) {
-	if id, err = pathID(r); err != nil {
-		return
+// word is a resolve or a resume as it came.
+type word struct {
+	id     journal.ID
+	body   *object
+	faults *[]fault
+	key    *journal.Key // nil: none
+}
+
+// readWord reads what resolve and resume have in common. No body is {}.
+func (a *API) readWord(w http.ResponseWriter, r *http.Request) (*word, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return nil, err
 	}
 	raw, err := a.readBody(w, r, a.opt.MaxBody)
 	if err != nil {
-		return
+		return nil, err
 	}
 	if raw == nil {
 		raw = []byte("{}")
 	}
-	text, err := headerKey(r.Header)
-	if err != nil {
-		return
+	in := &word{id: id, faults: new([]fault)}
+	if in.body, err = parseBody(raw, in.faults); err != nil {
+		return nil, err
 	}
-	faults = new([]fault)
-	if body, err = parseBody(raw, faults); err != nil || text == "" {
-		return
+	key, err := headerKey(r.Header)
+	if err != nil || key == "" {
+		return in, err
 	}
-	key, err = scopedKey(caller(r), r.Method+" "+r.URL.Path, text, bytes.Clone(raw)) // it is put into canonical form there
-	return
+	// A copy: the key is compared in canonical form.
+	in.key, err = scopedKey(caller(r), r.Method+" "+r.URL.Path, key, bytes.Clone(raw))
+	return in, err
 }
 
 // markReplayed says that this is the first answer to its key again.

@@ -18,15 +18,16 @@ var controlKeys = map[string]bool{
 // apart by the body: go on (control fields only, or nothing), or this is my
 // result (anything else: the whole body is the result, and the intent ends).
 func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
-	id, body, faults, key, err := a.readAnswer(w, r)
+	in, err := a.readWord(w, r)
 	if err != nil {
 		return err
 	}
-	ans, generation := readResume(body, r)
-	if len(*faults) > 0 {
-		return refuseFaults(*faults)
+	ans, generation := readResume(in.body, r)
+	if err := faultsOf(*in.faults); err != nil {
+		return err
 	}
-	ans.Key = key
+	id := in.id
+	ans.Key = in.key
 	if stale, err := a.stale(id, generation); stale || err != nil {
 		return a.answerStale(w, id, err)
 	}
