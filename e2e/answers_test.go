@@ -168,6 +168,7 @@ func TestEventsGoHome(t *testing.T) {
 	holder.ack(holder.take1(billing, take{lease: 60}), nil)
 	holder.status(done, "COMPLETED")
 	want := kinds(home.wait1(done))
+	holder.reported()
 	home.kill()
 	if a := holder.call("GET", "/v1/intents/"+open+"/events", nil); a.code != 503 || a.errorCode() != "home_unreachable" {
 		t.Errorf("events of an open intent without home: %v, want 503 home_unreachable", a)
@@ -181,6 +182,21 @@ func TestEventsGoHome(t *testing.T) {
 	home.start()
 	holder.ack(it, nil)
 	home.status(open, "COMPLETED")
+}
+
+// reported waits until home has acked all that this sidecar has to tell.
+func (s *sidecar) reported() {
+	s.t.Helper()
+	eventually(s.t, "all reports of "+s.set.name+" to be acked", func() error {
+		var doc struct {
+			Journal struct{ Live map[string]int }
+		}
+		call(s.http, "http://"+s.admin, "GET", "/v1/admin/status", nil).into(s.t, &doc)
+		if n, known := doc.Journal.Live["report"]; !known || n > 0 {
+			return fmt.Errorf("live %v", doc.Journal.Live)
+		}
+		return nil
+	})
 }
 
 // wait1 waits for the end and returns the whole log.

@@ -103,6 +103,20 @@ func (b *box) room() int {
 // push may, and none that is left over from before a switch.
 func (b *box) feeds(p *pull) bool { return p.push == (b.push != nil) }
 
+// pushed are the intents that are on their way to the app without a lease.
+func (b *box) pushed() map[journal.ID]bool {
+	var ids map[journal.ID]bool
+	for id, f := range b.flights {
+		if f.pushed {
+			if ids == nil {
+				ids = map[journal.ID]bool{}
+			}
+			ids[id] = true
+		}
+	}
+	return ids
+}
+
 // inFlight is how many were handed over since the door opened, or are on their
 // way.
 func (b *box) inFlight() int {

@@ -209,6 +209,17 @@ func (d *door) gone(id journal.ID) {
 	delete(d.failed, id)
 }
 
+// renew opens the door to another app: nothing that was heard of the former one
+// counts.
+func (d *door) renew(now time.Time) {
+	if d.tripped() {
+		d.open(now, 0)
+	}
+	clear(d.failed)
+	clear(d.suspects)
+	d.rejected, d.limit = 0, 0
+}
+
 // spares reports whether a failure heard now is no attempt.
 func (d *door) spares() bool { return d.shut != Open }
 
@@ -223,7 +234,7 @@ func (d *door) hear(now time.Time, id journal.ID, what heard, inFlight func() []
 		clear(d.failed)
 		d.rejected = 0
 		delete(d.suspects, id)
-		d.grow(now)
+		d.grow(now, probe)
 		return
 	}
 	if d.shut != Open {
@@ -262,6 +273,9 @@ func (d *door) turnAway(now time.Time, id journal.ID, why Shut, least time.Durat
 		probe = true
 	}
 	d.shut = why
+	if why != Unreachable { // it may be this one that the app does not take
+		d.suspect(id)
+	}
 	next := now.Add(least)
 	if paused := now.Add(d.pause(rnd)); probe && paused.After(next) {
 		next = paused
@@ -272,10 +286,12 @@ func (d *door) turnAway(now time.Time, id journal.ID, why Shut, least time.Durat
 }
 
 // grow opens a shut door, or lets an open one that ramps up double. An answer
-// does not open a door that has no reader.
-func (d *door) grow(now time.Time) {
+// does not open a door that has no reader, nor one whose app asked for a pause: what
+// it was sent before says nothing of that.
+func (d *door) grow(now time.Time, probe bool) {
 	switch {
 	case d.shut == NoReader:
+	case (d.shut == Throttled || d.shut == Gone) && !probe:
 	case d.shut != Open:
 		d.open(now, 1)
 	case d.limit > 0:

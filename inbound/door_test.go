@@ -28,6 +28,9 @@ func fail(n int, inFlight ...journal.ID) step {
 func reject(n int) step {
 	return func(d *inbound.Door, now *time.Time) { d.Hear(*now, id(n), inbound.Rejected, nil, 1) }
 }
+func away(n int, why inbound.Shut) step {
+	return func(d *inbound.Door, now *time.Time) { d.TurnAway(*now, id(n), why, 30*time.Second, 1) }
+}
 func hand(n int) step {
 	return func(d *inbound.Door, _ *time.Time) { d.Handed(id(n)) }
 }
@@ -77,6 +80,10 @@ func TestDoor(t *testing.T) {
 		{"and doubles", with(pass(time.Second), hand(9), succeed(9), succeed(10), succeed(11)), inbound.Open, 4},
 		{"until it sets no bound", with(pass(time.Second), hand(9), times(10, func(i int) step { return succeed(20 + i) })), inbound.Open, unbounded},
 		{"a failure on the way halves", with(hand(9), succeed(9), succeed(10), succeed(11), fail(12)), inbound.Open, 2},
+		{"an app that asked for a pause gets it, whatever it still answers", []step{enter, away(1, inbound.Throttled), succeed(2), pass(29 * time.Second)}, inbound.Throttled, 0},
+		{"and then a probe", []step{enter, away(1, inbound.Throttled), pass(30 * time.Second)}, inbound.Throttled, 1},
+		{"whose success opens", []step{enter, away(1, inbound.Throttled), pass(30 * time.Second), hand(2), succeed(2)}, inbound.Open, 1},
+		{"one that was not there may be back", []step{enter, away(1, inbound.Unreachable), succeed(2)}, inbound.Open, 1},
 		{"a reader that goes leaves it shut for its failures", with(leave, pass(time.Hour)), inbound.Failing, 1},
 	} {
 		t.Run(row.rule, func(t *testing.T) {

@@ -26,12 +26,7 @@ func later(a, b time.Time) time.Time {
 func (m *Mailbox) giveBack(ctx context.Context, b *box, no journal.Agent, now time.Time, all bool) (next time.Time, err error) {
 	m.mu.Lock()
 	shut, since := b.door.shut != Open, b.door.since
-	pushed := map[journal.ID]bool{}
-	for id, f := range b.flights {
-		if f.pushed { // with the app, though the journal has it as ready
-			pushed[id] = true
-		}
-	}
+	pushed := b.pushed()
 	m.unlock()
 	if !shut && !all {
 		return time.Time{}, nil

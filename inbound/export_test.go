@@ -26,6 +26,9 @@ func (d *Door) Returned(id journal.ID)                { d.d.returned(id) }
 func (d *Door) Shut() Shut                            { return d.d.shut }
 func (d *Door) Spares() bool                          { return d.d.spares() }
 func (d *Door) NextProbe() time.Time                  { return d.d.nextProbe }
+func (d *Door) TurnAway(now time.Time, id journal.ID, why Shut, least time.Duration, rnd float64) {
+	d.d.turnAway(now, id, why, least, rnd)
+}
 func (d *Door) Hear(now time.Time, id journal.ID, what heard, inFlight []journal.ID, rnd float64) {
 	d.d.hear(now, id, what, func() []journal.ID { return inFlight }, rnd)
 }

@@ -31,12 +31,25 @@ func (m *Mailbox) OpenPush(agent string) *Push {
 	p := &Push{m: m, agent: agent, b: b}
 	b.push = p
 	b.door.enter(time.Now())
+	m.renewDoor(b)
 	for _, w := range b.pulls {
 		w.free, w.leaving, w.err = 0, true, ErrPushed
 	}
 	b.finish()
 	m.stir(b)
 	return p
+}
+
+// renewDoor is for a binding that was switched: the door says nothing of another
+// app, or another way to it.
+func (m *Mailbox) renewDoor(b *box) {
+	was := b.door.shut
+	b.door.renew(time.Now())
+	if was != b.door.shut {
+		b.release = time.Time{}
+		m.log.Info("door open", "agent", b.name, "reason", "another binding")
+	}
+	m.stir(b)
 }
 
 // Close lets the app ask for its intents again, or another Push send them. What
@@ -46,6 +59,7 @@ func (p *Push) Close() {
 	defer p.m.unlock()
 	if p.b.push == p {
 		p.b.push = nil
+		p.m.renewDoor(p.b)
 	}
 	p.b.door.leave(time.Now())
 	p.m.arm(p.b, time.Now())

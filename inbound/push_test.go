@@ -252,3 +252,150 @@ func TestPushEndsWithADrain(t *testing.T) {
 		t.Errorf("its answer: %+v %v", out, err)
 	}
 }
+
+// Another app is another door: what the former one asked for is not its word.
+func TestSwitchedBindingHasADoorOfItsOwn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := inbound.DefaultOptions()
+		w, p, _ := pushing(t, o, 3)
+		p.TurnedAway(next(t, p, 1)[0].ID, inbound.Gone, 5*time.Minute)
+		began := time.Now()
+		other := w.m.OpenPush(agent)
+		p.Close()
+		if got := next(t, other, 3); len(got) != 3 || time.Since(began) > time.Second {
+			t.Errorf("the other URL got %d after %v, want all at once", len(got), time.Since(began))
+		}
+		for _, id := range next2(w) {
+			other.TurnedAway(id, inbound.Throttled, time.Hour)
+		}
+		began = time.Now()
+		other.Close()
+		if got := w.pull(3); len(got) == 0 || time.Since(began) > time.Second {
+			t.Errorf("a poll after the push got %d after %v", len(got), time.Since(began))
+		}
+	})
+}
+
+// next2 are the intents that are with the app.
+func next2(w *world) (ids []journal.ID) {
+	entries, err := w.j.MailAll(1, 100)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range entries {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
+// One that was turned away does not hold the others up: what hangs with the app is
+// no reason not to probe, and the one that is never taken comes last.
+func TestTurnedAwayDoesNotHoldUpTheOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, ids := pushing(t, inbound.DefaultOptions(), 12)
+		hang := next(t, p, 3)
+		poison := next(t, p, 1)[0]
+		p.TurnedAway(poison.ID, inbound.Throttled, 0)
+		began, tries := time.Now(), 0
+		for done := 0; done < 8; {
+			got, err := p.Next(t.Context(), 1)
+			if err != nil || len(got) != 1 {
+				t.Fatalf("%v %v", got, err)
+			}
+			if got[0].ID == poison.ID {
+				tries++
+				p.TurnedAway(poison.ID, inbound.Throttled, 0)
+				continue
+			}
+			if _, err := p.Answer(t.Context(), came(journal.Done, got...)...); err != nil {
+				t.Fatal(err)
+			}
+			done++
+		}
+		if took := time.Since(began); took > 5*time.Second || tries > 1 {
+			t.Errorf("the others took %v, and the one that is not taken was tried %d times meanwhile", took, tries)
+		}
+		if _, err := p.Answer(t.Context(), came(journal.Done, hang...)...); err != nil {
+			t.Fatal(err)
+		}
+		if n := w.get(ids[0]).Handover.Attempts; n != 0 {
+			t.Errorf("%d attempts", n)
+		}
+	})
+}
+
+// Acknowledged, then silent: a failed attempt, but not behind a shut door.
+func TestSilenceAfterAnAcknowledgement(t *testing.T) {
+	for _, shut := range []bool{false, true} {
+		bubbleRun(t, shut, func(t *testing.T) {
+			o := inbound.DefaultOptions()
+			o.ReleaseAfter = 24 * time.Hour
+			w, p, _ := pushing(t, o, 2)
+			got := next(t, p, 2)
+			if _, err := p.Answer(t.Context(), came(journal.Taken, got[0])...); err != nil {
+				t.Fatal(err)
+			}
+			want := uint32(1)
+			if shut {
+				p.TurnedAway(got[1].ID, inbound.Throttled, 3*time.Hour)
+				want = 0
+			}
+			time.Sleep(time.Hour + time.Minute)
+			synctest.Wait()
+			if h := w.get(got[0].ID).Handover; state.Phase(h.Phase) != state.Ready || h.Attempts != want {
+				t.Errorf("%s with %d attempts, want ready with %d", state.Phase(h.Phase), h.Attempts, want)
+			}
+			if !shut {
+				if _, err := p.Answer(t.Context(), came(journal.Done, got[1])...); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func bubbleRun(t *testing.T, shut bool, f func(t *testing.T)) {
+	t.Run(map[bool]string{false: "open", true: "shut"}[shut], func(t *testing.T) { bubble(t, f) })
+}
+
+// A lease ends in its last millisecond whenever that is looked at.
+func TestExtendedLeaseEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := fast()
+		o.NoReaderAfter = time.Hour
+		w := setup(t, o)
+		ids := w.accept(1)
+		w.ready(1)
+		w.take(1)
+		got := w.pull(1)
+		time.Sleep(300 * time.Microsecond)
+		if _, err := w.m.Settle(t.Context(), []journal.Settle{{ID: got[0].ID, Lease: got[0].Lease, Action: journal.Extend, For: 200 * time.Millisecond}}); err != nil {
+			t.Fatal(err)
+		}
+		again, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: agent, Limit: 1, Wait: 10 * time.Second})
+		if err != nil || len(again) != 1 || w.get(ids[0]).Handover.Attempts != 1 {
+			t.Errorf("after its end: %+v, want it handed over again (%v)", again, err)
+		}
+	})
+}
+
+// A stream that can carry no more is a reader still.
+func TestFullStreamIsAReader(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := setup(t, fast())
+		s, _ := w.reader(0)
+		w.carry(s, 64)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if got, err := s.Next(t.Context(), time.Minute); len(got) > 0 || err != nil {
+				t.Errorf("a full stream got %v %v", got, err)
+			}
+		}()
+		time.Sleep(50 * time.Second)
+		if d := w.m.Door(agent); !d.Open {
+			t.Errorf("door %+v under an open stream", d)
+		}
+		<-ended
+	})
+}

@@ -78,16 +78,37 @@ func (s *Stream) Next(ctx context.Context, wait time.Duration) ([]journal.Handed
 			}
 			return got, err
 		}
+		leave := s.attend()
 		select {
 		case <-s.room:
 		case <-time.After(time.Second): // other responses may have made room
 		case <-over.C:
-			return nil, nil
 		case <-ctx.Done():
-			return nil, nil
 		case <-s.m.stopped:
+			leave()
 			return nil, nil
 		}
+		leave()
+		if ctx.Err() != nil || time.Since(began) >= wait {
+			return nil, nil
+		}
+	}
+}
+
+// attend is a reader at the door while the stream can carry no more.
+func (s *Stream) attend() (leave func()) {
+	s.m.mu.Lock()
+	defer s.m.unlock()
+	b := s.m.mu.boxes[s.agent]
+	if b == nil {
+		return func() {}
+	}
+	b.door.enter(time.Now())
+	return func() {
+		s.m.mu.Lock()
+		defer s.m.unlock()
+		b.door.leave(time.Now())
+		s.m.arm(b, time.Now())
 	}
 }
 
@@ -197,7 +218,7 @@ func (m *Mailbox) restart(b *box, s *Stream, now time.Time) {
 	if s == nil {
 		return
 	}
-	until := now.Add(m.o.StreamLease)
+	until := now.Add(m.o.StreamLease).Truncate(time.Millisecond) // as the journal keeps it
 	for id := range s.open {
 		if f := b.flights[id]; until.After(f.until) {
 			f.until = until

@@ -23,6 +23,7 @@ type plan struct {
 	rewind  time.Time // read again from here
 	sweep   bool      // something may have run out: read to the end
 	release bool
+	pushed  map[journal.ID]bool // on their way to the app, and ready as far as the journal knows
 }
 
 // turn works one mailbox until there is nothing more to do. There is one turn
@@ -56,6 +57,7 @@ func (m *Mailbox) plan(b *box) plan {
 	if p.want > 0 {
 		p.rewind, b.skipped = b.skipped, time.Time{}
 		p.keep = min(p.want, leaseMost) + len(b.door.suspects) + 1
+		p.pushed = b.pushed()
 	}
 	return p
 }
@@ -75,6 +77,7 @@ type view struct {
 	next    time.Time
 	skipped time.Time
 	ready   []journal.Mail
+	pushed  []journal.Mail // of plan.pushed
 	lapsed  []journal.Mail
 	tried   bool // something was to be leased
 	release time.Time
@@ -118,6 +121,8 @@ func (m *Mailbox) read(p plan, v *view) error {
 			case e.Phase == state.Leased || e.Phase == state.Working:
 				v.lapsed = append(v.lapsed, e)
 			case e.Phase != state.Ready:
+			case p.pushed[e.ID]:
+				v.pushed = append(v.pushed, e)
 			case len(v.ready) < p.keep:
 				v.ready = append(v.ready, e)
 			default:
@@ -143,6 +148,12 @@ func (m *Mailbox) lapse(ctx context.Context, b *box, entries []journal.Mail) err
 	now := time.Now()
 	for _, e := range entries {
 		f, known := b.flights[e.ID]
+		if known && f.until.After(now) && !f.until.After(e.Due) {
+			// Of the same millisecond, which is not over: it is looked at again.
+			m.j.RewindMail(b.no, e.Due)
+			b.sweep = earliest(b.sweep, now.Add(sweepPause))
+			continue
+		}
 		if known && f.until.After(now) {
 			// Extended since it was read, or longer than the journal has it.
 			renew = append(renew, journal.Renewal{ID: e.ID, Lease: f.lease, Until: f.until})
@@ -155,6 +166,16 @@ func (m *Mailbox) lapse(ctx context.Context, b *box, entries []journal.Mail) err
 			continue
 		}
 		m.land(b, e.ID)
+		if !known && e.Phase == state.Working && e.Lease.IsZero() {
+			// Pushed and acknowledged, then silent.
+			if b.door.spares() {
+				spare, leases = append(spare, e.ID), append(leases, e.Lease)
+			} else {
+				count = append(count, e.ID)
+			}
+			m.hear(b, e.ID, failed, now)
+			continue
+		}
 		if !known || f.old {
 			// Settled meanwhile, or granted before this start: the journal
 			// knows which, and neither says anything of the app.
@@ -243,15 +264,13 @@ func (m *Mailbox) take(b *box, p plan, v *view) (ids []journal.ID, slots []slot)
 		want: min(b.capacity(p.now), leaseMost, max(1, m.o.MaxPullBytes/b.size)),
 	}
 	due := map[journal.ID]time.Time{}
-	for _, e := range v.ready {
-		if f := b.flights[e.ID]; f.pushed {
-			// With the app already. If its answer is being journaled, this may be
-			// the entry that comes of it.
-			if f.settling {
-				v.skipped = earliest(v.skipped, e.Due)
-			}
-			continue
+	for _, e := range v.pushed {
+		// If its answer is journaled just now, this may be the entry that comes of it.
+		if f := b.flights[e.ID]; !f.pushed || f.settling {
+			v.skipped = earliest(v.skipped, e.Due)
 		}
+	}
+	for _, e := range v.ready {
 		c.ready = append(c.ready, e.ID)
 		due[e.ID] = e.Due
 	}
@@ -296,7 +315,8 @@ func (m *Mailbox) conclude(ctx context.Context, b *box, p plan, v view, err erro
 		m.fail(ctx, b, p, v, err)
 	}
 	// More may be there than fitted one commit.
-	more := err == nil && v.tried && !b.skipped.IsZero() && b.capacity(now) > 0
+	// Or the time of a probe has come since it looked.
+	more := err == nil && b.capacity(now) > 0 && (v.tried && !b.skipped.IsZero() || p.no != 0 && p.want == 0)
 	if more {
 		return false
 	}

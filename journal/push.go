@@ -79,10 +79,15 @@ func (j *Journal) peek(txn *badger.Txn, id ID, now time.Time, out *Handed) error
 	}
 	*out = Handed{
 		ID: id, Envelope: env, Status: state.Status(rec.HomeStatus), Attempt: rec.Handovers + 1,
-		// What was here when a start was killed may have been on its way to the app.
-		Redelivered: rec.Redelivered || rec.Handovers > 0 || rec.HeldBoot < j.birth.UncleanBoot,
+		Redelivered: j.mayBeKnown(&rec),
 	}
 	return nil
+}
+
+// mayBeKnown reports whether the app may have seen the intent. What was here when
+// a start was killed may have been on its way to it.
+func (j *Journal) mayBeKnown(rec *wire.Handover) bool {
+	return rec.Redelivered || rec.Handovers > 0 || rec.HeldBoot < j.birth.UncleanBoot
 }
 
 // outOfTime reports whether nothing may be handed over any more.

@@ -198,3 +198,27 @@ func TestAcknowledgedPushRunsOut(t *testing.T) {
 		t.Errorf("%d attempts, want 1 (%v)", i.Handover.Attempts, err)
 	}
 }
+
+// TestGivenBackItMayStillBeKnown: our own mailbox gives an intent back to our own
+// home; what the app may have seen of it is not forgotten with the hand-over.
+func TestGivenBackItMayStillBeKnown(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	killed, cut, never := w.accept(), w.accept(), journal.ID{}
+	w.hold()
+	w.push(journal.Pushed{ID: cut, Attempt: 1, Came: journal.Cut})
+	w.j.Abandon()
+	w.open(journal.Options{})
+	never = w.accept()
+	w.hold()
+	if _, err := w.j.Release(context.Background(), []journal.ID{killed, cut, never}); err != nil {
+		t.Fatal(err)
+	}
+	w.j.Rewind(1, time.UnixMilli(0))
+	w.hold()
+	for id, want := range map[journal.ID]bool{killed: true, cut: true, never: false} {
+		if h := w.peek(id); h.Err != nil || h.Redelivered != want {
+			t.Errorf("%+v, want redelivered %v", h, want)
+		}
+	}
+}

@@ -200,6 +200,7 @@ func (t *tx) extend(h *hand, d time.Duration) (time.Time, error) {
 		return time.Time{}, err
 	}
 	h.rec.LeaseUntilMs = ms(until)
+	until = at(h.rec.LeaseUntilMs)
 	h.rec.Taken = true
 	h.rec.Extends++
 	if h.rec.Extends > 2 {
@@ -300,6 +301,7 @@ func (t *tx) backHome(h *hand) error {
 	if put := t.putOff(h); !put.IsZero() {
 		due = put
 	}
+	l.head.Redelivered = l.head.Redelivered || t.j.mayBeKnown(&h.rec)
 	t.goTo(l, PlaceDue, due, ID{})
 	return t.saveLife(l)
 }
