@@ -73,8 +73,10 @@
 // that does not wait before it is due.
 //
 // An app that is pushed to shuts its door at once when it cannot be connected to
-// or asks for a pause; the first probe goes when the pause is over. What was in
-// flight when the door shut comes last. A word without a lease on what the app has
+// or asks for a pause; the first probe goes when the pause is over, and nothing but
+// a probe's success opens the door before. What was in flight when the door shut
+// comes last, and so does what was turned away. A binding that is switched opens it:
+// it says nothing of another URL. A word without a lease on what the app has
 // is a success too. While the door opens again only what was handed over since
 // counts as in flight.
 //
