@@ -136,77 +136,74 @@ func (m *Mailbox) read(p plan, v *view) error {
 	}
 }
 
+// overdue is what becomes of leases that have run out.
+type overdue struct {
+	count         []journal.ID // a failed attempt, unless the journal knows better
+	spare, leases []journal.ID // taken back: no attempt
+	renew         []journal.Renewal
+}
+
 // lapse ends the leases that have run out. While the door is shut that is no
 // attempt: the app is known to be in trouble.
 func (m *Mailbox) lapse(ctx context.Context, b *box, entries []journal.Mail) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	var count, spare, leases []journal.ID
-	var renew []journal.Renewal
+	o := m.overdue(b, entries)
+	// A crash before either commit: the leases are of an earlier start then,
+	// and their lapse is no attempt.
+	if len(o.spare) > 0 {
+		if err := m.j.Recover(ctx, o.spare, o.leases); err != nil {
+			return err
+		}
+	}
+	if len(o.renew) > 0 {
+		// If we crash before, the leases lapse as those of an earlier start.
+		if err := m.j.Renew(ctx, o.renew); err != nil {
+			return err
+		}
+	}
+	if len(o.count) == 0 {
+		return nil
+	}
+	return m.j.Lapse(ctx, o.count)
+}
+
+func (m *Mailbox) overdue(b *box, entries []journal.Mail) (o overdue) {
 	m.mu.Lock()
+	defer m.unlock()
 	now := time.Now()
 	for _, e := range entries {
 		f, known := b.flights[e.ID]
-		if known && f.until.After(now) && !f.until.After(e.Due) {
-			// Of the same millisecond, which is not over: it is looked at again.
-			m.j.RewindMail(b.no, e.Due)
-			b.sweep = earliest(b.sweep, now.Add(sweepPause))
-			continue
-		}
-		if known && f.until.After(now) {
+		longer := known && f.until.After(now)
+		switch {
+		case longer && f.until.After(e.Due):
 			// Extended since it was read, or longer than the journal has it.
-			renew = append(renew, journal.Renewal{ID: e.ID, Lease: f.lease, Until: f.until})
+			o.renew = append(o.renew, journal.Renewal{ID: e.ID, Lease: f.lease, Until: f.until})
 			continue
-		}
-		if f.settling {
-			// Its settle is on the way to the journal and decides.
+		case longer || f.settling:
+			// Its last millisecond is not over, or its settle is on the way to the
+			// journal and decides: it is looked at again.
 			m.j.RewindMail(b.no, e.Due)
 			b.sweep = earliest(b.sweep, now.Add(sweepPause))
 			continue
 		}
 		m.land(b, e.ID)
-		if !known && e.Phase == state.Working && e.Lease.IsZero() {
-			// Pushed and acknowledged, then silent.
-			if b.door.spares() {
-				spare, leases = append(spare, e.ID), append(leases, e.Lease)
-			} else {
-				count = append(count, e.ID)
-			}
-			m.hear(b, e.ID, failed, now)
-			continue
-		}
-		if !known || f.old {
+		silent := !known && e.Phase == state.Working && e.Lease.IsZero() // pushed and acknowledged
+		if (!known || f.old) && !silent {
 			// Settled meanwhile, or granted before this start: the journal
 			// knows which, and neither says anything of the app.
-			count = append(count, e.ID)
+			o.count = append(o.count, e.ID)
 			continue
 		}
 		if b.door.spares() {
-			spare, leases = append(spare, e.ID), append(leases, e.Lease)
+			o.spare, o.leases = append(o.spare, e.ID), append(o.leases, e.Lease)
 		} else {
-			count = append(count, e.ID)
+			o.count = append(o.count, e.ID)
 		}
 		m.hear(b, e.ID, failed, now)
 	}
-	m.unlock()
-	// A crash before either commit: the leases are of an earlier start then,
-	// and their lapse is no attempt.
-	if len(spare) > 0 {
-		if err := m.j.Recover(ctx, spare, leases); err != nil {
-			return err
-		}
-	}
-	if len(renew) > 0 {
-		// If we crash before, the leases lapse as those of an earlier start.
-		if err := m.j.Renew(ctx, renew); err != nil {
-			return err
-		}
-	}
-	if len(count) == 0 {
-		return nil
-	}
-	return m.j.Lapse(ctx, count)
+	return o
 }
 
 // handOver leases what the door chooses to the pulls that wait, in turn.

@@ -285,8 +285,8 @@ var all = []mutant{
 	{
 		guard: "silence counts behind a shut door",
 		file:  "inbound/turn.go",
-		old:   "		if !known && e.Phase == state.Working",
-		new:   "		if false && !known && e.Phase == state.Working",
+		old:   "silent := !known && ",
+		new:   "silent := false && ",
 		pkg:   inInbound, test: "TestSilenceAfterAnAcknowledgement",
 	},
 	{
