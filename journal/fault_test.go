@@ -31,7 +31,7 @@ func (p *pair) offer(lease time.Duration) ([]journal.HoldResult, error) {
 	offers := p.home.due()
 	reqs := make([]journal.HoldRequest, len(offers))
 	for i, o := range offers {
-		reqs[i] = journal.HoldRequest{Envelope: o.Envelope, OfferNo: o.OfferNo, DeliverBy: time.Until(o.DeliverBy), Deadline: time.Until(o.Deadline), Attempts: o.Attempts, Redelivered: o.Redelivered, Continued: o.Continued, Handovers: o.Handovers, Lease: journal.Terms{For: lease}}
+		reqs[i] = journal.HoldRequest{Envelope: o.Envelope, OfferNo: o.OfferNo, DeliverBy: time.Until(o.DeliverBy), Deadline: time.Until(o.Deadline), Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued, Handovers: o.Handovers, Lease: journal.Terms{For: lease}}
 	}
 	type answer struct {
 		res []journal.HoldResult

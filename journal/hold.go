@@ -116,6 +116,9 @@ func (t *tx) holdAgain(h *hand, home Identity, r *HoldRequest) error {
 	resumed := h.phase() == state.Spent && r.OfferNo > h.rec.OfferNo && r.Attempts < h.rec.MaxAttempts
 	h.rec.OfferNo = max(h.rec.OfferNo, r.OfferNo)
 	h.rec.HomeEpoch = home.Epoch
+	if r.Taken {
+		t.take(h)
+	}
 	if resumed {
 		// An operator lets it go on. Home's count of attempts is the one that counts.
 		h.rec.Attempts = r.Attempts

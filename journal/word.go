@@ -125,10 +125,22 @@ func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
 		return err
 	}
 	if forOperator {
+		t.take(h)
 		h.rec.Attempts = 0
 		return t.stepQuietly(h, state.Recover, t.now)
 	}
 	return t.continueHere(h, a.Trigger)
+}
+
+// take notes that the intent counts as taken, as home does: deliver_by binds it
+// no longer. One that was put out of reach because of that limit is ready again.
+func (t *tx) take(h *hand) {
+	late := h.phase() == state.Ready && outOfTime(&h.rec, t.now)
+	h.rec.Taken = true
+	if late && !outOfTime(&h.rec, t.now) {
+		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
+		t.mailAt(h, t.now)
+	}
 }
 
 // offerAnew lets an intent that waited for an operator go on as itself: attempts
@@ -183,7 +195,7 @@ func (t *tx) goOnHere(h *hand, a Answer) error {
 	default:
 		h.seeWorking(true)
 	}
-	h.rec.Taken = true
+	t.take(h)
 	if err := t.saveHand(h); err != nil {
 		return err
 	}
@@ -260,9 +272,10 @@ func continuedOf(l *life) Continued {
 // is out of attempts by a decision of home's.
 func (t *tx) continueHere(h *hand, on state.Trigger) error {
 	before, until := h.phase(), time.Time{}
+	t.take(h)
 	switch {
 	case before == state.Ready || before == state.Spent:
-		return nil
+		return t.saveHand(h)
 	case on == state.Wait:
 		if err := t.stepQuietly(h, state.Park, never); err != nil {
 			return err
@@ -288,6 +301,7 @@ func (j *Journal) Continue(ctx context.Context, home ID, words []Continued) erro
 				return err
 			}
 			h.rec.Continued = c.No
+			t.take(h)
 			if err := t.saveHand(h); err != nil || h.rec.Handovers != c.On {
 				return err
 			}

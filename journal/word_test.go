@@ -311,3 +311,60 @@ func TestPauseOutlivesARelease(t *testing.T) {
 		t.Errorf("%d are due at once, want the pause to hold", n)
 	}
 }
+
+// TestWordTakesForBoth: home lets deliver_by bind an intent no longer once it goes
+// on by a word, so its holder hands it over after that time as well, also where it
+// has been found out of time before.
+func TestWordTakesForBoth(t *testing.T) {
+	t.Parallel()
+	for name, speak := range map[string]func(p *pair, id journal.ID){
+		"at home":       func(p *pair, id journal.ID) { p.home.say(id, state.Start); p.hear(p.missed()) },
+		"at the holder": func(p *pair, id journal.ID) { p.holder.say(id, state.Start) },
+	} {
+		for _, found := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				p := setupPair(t)
+				id := p.home.accept()
+				late := journal.HoldRequest{Envelope: p.home.due()[0].Envelope, OfferNo: 1, DeliverBy: time.Nanosecond}
+				held := make(chan error, 1)
+				p.holder.j.Hold(p.home.j.Identity(), []journal.HoldRequest{late}, func(_ []journal.HoldResult, err error) { held <- err })
+				if err := <-held; err != nil {
+					t.Fatal(err)
+				}
+				p.home.j.RecordHeld(p.holder.j.Identity(), []journal.ID{id}, []uint64{1}, true, func() { held <- nil })
+				<-held
+				terms := []journal.Terms{{For: time.Minute}}
+				if found {
+					if h, err := p.holder.j.Lease(t.Context(), []journal.ID{id}, terms); err != nil || !errors.Is(h[0].Err, journal.ErrExpired) {
+						t.Fatalf("out of time: %v %v, want ErrExpired", err, h)
+					}
+				}
+				speak(p, id)
+				no, _ := p.holder.j.AgentNo(billing)
+				mail, _, err := p.holder.j.Mail(no, time.Now(), 9)
+				if err != nil || len(mail) != 1 {
+					t.Fatalf("%d intents may be handed over (%v), want the one", len(mail), err)
+				}
+				if h, err := p.holder.j.Lease(t.Context(), []journal.ID{id}, terms); err != nil || h[0].Err != nil {
+					t.Errorf("after the word: %v %v, want it handed over", err, h[0].Err)
+				}
+				p.home.whole()
+				p.holder.whole()
+			})
+		}
+	}
+}
+
+// TestWordTakesOfOurOwnMailbox: both records of one journal agree.
+func TestWordTakesOfOurOwnMailbox(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	id := p.home.accept()
+	p.home.hold()
+	p.home.say(id, state.Start)
+	i, err := p.home.j.Get(id)
+	if err != nil || !i.Head.Taken || !i.Handover.Taken {
+		t.Errorf("taken: %v at home, %v in the mailbox (%v), want both", i.Head.Taken, i.Handover.Taken, err)
+	}
+}
