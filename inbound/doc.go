@@ -44,11 +44,13 @@
 // ask for them while it is open. No lease is journaled: the intent stays ready
 // until its answer is, and the flight in memory keeps it from being handed over
 // or given back meanwhile. At an unclean start all that was here is marked as
-// redelivered. Once acknowledged (202) it does not count against credit.
+// redelivered. Once acknowledged (202) it does not count against credit, unless it
+// becomes ready again.
 //
 // # Credit
 //
-// Unsettled is ready, leased or working; parked, spent and settled count no more.
+// Unsettled is ready, leased or working; parked, spent and settled count no more,
+// nor does what was acknowledged after a push.
 // The window of each home begins at 1 and gains one for each success up to
 // home_window (256). It is at least what open pulls ask for together, on top of
 // what one home has here that cannot be handed over (leased, worked on, put off),

@@ -50,7 +50,7 @@ type Mailbox struct {
 		homes      int // sessions
 		draining   bool
 		running    bool
-		rebuilding map[journal.ID]bool // freed while the counts are rebuilt
+		rebuilding map[journal.ID]bool // moved while the counts are rebuilt
 		discovered chan struct{}       // closed at the next change of the directory
 		news       []news
 	}
@@ -114,7 +114,7 @@ func (m *Mailbox) Run(ctx context.Context) error {
 }
 
 // rebuild counts what the journal holds, so that windows are right from the
-// first offer. What leaves a mailbox meanwhile is noted by Freed and taken off.
+// first offer. What moves meanwhile is noted by Moved, which has counted it.
 func (m *Mailbox) rebuild() error {
 	for _, a := range m.j.Agents() {
 		entries, err := m.j.MailAll(a.Agent, maxInt)
@@ -159,11 +159,7 @@ func (m *Mailbox) Leased() int {
 func (m *Mailbox) Mail(no journal.Agent) {
 	m.mu.Lock()
 	defer m.unlock()
-	b := m.mu.numbers[no]
-	if b == nil {
-		b = m.box(m.j.AgentName(no))
-		m.number(b, no)
-	}
+	b := m.numbered(no)
 	now := time.Now()
 	if b.capacity(now) > 0 {
 		m.rouse(b)
@@ -178,25 +174,24 @@ func (m *Mailbox) Mail(no journal.Agent) {
 	m.arm(b, now)
 }
 
-// Freed is the journal's hook: an intent is no longer unsettled here.
-func (m *Mailbox) Freed(f journal.Freed) {
+// Moved is the journal's hook: an intent has left, or counts otherwise than before.
+func (m *Mailbox) Moved(v journal.Moved) {
 	m.mu.Lock()
 	defer m.unlock()
 	if m.mu.rebuilding != nil {
-		m.mu.rebuilding[f.ID] = true
+		m.mu.rebuilding[v.ID] = true
 	}
-	b := m.mu.numbers[f.Agent]
-	if b == nil {
-		return
+	b := m.numbered(v.Agent)
+	b.credit.count(v.Home, v.Count)
+	if v.Left {
+		f, flying := b.flights[v.ID]
+		if !flying || !f.settling {
+			b.door.gone(v.ID)
+		}
+		m.land(b, v.ID)
+		m.restart(b, f.stream, time.Now())
 	}
-	b.credit.count(f.Home, -1)
-	if fl, flying := b.flights[f.ID]; !flying || !fl.settling {
-		b.door.gone(f.ID)
-	}
-	s := b.flights[f.ID].stream
-	m.land(b, f.ID)
-	m.restart(b, s, time.Now())
-	if f.Home == m.self {
+	if v.Count < 0 && v.Home == m.self {
 		m.mu.news = append(m.mu.news, news{agent: b.name, local: true})
 	}
 	m.stir(b)
@@ -230,6 +225,16 @@ func (m *Mailbox) box(name string) *box {
 		m.number(b, no)
 	}
 	m.arm(b, time.Now())
+	return b
+}
+
+// numbered returns the box of an agent that something in the journal names.
+func (m *Mailbox) numbered(no journal.Agent) *box {
+	b := m.mu.numbers[no]
+	if b == nil {
+		b = m.box(m.j.AgentName(no))
+		m.number(b, no)
+	}
 	return b
 }
 

@@ -7,6 +7,7 @@ import (
 	"pannier/inbound"
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 )
 
 func (w *world) say(id journal.ID, on state.Trigger) {
@@ -135,5 +136,34 @@ func TestPutOffLeavesRoomForAProbe(t *testing.T) {
 	until(t, "what was not put off is given back", func() bool { return w.due(ids[10:]) == 9 })
 	if n := w.due(ids[:10]); n != 0 {
 		t.Errorf("%d of those put off were given back, and would be offered again at once", n)
+	}
+}
+
+// What has been out of attempts, or acknowledged, and is handed over anew leaves
+// nothing behind when it ends, and counts for as long as it may be handed over.
+func TestHandedOverAnewIsCountedAnew(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	out, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: &wire.Envelope{
+		IntentType: "charge.v1", FromAgent: "orders", ToAgent: agent, Payload: []byte(`{}`), MaxDeliveryAttempts: 1, HoldWhenExhausted: true,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := out[0].ID
+	w.ready(9)
+	w.take(9)
+	w.settle(journal.Nack, w.pull(9)...)
+	parked := w.m.Window(agent)
+	w.say(id, state.Start)
+	if got := w.m.Window(agent); got != parked-1 {
+		t.Errorf("room for %d when it is ready again, want one less than the %d while it waited for an operator", got, parked)
+	}
+	if got := w.pull(9); len(got) != 1 {
+		t.Fatalf("%d handed over anew, want 1", len(got))
+	}
+	w.say(id, state.Complete)
+	if n := w.m.Leased(); n != 0 {
+		t.Errorf("%d are with the app after the end", n)
 	}
 }

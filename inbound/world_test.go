@@ -95,9 +95,9 @@ func (w *world) start() {
 				m.Mail(a)
 			}
 		},
-		Freed: func(f journal.Freed) {
+		Moved: func(v journal.Moved) {
 			if m, _ := h.parts(); m != nil {
-				m.Freed(f)
+				m.Moved(v)
 			}
 		},
 		Spoken: func(s journal.Spoken) {

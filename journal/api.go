@@ -32,7 +32,7 @@ type Hooks struct {
 	Ended func(Ended) // an intent ended at home that another journal may hold
 	// Continued: a word at home lets an intent go on that another journal may hold.
 	Continued func(Continued)
-	Freed     func(Freed)   // an intent left a mailbox, or stopped counting against credit
+	Moved     func(Moved)   // an intent left a mailbox, or counts against credit otherwise than before
 	Spoken    func(Spoken)  // somebody without a lease spoke for an app that has an intent
 	Reports   func(home ID) // a report for home was journaled
 	Failed    func(error)   // fail-stop: the process must exit
@@ -48,16 +48,19 @@ type Ended struct {
 	Status  state.Status
 }
 
-// Freed tells the mailbox that an intent no longer counts against credit: the
-// first time it leaves ready, leased and working. It comes once per hold.
-type Freed struct {
+// Moved tells the mailbox that an intent no longer counts against credit (it was
+// acknowledged after a push, or has left), that it counts again (it is ready anew),
+// or that it has left: it is not ready, leased or worked on any more.
+type Moved struct {
 	ID    ID
 	Agent Agent
 	Home  ID
+	Count int // 1, 0 or -1: to add to what counts
+	Left  bool
 }
 
 // Spoken tells the mailbox that an intent the app has was answered, or continued,
-// by a word without its lease. It comes after Freed, where both come.
+// by a word without its lease. It comes after Moved, where both come.
 type Spoken struct {
 	ID    ID
 	Agent Agent

@@ -8,7 +8,7 @@
 //	Hold, Lease ──┤  urgency   └───────────┘  then    │
 //	Settle… ──────┘             one batch,    hooks   ├─▶ Reports  (index q) ─▶ inbound
 //	                            one txn               ├─▶ Ended, Continued ─▶ outbound (revoke, update)
-//	                                                  ├─▶ Freed ─▶ inbound (credit)
+//	                                                  ├─▶ Moved ─▶ inbound (credit)
 //	                                                  └─▶ Watch, answers to callers
 //
 // An operation runs on the committer against what is on disk overlaid by what

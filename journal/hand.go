@@ -40,8 +40,11 @@ func (t *tx) step(h *hand, m state.Move, due time.Time) (state.HandoverRow, erro
 		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
 	}
 	h.rec.Phase = uint32(row.To)
-	if row.To != state.Ready && row.To != state.Leased && row.To != state.Working {
-		t.free(h)
+	switch {
+	case !row.To.WithApp():
+		t.moved(h, false, true)
+	case row.To == state.Ready && row.From != state.Absent:
+		t.moved(h, true, false)
 	}
 	if row.To.Open() {
 		t.mailAt(h, due)
@@ -67,16 +70,22 @@ func (t *tx) mailAt(h *hand, due time.Time) {
 	})
 }
 
-// free gives back the credit of a hand-over, once.
-func (t *tx) free(h *hand) {
-	if h.rec.Freed {
+// moved tells the mailbox whether a hand-over counts against credit from now on,
+// and whether it has left.
+func (t *tx) moved(h *hand, counts, left bool) {
+	m := Moved{ID: h.id, Agent: h.agent(), Home: h.home(), Left: left}
+	switch {
+	case counts && h.rec.Freed:
+		m.Count = 1
+	case !counts && !h.rec.Freed:
+		m.Count = -1
+	case !left:
 		return
 	}
-	h.rec.Freed = true
-	freed := Freed{ID: h.id, Agent: h.agent(), Home: h.home()}
+	h.rec.Freed = !counts
 	t.after(func() {
-		if f := t.j.hooks.Freed; f != nil {
-			f(freed)
+		if f := t.j.hooks.Moved; f != nil {
+			f(m)
 		}
 	})
 }

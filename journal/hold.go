@@ -122,7 +122,6 @@ func (t *tx) holdAgain(h *hand, home Identity, r *HoldRequest) error {
 	if resumed {
 		// An operator lets it go on. Home's count of attempts is the one that counts.
 		h.rec.Attempts = r.Attempts
-		h.rec.Freed = false
 		_, err := t.step(h, state.Recover, t.now)
 		return errors.Join(err, t.saveHand(h))
 	}

@@ -187,7 +187,7 @@ func (t *tx) takenByPush(h *hand) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	t.free(h)
+	t.moved(h, false, false)
 	h.rec.Taken = true
 	h.seeWorking(false)
 	if err := t.saveHand(h); err != nil {

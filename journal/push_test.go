@@ -174,16 +174,16 @@ func TestAcknowledgedPushRunsOut(t *testing.T) {
 	if err := w.j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	freed := make(chan journal.Freed, 9)
-	w.open(journal.Options{WorkTimeout: time.Millisecond, Hooks: journal.Hooks{Freed: func(f journal.Freed) { freed <- f }}})
+	moved := make(chan journal.Moved, 9)
+	w.open(journal.Options{WorkTimeout: time.Millisecond, Hooks: journal.Hooks{Moved: func(m journal.Moved) { moved <- m }}})
 	id := w.accept()
 	w.hold()
 	got := w.push(journal.Pushed{ID: id, Attempt: 1, Came: journal.Taken})
 	if got.Err != nil || got.Status != state.Acknowledged {
 		t.Fatalf("%+v", got)
 	}
-	if f := <-freed; f.ID != id {
-		t.Errorf("freed %v", f)
+	if m := <-moved; m.ID != id || m.Count != -1 || m.Left {
+		t.Errorf("acknowledged: %+v, want it to count no more", m)
 	}
 	for !time.Now().After(got.Until) {
 		time.Sleep(time.Until(got.Until) + 1)
@@ -193,6 +193,9 @@ func TestAcknowledgedPushRunsOut(t *testing.T) {
 	}
 	if h := w.peek(id); h.Err != nil || h.Attempt != 2 {
 		t.Errorf("after its time: %+v, want it to be pushed again", h)
+	}
+	if m := <-moved; m.ID != id || m.Count != 1 || m.Left {
+		t.Errorf("after its time: %+v, want it to count again", m)
 	}
 	if i, err := w.j.Get(id); err != nil || i.Handover.Attempts != 1 {
 		t.Errorf("%d attempts, want 1 (%v)", i.Handover.Attempts, err)

@@ -183,7 +183,7 @@ func (r *run) hooks() journal.Hooks {
 		Continued: func(c journal.Continued) { with(func(p *parts) { p.dispatcher.Continued(c) }) },
 		Ended:     func(e journal.Ended) { with(func(p *parts) { p.dispatcher.Ended(e) }) },
 		Mail:      func(a journal.Agent) { with(func(p *parts) { p.mailbox.Mail(a) }) },
-		Freed:     func(f journal.Freed) { with(func(p *parts) { p.mailbox.Freed(f) }) },
+		Moved:     func(v journal.Moved) { with(func(p *parts) { p.mailbox.Moved(v) }) },
 		Spoken:    func(s journal.Spoken) { with(func(p *parts) { p.mailbox.Spoken(s) }) },
 		Reports:   func(home journal.ID) { with(func(p *parts) { p.server.Reports(home) }) },
 		Failed:    func(err error) { r.crew.fail(fmt.Errorf("journal: %w", err)) },

@@ -378,6 +378,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestOperatorLetsItGoOn",
 	},
 	{
+		guard: "what is ready anew counts no more",
+		file:  "journal/hand.go",
+		old:   "	case row.To == state.Ready && row.From != state.Absent:",
+		new:   "	case false:",
+		pkg:   inInbound, test: "TestHandedOverAnewIsCountedAnew",
+	},
+	{
 		guard: "a torn file stops the start",
 		file:  "journal/lock.go",
 		old:   "info.Size() > 0 {",

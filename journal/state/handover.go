@@ -30,6 +30,10 @@ func (p Phase) String() string {
 // Open reports whether the hand-over may still change.
 func (p Phase) Open() bool { return p >= Ready && p <= Spent }
 
+// WithApp reports whether the hand-over is in the mailbox or with the app: it
+// has not been answered, and waits for nobody else.
+func (p Phase) WithApp() bool { return p == Ready || p == Leased || p == Working }
+
 // Settled reports whether the app has said its last word.
 func (p Phase) Settled() bool { return p == Answered || p == Rejected }
 

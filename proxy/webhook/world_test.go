@@ -42,7 +42,7 @@ func setup(t *testing.T, o webhook.Options) *world {
 				m.Mail(a)
 			}
 		},
-		Freed:  func(f journal.Freed) { mailbox().Freed(f) },
+		Moved:  func(v journal.Moved) { mailbox().Moved(v) },
 		Spoken: func(s journal.Spoken) { mailbox().Spoken(s) },
 	}})
 	if err != nil {
