@@ -91,9 +91,10 @@ func (t *tx) requeue(holder ID, r Requeue) error {
 	}
 	lost := r.Reason == state.ReasonHolderLost
 	if lost {
+		l.head.Lost++
 		t.move(l, state.Transfer, &wire.Event{Actor: actorSelf, Reason: uint32(r.Reason), Peer: holder[:], OfferNo: l.head.OfferNo})
 	}
-	if lost && l.head.OfferNo > lostLimit {
+	if lost && l.head.Lost >= lostLimit {
 		text := "its holders were lost again and again; an operator must look"
 		t.move(l, state.Wait, &wire.Event{Actor: actorSelf, Reason: uint32(state.ReasonOperator), Text: text})
 		t.goTo(l, PlaceParked, time.Time{}, holder)

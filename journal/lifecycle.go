@@ -17,7 +17,7 @@ const (
 	maxText        = 2000 // of one event
 	maxLateAnswers = 4
 	maxLateBody    = 4 << 10
-	lostLimit      = 5 // offer numbers above it, reached by losing holders, wait for an operator
+	lostLimit      = 5 // an intent that has lost so many holders waits for an operator
 )
 
 // life is home's view of one intent inside an operation: its head and events,

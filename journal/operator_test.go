@@ -221,3 +221,44 @@ func TestSettleNamesItsAgent(t *testing.T) {
 		t.Errorf("settle for another agent: %v", got.Err)
 	}
 }
+
+// TestOnlyLostHoldersWaitForAnOperator: an intent that loses one holder after
+// another may be what ends them. One that is given back again and again, which
+// raises its offer number too, is not.
+func TestOnlyLostHoldersWaitForAnOperator(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id, holder := w.accept(), journal.NewID()
+	due := func() []journal.Offer { // whatever was read before
+		w.j.Rewind(1, time.UnixMilli(0))
+		return w.due()
+	}
+	again := func(why state.Reason, times int) {
+		t.Helper()
+		for range times {
+			offers := due()
+			if len(offers) == 0 {
+				t.Fatalf("it is not due, but %s", w.status(id))
+			}
+			no := offers[0].OfferNo
+			if err := w.j.Requeue(t.Context(), holder, []journal.Requeue{{ID: id, OfferNo: no, Raise: true, Reason: why}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	again(state.ReasonHolderReleased, 10)
+	again(state.ReasonHolderLost, 4)
+	if n := len(due()); n != 1 {
+		t.Fatalf("%d due after four holders were lost, want 1", n)
+	}
+	again(state.ReasonHolderLost, 1)
+	if s, n := w.status(id), len(due()); s != state.Waiting || n != 0 {
+		t.Fatalf("after the fifth: %s, %d due; want WAITING, 0", s, n)
+	}
+	w.say(id, state.Start)
+	again(state.ReasonHolderLost, 4)
+	if n := len(due()); n != 1 {
+		t.Errorf("%d due, want 1: losses are counted anew after an operator's word", n)
+	}
+	w.whole()
+}

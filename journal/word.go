@@ -147,7 +147,7 @@ func (t *tx) take(h *hand) {
 // are counted anew, under the next number, for whoever gets it now. A holder that
 // still has it takes the number over.
 func (t *tx) offerAnew(l *life) {
-	l.head.Attempts = 0
+	l.head.Attempts, l.head.Lost = 0, 0
 	l.head.OfferNo++
 	t.goTo(l, PlaceDue, t.now, ID{})
 }

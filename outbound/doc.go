@@ -45,7 +45,7 @@
 //     it, or is lost: no stream for HolderLostAfter (less where its volume is
 //     ephemeral or another journal answers at its address, at once after a
 //     goodbye with nothing held), a higher epoch, an operator's word. One whose
-//     holder is lost when its offer number is above 5 waits for an operator.
+//     fifth holder is lost waits for an operator.
 //   - A word at home on an intent another journal has is numbered in its record;
 //     whoever has the intent is told at once, or at the reconcile where it lists a
 //     lower number. One that waits for an operator goes out as the next offer

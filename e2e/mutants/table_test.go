@@ -378,6 +378,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestOperatorLetsItGoOn",
 	},
 	{
+		guard: "a release is taken for a loss",
+		file:  "journal/home.go",
+		old:   "if lost && l.head.Lost >= lostLimit {",
+		new:   "if lost && l.head.OfferNo > lostLimit {",
+		pkg:   inJournal, test: "TestOnlyLostHoldersWaitForAnOperator",
+	},
+	{
 		guard: "what is ready anew counts no more",
 		file:  "journal/hand.go",
 		old:   "	case row.To == state.Ready && row.From != state.Absent:",

@@ -219,6 +219,7 @@ type Head struct {
 	Continued         uint32                 `protobuf:"varint,23,opt,name=continued,proto3" json:"continued,omitempty"`                        // words at home that let it go on while another journal had it, or might
 	ContinuedBy       uint32                 `protobuf:"varint,24,opt,name=continued_by,json=continuedBy,proto3" json:"continued_by,omitempty"` // the last of them, a state.Trigger: start or wait
 	Redelivered       bool                   `protobuf:"varint,26,opt,name=redelivered,proto3" json:"redelivered,omitempty"`                    // given back by our own mailbox when an app may have had it
+	Lost              uint32                 `protobuf:"varint,27,opt,name=lost,proto3" json:"lost,omitempty"`                                  // holders of it that were given up for lost
 	ContinuedOn       uint32                 `protobuf:"varint,25,opt,name=continued_on,json=continuedOn,proto3" json:"continued_on,omitempty"` // the hand-over (delivery_attempt) home had heard of then
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -427,6 +428,13 @@ func (x *Head) GetRedelivered() bool {
 		return x.Redelivered
 	}
 	return false
+}
+
+func (x *Head) GetLost() uint32 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
 }
 
 func (x *Head) GetContinuedOn() uint32 {
@@ -1698,7 +1706,7 @@ const file_record_proto_rawDesc = "" +
 	"\x13receiver_durability\x18\r \x01(\bR\x12receiverDurability\x12\"\n" +
 	"\rdeliver_by_ms\x18\x0e \x01(\x03R\vdeliverByMs\x12$\n" +
 	"\x0edeadline_at_ms\x18\x0f \x01(\x03R\fdeadlineAtMs\x12'\n" +
-	"\x0fidempotency_key\x18\x10 \x01(\tR\x0eidempotencyKey\"\xcb\x06\n" +
+	"\x0fidempotency_key\x18\x10 \x01(\tR\x0eidempotencyKey\"\xdf\x06\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -1727,7 +1735,8 @@ const file_record_proto_rawDesc = "" +
 	"\x0eenvelope_bytes\x18\x16 \x01(\rR\renvelopeBytes\x12\x1c\n" +
 	"\tcontinued\x18\x17 \x01(\rR\tcontinued\x12!\n" +
 	"\fcontinued_by\x18\x18 \x01(\rR\vcontinuedBy\x12 \n" +
-	"\vredelivered\x18\x1a \x01(\bR\vredelivered\x12!\n" +
+	"\vredelivered\x18\x1a \x01(\bR\vredelivered\x12\x12\n" +
+	"\x04lost\x18\x1b \x01(\rR\x04lost\x12!\n" +
 	"\fcontinued_on\x18\x19 \x01(\rR\vcontinuedOn\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
