@@ -21,6 +21,8 @@ type box struct {
 	hungry bool // pulls wait, and nothing here may be handed over
 
 	push     *Push   // the app is sent its intents; nil: it asks for them
+	app      int     // which app: counts the switches from one to another
+	former   bool    // the door of the app before this one spared its failures
 	pulls    []*pull // waiting, the next to be served first
 	wanted   int     // sum of the limits of all pulls not yet returned
 	streamed int     // flights that went out on a stream
@@ -47,6 +49,7 @@ type flight struct {
 	pushed   bool      // sent to the app; no lease, and ready as far as the journal knows
 	due      time.Time // of the entry, when pushed
 	opening  int       // of the door, in which it was handed over
+	app      int       // of the box, to which it was handed over
 
 	seq      uint64
 	streamed bool    // a stream may take it up again
@@ -102,6 +105,23 @@ func (b *box) room() int {
 // feeds reports whether the pull may get something: while intents are pushed only a
 // push may, and none that is left over from before a switch.
 func (b *box) feeds(p *pull) bool { return p.push == (b.push != nil) }
+
+// appOf is the app an intent was handed over to; the present one where that is
+// not known.
+func (b *box) appOf(id journal.ID) int {
+	if f, flying := b.flights[id]; flying {
+		return f.app
+	}
+	return b.app
+}
+
+// spares reports whether a failure of that app is no attempt.
+func (b *box) spares(app int) bool {
+	if app != b.app {
+		return b.former
+	}
+	return b.door.spares()
+}
 
 // pushed are the intents that are on their way to the app without a lease.
 func (b *box) pushed() map[journal.ID]bool {

@@ -78,7 +78,10 @@
 // or asks for a pause; the first probe goes when the pause is over, and nothing but
 // a probe's success opens the door before. What was in flight when the door shut
 // comes last, and so does what was turned away. A binding that is switched opens it:
-// it says nothing of another URL. A word without a lease on what the app has
+// it says nothing of another URL, nor do the answers that the former app still owes.
+// A push that is under way stays with the app until it has answered, whatever becomes
+// of the intent meanwhile. What a pushed app's shut door gives back is offered again,
+// two at a time for each home: those are its probes, and go back after 30 s. A word without a lease on what the app has
 // is a success too. While the door opens again only what was handed over since
 // counts as in flight.
 //

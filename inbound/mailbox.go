@@ -183,8 +183,7 @@ func (m *Mailbox) Moved(v journal.Moved) {
 	}
 	b := m.numbered(v.Agent)
 	b.credit.count(v.Home, v.Count)
-	if v.Left {
-		f, flying := b.flights[v.ID]
+	if f, flying := b.flights[v.ID]; v.Left && !f.pushed { // a push under way is answered
 		if !flying || !f.settling {
 			b.door.gone(v.ID)
 		}
@@ -210,7 +209,7 @@ func (m *Mailbox) Spoken(s journal.Spoken) {
 		f.until = s.Until
 		b.flights[s.ID] = f
 	}
-	m.hear(b, s.ID, succeeded, time.Now())
+	m.hear(b, s.ID, b.appOf(s.ID), succeeded, time.Now())
 	m.stir(b)
 }
 

@@ -44,6 +44,7 @@ func (m *Mailbox) OpenPush(agent string) *Push {
 // app, or another way to it.
 func (m *Mailbox) renewDoor(b *box) {
 	was := b.door.shut
+	b.app, b.former = b.app+1, b.door.spares()
 	b.door.renew(time.Now())
 	if was != b.door.shut {
 		b.release = time.Time{}
@@ -66,7 +67,8 @@ func (p *Push) Close() {
 }
 
 // Next returns what is to be sent now, at most limit; it waits for the first.
-// Each one is given to Answer or TurnedAway. It returns ErrDraining when nothing
+// Each one is given, once, to Answer, TurnedAway or Unsent: until then nobody
+// else gets it, whatever becomes of it. It returns ErrDraining when nothing
 // more comes, and nothing when ctx ends.
 func (p *Push) Next(ctx context.Context, limit int) ([]journal.Handed, error) {
 	for ctx.Err() == nil {
@@ -87,12 +89,11 @@ func (p *Push) Answer(ctx context.Context, list ...journal.Pushed) ([]journal.Se
 	in := make([]journal.Pushed, len(list))
 	m.mu.Lock()
 	for i, one := range list {
-		if f, flying := b.flights[one.ID]; flying {
-			f.settling = true
-			b.flights[one.ID] = f
-		}
-		one.Spare = one.Came == journal.Failed && b.door.spares()
+		f := b.flights[one.ID]
+		one.Spare = one.Came == journal.Failed && b.spares(f.app)
 		in[i] = one
+		f.settling = true
+		b.flights[one.ID] = f
 	}
 	m.unlock()
 
@@ -104,14 +105,19 @@ func (p *Push) Answer(ctx context.Context, list ...journal.Pushed) ([]journal.Se
 	defer m.unlock()
 	now := time.Now()
 	for i, one := range list {
+		app, what := b.appOf(one.ID), heardOf(one.Came)
 		m.land(b, one.ID)
+		// It may have ended meanwhile, or have been taken back by home. That the app
+		// took it well says how the app is all the same: it may have resolved it
+		// before it answered.
+		over := err != nil || out[i].Err != nil
 		switch {
-		case err != nil || out[i].Err != nil: // ended, or taken back by home, meanwhile
-			b.door.gone(one.ID)
 		case one.Came == journal.Cut:
 			b.door.returned(one.ID)
+		case err != nil || over && what != succeeded:
+			b.door.gone(one.ID)
 		default:
-			m.hear(b, one.ID, heardOf(one.Came), now)
+			m.hear(b, one.ID, app, what, now)
 		}
 	}
 	m.stir(b)
@@ -136,11 +142,15 @@ func (p *Push) TurnedAway(id journal.ID, why Shut, least time.Duration) {
 	defer m.unlock()
 	f, flying := b.flights[id]
 	if !flying || !f.pushed {
-		return // it has ended meanwhile
+		return
 	}
 	now := time.Now()
 	m.land(b, id)
 	b.skipped = earliest(b.skipped, f.due)
+	if f.app != b.app {
+		m.stir(b) // it is for another app now
+		return
+	}
 	was := b.door.tripped()
 	b.door.turnAway(now, id, why, least, random())
 	if !was {
@@ -158,7 +168,9 @@ func (m *Mailbox) unsent(b *box, id journal.ID) {
 	defer m.unlock()
 	if f, flying := b.flights[id]; flying && f.pushed {
 		m.land(b, id)
-		b.door.returned(id)
+		if f.app == b.app {
+			b.door.returned(id)
+		}
 		b.skipped = earliest(b.skipped, f.due)
 		m.stir(b)
 	}

@@ -399,3 +399,67 @@ func TestFullStreamIsAReader(t *testing.T) {
 		<-ended
 	})
 }
+
+// What an app says that another has taken over from is no word of that one's, and
+// what it turned away goes to the other.
+func TestAnswersOfAFormerApp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, ids := pushing(t, inbound.DefaultOptions(), 14)
+		got := next(t, p, 7)
+		other := w.m.OpenPush(agent)
+		p.Close()
+		out, err := p.Answer(t.Context(), came(journal.Failed, got[:6]...)...)
+		if err != nil || out[0].Err != nil {
+			t.Fatal(err, out)
+		}
+		p.TurnedAway(got[6].ID, inbound.Gone, time.Hour)
+		if d := w.m.Door(agent); !d.Open {
+			t.Errorf("door %+v of an app that was sent nothing", d)
+		}
+		if n := w.get(ids[0]).Handover.Attempts; n != 1 {
+			t.Errorf("%d attempts, want 1: the former app received it and failed", n)
+		}
+		began := time.Now()
+		sent := map[journal.ID]bool{}
+		for len(sent) < 8 {
+			for _, h := range next(t, other, 14) {
+				sent[h.ID] = true
+				other.Unsent(h.ID)
+			}
+		}
+		if !sent[got[6].ID] || time.Since(began) > time.Second {
+			t.Errorf("what the former app turned away: sent %v, after %v; want it at once", sent[got[6].ID], time.Since(began))
+		}
+	})
+}
+
+// An app may resolve an intent while it handles it, and then say that all is well:
+// that is a success like any other, and until it has answered nobody else gets it.
+func TestResolvedBeforeItIsAnswered(t *testing.T) {
+	for why, least := range map[inbound.Shut]time.Duration{inbound.Unreachable: 0, inbound.Throttled: time.Second} {
+		t.Run(why.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				o := inbound.DefaultOptions()
+				o.ReleaseAfter = time.Hour
+				w, p, _ := pushing(t, o, 3)
+				p.TurnedAway(next(t, p, 1)[0].ID, why, least)
+				probe := next(t, p, 3)
+				w.say(probe[0].ID, state.Complete)
+				if n := w.m.Leased(); n != 1 {
+					t.Errorf("%d are with the app, whose answer is awaited; want 1", n)
+				}
+				out, err := p.Answer(t.Context(), came(journal.Done, probe...)...)
+				var ended *journal.EndedError
+				if err != nil || !errors.As(out[0].Err, &ended) {
+					t.Fatalf("the answer: %v %+v, want that it has ended", err, out)
+				}
+				if d := w.m.Door(agent); !d.Open {
+					t.Errorf("door %+v, want open", d)
+				}
+				if n := w.m.Leased(); n != 0 {
+					t.Errorf("%d are with the app", n)
+				}
+			})
+		})
+	}
+}

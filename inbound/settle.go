@@ -12,12 +12,12 @@ import (
 // Results are in order. An answer is durable, with its report to home, when
 // Settle returns.
 func (m *Mailbox) Settle(ctx context.Context, items []journal.Settle) ([]journal.Settled, error) {
-	boxes := make([]*box, len(items))
+	from := make([]sayer, len(items))
 	in := make([]journal.Settle, len(items))
 	m.mu.Lock()
 	for i, s := range items {
-		boxes[i] = m.settling(s)
-		if b := boxes[i]; b != nil && s.Action == journal.Nack && b.door.spares() {
+		from[i] = m.settling(s)
+		if b := from[i].box; b != nil && s.Action == journal.Nack && b.spares(from[i].app) {
 			// The app is in trouble, not the intent. When it is tried again is
 			// up to the door.
 			s.Spare = true
@@ -32,24 +32,30 @@ func (m *Mailbox) Settle(ctx context.Context, items []journal.Settle) ([]journal
 	// A crash before the commit: the app has no answer and repeats it, or the
 	// lease ends. After it: the repeat is answered like the first.
 	out, err := m.j.Settle(ctx, in)
-	m.heardAll(items, boxes, out, err)
+	m.heardAll(items, from, out, err)
 	return out, err
 }
 
-// settling marks the flight that an answer is for, and returns its box; nil
-// where the lease is not one in force.
-func (m *Mailbox) settling(s journal.Settle) *box {
+// sayer is who an answer is of: an app of a box; no box where the lease is not
+// one in force.
+type sayer struct {
+	box *box
+	app int
+}
+
+// settling marks the flight that an answer is for.
+func (m *Mailbox) settling(s journal.Settle) sayer {
 	b := m.mu.where[s.ID]
 	if b == nil {
-		return nil
+		return sayer{}
 	}
 	f := b.flights[s.ID]
 	if f.lease != s.Lease {
-		return nil
+		return sayer{}
 	}
 	f.settling = true
 	b.flights[s.ID] = f
-	return b
+	return sayer{b, f.app}
 }
 
 func (m *Mailbox) workTime(d time.Duration) time.Duration {
@@ -61,12 +67,12 @@ func (m *Mailbox) workTime(d time.Duration) time.Duration {
 
 // heardAll tells the doors what the app has said, as far as it was under the
 // lease in force.
-func (m *Mailbox) heardAll(items []journal.Settle, boxes []*box, out []journal.Settled, failure error) {
+func (m *Mailbox) heardAll(items []journal.Settle, from []sayer, out []journal.Settled, failure error) {
 	m.mu.Lock()
 	defer m.unlock()
 	now := time.Now()
 	for i, s := range items {
-		b := boxes[i]
+		b, app := from[i].box, from[i].app
 		if b == nil {
 			continue
 		}
@@ -86,18 +92,18 @@ func (m *Mailbox) heardAll(items []journal.Settle, boxes []*box, out []journal.S
 				f.settling, f.until = false, out[i].Until
 				m.fly(b, s.ID, f)
 			}
-			m.hear(b, s.ID, succeeded, now)
+			m.hear(b, s.ID, app, succeeded, now)
 		case journal.Ack:
 			m.land(b, s.ID)
-			m.hear(b, s.ID, succeeded, now)
+			m.hear(b, s.ID, app, succeeded, now)
 		default:
 			m.land(b, s.ID)
-			m.hear(b, s.ID, verdict(s), now)
+			m.hear(b, s.ID, app, verdict(s), now)
 		}
 	}
-	for _, b := range boxes {
-		if b != nil {
-			m.stir(b)
+	for _, f := range from {
+		if f.box != nil {
+			m.stir(f.box)
 		}
 	}
 }
@@ -124,8 +130,13 @@ func (m *Mailbox) unsettled(b *box, s journal.Settle, f flight, flying bool, err
 	}
 }
 
-// hear passes one outcome to the door and acts on what it makes of it.
-func (m *Mailbox) hear(b *box, id journal.ID, what heard, now time.Time) {
+// hear passes one outcome to the door and acts on what it makes of it. What an app
+// says that another has taken over from is no word of that one's.
+func (m *Mailbox) hear(b *box, id journal.ID, app int, what heard, now time.Time) {
+	if app != b.app {
+		m.arm(b, now)
+		return
+	}
 	was := b.door.shut
 	b.door.hear(now, id, what, b.flightIDs, random())
 	if what == succeeded {

@@ -131,7 +131,7 @@ func (s *Stream) free() int {
 
 // carried is the flight of what a pull was handed.
 func (b *box) carried(p *pull, h *journal.Handed) flight {
-	f := flight{lease: h.Lease, until: h.Until, seq: h.Seq, opening: b.door.opened}
+	f := flight{lease: h.Lease, until: h.Until, seq: h.Seq, opening: b.door.opened, app: b.app}
 	if p.stream != nil {
 		f.stream, f.conn, f.streamed = p.stream, p.stream.conn, true
 	}

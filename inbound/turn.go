@@ -188,6 +188,7 @@ func (m *Mailbox) overdue(b *box, entries []journal.Mail) (o overdue) {
 			b.sweep = earliest(b.sweep, now.Add(sweepPause))
 			continue
 		}
+		app := b.appOf(e.ID)
 		m.land(b, e.ID)
 		silent := !known && e.Phase == state.Working && e.Lease.IsZero() // pushed and acknowledged
 		if (!known || f.old) && !silent {
@@ -196,12 +197,12 @@ func (m *Mailbox) overdue(b *box, entries []journal.Mail) (o overdue) {
 			o.count = append(o.count, e.ID)
 			continue
 		}
-		if b.door.spares() {
+		if b.spares(app) {
 			o.spare, o.leases = append(o.spare, e.ID), append(o.leases, e.Lease)
 		} else {
 			o.count = append(o.count, e.ID)
 		}
-		m.hear(b, e.ID, failed, now)
+		m.hear(b, e.ID, app, failed, now)
 	}
 	return o
 }
@@ -280,7 +281,7 @@ func (m *Mailbox) take(b *box, p plan, v *view) (ids []journal.ID, slots []slot)
 		ids, slots = append(ids, id), append(slots, s)
 		if s.pull.push {
 			// From here on nobody may give it back to its home.
-			m.fly(b, id, flight{pushed: true, due: due[id], opening: b.door.opened})
+			m.fly(b, id, flight{pushed: true, due: due[id], opening: b.door.opened, app: b.app})
 		}
 		delete(due, id)
 	}

@@ -378,6 +378,27 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestOperatorLetsItGoOn",
 	},
 	{
+		guard: "a former app shuts the door of the next",
+		file:  "inbound/settle.go",
+		old:   "	if app != b.app {\n",
+		new:   "	if false {\n",
+		pkg:   inInbound, test: "TestAnswersOfAFormerApp",
+	},
+	{
+		guard: "a success is thrown away with the end",
+		file:  "inbound/push.go",
+		old:   "		case err != nil || over && what != succeeded:",
+		new:   "		case over:",
+		pkg:   inInbound, test: "TestResolvedBeforeItIsAnswered",
+	},
+	{
+		guard: "a push under way is landed by the end",
+		file:  "inbound/mailbox.go",
+		old:   "v.Left && !f.pushed {",
+		new:   "v.Left {",
+		pkg:   inInbound, test: "TestResolvedBeforeItIsAnswered",
+	},
+	{
 		guard: "a release is taken for a loss",
 		file:  "journal/home.go",
 		old:   "if lost && l.head.Lost >= lostLimit {",
