@@ -80,6 +80,17 @@ var importRules = []importRule{
 		why:     "only the frames between sidecars are gRPC's; records on disk must be readable without it",
 		plant:   [2]string{"pannier/journal/wire", "google.golang.org/grpc"},
 	},
+	{
+		forbids: []string{"pannier/proxy/api/apitest"},
+		why:     "it is for tests: what it judges with has no place in the binary",
+		plant:   [2]string{"pannier/proxy", "pannier/proxy/api/apitest"},
+	},
+	{
+		except: []string{"pannier/proxy/api/apitest"}, inTests: true,
+		forbids: []string{"github.com/getkin/kin-openapi"},
+		why:     "the sidecar answers as it does because of its own code, which the description is compared with; a second judge at run time could only disagree",
+		plant:   [2]string{"pannier/proxy/api", "github.com/getkin/kin-openapi/openapi3"},
+	},
 }
 
 // listed is what `go list` says of one package.

@@ -147,7 +147,7 @@ func TestRefusalsStayValidJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Header = http.Header{"Content-Type": {"application/json"}, "Pannier-Deliver-By": {"a", "b", "c"}}
-	res, err := http.DefaultClient.Do(r)
+	res, err := w.client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

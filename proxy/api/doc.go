@@ -14,6 +14,7 @@
 //	GET  /v1/health                       alive
 //	GET  /healthz                         alive
 //	GET  /readyz                          takes intents
+//	GET  /openapi.json                    openapi.yaml: what is written below, in full
 //	POST /v1/intents                      accept one intent, or CloudEvents
 //	POST /v1/intents:batch                accept up to 1,000, one result each
 //	POST /v1/intents/bulk-cancel          end many that are old
@@ -31,6 +32,10 @@
 //	GET  /v1/agents/{agent}/intents/stream     the log of hand-overs as it grows (stream)
 //	POST /v1/agents/{agent}/intents:settle     many ack, nack, extend
 //	POST /v1/agents/{agent}/intents/{type}     accept one intent: the body is the payload
+//
+// A route is in three places, and tests compare them: this table, the one in
+// route.go, and openapi.yaml. Package apitest holds every request and answer of the
+// tests to the last.
 //
 // An {agent} has any number of segments, raw or percent-encoded, with or
 // without agent://; see [Address].

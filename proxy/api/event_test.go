@@ -97,7 +97,7 @@ func (w *world) stream(path string, headers ...string) *stream {
 		name, value, _ := strings.Cut(h, ": ")
 		r.Header.Set(name, value)
 	}
-	res, err := http.DefaultClient.Do(r)
+	res, err := w.client.Do(r)
 	if err != nil {
 		w.t.Fatal(err)
 	}

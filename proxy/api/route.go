@@ -13,7 +13,7 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // ServeHTTP lets the mux call a handler; serve finds its error in the response.
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { w.(*response).err = h(w, r) }
 
-// endpoint is one line of the route table in doc.go.
+// endpoint is one line of the route table in doc.go, and a path of openapi.yaml.
 type endpoint struct {
 	method, path string
 	serve        handler
@@ -25,6 +25,7 @@ func (a *API) endpoints() []endpoint {
 		{"GET", "/v1/health", a.health},
 		{"GET", "/healthz", a.health},
 		{"GET", "/readyz", a.ready},
+		{"GET", "/openapi.json", a.describe},
 		{"POST", "/v1/intents", a.create},
 		{"POST", "/v1/intents:batch", a.createBatch},
 		{"POST", "/v1/intents/bulk-cancel", a.bulkCancel},

@@ -24,6 +24,7 @@ import (
 	"pannier/journal/wire/peer"
 	"pannier/outbound"
 	"pannier/proxy/api"
+	"pannier/proxy/api/apitest"
 )
 
 // world is an app API over a real journal, with a mailbox and a dispatcher
@@ -35,12 +36,13 @@ type world struct {
 	sender  *dispatcher
 	api     *api.API
 	url     string
+	client  *http.Client // holds every exchange to openapi.yaml
 	askHome func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error)
 }
 
 func setup(t *testing.T, change ...func(*api.Options)) *world {
 	t.Helper()
-	w := &world{t: t, sender: &dispatcher{}}
+	w := &world{t: t, sender: &dispatcher{}, client: &http.Client{Transport: apitest.Watch(t, http.DefaultTransport)}}
 	w.journal = openJournal(t)
 	w.mailbox = &mailbox{j: w.journal}
 	o := api.Options{MaxBody: 64 << 10, DefaultAgent: "agent://test/app/sender", Version: "v-test"}
@@ -100,7 +102,7 @@ func (w *world) call(method, path, body string, headers ...string) *answer {
 		}
 		r.Header.Set(name, value)
 	}
-	res, err := http.DefaultClient.Do(r)
+	res, err := w.client.Do(r)
 	if err != nil {
 		w.t.Fatalf("%s %s: %v", method, path, err)
 	}

@@ -1,0 +1,70 @@
+package api_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pannier/journal/state"
+	"pannier/proxy/api"
+	"pannier/proxy/api/apitest"
+)
+
+func description(t *testing.T) *apitest.Description {
+	t.Helper()
+	d, err := apitest.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestEveryRouteIsDescribed: what is served is in openapi.yaml, and the other
+// way round.
+func TestEveryRouteIsDescribed(t *testing.T) {
+	t.Parallel()
+	served, described := api.Routes(setup(t).api), description(t).Routes()
+	for _, r := range served {
+		if !slices.Contains(described, r) {
+			t.Errorf("%s is served, and openapi.yaml does not describe it", r)
+		}
+	}
+	for _, r := range described {
+		if !slices.Contains(served, r) {
+			t.Errorf("%s is in openapi.yaml, and not served", r)
+		}
+	}
+}
+
+// TestListsAreTheTables: the enums of the description are the tables of the
+// code, in their order.
+func TestListsAreTheTables(t *testing.T) {
+	t.Parallel()
+	var codes, causes, statuses []string
+	for _, e := range api.Codes() {
+		codes = append(codes, e.Code)
+	}
+	for _, c := range state.Causes() {
+		causes = append(causes, c.String())
+	}
+	for _, s := range state.Statuses() {
+		statuses = append(statuses, s.String())
+	}
+	for schema, want := range map[string][]string{"ErrorCode": codes, "CauseCode": causes, "Status": statuses} {
+		if got := description(t).Enum(schema); !slices.Equal(got, want) {
+			t.Errorf("openapi.yaml, %s: the list must be\n        - %s\nit is\n        - %s", schema,
+				strings.Join(want, "\n        - "), strings.Join(got, "\n        - "))
+		}
+	}
+}
+
+func TestDescriptionIsServed(t *testing.T) {
+	t.Parallel()
+	a := setup(t).get("/openapi.json").want(200)
+	if a.text("openapi") != "3.1.0" || a.text("info.title") != "Pannier app API" || a.at("paths./v1/intents.post") == nil {
+		t.Errorf("it is not the description: %.300s", a.raw)
+	}
+	if got := a.header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type is %q", got)
+	}
+}
