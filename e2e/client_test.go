@@ -108,9 +108,10 @@ type causes struct {
 }
 
 // call makes one request of the app API. body is JSON text, or a value to be
-// encoded; header is name, value, name, value…
+// encoded; header is name, value, name, value… What is said is held to
+// openapi.yaml, whatever the test looks at.
 func (s *sidecar) call(method, path string, body any, header ...string) answer {
-	return call(s.http, "http://"+s.api, method, path, body, header...)
+	return call(s.app, "http://"+s.api, method, path, body, header...)
 }
 
 // operate is call on the admin listener.

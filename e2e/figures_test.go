@@ -12,6 +12,7 @@ import (
 // machine is no defect.
 func TestFigures(t *testing.T) {
 	home, holder := startPair(t, nil)
+	home.app, holder.app = home.http, holder.http // the sidecar is measured, not the judge of its answers
 	one := latencies(300, func() { home.post("agent://acme/prod/nobody", map[string]any{"n": 1}) })
 	t.Logf("figure: POST, one client: median %v, 99th %v", middle(one), late(one))
 

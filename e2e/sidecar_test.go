@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pannier/proxy/api/apitest"
 )
 
 // The two agents most tests use: shop sends, billing receives.
@@ -61,6 +63,7 @@ type sidecar struct {
 	up               bool // the ready line of this process has been read
 	proc             *process
 	http             *http.Client
+	app              *http.Client // over http's connections: of the app API, held to its description
 }
 
 // readyLine is the one line `run` prints on stdout.
@@ -99,6 +102,7 @@ func newSidecar(t testing.TB, set setup) *sidecar {
 	s.conf = filepath.Join(root, "config.yaml")
 	s.api, s.peer, s.admin = freeAddr(t), freeAddr(t), freeAddr(t)
 	s.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: 90 * time.Second}
+	s.app = &http.Client{Transport: apitest.Watch(t, s.http.Transport), Timeout: s.http.Timeout}
 	s.writeConfig()
 	t.Cleanup(s.cleanup)
 	return s

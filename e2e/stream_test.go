@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pannier/proxy/api/apitest"
 )
 
 // reading is an app on the stream of its agent, on a connection of its own,
@@ -192,7 +194,7 @@ func TestStreamsShareTheWork(t *testing.T) {
 	for n := range 4 {
 		apps.Go(func() {
 			for ctx.Err() == nil {
-				own := &http.Client{Transport: &http.Transport{}}
+				own := &http.Client{Transport: apitest.Watch(t, &http.Transport{})}
 				life := 5 + n // responses until it dies
 				for since := int64(0); life > 0 && ctx.Err() == nil; life-- {
 					since = workOnce(ctx, t, holder, own, since, life > 1 || n == 0, func(id string) {

@@ -169,6 +169,14 @@ func (d *Description) find(r *http.Request) (route *described, params map[string
 	return nil, nil
 }
 
+// kind is what an exchange is one of many of.
+func (d *Description) kind(x *Exchange) string {
+	if route, _ := d.find(x.Request); route != nil {
+		return fmt.Sprint(route.Method, " ", route.Path, " ", x.Status)
+	}
+	return fmt.Sprint("no route ", x.Status)
+}
+
 // schema compiles what a pointer of the document points to.
 func (d *Description) schema(c *jsonschema.Compiler, pointer string) (*jsonschema.Schema, error) {
 	d.mu.Lock()

@@ -8,8 +8,14 @@ import (
 	"testing"
 )
 
-// maxFindings is how many a test shows: one mistake is often found a thousand times.
-const maxFindings = 5
+const (
+	// maxFindings is how many a test shows: one mistake is often found a thousand times.
+	maxFindings = 5
+	// Of a flood of one kind the first exchanges are judged, and then some: judging
+	// takes as long as answering.
+	floodFrom  = 200
+	floodEvery = 64
+)
 
 // Watch returns a transport that holds every exchange to the description. What
 // it finds fails the test at its end, also where the test itself did not look.
@@ -20,6 +26,7 @@ func Watch(t testing.TB, through http.RoundTripper) http.RoundTripper {
 		t.Fatal(err)
 	}
 	w := &watcher{description: d, through: through}
+	w.mu.seen = map[string]int{}
 	t.Cleanup(func() {
 		for _, err := range w.findings() {
 			t.Error(err)
@@ -35,6 +42,7 @@ type watcher struct {
 	mu struct {
 		sync.Mutex
 		found []error
+		seen  map[string]int // by route and status
 	}
 }
 
@@ -45,11 +53,30 @@ func (w *watcher) findings() []error {
 }
 
 func (w *watcher) check(x *Exchange) {
+	if !w.turn(w.description.kind(x)) {
+		return
+	}
 	err := w.description.Check(x)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil && len(w.mu.found) < maxFindings {
 		w.mu.found = append(w.mu.found, err)
+	}
+}
+
+// turn reports whether one more exchange of a kind is judged.
+func (w *watcher) turn(kind string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.seen[kind]++
+	n := w.mu.seen[kind]
+	return n <= floodFrom || n%floodEvery == 0
+}
+
+// CloseIdleConnections is what http.Client asks a transport for.
+func (w *watcher) CloseIdleConnections() {
+	if c, ok := w.through.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
 	}
 }
 
