@@ -50,6 +50,7 @@ var settings = []setting{
 	{"redial_max", span(func(o *Options) *time.Duration { return &o.Limits.Outbound.RedialMax })},
 
 	{"poll_lease", span(func(o *Options) *time.Duration { return &o.Limits.Inbound.PollLease })},
+	{"stream_lease", span(func(o *Options) *time.Duration { return &o.Limits.Inbound.StreamLease })},
 	{"work_timeout", span(func(o *Options) *time.Duration { return &o.Limits.Inbound.WorkTimeout })},
 	{"work_max", span(func(o *Options) *time.Duration { return &o.Limits.Inbound.WorkMax })},
 	{"no_reader_after", span(func(o *Options) *time.Duration { return &o.Limits.Inbound.NoReaderAfter })},
