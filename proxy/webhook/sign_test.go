@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	reference "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
 	"pannier/proxy/webhook"
 )
 
@@ -146,4 +148,38 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("%q passes, and its signature is %q", signature, right.Get("webhook-signature"))
 		}
 	})
+}
+
+// The published library of Standard Webhooks takes what we sign, with a secret of
+// either kind, and we take what it signs.
+func TestReferenceLibraryAgrees(t *testing.T) {
+	t.Parallel()
+	body, id, at := []byte(`{"n": 1.50, "text": "é"}`), "0193a7f2-5b0e-7c3a-9d6e-0f1a2b3c4d5e", time.Now()
+	standard, raw := webhook.NewSecret(), secret(t, "sixteen characters or more")
+	ofStandard, err := reference.NewWebhook(standard.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofRaw, err := reference.NewWebhookRaw([]byte(raw.Reveal()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := http.Header{}
+	webhook.Sign(ours, id, at, body, standard, raw)
+	for name, lib := range map[string]*reference.Webhook{"whsec_": ofStandard, "raw": ofRaw} {
+		if err := lib.Verify(body, ours); err != nil {
+			t.Errorf("our signature with a %s secret: %v", name, err)
+		}
+		if err := lib.Verify(append(body, '\n'), ours); err == nil {
+			t.Errorf("the library takes another body with a %s secret", name)
+		}
+		theirs, err := lib.Sign(id, at, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := http.Header{"Webhook-Id": {id}, "Webhook-Timestamp": {strconv.FormatInt(at.Unix(), 10)}, "Webhook-Signature": {theirs}}
+		if err := webhook.Verify(h, body, at, standard, raw); err != nil {
+			t.Errorf("its signature with a %s secret: %v", name, err)
+		}
+	}
 }
