@@ -48,42 +48,71 @@ const (
 	CauseHomeUnreachable
 )
 
-// causes is the table: the code as it is written outside, and a sentence for
-// whoever asks why.
-var causes = [...]struct{ code, sentence string }{
-	NoCause: {"", ""},
+// causes is the table: the code as it is written outside, a sentence for
+// whoever asks why, and what to do where it stays so.
+var causes = [...]struct{ code, sentence, remedy string }{
+	NoCause: {"", "", ""},
 
-	CauseNoEndpoint:       {"no_endpoint", "No sidecar is known to serve this agent; the intent waits until one is, or until its deliver_by."},
-	CauseDiscoveryPending: {"discovery_pending", "Where this agent lives is not known yet: discovery has not answered."},
-	CauseConnecting:       {"connecting", "The sidecar that serves this agent is being dialed."},
-	CauseReconciling:      {"reconciling", "The sidecar that serves this agent is connected and is listing what it already holds; nothing is offered before."},
-	CauseBreakerOpen:      {"breaker_open", "The sidecar that serves this agent could not be reached or did not answer several times; it is tried again at the time given."},
-	CauseNoCredit:         {"no_credit", "The sidecar that serves this agent has as many unsettled intents of this agent as it takes; the next goes when one is settled."},
-	CauseRefused:          {"refused", "The sidecar that serves this agent has refused it for now; it is offered again at the time given, or elsewhere."},
-	CauseUncleanWait:      {"unclean_wait", "This sidecar was not stopped cleanly; it first asks the sidecars that serve this agent whether one already holds the intent."},
-	CauseOffered:          {"offered", "It was sent to the sidecar that serves this agent, which has not answered yet; if it does not by the time given, it is offered again."},
-	CauseOffering:         {"offering", "Nothing holds it up: it is being offered."},
+	CauseNoEndpoint: {"no_endpoint", "No sidecar is known to serve this agent; the intent waits until one is, or until its deliver_by.",
+		"Start a sidecar with --agent for it, and tell this one where, in the file of --peers; see pannier peers and pannier agents."},
+	CauseDiscoveryPending: {"discovery_pending", "Where this agent lives is not known yet: discovery has not answered.",
+		"Wait; if it stays, see whether discovery can be reached."},
+	CauseConnecting: {"connecting", "The sidecar that serves this agent is being dialed.",
+		"Wait; if it stays, see whether its peer address can be reached from here."},
+	CauseReconciling: {"reconciling", "The sidecar that serves this agent is connected and is listing what it already holds; nothing is offered before.",
+		"Wait; it takes moments."},
+	CauseBreakerOpen: {"breaker_open", "The sidecar that serves this agent could not be reached or did not answer several times; it is tried again at the time given.",
+		"See whether that sidecar runs and can be reached: pannier peers."},
+	CauseNoCredit: {"no_credit", "The sidecar that serves this agent has as many unsettled intents of this agent as it takes; the next goes when one is settled.",
+		"See whether its app keeps up, and settles what it takes."},
+	CauseRefused: {"refused", "The sidecar that serves this agent has refused it for now; it is offered again at the time given, or elsewhere.",
+		"See that sidecar's log for its reason."},
+	CauseUncleanWait: {"unclean_wait", "This sidecar was not stopped cleanly; it first asks the sidecars that serve this agent whether one already holds the intent.",
+		"Start the sidecars that serve this agent; one that is gone for good can be given up with pannier peers forget."},
+	CauseOffered: {"offered", "It was sent to the sidecar that serves this agent, which has not answered yet; if it does not by the time given, it is offered again.",
+		"Wait; if it stays, that sidecar is slow or its disk is."},
+	CauseOffering: {"offering", "Nothing holds it up: it is being offered.",
+		"Nothing."},
 
-	CauseScheduled:         {"scheduled", "It is not due before the time given."},
-	CauseParked:            {"parked", "It waits for a person, a tool, another agent or an operator."},
-	CauseHolderUnreachable: {"holder_unreachable", "Another sidecar holds it and cannot be reached; it is offered elsewhere when that sidecar is given up for lost."},
-	CauseEnded:             {"ended", "It has ended; nothing more happens."},
+	CauseScheduled: {"scheduled", "It is not due before the time given.",
+		"Nothing; it was sent with deliver_at or delay_seconds."},
+	CauseParked: {"parked", "It waits for a person, a tool, another agent or an operator.",
+		"Give the answer it waits for, with resume or resolve."},
+	CauseHolderUnreachable: {"holder_unreachable", "Another sidecar holds it and cannot be reached; it is offered elsewhere when that sidecar is given up for lost.",
+		"Bring that sidecar back, with its journal."},
+	CauseEnded: {"ended", "It has ended; nothing more happens.",
+		"Nothing; its end is in its events: pannier watch."},
 
-	CauseNoReader:        {"no_reader", "No app has asked for this agent's intents for a while; the next request gets it."},
-	CauseDoorShut:        {"door_shut", "The app has failed several intents in a row; it is handed one at a time until one succeeds, and no attempt is counted."},
-	CauseProbing:         {"probing", "The app has failed several intents in a row, and this one is with it as a probe."},
-	CauseAppUnreachable:  {"app_unreachable", "The app's URL cannot be connected to; it is tried again at the time given, and no attempt is counted."},
-	CauseAppThrottled:    {"app_throttled", "The app has asked for a pause (429, 503 or Retry-After); it is sent one at the time given, and no attempt is counted."},
-	CauseAppGone:         {"app_gone", "The app has answered 410 Gone: its URL takes nothing any more. It is tried every five minutes until somebody looks; no attempt is counted."},
-	CauseSending:         {"sending", "It has been sent to the app's URL, and the answer is awaited."},
-	CauseRecovering:      {"recovering", "The app has begun to succeed again; it is handed few at a time, and more with each success."},
-	CauseSuspect:         {"suspect", "It had failed, or was with the app, when the app began to fail; it is tried after the others, one at a time."},
-	CauseWaitingForApp:   {"waiting_for_app", "It is ready and waits for the app to take it."},
-	CauseLeased:          {"leased", "The app has it, under a lease that ends at the time given."},
-	CauseWorking:         {"working", "The app has acknowledged it and works on it until the time given."},
-	CauseBackingOff:      {"backing_off", "An attempt has failed; the next one is due at the time given."},
-	CauseOutOfAttempts:   {"out_of_attempts", "All delivery attempts are used up; its home decides what becomes of it."},
-	CauseHomeUnreachable: {"home_unreachable", "The sidecar that accepted it cannot be reached: what is shown is what the holder knows."},
+	CauseNoReader: {"no_reader", "No app has asked for this agent's intents for a while; the next request gets it.",
+		"See whether the app runs, and polls or streams for this agent at the sidecar that holds the intent."},
+	CauseDoorShut: {"door_shut", "The app has failed several intents in a row; it is handed one at a time until one succeeds, and no attempt is counted.",
+		"Look at the app's log: several different intents have failed in it."},
+	CauseProbing: {"probing", "The app has failed several intents in a row, and this one is with it as a probe.",
+		"Wait for the app's answer; its success opens the door."},
+	CauseAppUnreachable: {"app_unreachable", "The app's URL cannot be connected to; it is tried again at the time given, and no attempt is counted.",
+		"Start the app, or mend the URL in --agent."},
+	CauseAppThrottled: {"app_throttled", "The app has asked for a pause (429, 503 or Retry-After); it is sent one at the time given, and no attempt is counted.",
+		"Nothing, unless the pause is not meant."},
+	CauseAppGone: {"app_gone", "The app has answered 410 Gone: its URL takes nothing any more. It is tried every five minutes until somebody looks; no attempt is counted.",
+		"Mend the URL in --agent, or the app."},
+	CauseSending: {"sending", "It has been sent to the app's URL, and the answer is awaited.",
+		"Wait; if it stays, the app is slow to answer."},
+	CauseRecovering: {"recovering", "The app has begun to succeed again; it is handed few at a time, and more with each success.",
+		"Nothing."},
+	CauseSuspect: {"suspect", "It had failed, or was with the app, when the app began to fail; it is tried after the others, one at a time.",
+		"Nothing; if it fails again when its turn comes, look at this very intent."},
+	CauseWaitingForApp: {"waiting_for_app", "It is ready and waits for the app to take it.",
+		"Wait; if it stays, the app takes less than is sent to it."},
+	CauseLeased: {"leased", "The app has it, under a lease that ends at the time given.",
+		"Wait; the app must ack, nack or extend by then, or it is handed over again."},
+	CauseWorking: {"working", "The app has acknowledged it and works on it until the time given.",
+		"Wait; the app extends, or answers with resume or resolve."},
+	CauseBackingOff: {"backing_off", "An attempt has failed; the next one is due at the time given.",
+		"Read why it failed in its events: pannier watch."},
+	CauseOutOfAttempts: {"out_of_attempts", "All delivery attempts are used up; its home decides what becomes of it.",
+		"Look at the app's log, and at the intent's events."},
+	CauseHomeUnreachable: {"home_unreachable", "The sidecar that accepted it cannot be reached: what is shown is what the holder knows.",
+		"Bring the sidecar that accepted it back; answers are kept for it."},
 }
 
 // Delay is a cause as it stands just now.
@@ -105,6 +134,14 @@ func (c Cause) String() string {
 func (c Cause) Sentence() string {
 	if int(c) < len(causes) {
 		return causes[c].sentence
+	}
+	return ""
+}
+
+// Remedy says what to do about it.
+func (c Cause) Remedy() string {
+	if int(c) < len(causes) {
+		return causes[c].remedy
 	}
 	return ""
 }

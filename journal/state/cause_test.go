@@ -21,6 +21,9 @@ func TestCauses(t *testing.T) {
 		case !strings.HasSuffix(s, ".") || len(s) < 20 || s[:1] != strings.ToUpper(s[:1]):
 			t.Errorf("%s is no sentence: %q", name, s)
 		}
+		if r := c.Remedy(); !strings.HasSuffix(r, ".") || r[:1] != strings.ToUpper(r[:1]) {
+			t.Errorf("%s: what to do about it is no sentence: %q", c, r)
+		}
 		seen[c.String()] = true
 		if back, ok := state.ParseCause(c.String()); !ok || back != c {
 			t.Errorf("%s reads back as %v", c, back)

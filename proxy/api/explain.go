@@ -1,6 +1,7 @@
 package api
 
-// Explanation is what the registry says of a code.
+// Explanation is what the registry says of a code, for those outside: `pannier
+// explain`, and tests that compare answers with it.
 type Explanation struct {
 	Code       string
 	Status     int
@@ -8,6 +9,8 @@ type Explanation struct {
 	Retryable  bool
 	RetryAfter int // seconds; 0: no header
 	Title      string
+	Means      string // what has happened, and whether anything was done
+	Remedy     string // what to do about it
 }
 
 // Codes lists the registry.
@@ -26,5 +29,5 @@ func Explain(c string) (Explanation, bool) {
 }
 
 func (e entry) explanation() Explanation {
-	return Explanation{string(e.code), e.status, e.category, e.retryable, e.retryAfter, e.title}
+	return Explanation{string(e.code), e.status, e.category, e.retryable, e.retryAfter, e.title, e.means, e.remedy}
 }

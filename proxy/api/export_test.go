@@ -20,20 +20,6 @@ func Routes(a *API) []string {
 	return out
 }
 
-// Registered is one line of the registry of error codes.
-type Registered struct {
-	Code, Category, Title string
-	Status, RetryAfter    int
-}
-
-func Registry() []Registered {
-	var out []Registered
-	for _, e := range registry {
-		out = append(out, Registered{string(e.code), e.category, e.title, e.status, e.retryAfter})
-	}
-	return out
-}
-
 // ProblemOf returns the status and code an error is answered with.
 func ProblemOf(err error) (status int, c string) {
 	p := problemOf(err)

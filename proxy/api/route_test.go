@@ -350,13 +350,18 @@ func TestRegistryIsWellFormed(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	categories := []string{"validation", "auth", "policy", "transport", "timeout", "internal"}
-	for _, e := range api.Registry() {
+	for _, e := range api.Codes() {
 		if seen[e.Code] {
 			t.Errorf("%s is there twice", e.Code)
 		}
 		seen[e.Code] = true
 		if !regexp.MustCompile(`^[a-z0-9_:.\-]{3,128}$`).MatchString(e.Code) || !slices.Contains(categories, e.Category) {
 			t.Errorf("%s: code or category %q is not AXP's", e.Code, e.Category)
+		}
+		for what, text := range map[string]string{"what it means": e.Means, "what to do": e.Remedy} {
+			if !strings.HasSuffix(text, ".") || text[:1] != strings.ToUpper(text[:1]) {
+				t.Errorf("%s: %s is no sentence: %q", e.Code, what, text)
+			}
 		}
 		if e.Status < 400 || e.Title == "" || e.RetryAfter > 5 {
 			t.Errorf("%s: status %d, title %q, Retry-After %d", e.Code, e.Status, e.Title, e.RetryAfter)
