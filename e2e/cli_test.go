@@ -46,6 +46,10 @@ func TestCommandLine(t *testing.T) {
 	}
 	run(0, `pannier peers`)
 	run(0, `pannier version`)
+	if out := run(0, `pannier explain $(pannier get 01890a5d-ac96-774b-bcce-b302099a8057 -o json 2>&1 >/dev/null | jq -r .error.code)`); !strings.Contains(out, "status 404") {
+		t.Errorf("explain prints %s", out)
+	}
+	run(3, `pannier explain no-such-code`)
 	run(3, `pannier get 01890a5d-ac96-774b-bcce-b302099a8057`)
 	run(6, `pannier get $id --addr localhost:1`)
 	run(2, `pannier send '{}'`)

@@ -1,5 +1,5 @@
 // Command pannier is the sidecar and its client in one binary: `run` and `dev` serve, every other
-// verb but verify and version talks to a running sidecar over HTTP as any other program could.
+// verb but explain, verify and version talks to a running sidecar over HTTP as any other program could.
 //
 // Data goes to stdout and talk to stderr, so that every verb works in a pipe. The exit codes
 // (failure.go) are a contract with scripts.
@@ -71,6 +71,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			agentsCommand(),
 			secretCommand(),
 			webhookCommand(),
+			explainCommand(),
 			verifyCommand(),
 			versionCommand(),
 		},

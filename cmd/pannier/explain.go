@@ -1,0 +1,152 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
+
+	"pannier/journal/state"
+	"pannier/proxy/api"
+)
+
+// explanation is what `explain` knows of a code: an error of the API, or a
+// cause that `why` names.
+type explanation struct {
+	Code      string `json:"code"`
+	Kind      string `json:"kind"`
+	Status    int    `json:"status,omitempty"`
+	Category  string `json:"category,omitempty"`
+	Retryable *bool  `json:"retryable,omitempty"`
+	Title     string `json:"title,omitempty"`
+	Means     string `json:"means"`
+	Remedy    string `json:"remedy"`
+}
+
+const (
+	kindError = "error"
+	kindCause = "cause"
+)
+
+func explainCommand() *cli.Command {
+	return &cli.Command{
+		Name: "explain", Usage: "say what a code means, of an error or of why, and what to do; without a code, list all",
+		ArgsUsage: "[CODE]", Flags: []cli.Flag{outputFlag()},
+		Action: func(c *cli.Context) error {
+			asJSON, err := wantsJSON(c)
+			if err != nil {
+				return err
+			}
+			switch c.NArg() {
+			case 0:
+				return listExplanations(c.App.Writer, asJSON)
+			case 1:
+				return printExplanations(c.App.Writer, c.Args().First(), asJSON)
+			}
+			return usageError("explain takes one code, got %d", c.NArg()).withHint("pannier explain [CODE]")
+		},
+	}
+}
+
+// explanations is everything there is to explain, errors first.
+func explanations() []explanation {
+	var all []explanation
+	for _, e := range api.Codes() {
+		all = append(all, explanation{e.Code, kindError, e.Status, e.Category, &e.Retryable, e.Title, e.Means, e.Remedy})
+	}
+	for _, c := range state.Causes() {
+		all = append(all, explanation{Code: c.String(), Kind: kindCause, Means: c.Sentence(), Remedy: c.Remedy()})
+	}
+	return all
+}
+
+func listExplanations(w io.Writer, asJSON bool) error {
+	all := explanations()
+	if asJSON {
+		return json.NewEncoder(w).Encode(all)
+	}
+	rows := make([][]string, 0, len(all))
+	for _, e := range all {
+		text := e.Title
+		if e.Kind == kindCause {
+			text = e.Means
+		}
+		rows = append(rows, []string{e.Code, e.kindText(), text})
+	}
+	return table(w, []string{"CODE", "OF", "MEANING"}, rows)
+}
+
+// kindText says where a code is met.
+func (e explanation) kindText() string {
+	if e.Kind == kindCause {
+		return "why"
+	}
+	return fmt.Sprint("error ", e.Status)
+}
+
+// printExplanations prints what a code means. One code may be an error and a
+// cause, and then both are said.
+func printExplanations(w io.Writer, code string, asJSON bool) error {
+	var found []explanation
+	for _, e := range explanations() {
+		if e.Code == code {
+			found = append(found, e)
+		}
+	}
+	if len(found) == 0 {
+		return unknownCode(code)
+	}
+	if asJSON {
+		return json.NewEncoder(w).Encode(found)
+	}
+	for i, e := range found {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		if err := e.print(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e explanation) print(w io.Writer) error {
+	if e.Kind == kindCause {
+		return pairs(w, "code", e.Code, "of", "why an intent waits", "means", e.Means, "to do", e.Remedy)
+	}
+	retry := "no: the same request fails again"
+	if *e.Retryable {
+		retry = "yes"
+	}
+	return pairs(w, "code", e.Code, "of", fmt.Sprintf("error, status %d, category %s", e.Status, e.Category),
+		"title", e.Title, "means", e.Means, "retry", retry, "to do", e.Remedy)
+}
+
+func unknownCode(code string) error {
+	f := &failure{exit: exitNotFound, what: fmt.Sprintf("%q is no code", code), code: "unknown_code"}
+	if _, err := uuid.Parse(code); err == nil {
+		return f.withHint("it is an id: see pannier why %s", code)
+	}
+	if near := nearestCode(code); near != "" {
+		return f.withHint("did you mean %s?", near)
+	}
+	return f.withHint("pannier explain lists all")
+}
+
+// maxTypos is how many edits away a code may be to be meant.
+const maxTypos = 3
+
+func nearestCode(typed string) string {
+	typed = strings.ReplaceAll(strings.ToLower(typed[:min(len(typed), 64)]), "-", "_")
+	best, least := "", maxTypos+1
+	for _, e := range explanations() {
+		if d := smetrics.WagnerFischer(typed, e.Code, 1, 1, 1); d < least {
+			best, least = e.Code, d
+		}
+	}
+	return best
+}
