@@ -125,6 +125,28 @@ func TestBadBodiesAreRefusedByName(t *testing.T) {
 	}
 }
 
+// TestLongRefusals: a message has an end, however long the names are that it is about.
+func TestLongRefusals(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	var members []string
+	for i := range 40 {
+		members = append(members, fmt.Sprintf(`"%0200d":1`, i))
+	}
+	many := strings.Join(members, ",")
+	long := strings.Repeat("ä", 5000)
+	for _, body := range []string{
+		`{"intent_type":"a","to_agent":"b","payload":{},"delivery":{` + many + `}}`,
+		`{"intent_type":"a","to_agent":"b","payload":{"` + long + `":}}`,
+		`{"intent_type":"a","to_agent":"b","payload":{"` + long + `":1,"` + long + `":1}}`,
+	} {
+		a := w.post("/v1/intents", body)
+		if n := len(a.text("error.message")); a.status < 400 || n > 2000 || n < 1000 {
+			t.Errorf("got %d with a message of %d bytes, want a refusal with one of at most 2000: %.300s", a.status, n, a.raw)
+		}
+	}
+}
+
 func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	a := setup(t).post("/v1/intents", `{"intent_type":3,"payload":{},"deadline_at":"x"}`).refused(422, "schema_invalid")

@@ -37,6 +37,13 @@ type pair struct{ name, value string }
 
 func (p *problem) Error() string { return p.detail }
 
+// maxMessage is the longest message AXP's error object takes.
+const maxMessage = 2000
+
+// message is the detail as it is sent: the names in it are the client's, and
+// may be of any length.
+func (p *problem) message() string { return clip(p.detail, maxMessage-len("…")) }
+
 // refuse makes a problem with one sentence.
 func refuse(c code, format string, args ...any) *problem {
 	return &problem{code: c, detail: fmt.Sprintf(format, args...)}
@@ -125,7 +132,7 @@ func tooLarge(limit int64) *problem {
 // these, and its details are strings.
 func (p *problem) writeError(d *doc, at time.Time) {
 	k := p.code.entry()
-	d.open('{').str("code", string(p.code)).str("message", p.detail).str("category", k.category)
+	d.open('{').str("code", string(p.code)).str("message", p.message()).str("category", k.category)
 	d.boolean("retryable", k.retryable).time("at", at)
 	d.key("details").open('{')
 	for i, f := range p.faults {
@@ -147,7 +154,7 @@ func (p *problem) write(w http.ResponseWriter, requestID string) {
 	defer d.free()
 	d.open('{').boolean("ok", false)
 	d.str("type", "urn:pannier:error:"+string(p.code)).str("title", k.title).num("status", int64(k.status))
-	d.str("detail", p.detail).str("instance", "urn:uuid:"+requestID)
+	d.str("detail", p.message()).str("instance", "urn:uuid:"+requestID)
 	d.key("error")
 	p.writeError(d, time.Now())
 	if len(p.faults) > 0 {
