@@ -52,7 +52,8 @@
 // The harness is sidecar_test.go (a process and its restarts), client_test.go
 // (the app API), trio_test.go (two holders behind wires that can be cut) and
 // main_test.go (the build). Each exchange of the app API is held to
-// openapi.yaml, whatever the test looks at. [eventually] is the one loop that waits, and no
+// openapi.yaml and, where they are at hand (AXP_SPEC), to AXP's published schemas,
+// whatever the test looks at. [eventually] is the one loop that waits, and no
 // test fails for being slow.
 //
 // # Faults, and the command for each

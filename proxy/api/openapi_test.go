@@ -68,3 +68,25 @@ func TestDescriptionIsServed(t *testing.T) {
 		t.Errorf("Content-Type is %q", got)
 	}
 }
+
+// TestAnswersAreAXPs is skipped where AXP's schemas are not at hand; where they are,
+// every exchange of all tests is held to them, this one as well.
+func TestAnswersAreAXPs(t *testing.T) {
+	t.Parallel()
+	axp := apitest.NeedAXP(t)
+	w := setup(t)
+	a := w.post("/v1/intents", `{"intent_type":"order.created.v1","correlation_id":"0193f0c0-0000-7000-8000-000000000001","to_agent":"agent://acme/prod/billing","payload":{}}`).want(200)
+	for name, text := range map[string][]byte{
+		"public_api/api.intents.create.response.v1":      a.raw,
+		"public_api/api.intents.get.response.v1":         w.get("/v1/intents/" + a.text("intent_id")).raw,
+		"public_api/api.intents.events.list.response.v1": w.get("/v1/intents/" + a.text("intent_id") + "/events").raw,
+		"public_api/api.intents.resolve.response.v1":     w.resolve(a.text("intent_id"), `{"status":"COMPLETED","result":{}}`).raw,
+	} {
+		if err := axp.Check(name, text); err != nil {
+			t.Errorf("%v: %s", err, text)
+		}
+	}
+	if err := axp.Check("public_api/api.intents.create.response.v1", []byte(`{"ok":true}`)); err == nil {
+		t.Error("an answer without an id is AXP's")
+	}
+}

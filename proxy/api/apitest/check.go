@@ -39,6 +39,9 @@ func (d *Description) Check(x *Exchange) error {
 			}
 		}
 		found = append(found, d.checkAnswer(x, in, route))
+		if d.axp != nil {
+			found = append(found, d.axp.exchange(route.Method+" "+route.Path, x))
+		}
 	} else if x.Status < 400 {
 		found = append(found, fmt.Errorf("answered %d, and openapi.yaml has no such route", x.Status))
 	}
@@ -139,14 +142,10 @@ func anywhere(list any, status int) bool {
 	return slices.ContainsFunc(statuses, func(s any) bool { return fmt.Sprint(s) == strconv.Itoa(status) })
 }
 
-// checkFrames judges the frames of a stream, but for a last one that was cut.
+// checkFrames judges the frames of a stream, each by the kind of its event.
 func (d *Description) checkFrames(x *Exchange, at string, kinds any) error {
 	known, _ := kinds.(map[string]any)
-	frames := strings.Split(string(x.Body), "\n\n")
-	for _, frame := range frames[:len(frames)-1] {
-		if strings.HasPrefix(frame, ": ") && !strings.Contains(frame, "\n") {
-			continue // a comment
-		}
+	for _, frame := range x.frames() {
 		event, data, err := readFrame(frame)
 		if err != nil {
 			return fmt.Errorf("the frame %q %w", frame, err)
@@ -162,6 +161,14 @@ func (d *Description) checkFrames(x *Exchange, at string, kinds any) error {
 		}
 	}
 	return nil
+}
+
+// frames are those of a stream but its comments, and a last one that was cut.
+func (x *Exchange) frames() []string {
+	all := strings.Split(string(x.Body), "\n\n")
+	return slices.DeleteFunc(all[:len(all)-1], func(frame string) bool {
+		return strings.HasPrefix(frame, ": ") && !strings.Contains(frame, "\n")
+	})
 }
 
 // readFrame reads a frame as strictly as we write it: id, event, data, one

@@ -108,6 +108,34 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestCheckAgainstAXP: what openapi.yaml would let pass, AXP's schemas do not.
+func TestCheckAgainstAXP(t *testing.T) {
+	t.Parallel()
+	apitest.NeedAXP(t)
+	d, err := apitest.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := `{"intent_id":"` + id + `","seq":%,"event_type":"intent.timed_out","status":"TIMED_OUT","at":"2026-11-23T18:00:00.000Z","actor":"x","handler":null,"waiting_reason":null,"details":{}}`
+	log := `{"ok":true,"events":[` + event + `]}`
+	wrong := strings.NewReplacer("draining", "schema_invalid", "Draining", "Missing or wrong fields", "503", "422", `"internal"`, `"validation"`, "true", "false")
+	for rule, c := range map[string]struct {
+		said
+		finds bool
+	}{
+		"an event":                  {said{"GET", "/v1/intents/" + id + "/events", "", 200, asJSON, strings.Replace(log, "%", "1", 1), "", ""}, false},
+		"an event without a number": {said{"GET", "/v1/intents/" + id + "/events", "", 200, asJSON, strings.Replace(log, "%", "0", 1), "", ""}, true},
+		"a frame without a number":  {said{"GET", events, "", 200, asStream, "event: intent.timed_out\ndata: " + strings.Replace(event, "%", "0", 1) + "\n\n", "", ""}, true},
+		"what AXP does not allow":   {said{"POST", "/v1/intents", body, 422, asProblem, wrong.Replace(problem), "", ""}, false},
+		"what AXP allows":           {said{"POST", "/v1/intents", strings.NewReplacer("a.v1", "a.b.v1", "{\"i", `{"correlation_id":"`+id+`","i`, `"b"`, `"bob"`).Replace(body), 422, asProblem, wrong.Replace(problem), "", ""}, true},
+	} {
+		err := d.Check(c.exchange(t))
+		if found := err != nil && strings.Contains(err.Error(), "AXP"); found != c.finds || !found && err != nil {
+			t.Errorf("%s: found %v, want something of AXP: %v", rule, err, c.finds)
+		}
+	}
+}
+
 // listener is a test that remembers how it was failed.
 type listener struct {
 	testing.TB

@@ -3,6 +3,7 @@ package apitest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,6 +25,7 @@ type Description struct {
 	routes []*described
 	open   *jsonschema.Compiler // schemas as they are written: requests
 	strict *jsonschema.Compiler // the same, without members that are not described: answers
+	axp    *AXP                 // nil: not on this machine
 
 	mu struct {
 		sync.Mutex
@@ -65,6 +67,9 @@ func load() (*Description, error) {
 		for method, op := range item.Operations() {
 			d.routes = append(d.routes, describe(d.doc, path, item, method, op))
 		}
+	}
+	if d.axp, err = loadAXP(); err != nil && !errors.Is(err, errNoSpec) {
+		return nil, err
 	}
 	slices.SortFunc(d.routes, func(a, b *described) int { return b.literal - a.literal })
 	return d, nil
