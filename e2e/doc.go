@@ -45,6 +45,8 @@
 //	dev_test.go          `pannier dev`: two sidecars, at once, in few words
 //	cli_test.go          the verbs of the command line and their exit codes
 //	readme_test.go       the README's transcript, replayed
+//	axp_test.go          what AXP's clients take for granted; its published schemas
+//	checklist_test.go    what is easy to get wrong about AXP, and the test of each line
 //	examples_test.go     the programs of examples/, in four languages, do what they show
 //	figures_test.go      rates and latencies of this machine, judged by nobody
 //	mutants/             each guard switched off once: some test must go red

@@ -73,3 +73,8 @@ func (c Cleanups) Run(ctx context.Context, log *slog.Logger) error { return c.c.
 func StartLoop(fail context.CancelCauseFunc, name string, loop func(context.Context) error) func(context.Context) error {
 	return crew{fail}.start(name, loop)
 }
+
+// IdleTimeout is how long a connection may be idle between two requests.
+func IdleTimeout() time.Duration {
+	return newHTTPServer(nil, slog.New(slog.DiscardHandler)).IdleTimeout
+}

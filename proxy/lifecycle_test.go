@@ -102,3 +102,12 @@ func TestLoopThatIsStoppedIsNoFailure(t *testing.T) {
 		t.Errorf("got %v", context.Cause(alive))
 	}
 }
+
+// Go's clients keep an idle connection for 90 s: a request on one that the server
+// closes meanwhile fails, and they repeat no POST.
+func TestIdleConnectionsOutliveClients(t *testing.T) {
+	t.Parallel()
+	if got := proxy.IdleTimeout(); got <= 90*time.Second {
+		t.Errorf("idle connections are closed after %v", got)
+	}
+}
