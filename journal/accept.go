@@ -97,7 +97,7 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	}}
 	t.putChunks(classEnvelope, id, env)
 	for _, on := range []state.Trigger{state.Accept, state.Submit} {
-		if !t.move(l, on, &wire.Event{Actor: a.Envelope.FromAgent}) {
+		if !t.move(l, on, a.event()) {
 			return fmt.Errorf("accept %s: %w", id, ErrIllegal)
 		}
 	}
@@ -110,6 +110,14 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	}
 	res.ID, res.Status, res.CreatedAt = id, l.status(), at(l.head.CreatedMs)
 	return t.saveLife(l)
+}
+
+// event is what the events of an accept say beside their type.
+func (a *Accept) event() *wire.Event {
+	if len(a.Envelope.RedriveOf) == 0 {
+		return &wire.Event{Actor: a.Envelope.FromAgent}
+	}
+	return &wire.Event{Actor: a.by, Text: "redrive of " + ID(a.Envelope.RedriveOf).String()}
 }
 
 // replay answers a known idempotency key. It sees what earlier operations of

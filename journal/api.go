@@ -46,6 +46,7 @@ type Ended struct {
 	Holder  ID // on record as holding it; zero: none on record
 	OfferNo uint64
 	Status  state.Status
+	Reason  state.Reason
 }
 
 // Moved tells the mailbox that an intent no longer counts against credit (it was
@@ -86,6 +87,8 @@ type Accept struct {
 	DeliverBy time.Time // zero: Options.DeliverBy after it is due
 	Deadline  time.Time // zero: Options.Deadline after accept
 	DeliverAt time.Time // zero: at once
+
+	by string // whoever redrives a dead letter; "": the sender accepts it
 }
 
 // Key is an idempotency key as the committer compares it: a hash of scope and
@@ -289,6 +292,7 @@ type Verdict struct {
 	OfferNo uint64
 	Ended   bool // else superseded
 	Status  state.Status
+	Reason  state.Reason // for which it ended
 }
 
 // Acked is home's answer to one report.
@@ -322,6 +326,7 @@ type Filter struct {
 	Status  state.Status // None: any
 	Pending bool         // not yet taken: CREATED, SUBMITTED, DELIVERED
 	Open    bool         // not ended, and homed here
+	Parked  bool         // waits for an operator
 	To      string
 	Before  ID // exclusive; zero: from the newest
 	Limit   int

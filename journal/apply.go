@@ -76,7 +76,8 @@ func (t *tx) applyReport(from Identity, r *wire.Report) (Acked, error) {
 		}
 	}
 	if !found {
-		return Acked{ID: id, Unknown: true}, nil
+		p, err := t.purged(id)
+		return Acked{ID: id, Unknown: p == nil, Status: state.Status(p.GetStatus())}, err
 	}
 	return l.acked(), nil
 }

@@ -29,6 +29,9 @@
 //     lifecycle's event are one commit.
 //   - An offer number is raised before another journal may get the intent. Reports
 //     under a lower one change nothing, but a final answer counts under any.
+//   - A dead letter is in the index of dead letters from the batch that ends it, and a
+//     holder's copy from the batch that says why home ended it, until it is purged. It
+//     has at most one successor, made in the batch that marks it as redriven.
 //   - An index key says where to look; the record decides.
 //   - The lifecycle changes in one function (move), a hand-over in one (step).
 //   - Reports of one home have consecutive numbers; what home has applied and the
@@ -54,6 +57,11 @@
 // beside the store is replaced once a second while there are commits, and at a
 // clean close: it shows when batches acknowledged a second or more before the stop
 // are gone. Failing to write it poisons the journal like a commit.
+//
+// A journal of an earlier schema is brought to this one at Open, before anything
+// else is committed: what ended as a dead letter before there was an index of them
+// is put into it. Cut short, that is done again at the next start. Programs of the
+// earlier schema refuse the journal from the first of these commits on.
 //
 // # What it does not do
 //

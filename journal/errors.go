@@ -30,6 +30,11 @@ var (
 	ErrTooLarge = errors.New("too large for the journal")
 	// ErrTooManyAgents: the dictionary of unknown destinations is full.
 	ErrTooManyAgents = errors.New("too many distinct destinations")
+	// ErrNotDead: the intent is no dead letter: it is open, or ended for a reason
+	// that is none of delivery.
+	ErrNotDead = errors.New("not a dead letter")
+	// ErrNotHome: only the home of the intent can do this.
+	ErrNotHome = errors.New("homed at another sidecar")
 	// ErrFault: handling this one record panicked; the record is quarantined.
 	ErrFault = errors.New("sidecar fault")
 )
@@ -38,6 +43,12 @@ var (
 type EndedError struct{ Status state.Status }
 
 func (e *EndedError) Error() string { return fmt.Sprintf("intent has ended %s", e.Status) }
+
+// RedrivenError says that a dead letter has its successor already. Nothing was
+// changed.
+type RedrivenError struct{ As ID }
+
+func (e *RedrivenError) Error() string { return fmt.Sprintf("redriven before, as %s", e.As) }
 
 // DamageError says why a journal must not be opened.
 type DamageError struct {

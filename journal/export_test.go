@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"context"
 	"errors"
 
 	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
 )
 
 var errInjected = errors.New("injected")
@@ -45,6 +47,26 @@ func (j *Journal) Abandon() {
 	j.sweeps.Wait()
 	j.db.Close()
 	j.lock.Close()
+}
+
+// MakeOld turns the journal into one of the schema before dead letters had an index.
+func (j *Journal) MakeOld(ids ...ID) error {
+	return j.do(context.Background(), first, &op{run: func(t *tx) error {
+		for _, id := range ids {
+			l, _, err := t.life(id)
+			if err != nil {
+				return err
+			}
+			t.delIndex(deadKey(l.head.DeadMs, id))
+			l.head.DeadMs = 0
+			if err := t.put(idKey(classHead, id), &l.head); err != nil {
+				return err
+			}
+		}
+		old := proto.CloneOf(j.birth)
+		old.Schema, old.BroughtTo = 1, 0
+		return t.put(birthKey, old)
+	}})
 }
 
 // Seal and Unseal expose the record header.

@@ -216,21 +216,26 @@ func (p *pair) script() error {
 // journals are opened again and read whole, and the script is run to its end.
 func TestEveryWriteFailsBothWays(t *testing.T) {
 	t.Parallel()
-	for _, side := range []string{"home", "holder"} {
-		total := countCommits(t, side)
-		if total < 3 {
-			t.Fatalf("%s commits only %d times", side, total)
-		}
-		for n := 1; n <= total; n++ {
-			for _, persist := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s/commit %d/persisted %v", side, n, persist), func(t *testing.T) {
-					t.Parallel()
-					failNth(t, side, n, persist)
-				})
+	for name, script := range map[string]script{"two lives": (*pair).script, "dead letters": (*pair).deadScript} {
+		for _, side := range []string{"home", "holder"} {
+			total := countCommits(t, side, script)
+			if total < 3 {
+				t.Fatalf("%s: %s commits only %d times", name, side, total)
+			}
+			for n := 1; n <= total; n++ {
+				for _, persist := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s/%s/commit %d/persisted %v", name, side, n, persist), func(t *testing.T) {
+						t.Parallel()
+						failNth(t, side, n, persist, script)
+					})
+				}
 			}
 		}
 	}
 }
+
+// script stops at the first error.
+type script func(*pair) error
 
 func (p *pair) side(name string) *world {
 	if name == "home" {
@@ -239,11 +244,11 @@ func (p *pair) side(name string) *world {
 	return p.holder
 }
 
-func countCommits(t *testing.T, side string) int {
+func countCommits(t *testing.T, side string, run script) int {
 	p := setupPair(t)
 	n := 0
 	p.side(side).j.Commits(&n)
-	if err := p.script(); err != nil {
+	if err := run(p); err != nil {
 		t.Fatalf("script without a fault: %v", err)
 	}
 	p.home.whole()
@@ -251,11 +256,11 @@ func countCommits(t *testing.T, side string) int {
 	return n
 }
 
-func failNth(t *testing.T, side string, n int, persist bool) {
+func failNth(t *testing.T, side string, n int, persist bool, run script) {
 	p := setupPair(t)
 	w := p.side(side)
 	w.j.FailCommit(n, persist)
-	if err := p.script(); err == nil {
+	if err := run(p); err == nil {
 		return // batches form as they come: this run needed fewer commits
 	}
 	if w.j.Err() == nil {
@@ -269,7 +274,7 @@ func failNth(t *testing.T, side string, n int, persist bool) {
 	if !w.j.Stats().Unclean {
 		t.Error("the start after a failure was not seen as unclean")
 	}
-	if err := p.script(); err != nil {
+	if err := run(p); err != nil {
 		t.Fatalf("script after reopening: %v", err)
 	}
 	p.home.whole()

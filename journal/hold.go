@@ -74,6 +74,12 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 	if err != nil {
 		return err
 	}
+	if found {
+		t.forgetCopy(h) // home was restored from before its end
+	}
+	if err := t.noteRedriven(home.Journal, id, env); err != nil {
+		return err
+	}
 	fresh := &hand{id: id, rec: wire.Handover{
 		Home: home.Journal[:], HomeEpoch: home.Epoch, OfferNo: r.OfferNo, Agent: uint32(agent.no),
 		Attempts: r.Attempts, Redelivered: r.Redelivered || found && h.rec.Handovers > 0, Handovers: max(h.rec.Handovers, r.Handovers),

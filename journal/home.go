@@ -151,13 +151,16 @@ func some[T any](list []*T) (out []T) {
 
 func (t *tx) reconcile(holder Identity, h Holding, l *life, found bool) (*Verdict, error) {
 	if !found {
+		if p, err := t.purged(h.ID); err != nil || p != nil {
+			return &Verdict{ID: h.ID, OfferNo: h.OfferNo, Ended: true, Status: state.Status(p.GetStatus()), Reason: state.Reason(p.GetReason())}, err
+		}
 		if h.HomeEpoch < t.j.self.Epoch {
 			return nil, nil // offered before we were restored: the holder finishes it as an orphan
 		}
 		return &Verdict{ID: h.ID, OfferNo: h.OfferNo, Ended: true}, nil
 	}
 	if !l.open() {
-		return &Verdict{ID: h.ID, OfferNo: h.OfferNo, Ended: true, Status: l.status()}, nil
+		return &Verdict{ID: h.ID, OfferNo: h.OfferNo, Ended: true, Status: l.status(), Reason: l.endedFor()}, nil
 	}
 	here := l.place() == PlaceHeld && l.holder() == holder.Journal
 	answered := h.Phase == state.Answered // its report counts under any number, and is on its way

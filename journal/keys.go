@@ -27,15 +27,18 @@ const (
 	classForget   = 'g' // g<ms u64><hash32>              when a key may be forgotten
 	classRetain   = 'r' // r<ms u64><id16>                ended intents, by the time they ended
 	className     = 'u' // u<address>                     Name
+	classDead     = 'z' // z<ms u64><id16>                dead letters, by the time they ended, ours and those we held
+	classPurged   = 'y' // y<id16>                        Purged
 )
 
 // liveClasses are the index classes whose set the fingerprint covers: every
-// key of them names work that must not be forgotten.
-var liveClasses = []byte{classDue, classHeld, classParked, classExpiry, classMail, classReport}
+// key of them names work that must not be forgotten. That of a dead letter is an
+// operator's.
+var liveClasses = []byte{classDue, classHeld, classParked, classExpiry, classMail, classReport, classDead}
 
 var classNames = map[byte]string{
 	classDue: "due", classHeld: "held", classParked: "parked",
-	classExpiry: "expiry", classMail: "mail", classReport: "report",
+	classExpiry: "expiry", classMail: "mail", classReport: "report", classDead: "dead",
 }
 
 // chunkSize keeps every value far below Badger's value threshold (1 MiB), so
@@ -79,6 +82,8 @@ func splitDue(k []byte) (time.Time, ID) {
 	n := len(k)
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(k[n-24 : n-16]))), ID(k[n-16:])
 }
+
+func deadKey(endedMS int64, id ID) []byte { return timeKey(classDead, endedMS, id[:]) }
 
 func heldKey(holder, id ID) []byte { return append(idKey(classHeld, holder), id[:]...) }
 

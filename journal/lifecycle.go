@@ -104,7 +104,7 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 	}
 	t.putChunks(classOutcome, l.id, out)
 	holder := l.holder()
-	ended := Ended{ID: l.id, Agent: l.agent(), Holder: holder, OfferNo: l.head.OfferNo, Status: l.status()}
+	ended := Ended{ID: l.id, Agent: l.agent(), Holder: holder, OfferNo: l.head.OfferNo, Status: l.status(), Reason: state.Reason(e.Reason)}
 	wasLocal := l.place() == PlaceLocal
 	t.goTo(l, PlaceEnded, time.Time{}, holder)
 	if l.head.ExpiryMs != 0 {
@@ -112,6 +112,7 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 		l.head.ExpiryMs = 0
 	}
 	t.putIndex(timeKey(classRetain, ms(t.now), l.id[:]))
+	t.lay(l, on, state.Reason(e.Reason))
 	if err := t.saveLife(l); err != nil {
 		return false, err
 	}

@@ -16,7 +16,9 @@ import (
 	"pannier/journal/wire"
 )
 
-const schemaVersion = 1
+// schemaVersion grows when an older program would do harm to what this one
+// writes. 2: the fingerprint covers the dead letters.
+const schemaVersion = 2
 
 // Open opens the journal in o.Dir, making it where there is none, and starts
 // its committer; Close ends what Open started.
@@ -191,6 +193,9 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 			Hint: "restore a backup, or start once with --accept-loss to go on without them",
 		}
 	}
+	// From here on an older program refuses the journal; what its records lack is
+	// added after this start is durable.
+	j.birth.Schema = schemaVersion
 	j.birth.Boot++
 	if j.unclean {
 		j.birth.UncleanBoot = j.birth.Boot
@@ -215,7 +220,13 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 	}); err != nil {
 		return damaged(j.dir, err)
 	}
-	return j.firstCommit()
+	if err := j.firstCommit(); err != nil {
+		return err
+	}
+	if err := j.bringUp(); err != nil {
+		return fmt.Errorf("bring the journal in %s to schema %d: %w", j.dir, schemaVersion, err)
+	}
+	return nil
 }
 
 // readStart reads who this journal is, and how far it had come.
@@ -230,7 +241,7 @@ func (j *Journal) readStart() (*wire.Meta, error) {
 		found, err := readMessage(txn, birthKey, j.birth)
 		if err == nil && !found {
 			id := NewID()
-			j.birth = &wire.Birth{Schema: schemaVersion, Id: id[:], Epoch: 1}
+			j.birth = &wire.Birth{Schema: schemaVersion, Id: id[:], Epoch: 1, BroughtTo: schemaVersion}
 		}
 		return err
 	})

@@ -184,6 +184,8 @@ func (f Filter) matches(i *Intent) bool {
 		return false
 	case f.Open && (i.Head == nil || !s.Open()):
 		return false
+	case f.Parked && !i.WaitsForOperator():
+		return false
 	case f.Pending && s != state.Created && s != state.Submitted && s != state.Delivered:
 		return false
 	case f.To != "" && (i.Envelope == nil || i.Envelope.ToAgent != f.To):

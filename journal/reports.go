@@ -167,11 +167,13 @@ func (t *tx) ackedByHome(home ID, a Acked) error {
 		// like any other. (One that left home's history is revoked at reconcile.)
 		return nil
 	}
+	reason := state.NoReason
 	if a.Status.Terminal() {
 		h.rec.HomeStatus, h.rec.EndedAtHome = uint32(a.Status), true
 		if err := t.put(idKey(classEvents, h.id), &wire.Events{Events: a.Events}); err != nil {
 			return err
 		}
+		reason = endedFor(a.Events)
 	} else if h.phase().Open() && a.Status != state.None {
 		h.rec.HomeStatus = uint32(a.Status)
 	}
@@ -180,5 +182,6 @@ func (t *tx) ackedByHome(home ID, a Acked) error {
 			return err
 		}
 	}
+	t.layCopy(h, reason)
 	return t.saveHand(h)
 }

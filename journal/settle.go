@@ -328,6 +328,9 @@ func (j *Journal) Revoke(ctx context.Context, home ID, verdicts []Verdict) error
 				return err
 			}
 		}
+		if v.Ended {
+			t.layCopy(h, v.Reason)
+		}
 		return t.saveHand(h)
 	})
 }

@@ -28,7 +28,8 @@ func (r *VerifyReport) problem(format string, args ...any) {
 
 // Verify reads all of a journal that no process has open: every record
 // decodes, every live intent is in exactly one index and every index entry has
-// its intent, events have no gap, the fingerprint holds. It changes nothing but
+// its intent, events have no gap, a dead letter and its successor know of each
+// other, the fingerprint holds. It changes nothing but
 // what the store replays of an unclean stop. The error is for a journal that
 // cannot be read at all.
 func Verify(dir string) (r VerifyReport, err error) {
@@ -71,6 +72,7 @@ func Verify(dir string) (r VerifyReport, err error) {
 	return r, db.View(func(txn *badger.Txn) error {
 		v := verifier{txn: txn, report: &r, expect: map[string]bool{}}
 		v.mark(last)
+		v.birth()
 		v.heads()
 		v.handovers()
 		v.indexes()
@@ -83,6 +85,15 @@ type verifier struct {
 	txn    *badger.Txn
 	report *VerifyReport
 	expect map[string]bool // index keys that records name; true once seen
+	laid   bool            // every dead letter is in their index
+}
+
+func (v *verifier) birth() {
+	var b wire.Birth
+	if _, err := readMessage(v.txn, birthKey, &b); err != nil {
+		v.report.problem("%v", err)
+	}
+	v.laid = b.BroughtTo >= schemaVersion // else the next start sees to it
 }
 
 func (v *verifier) mark(last *mark) {
@@ -111,6 +122,7 @@ func (v *verifier) heads() {
 			if Place(h.Place) != PlaceEnded {
 				v.report.problem("intent %s has ended but is still placed", id)
 			}
+			v.dead(id, h, &log)
 			return
 		}
 		v.report.Live++
@@ -135,6 +147,45 @@ func (v *verifier) heads() {
 	}
 }
 
+// dead checks an ended intent of ours: a dead letter has its entry and its body,
+// and its successor knows of it.
+func (v *verifier) dead(id ID, h *wire.Head, log *wire.Events) {
+	if isDead := endedFor(log.Events).DeadLetter() != ""; isDead != (h.DeadMs != 0) && (v.laid || !isDead) {
+		v.report.problem("intent %s ended by %s: its head says %t of its being a dead letter", id, endedFor(log.Events), h.DeadMs != 0)
+	}
+	if h.DeadMs == 0 {
+		return
+	}
+	v.want(deadKey(h.DeadMs, id))
+	v.envelope(id)
+	as, err := IDOf(h.RedrivenAs)
+	if err != nil || v.purged(as) {
+		return
+	}
+	next, err := readIntent(v.txn, as)
+	if err != nil || next.Envelope == nil || string(next.Envelope.RedriveOf) != string(id[:]) {
+		v.report.problem("dead letter %s was redriven as %s, which does not say so: %v", id, as, err)
+	}
+}
+
+// successor checks that a redriven dead letter, where it is still here, names this
+// intent and no other.
+func (v *verifier) successor(id ID, e *wire.Envelope) {
+	of, err := IDOf(e.RedriveOf)
+	if err != nil {
+		return
+	}
+	var was wire.Head
+	if homed, err := readMessage(v.txn, idKey(classHead, of), &was); err == nil && homed && string(was.RedrivenAs) != string(id[:]) {
+		v.report.problem("intent %s is a redrive of %s, which names %x", id, of, was.RedrivenAs)
+	}
+}
+
+func (v *verifier) purged(id ID) bool {
+	found, err := readMessage(v.txn, idKey(classPurged, id), &wire.Purged{})
+	return found && err == nil
+}
+
 func (v *verifier) want(key []byte) { v.expect[string(key)] = false }
 
 func (v *verifier) envelope(id ID) {
@@ -143,11 +194,13 @@ func (v *verifier) envelope(id ID) {
 	case err != nil:
 		v.report.problem("envelope of %s: %v", id, err)
 	case !found:
-		v.report.problem("open intent %s has no envelope", id)
+		v.report.problem("intent %s has no envelope", id)
 	default:
-		if err := proto.Unmarshal(blob, &wire.Envelope{}); err != nil {
+		var e wire.Envelope
+		if err := proto.Unmarshal(blob, &e); err != nil {
 			v.report.problem("envelope of %s: %v", id, err)
 		}
+		v.successor(id, &e)
 	}
 }
 
@@ -162,6 +215,10 @@ func (v *verifier) handovers() {
 		}
 		if state.Phase(h.Phase).Open() {
 			v.want(dueKey(classMail, Agent(h.Agent), h.DueMs, id))
+			v.envelope(id)
+		}
+		if h.DeadReason != 0 {
+			v.want(deadKey(h.EndedMs, id))
 			v.envelope(id)
 		}
 	})
@@ -220,7 +277,7 @@ func (v *verifier) keys() {
 			v.report.problem("idempotency key %x: %v", key[1:], err)
 			return
 		}
-		if found, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{}); err != nil || !found {
+		if found, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{}); err != nil || !found && !v.purged(id) {
 			v.report.problem("idempotency key %x names intent %s, which is not here", key[1:9], id)
 		}
 	})

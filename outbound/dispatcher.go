@@ -266,7 +266,7 @@ func (d *Dispatcher) Ended(e journal.Ended) {
 	}
 	for s := range tell {
 		if _, own := s.answering[e.ID]; !own {
-			s.out.revoke(e.ID, e.OfferNo, true, e.Status)
+			s.out.revoke(journal.Verdict{ID: e.ID, OfferNo: e.OfferNo, Ended: true, Status: e.Status, Reason: e.Reason})
 		}
 	}
 }

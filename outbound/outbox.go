@@ -6,7 +6,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal"
-	"pannier/journal/state"
 	"pannier/journal/wire/peer"
 )
 
@@ -70,10 +69,10 @@ func (o *outbox) offer(flights []*flight) {
 
 const revokeSize = 32
 
-func (o *outbox) revoke(id journal.ID, offerNo uint64, ended bool, status state.Status) {
-	r := &peer.Revoke{Id: id[:], OfferNo: offerNo, Why: peer.Revoke_SUPERSEDED}
-	if ended {
-		r.Why, r.Status = peer.Revoke_ENDED, uint32(status)
+func (o *outbox) revoke(v journal.Verdict) {
+	r := &peer.Revoke{Id: v.ID[:], OfferNo: v.OfferNo, Why: peer.Revoke_SUPERSEDED}
+	if v.Ended {
+		r.Why, r.Status, r.Reason = peer.Revoke_ENDED, uint32(v.Status), uint32(v.Reason)
 	}
 	o.add(revokeSize, func() { o.mu.revokes = append(o.mu.revokes, r) })
 }

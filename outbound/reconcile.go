@@ -74,7 +74,7 @@ func (s *session) listing(ctx context.Context, lines []*peer.Holding) ([]journal
 	gone := make(map[journal.ID]struct{}, len(verdicts))
 	for _, v := range verdicts {
 		gone[v.ID] = struct{}{}
-		s.out.revoke(v.ID, v.OfferNo, v.Ended, v.Status)
+		s.out.revoke(v)
 	}
 	for _, c := range words {
 		s.out.update(c)

@@ -41,6 +41,23 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason_%d", r)
 }
 
+// DeadLetter returns the class of the reasons of delivery for which an intent
+// ends as a dead letter: exhausted, rejected, expired or sidecar_fault. It is ""
+// for every other reason: those are an end somebody chose.
+func (r Reason) DeadLetter() string {
+	switch r {
+	case ReasonExhausted:
+		return "exhausted"
+	case ReasonRejected, ReasonPolicyDenied, ReasonTooLarge, ReasonSchemaInvalid:
+		return "rejected"
+	case ReasonDeliverBy, ReasonDeadline:
+		return "expired"
+	case ReasonSidecarFault:
+		return "sidecar_fault"
+	}
+	return ""
+}
+
 // ParseReason is the inverse of String.
 func ParseReason(name string) (Reason, bool) {
 	for i, n := range reasonNames {

@@ -45,6 +45,7 @@ type Envelope struct {
 	DeliverByMs         int64                  `protobuf:"varint,14,opt,name=deliver_by_ms,json=deliverByMs,proto3" json:"deliver_by_ms,omitempty"`    // as accepted, home's clock; the running values are in Head
 	DeadlineAtMs        int64                  `protobuf:"varint,15,opt,name=deadline_at_ms,json=deadlineAtMs,proto3" json:"deadline_at_ms,omitempty"` // 0: none
 	IdempotencyKey      string                 `protobuf:"bytes,16,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	RedriveOf           []byte                 `protobuf:"bytes,70,opt,name=redrive_of,json=redriveOf,proto3" json:"redrive_of,omitempty"` // the dead letter this is the successor of; empty: none
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -191,6 +192,13 @@ func (x *Envelope) GetIdempotencyKey() string {
 	return ""
 }
 
+func (x *Envelope) GetRedriveOf() []byte {
+	if x != nil {
+		return x.RedriveOf
+	}
+	return nil
+}
+
 // Head is home's mutable record of an intent, at most 1 KiB.
 type Head struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -221,6 +229,8 @@ type Head struct {
 	Redelivered       bool                   `protobuf:"varint,26,opt,name=redelivered,proto3" json:"redelivered,omitempty"`                    // given back by our own mailbox when an app may have had it
 	Lost              uint32                 `protobuf:"varint,27,opt,name=lost,proto3" json:"lost,omitempty"`                                  // holders of it that were given up for lost
 	ContinuedOn       uint32                 `protobuf:"varint,25,opt,name=continued_on,json=continuedOn,proto3" json:"continued_on,omitempty"` // the hand-over (delivery_attempt) home had heard of then
+	DeadMs            int64                  `protobuf:"varint,70,opt,name=dead_ms,json=deadMs,proto3" json:"dead_ms,omitempty"`                // key of the dead letter index; 0: it is no dead letter
+	RedrivenAs        []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`     // the one successor of a dead letter; empty: none
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -442,6 +452,20 @@ func (x *Head) GetContinuedOn() uint32 {
 		return x.ContinuedOn
 	}
 	return 0
+}
+
+func (x *Head) GetDeadMs() int64 {
+	if x != nil {
+		return x.DeadMs
+	}
+	return 0
+}
+
+func (x *Head) GetRedrivenAs() []byte {
+	if x != nil {
+		return x.RedrivenAs
+	}
+	return nil
 }
 
 type LateAnswer struct {
@@ -780,11 +804,13 @@ type Handover struct {
 	LastError          string                 `protobuf:"bytes,25,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`          // of the last failed attempt; cut at 500
 	EndedAtHome        bool                   `protobuf:"varint,26,opt,name=ended_at_home,json=endedAtHome,proto3" json:"ended_at_home,omitempty"` // home has acked the end
 	PolicyGeneration   uint64                 `protobuf:"varint,27,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
-	Extends            uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"`                   // of the present lease
-	Freed              bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`                       // no longer counts against credit
-	Streamed           bool                   `protobuf:"varint,31,opt,name=streamed,proto3" json:"streamed,omitempty"`                 // the present hand-over went out on a stream: see inbound.Stream
-	HeldBoot           uint32                 `protobuf:"varint,32,opt,name=held_boot,json=heldBoot,proto3" json:"held_boot,omitempty"` // start of this journal that took it in
-	Continued          uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"`               // words of home taken in, or given before it came here
+	Extends            uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"`                         // of the present lease
+	Freed              bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`                             // no longer counts against credit
+	Streamed           bool                   `protobuf:"varint,31,opt,name=streamed,proto3" json:"streamed,omitempty"`                       // the present hand-over went out on a stream: see inbound.Stream
+	HeldBoot           uint32                 `protobuf:"varint,32,opt,name=held_boot,json=heldBoot,proto3" json:"held_boot,omitempty"`       // start of this journal that took it in
+	Continued          uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"`                     // words of home taken in, or given before it came here
+	DeadReason         uint32                 `protobuf:"varint,70,opt,name=dead_reason,json=deadReason,proto3" json:"dead_reason,omitempty"` // state.Reason for which home ended it, of a dead letter
+	RedrivenAs         []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`  // the successor of a dead letter, as far as it was heard of here
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1041,6 +1067,20 @@ func (x *Handover) GetContinued() uint32 {
 		return x.Continued
 	}
 	return 0
+}
+
+func (x *Handover) GetDeadReason() uint32 {
+	if x != nil {
+		return x.DeadReason
+	}
+	return 0
+}
+
+func (x *Handover) GetRedrivenAs() []byte {
+	if x != nil {
+		return x.RedrivenAs
+	}
+	return nil
 }
 
 // Report is a fact the holder tells home, numbered per pair of identities.
@@ -1613,6 +1653,7 @@ type Birth struct {
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Boot          uint32                 `protobuf:"varint,4,opt,name=boot,proto3" json:"boot,omitempty"`
 	UncleanBoot   uint32                 `protobuf:"varint,5,opt,name=unclean_boot,json=uncleanBoot,proto3" json:"unclean_boot,omitempty"` // the last start that was an unclean one
+	BroughtTo     uint32                 `protobuf:"varint,70,opt,name=brought_to,json=broughtTo,proto3" json:"brought_to,omitempty"`      // schema to which records of earlier ones have been brought
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1682,11 +1723,103 @@ func (x *Birth) GetUncleanBoot() uint32 {
 	return 0
 }
 
+func (x *Birth) GetBroughtTo() uint32 {
+	if x != nil {
+		return x.BroughtTo
+	}
+	return 0
+}
+
+// Purged is what is left of a dead letter that an operator has removed.
+type Purged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AtMs          int64                  `protobuf:"varint,1,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	Actor         string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	Reason        uint32                 `protobuf:"varint,3,opt,name=reason,proto3" json:"reason,omitempty"` // state.Reason for which it had ended
+	EndedMs       int64                  `protobuf:"varint,4,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`
+	Agent         uint32                 `protobuf:"varint,5,opt,name=agent,proto3" json:"agent,omitempty"`   // number of to_agent in the dictionary
+	Status        uint32                 `protobuf:"varint,6,opt,name=status,proto3" json:"status,omitempty"` // FAILED or TIMED_OUT
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Purged) Reset() {
+	*x = Purged{}
+	mi := &file_record_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Purged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Purged) ProtoMessage() {}
+
+func (x *Purged) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Purged.ProtoReflect.Descriptor instead.
+func (*Purged) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Purged) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *Purged) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Purged) GetReason() uint32 {
+	if x != nil {
+		return x.Reason
+	}
+	return 0
+}
+
+func (x *Purged) GetEndedMs() int64 {
+	if x != nil {
+		return x.EndedMs
+	}
+	return 0
+}
+
+func (x *Purged) GetAgent() uint32 {
+	if x != nil {
+		return x.Agent
+	}
+	return 0
+}
+
+func (x *Purged) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
 var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
 	"\n" +
-	"\frecord.proto\x12\x12pannier.journal.v1\"\xba\x04\n" +
+	"\frecord.proto\x12\x12pannier.journal.v1\"\xd9\x04\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1f\n" +
 	"\vintent_type\x18\x02 \x01(\tR\n" +
@@ -1706,7 +1839,9 @@ const file_record_proto_rawDesc = "" +
 	"\x13receiver_durability\x18\r \x01(\bR\x12receiverDurability\x12\"\n" +
 	"\rdeliver_by_ms\x18\x0e \x01(\x03R\vdeliverByMs\x12$\n" +
 	"\x0edeadline_at_ms\x18\x0f \x01(\x03R\fdeadlineAtMs\x12'\n" +
-	"\x0fidempotency_key\x18\x10 \x01(\tR\x0eidempotencyKey\"\xdf\x06\n" +
+	"\x0fidempotency_key\x18\x10 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
+	"\n" +
+	"redrive_of\x18F \x01(\fR\tredriveOf\"\x99\a\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -1737,7 +1872,10 @@ const file_record_proto_rawDesc = "" +
 	"\fcontinued_by\x18\x18 \x01(\rR\vcontinuedBy\x12 \n" +
 	"\vredelivered\x18\x1a \x01(\bR\vredelivered\x12\x12\n" +
 	"\x04lost\x18\x1b \x01(\rR\x04lost\x12!\n" +
-	"\fcontinued_on\x18\x19 \x01(\rR\vcontinuedOn\"]\n" +
+	"\fcontinued_on\x18\x19 \x01(\rR\vcontinuedOn\x12\x17\n" +
+	"\adead_ms\x18F \x01(\x03R\x06deadMs\x12\x1f\n" +
+	"\vredriven_as\x18G \x01(\fR\n" +
+	"redrivenAs\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
@@ -1764,7 +1902,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xcc\a\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\x8e\b\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -1802,7 +1940,11 @@ const file_record_proto_rawDesc = "" +
 	"\x05freed\x18\x1d \x01(\bR\x05freed\x12\x1a\n" +
 	"\bstreamed\x18\x1f \x01(\bR\bstreamed\x12\x1b\n" +
 	"\theld_boot\x18  \x01(\rR\bheldBoot\x12\x1c\n" +
-	"\tcontinued\x18\x1e \x01(\rR\tcontinued\"\xd2\x02\n" +
+	"\tcontinued\x18\x1e \x01(\rR\tcontinued\x12\x1f\n" +
+	"\vdead_reason\x18F \x01(\rR\n" +
+	"deadReason\x12\x1f\n" +
+	"\vredriven_as\x18G \x01(\fR\n" +
+	"redrivenAs\"\xd2\x02\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x19\n" +
@@ -1849,13 +1991,22 @@ const file_record_proto_rawDesc = "" +
 	"\bClassSum\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\rR\x05class\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x10\n" +
-	"\x03xor\x18\x03 \x01(\x04R\x03xor\"|\n" +
+	"\x03xor\x18\x03 \x01(\x04R\x03xor\"\x9b\x01\n" +
 	"\x05Birth\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\rR\x06schema\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04boot\x18\x04 \x01(\rR\x04boot\x12!\n" +
-	"\funclean_boot\x18\x05 \x01(\rR\vuncleanBootB\x16Z\x14pannier/journal/wireb\x06proto3"
+	"\funclean_boot\x18\x05 \x01(\rR\vuncleanBoot\x12\x1d\n" +
+	"\n" +
+	"brought_to\x18F \x01(\rR\tbroughtTo\"\x94\x01\n" +
+	"\x06Purged\x12\x13\n" +
+	"\x05at_ms\x18\x01 \x01(\x03R\x04atMs\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\rR\x06reason\x12\x19\n" +
+	"\bended_ms\x18\x04 \x01(\x03R\aendedMs\x12\x14\n" +
+	"\x05agent\x18\x05 \x01(\rR\x05agent\x12\x16\n" +
+	"\x06status\x18\x06 \x01(\rR\x06statusB\x16Z\x14pannier/journal/wireb\x06proto3"
 
 var (
 	file_record_proto_rawDescOnce sync.Once
@@ -1869,7 +2020,7 @@ func file_record_proto_rawDescGZIP() []byte {
 	return file_record_proto_rawDescData
 }
 
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_record_proto_goTypes = []any{
 	(*Envelope)(nil),   // 0: pannier.journal.v1.Envelope
 	(*Head)(nil),       // 1: pannier.journal.v1.Head
@@ -1886,6 +2037,7 @@ var file_record_proto_goTypes = []any{
 	(*Meta)(nil),       // 12: pannier.journal.v1.Meta
 	(*ClassSum)(nil),   // 13: pannier.journal.v1.ClassSum
 	(*Birth)(nil),      // 14: pannier.journal.v1.Birth
+	(*Purged)(nil),     // 15: pannier.journal.v1.Purged
 }
 var file_record_proto_depIdxs = []int32{
 	2,  // 0: pannier.journal.v1.Head.late_answers:type_name -> pannier.journal.v1.LateAnswer
@@ -1909,7 +2061,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -83,21 +83,24 @@ const (
 	Ask_STATUS  Ask_What = 1
 	Ask_EVENTS  Ask_What = 2
 	Ask_WHY     Ask_What = 3
+	Ask_REDRIVE Ask_What = 70
 )
 
 // Enum value maps for Ask_What.
 var (
 	Ask_What_name = map[int32]string{
-		0: "UNKNOWN",
-		1: "STATUS",
-		2: "EVENTS",
-		3: "WHY",
+		0:  "UNKNOWN",
+		1:  "STATUS",
+		2:  "EVENTS",
+		3:  "WHY",
+		70: "REDRIVE",
 	}
 	Ask_What_value = map[string]int32{
 		"UNKNOWN": 0,
 		"STATUS":  1,
 		"EVENTS":  2,
 		"WHY":     3,
+		"REDRIVE": 70,
 	}
 )
 
@@ -681,7 +684,8 @@ type Revoke struct {
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	OfferNo       uint64                 `protobuf:"varint,2,opt,name=offer_no,json=offerNo,proto3" json:"offer_no,omitempty"`
 	Why           Revoke_Why             `protobuf:"varint,3,opt,name=why,proto3,enum=pannier.peer.v1.Revoke_Why" json:"why,omitempty"`
-	Status        uint32                 `protobuf:"varint,4,opt,name=status,proto3" json:"status,omitempty"` // home's, when ended
+	Status        uint32                 `protobuf:"varint,4,opt,name=status,proto3" json:"status,omitempty"`  // home's, when ended
+	Reason        uint32                 `protobuf:"varint,70,opt,name=reason,proto3" json:"reason,omitempty"` // state.Reason for which it ended
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -740,6 +744,13 @@ func (x *Revoke) GetWhy() Revoke_Why {
 func (x *Revoke) GetStatus() uint32 {
 	if x != nil {
 		return x.Status
+	}
+	return 0
+}
+
+func (x *Revoke) GetReason() uint32 {
+	if x != nil {
+		return x.Reason
 	}
 	return 0
 }
@@ -1141,7 +1152,8 @@ type Ask struct {
 	No            uint64                 `protobuf:"varint,1,opt,name=no,proto3" json:"no,omitempty"`
 	What          Ask_What               `protobuf:"varint,2,opt,name=what,proto3,enum=pannier.peer.v1.Ask_What" json:"what,omitempty"`
 	Id            []byte                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
-	Since         uint32                 `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"` // EVENTS: only those after it
+	Since         uint32                 `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"`     // EVENTS: only those after it
+	Redrive       *Redrive               `protobuf:"bytes,70,opt,name=redrive,proto3" json:"redrive,omitempty"` // REDRIVE: what is to be different
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1204,6 +1216,90 @@ func (x *Ask) GetSince() uint32 {
 	return 0
 }
 
+func (x *Ask) GetRedrive() *Redrive {
+	if x != nil {
+		return x.Redrive
+	}
+	return nil
+}
+
+// Redrive is what a holder may change of a dead letter. The rest of it is home's.
+type Redrive struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Payload         []byte                 `protobuf:"bytes,1,opt,name=payload,proto3" json:"payload,omitempty"`                                             // empty: as it was
+	DeliverByLeftMs int64                  `protobuf:"varint,2,opt,name=deliver_by_left_ms,json=deliverByLeftMs,proto3" json:"deliver_by_left_ms,omitempty"` // 0: as long as the sender gave
+	Actor           string                 `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	KeyHash         []byte                 `protobuf:"bytes,4,opt,name=key_hash,json=keyHash,proto3" json:"key_hash,omitempty"` // idempotency key; empty: none
+	KeyFingerprint  []byte                 `protobuf:"bytes,5,opt,name=key_fingerprint,json=keyFingerprint,proto3" json:"key_fingerprint,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Redrive) Reset() {
+	*x = Redrive{}
+	mi := &file_peer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Redrive) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Redrive) ProtoMessage() {}
+
+func (x *Redrive) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Redrive.ProtoReflect.Descriptor instead.
+func (*Redrive) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Redrive) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *Redrive) GetDeliverByLeftMs() int64 {
+	if x != nil {
+		return x.DeliverByLeftMs
+	}
+	return 0
+}
+
+func (x *Redrive) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Redrive) GetKeyHash() []byte {
+	if x != nil {
+		return x.KeyHash
+	}
+	return nil
+}
+
+func (x *Redrive) GetKeyFingerprint() []byte {
+	if x != nil {
+		return x.KeyFingerprint
+	}
+	return nil
+}
+
 type Answer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	No            uint64                 `protobuf:"varint,1,opt,name=no,proto3" json:"no,omitempty"`
@@ -1215,15 +1311,18 @@ type Answer struct {
 	Attempts      uint32                 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	NextDueMs     int64                  `protobuf:"varint,8,opt,name=next_due_ms,json=nextDueMs,proto3" json:"next_due_ms,omitempty"`
 	LeaseUntilMs  int64                  `protobuf:"varint,9,opt,name=lease_until_ms,json=leaseUntilMs,proto3" json:"lease_until_ms,omitempty"`
-	Text          string                 `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`              // WHY: a cause code of the holder
-	AtMs          int64                  `protobuf:"varint,11,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"` // clock of who answers
+	Text          string                 `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`                               // WHY: a cause code of the holder
+	AtMs          int64                  `protobuf:"varint,11,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`                  // clock of who answers
+	RedrivenAs    []byte                 `protobuf:"bytes,70,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"` // REDRIVE: the successor, also of one redriven before
+	CreatedMs     int64                  `protobuf:"varint,71,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`   // REDRIVE: when it was made
+	Replayed      bool                   `protobuf:"varint,72,opt,name=replayed,proto3" json:"replayed,omitempty"`                      // REDRIVE: the key was known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1334,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1347,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13}
+	return file_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Answer) GetNo() uint64 {
@@ -1328,6 +1427,27 @@ func (x *Answer) GetAtMs() int64 {
 	return 0
 }
 
+func (x *Answer) GetRedrivenAs() []byte {
+	if x != nil {
+		return x.RedrivenAs
+	}
+	return nil
+}
+
+func (x *Answer) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Answer) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
 type Goodbye struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Empty         bool                   `protobuf:"varint,1,opt,name=empty,proto3" json:"empty,omitempty"` // nothing held, no report unacked
@@ -1337,7 +1457,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1469,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1482,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{14}
+	return file_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Goodbye) GetEmpty() bool {
@@ -1382,7 +1502,7 @@ type KnockRequest struct {
 
 func (x *KnockRequest) Reset() {
 	*x = KnockRequest{}
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1514,7 @@ func (x *KnockRequest) String() string {
 func (*KnockRequest) ProtoMessage() {}
 
 func (x *KnockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1527,7 @@ func (x *KnockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnockRequest.ProtoReflect.Descriptor instead.
 func (*KnockRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{15}
+	return file_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *KnockRequest) GetIdentity() *Identity {
@@ -1432,7 +1552,7 @@ type KnockResponse struct {
 
 func (x *KnockResponse) Reset() {
 	*x = KnockResponse{}
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1564,7 @@ func (x *KnockResponse) String() string {
 func (*KnockResponse) ProtoMessage() {}
 
 func (x *KnockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1577,7 @@ func (x *KnockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnockResponse.ProtoReflect.Descriptor instead.
 func (*KnockResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{16}
+	return file_peer_proto_rawDescGZIP(), []int{17}
 }
 
 var File_peer_proto protoreflect.FileDescriptor
@@ -1521,12 +1641,13 @@ const file_peer_proto_rawDesc = "" +
 	"\x11policy_generation\x18\x06 \x01(\x04R\x10policyGeneration\x12\x1c\n" +
 	"\tcontinued\x18\a \x01(\rR\tcontinued\x12!\n" +
 	"\fcontinued_by\x18\b \x01(\rR\vcontinuedBy\x12!\n" +
-	"\fcontinued_on\x18\t \x01(\rR\vcontinuedOn\"\xa9\x01\n" +
+	"\fcontinued_on\x18\t \x01(\rR\vcontinuedOn\"\xc1\x01\n" +
 	"\x06Revoke\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12-\n" +
 	"\x03why\x18\x03 \x01(\x0e2\x1b.pannier.peer.v1.Revoke.WhyR\x03why\x12\x16\n" +
-	"\x06status\x18\x04 \x01(\rR\x06status\"-\n" +
+	"\x06status\x18\x04 \x01(\rR\x06status\x12\x16\n" +
+	"\x06reason\x18F \x01(\rR\x06reason\"-\n" +
 	"\x03Why\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\t\n" +
 	"\x05ENDED\x10\x01\x12\x0e\n" +
@@ -1560,19 +1681,27 @@ const file_peer_proto_rawDesc = "" +
 	"\x0eretry_after_ms\x18\x04 \x01(\rR\fretryAfterMs\"6\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x16\n" +
-	"\x06window\x18\x02 \x01(\rR\x06window\"\xa0\x01\n" +
+	"\x06window\x18\x02 \x01(\rR\x06window\"\xe1\x01\n" +
 	"\x03Ask\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12-\n" +
 	"\x04what\x18\x02 \x01(\x0e2\x19.pannier.peer.v1.Ask.WhatR\x04what\x12\x0e\n" +
 	"\x02id\x18\x03 \x01(\fR\x02id\x12\x14\n" +
-	"\x05since\x18\x04 \x01(\rR\x05since\"4\n" +
+	"\x05since\x18\x04 \x01(\rR\x05since\x122\n" +
+	"\aredrive\x18F \x01(\v2\x18.pannier.peer.v1.RedriveR\aredrive\"A\n" +
 	"\x04What\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\n" +
 	"\n" +
 	"\x06STATUS\x10\x01\x12\n" +
 	"\n" +
 	"\x06EVENTS\x10\x02\x12\a\n" +
-	"\x03WHY\x10\x03\"\xd1\x02\n" +
+	"\x03WHY\x10\x03\x12\v\n" +
+	"\aREDRIVE\x10F\"\xaa\x01\n" +
+	"\aRedrive\x12\x18\n" +
+	"\apayload\x18\x01 \x01(\fR\apayload\x12+\n" +
+	"\x12deliver_by_left_ms\x18\x02 \x01(\x03R\x0fdeliverByLeftMs\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x19\n" +
+	"\bkey_hash\x18\x04 \x01(\fR\akeyHash\x12'\n" +
+	"\x0fkey_fingerprint\x18\x05 \x01(\fR\x0ekeyFingerprint\"\xad\x03\n" +
 	"\x06Answer\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
@@ -1585,7 +1714,12 @@ const file_peer_proto_rawDesc = "" +
 	"\x0elease_until_ms\x18\t \x01(\x03R\fleaseUntilMs\x12\x12\n" +
 	"\x04text\x18\n" +
 	" \x01(\tR\x04text\x12\x13\n" +
-	"\x05at_ms\x18\v \x01(\x03R\x04atMs\"\x1f\n" +
+	"\x05at_ms\x18\v \x01(\x03R\x04atMs\x12\x1f\n" +
+	"\vredriven_as\x18F \x01(\fR\n" +
+	"redrivenAs\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18G \x01(\x03R\tcreatedMs\x12\x1a\n" +
+	"\breplayed\x18H \x01(\bR\breplayed\"\x1f\n" +
 	"\aGoodbye\x12\x14\n" +
 	"\x05empty\x18\x01 \x01(\bR\x05empty\"_\n" +
 	"\fKnockRequest\x125\n" +
@@ -1609,7 +1743,7 @@ func file_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_peer_proto_goTypes = []any{
 	(Revoke_Why)(0),       // 0: pannier.peer.v1.Revoke.Why
 	(Ask_What)(0),         // 1: pannier.peer.v1.Ask.What
@@ -1626,13 +1760,14 @@ var file_peer_proto_goTypes = []any{
 	(*Refused)(nil),       // 12: pannier.peer.v1.Refused
 	(*Credit)(nil),        // 13: pannier.peer.v1.Credit
 	(*Ask)(nil),           // 14: pannier.peer.v1.Ask
-	(*Answer)(nil),        // 15: pannier.peer.v1.Answer
-	(*Goodbye)(nil),       // 16: pannier.peer.v1.Goodbye
-	(*KnockRequest)(nil),  // 17: pannier.peer.v1.KnockRequest
-	(*KnockResponse)(nil), // 18: pannier.peer.v1.KnockResponse
-	(*wire.Report)(nil),   // 19: pannier.journal.v1.Report
-	(*wire.Event)(nil),    // 20: pannier.journal.v1.Event
-	(*wire.Outcome)(nil),  // 21: pannier.journal.v1.Outcome
+	(*Redrive)(nil),       // 15: pannier.peer.v1.Redrive
+	(*Answer)(nil),        // 16: pannier.peer.v1.Answer
+	(*Goodbye)(nil),       // 17: pannier.peer.v1.Goodbye
+	(*KnockRequest)(nil),  // 18: pannier.peer.v1.KnockRequest
+	(*KnockResponse)(nil), // 19: pannier.peer.v1.KnockResponse
+	(*wire.Report)(nil),   // 20: pannier.journal.v1.Report
+	(*wire.Event)(nil),    // 21: pannier.journal.v1.Event
+	(*wire.Outcome)(nil),  // 22: pannier.journal.v1.Outcome
 }
 var file_peer_proto_depIdxs = []int32{
 	4,  // 0: pannier.peer.v1.Frame.hello:type_name -> pannier.peer.v1.Hello
@@ -1643,30 +1778,31 @@ var file_peer_proto_depIdxs = []int32{
 	11, // 5: pannier.peer.v1.Frame.held:type_name -> pannier.peer.v1.Verdict
 	12, // 6: pannier.peer.v1.Frame.refused:type_name -> pannier.peer.v1.Refused
 	11, // 7: pannier.peer.v1.Frame.releases:type_name -> pannier.peer.v1.Verdict
-	19, // 8: pannier.peer.v1.Frame.reports:type_name -> pannier.journal.v1.Report
+	20, // 8: pannier.peer.v1.Frame.reports:type_name -> pannier.journal.v1.Report
 	6,  // 9: pannier.peer.v1.Frame.updates:type_name -> pannier.peer.v1.Update
 	5,  // 10: pannier.peer.v1.Frame.offers:type_name -> pannier.peer.v1.Offer
 	14, // 11: pannier.peer.v1.Frame.asks:type_name -> pannier.peer.v1.Ask
-	15, // 12: pannier.peer.v1.Frame.answers:type_name -> pannier.peer.v1.Answer
-	16, // 13: pannier.peer.v1.Frame.goodbye:type_name -> pannier.peer.v1.Goodbye
+	16, // 12: pannier.peer.v1.Frame.answers:type_name -> pannier.peer.v1.Answer
+	17, // 13: pannier.peer.v1.Frame.goodbye:type_name -> pannier.peer.v1.Goodbye
 	3,  // 14: pannier.peer.v1.Hello.identity:type_name -> pannier.peer.v1.Identity
 	3,  // 15: pannier.peer.v1.Hello.applied_pair:type_name -> pannier.peer.v1.Identity
 	0,  // 16: pannier.peer.v1.Revoke.why:type_name -> pannier.peer.v1.Revoke.Why
 	9,  // 17: pannier.peer.v1.ReportAck.acked:type_name -> pannier.peer.v1.Acked
-	20, // 18: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
+	21, // 18: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
 	1,  // 19: pannier.peer.v1.Ask.what:type_name -> pannier.peer.v1.Ask.What
-	20, // 20: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
-	21, // 21: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
-	3,  // 22: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
-	2,  // 23: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
-	17, // 24: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
-	2,  // 25: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
-	18, // 26: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
-	25, // [25:27] is the sub-list for method output_type
-	23, // [23:25] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	15, // 20: pannier.peer.v1.Ask.redrive:type_name -> pannier.peer.v1.Redrive
+	21, // 21: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
+	22, // 22: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
+	3,  // 23: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
+	2,  // 24: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
+	18, // 25: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
+	2,  // 26: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
+	19, // 27: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
+	26, // [26:28] is the sub-list for method output_type
+	24, // [24:26] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
@@ -1680,7 +1816,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

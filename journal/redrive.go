@@ -1,0 +1,142 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/failpoint"
+	"pannier/journal/wire"
+)
+
+// Redrive asks for the successor of a dead letter of this home. Limits of time that
+// are not given are as long, from now, as those of the original were.
+type Redrive struct {
+	ID        ID
+	Payload   []byte    // nil: as it was
+	ToAgent   string    // "": as it was
+	DeliverBy time.Time // zero: anew
+	Actor     string    // who asks
+	Key       *Key      // nil: none
+}
+
+// Redriven is the successor.
+type Redriven struct {
+	ID        ID
+	CreatedAt time.Time
+	Replayed  bool // the key was known: this is the first answer again
+}
+
+// Redrive makes the successor of a dead letter: a new intent that tells its
+// receiver the id of the first ancestor, unless its payload was edited. Successor
+// and the mark on the original are one commit.
+//
+// A dead letter has one successor. A second redrive is refused with a
+// *RedrivenError even when that one has died too: it is itself the dead letter to
+// redrive, so that what has a common ancestor is a chain, and never twice under way.
+// Other errors: ErrNotFound, ErrNotHome, ErrNotDead.
+func (j *Journal) Redrive(ctx context.Context, r Redrive) (Redriven, error) {
+	original, err := j.Get(r.ID)
+	if err != nil {
+		return Redriven{}, err
+	}
+	if original.Head == nil {
+		return Redriven{}, ErrNotHome
+	}
+	if original.Envelope == nil {
+		return Redriven{}, fmt.Errorf("%w: its body has left the history", ErrNotDead)
+	}
+	a := r.accept(original)
+	id := NewID()
+	env, err := j.encodeEnvelope(a, id)
+	if err != nil {
+		return Redriven{}, err
+	}
+	var res Accepted
+	err = j.do(ctx, third, &op{
+		before: failpoint.HomeBeforeAcceptCommit, after: failpoint.HomeAfterAcceptCommit,
+		run: func(t *tx) error {
+			res = Accepted{}
+			return t.redrive(r.ID, a, id, env, &res)
+		},
+	})
+	if err != nil {
+		return Redriven{}, err
+	}
+	return Redriven{ID: res.ID, CreatedAt: res.CreatedAt, Replayed: res.Replayed}, nil
+}
+
+// accept is the successor as if its sender had posted it just now.
+func (r *Redrive) accept(original *Intent) *Accept {
+	now, was := time.Now(), original.Envelope
+	e := proto.CloneOf(was)
+	e.RedriveOf, e.IdempotencyKey = original.ID[:], "" // the key made the original
+	if len(e.FirstId) == 0 {
+		e.FirstId = original.ID[:]
+	}
+	if r.Payload != nil {
+		e.Payload, e.FirstId = r.Payload, nil
+	}
+	if r.ToAgent != "" {
+		e.ToAgent = r.ToAgent
+	}
+	a := &Accept{Envelope: e, Key: r.Key, DeliverBy: r.DeliverBy, by: r.Actor}
+	if a.DeliverBy.IsZero() {
+		a.DeliverBy = again(now, was.CreatedAtMs, was.DeliverByMs)
+	}
+	a.Deadline = again(now, was.CreatedAtMs, was.DeadlineAtMs)
+	if !a.Deadline.IsZero() && a.Deadline.Before(a.DeliverBy) {
+		a.Deadline = a.DeliverBy
+	}
+	return a
+}
+
+// again is a limit as far from now as it was from the time it was set; zero where
+// there was none.
+func again(now time.Time, setMS, limitMS int64) time.Time {
+	if limitMS <= setMS {
+		return time.Time{}
+	}
+	return now.Add(time.Duration(limitMS-setMS) * time.Millisecond)
+}
+
+func (t *tx) redrive(of ID, a *Accept, id ID, env []byte, res *Accepted) error {
+	if a.Key != nil {
+		replayed, err := t.replay(a.Key, res)
+		if err != nil || replayed {
+			return err
+		}
+	}
+	l, found, err := t.life(of)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return ErrNotFound // purged since it was read
+	case l.head.DeadMs == 0:
+		return ErrNotDead
+	}
+	if as, err := IDOf(l.head.RedrivenAs); err == nil {
+		return &RedrivenError{As: as}
+	}
+	if err := t.accept(a, id, env, res); err != nil {
+		return err
+	}
+	l.head.RedrivenAs = id[:]
+	return t.saveLife(l)
+}
+
+// NoteRedriven lets a holder's copy of a dead letter show the successor its home
+// has made.
+func (j *Journal) NoteRedriven(ctx context.Context, home, of, as ID) error {
+	err := j.do(ctx, third, &op{run: func(t *tx) error {
+		return t.noteRedriven(home, as, &wire.Envelope{RedriveOf: of[:]})
+	}})
+	if errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return nil // the copy is gone, and with it what would show it
+}
