@@ -220,7 +220,7 @@ func (ss *session) ask(ctx context.Context, a *peer.Ask) (*peer.Answer, error) {
 	ss.mu.lastNo++
 	no := ss.mu.lastNo
 	ss.mu.asks[no] = answer
-	ss.mu.out.asks = append(ss.mu.out.asks, &peer.Ask{No: no, What: a.What, Id: a.Id, Since: a.Since})
+	ss.mu.out.asks = append(ss.mu.out.asks, &peer.Ask{No: no, What: a.What, Id: a.Id, Since: a.Since, Redrive: a.Redrive})
 	ss.notify()
 	ss.mu.Unlock()
 	select {

@@ -135,6 +135,8 @@ func (t *tx) fact(l *life, from ID, r *wire.Report) error {
 	case state.FactExhausted:
 		return t.exhausted(l, e, r)
 	case state.FactRejected:
+		e.Attempt = r.Attempt
+		l.head.DeliveryAttempt = max(l.head.DeliveryAttempt, r.Attempt) // of a push, home hears only now
 		_, err := t.end(l, state.Fail, e, deliveryError("rejected", state.ReasonRejected, r.Text, r.Attempts), r.Text)
 		return err
 	}

@@ -140,7 +140,7 @@ func (t *tx) holdAgain(h *hand, home Identity, r *HoldRequest) error {
 	case state.Answered:
 		return t.answerAgain(h)
 	case state.Rejected:
-		return t.tell(h, state.FactRejected, &wire.Report{Text: h.rec.LastError, Attempts: h.rec.Attempts, Reason: uint32(state.ReasonRejected)})
+		return t.tell(h, state.FactRejected, &wire.Report{Text: h.rec.LastError, Attempt: h.rec.Handovers, Attempts: h.rec.Attempts, Reason: uint32(state.ReasonRejected)})
 	case state.Spent:
 		return t.tell(h, state.FactExhausted, &wire.Report{Text: h.rec.LastError, Attempt: h.rec.Handovers, Attempts: h.rec.Attempts})
 	case state.Parked:

@@ -142,7 +142,7 @@ func (t *tx) nack(h *hand, s *Settle) error {
 		if err := t.saveHand(h); err != nil {
 			return err
 		}
-		return t.tell(h, row.Tells, &wire.Report{Text: s.Reason, Attempts: h.rec.Attempts, Reason: uint32(state.ReasonRejected)})
+		return t.tell(h, row.Tells, &wire.Report{Text: s.Reason, Attempt: h.rec.Handovers, Attempts: h.rec.Attempts, Reason: uint32(state.ReasonRejected)})
 	}
 	if s.Spare {
 		return t.takeBack(h, t.now.Add(max(0, s.Delay)))

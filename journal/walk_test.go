@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -58,7 +59,7 @@ func (w *walk) any() {
 	w.Helper()
 	steps := []func(){
 		w.post, w.post, w.post, w.hold, w.hold, w.hold, w.take, w.take, w.ack, w.ack, w.nack, w.extend,
-		w.lapse, w.release, w.tell, w.tell, w.loseAck, w.cancel, w.goOn, w.lose, w.connect, w.killHome, w.killHolder,
+		w.lapse, w.release, w.tell, w.tell, w.loseAck, w.cancel, w.goOn, w.again, w.again, w.bury, w.lose, w.connect, w.killHome, w.killHolder,
 	}
 	steps[w.rand.IntN(len(steps))]()
 }
@@ -216,6 +217,34 @@ func (w *walk) goOn() {
 	var ended *journal.EndedError
 	if !errors.As(err, &ended) && !errors.Is(err, journal.ErrIllegal) {
 		w.check(err, "go on")
+	}
+}
+
+// again redrives a dead letter, if there is one without a successor.
+func (w *walk) again() {
+	list, _, err := w.home.j.DeadLetters(journal.DeadFilter{Unredriven: true, Limit: 1})
+	w.check(err, "dead letters")
+	for _, d := range list {
+		got, err := w.home.j.Redrive(context.Background(), journal.Redrive{ID: d.ID})
+		w.check(err, "redrive")
+		w.accepted = append(w.accepted, got.ID)
+	}
+}
+
+// bury purges a dead letter at either end.
+func (w *walk) bury() {
+	side := w.home
+	if w.rand.IntN(2) == 0 {
+		side = w.holder
+	}
+	list, _, err := side.j.DeadLetters(journal.DeadFilter{Limit: 1})
+	w.check(err, "dead letters")
+	for _, d := range list {
+		errs, err := side.j.Purge(context.Background(), []journal.ID{d.ID}, "walk")
+		w.check(errors.Join(err, errs[0]), "purge")
+		if side == w.home {
+			w.accepted = slices.DeleteFunc(w.accepted, func(id journal.ID) bool { return id == d.ID })
+		}
 	}
 }
 

@@ -89,6 +89,10 @@ func (s *session) answerAsks(ctx context.Context, asks []*peer.Ask) error {
 		if err := s.waitRoom(ctx); err != nil {
 			return err
 		}
+		if a.What == peer.Ask_REDRIVE {
+			s.redrive(ctx, a)
+			continue
+		}
 		s.out.answer(s.d.reply(a))
 	}
 	return nil
@@ -99,6 +103,11 @@ const (
 	answerUnknown     = "not_found"
 	answerUnsupported = "unsupported"
 	answerFault       = "journal_failed"
+	answerBusy        = "busy"
+	answerNotDead     = "not_dead_letter"
+	answerRedriven    = "already_redriven"
+	answerKeyConflict = "idempotency_conflict"
+	answerDenied      = "policy_denied"
 )
 
 func (d *Dispatcher) reply(a *peer.Ask) *peer.Answer {

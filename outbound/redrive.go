@@ -1,0 +1,86 @@
+package outbound
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/wire/peer"
+)
+
+// redrivesAtOnce bounds what one holder has redriven at the same time: each waits
+// for a commit.
+const redrivesAtOnce = 8
+
+// redrive makes the successor of a dead letter for the holder that has a copy of
+// it, beside the loop that reads: a commit may take its time. If we crash after it,
+// or the answer is lost, the holder that asks again hears the id of the successor.
+func (s *session) redrive(ctx context.Context, a *peer.Ask) {
+	select {
+	case s.redriving <- struct{}{}:
+	default:
+		s.out.answer(&peer.Answer{No: a.No, Error: answerBusy, AtMs: time.Now().UnixMilli()})
+		return
+	}
+	s.redrives.Go(func() {
+		defer func() { <-s.redriving }()
+		s.out.answer(s.d.redrive(ctx, s.peer.Journal, a))
+	})
+}
+
+func (d *Dispatcher) redrive(ctx context.Context, holder journal.ID, a *peer.Ask) *peer.Answer {
+	out := &peer.Answer{No: a.No, AtMs: time.Now().UnixMilli()}
+	id, err := journal.IDOf(a.Id)
+	payload := a.Redrive.GetPayload()
+	if err != nil || len(payload) > 0 && (payload[0] != '{' || !json.Valid(payload)) {
+		out.Error = answerUnsupported
+		return out
+	}
+	// A successor is sent in the sender's name: only the holder on record may ask for
+	// it, and only for the agent it was for.
+	i, err := d.journal.Get(id)
+	if err == nil && i.Head != nil && string(i.Head.Holder) != string(holder[:]) {
+		out.Error = answerDenied
+		return out
+	}
+	if err == nil {
+		var got journal.Redriven
+		got, err = d.journal.Redrive(ctx, wish(id, holder, a.Redrive))
+		out.RedrivenAs, out.CreatedMs, out.Replayed = got.ID[:], got.CreatedAt.UnixMilli(), got.Replayed
+	}
+	var before *journal.RedrivenError
+	switch {
+	case err == nil:
+	case errors.As(err, &before):
+		out.Error, out.RedrivenAs = answerRedriven, before.As[:]
+	case errors.Is(err, journal.ErrNotFound), errors.Is(err, journal.ErrNotHome):
+		out.Error = answerUnknown
+	case errors.Is(err, journal.ErrNotDead):
+		out.Error = answerNotDead
+	case errors.Is(err, journal.ErrKeyConflict):
+		out.Error = answerKeyConflict
+	default:
+		out.Error = answerFault
+	}
+	return out
+}
+
+// wish reads what a holder wants to be different.
+func wish(id, holder journal.ID, asked *peer.Redrive) journal.Redrive {
+	r := journal.Redrive{ID: id, Actor: "holder " + holder.String()}
+	if asked.GetActor() != "" {
+		r.Actor = asked.Actor
+	}
+	if len(asked.GetPayload()) > 0 {
+		r.Payload = asked.Payload
+	}
+	if left := asked.GetDeliverByLeftMs(); left > 0 {
+		r.DeliverBy = time.Now().Add(time.Duration(left) * time.Millisecond)
+	}
+	if len(asked.GetKeyHash()) == 32 && len(asked.GetKeyFingerprint()) == 32 {
+		r.Key = &journal.Key{Hash: [32]byte(asked.KeyHash), Fingerprint: [32]byte(asked.KeyFingerprint)}
+	}
+	return r
+}
