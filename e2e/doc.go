@@ -39,6 +39,8 @@
 //	idempotency_test.go  one key, one intent: at once, over a crash, after the end
 //	input_test.go        bad input is refused by name and changes nothing; bad
 //	                     configuration is exit 2
+//	socket_test.go       requests as no client library writes them: smuggled, doubled, escaped,
+//	                     endless; each decides like its plain form or is refused, unwritten
 //	stop_test.go         the order of a stop: what is leased finishes, what is not goes
 //	                     elsewhere, no post is acked and lost
 //	peers_test.go        the peers file edited, broken and mended
@@ -72,6 +74,7 @@
 //	home killed, holder not there  go test ./e2e -run 'TestHomeKilled|TestHomeGone' -v
 //	100,000 intents, nobody there  go test ./e2e -run TestBacklogMemory -v
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
+//	requests that are no requests  go test ./e2e -run 'RawRequests|EndlessBodies|HTTP2' -v
 //	peers file broken              go test ./e2e -run Peers -v
 //	SIGTERM under load             go test ./e2e -run 'Stop|SecondSignal' -v
 //	a guard switched off           go test ./e2e/mutants -v

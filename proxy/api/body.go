@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -291,6 +292,23 @@ func (o *object) text(name string, most int) string {
 		o.fault(name, codeSchemaInvalid, "%s", why)
 	}
 	return s
+}
+
+// label is text that goes into headers, logs and terminals: without control
+// characters.
+func (o *object) label(name string, most int) string {
+	s := o.text(name, most)
+	if why := labelFault(s); why != "" {
+		o.fault(name, codeSchemaInvalid, "%s", why)
+	}
+	return s
+}
+
+func labelFault(s string) string {
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return "has a control character"
+	}
+	return ""
 }
 
 // required is text for a member that must be there.

@@ -159,6 +159,8 @@ func (a *API) readEvent(e *event, header http.Header) *asked {
 	}
 	if in.correlation = e.attribute("correlationid", false, maxCorrelation); in.correlation == "" {
 		in.correlation = uuid.NewString()
+	} else if why := labelFault(in.correlation); why != "" {
+		e.fault("correlationid", codeSchemaInvalid, why)
 	}
 	in.traceparent = e.attribute("traceparent", false, maxEventText)
 	in.options = readOptions(nil, nil, withExpiry(header, e), e.faults)

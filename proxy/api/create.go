@@ -142,7 +142,7 @@ func (a *API) readIntent(body *object, header http.Header) *asked {
 	if in.from = body.address(name("from_agent"), false); in.from == "" {
 		in.from = a.opt.DefaultAgent
 	}
-	if in.correlation = body.text(name("correlation_id"), maxCorrelation); in.correlation == "" {
+	if in.correlation = body.label(name("correlation_id"), maxCorrelation); in.correlation == "" {
 		in.correlation = uuid.NewString()
 	}
 	if text := body.text("idempotency_key", 2*maxKey+2); text != "" {

@@ -96,6 +96,7 @@ func TestBadBodiesAreRefusedByName(t *testing.T) {
 		{"missing type", `{"to_agent":"b","payload":{}}`, 422, "schema_invalid", "/intent_type is required"},
 		{"missing receiver", `{"intent_type":"a","payload":{}}`, 422, "schema_invalid", "/to_agent is required"},
 		{"wrong type of a field", with(`"correlation_id":7`), 422, "schema_invalid", "/correlation_id must be a string"},
+		{"control character", with(`"correlation_id":"a\u001b[2Jb"`), 422, "schema_invalid", "/correlation_id has a control character"},
 		{"payload no object", `{"intent_type":"a","to_agent":"b","payload":[1]}`, 422, "schema_invalid", "/payload must be"},
 		{"payload null", `{"intent_type":"a","to_agent":"b","payload":null}`, 422, "schema_invalid", "/payload must be"},
 		{"bad intent type", `{"intent_type":"A-b","to_agent":"b","payload":{}}`, 422, "schema_invalid", "/intent_type"},

@@ -81,8 +81,17 @@ func (a *API) guard(r *http.Request) error {
 	if !onUnixSocket(r.Context()) && !a.hosts[hostName(r.Host)] {
 		return refuse(codeHostNotAllowed, "the Host %q is not one of this sidecar's names", clip(r.Host, 64))
 	}
+	for _, name := range onceHeaders {
+		if n := len(r.Header[name]); n > 1 {
+			return refuse(codeInvalidRequest, "the header %s is given %d times", name, n)
+		}
+	}
 	if why := crossSite(r); why != "" {
 		return refuse(codeCrossSite, "%s", why)
+	}
+	owners := r.URL.Query()["owner_agent"]
+	if len(owners) > 1 {
+		return refuse(codeInvalidRequest, "the query parameter owner_agent is given %d times", len(owners))
 	}
 	owner, header := r.URL.Query().Get("owner_agent"), r.Header.Get("X-Owner-Agent")
 	if owner != "" && header != "" && owner != header {
@@ -90,6 +99,10 @@ func (a *API) guard(r *http.Request) error {
 	}
 	return nil
 }
+
+// onceHeaders say who sends a request, and for whom: of two, one reader would
+// believe the first and another the last. Names are in canonical form.
+var onceHeaders = []string{"Origin", "Sec-Fetch-Site", "X-Api-Key", "X-Owner-Agent"}
 
 func allowedHosts(configured []string) map[string]bool {
 	hosts := map[string]bool{"127.0.0.1": true, "localhost": true, "::1": true}

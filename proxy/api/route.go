@@ -80,9 +80,10 @@ func (a *API) route(w *response, r *http.Request) error {
 	if rest, ok := strings.CutPrefix(escaped, agentPrefix); ok {
 		return a.routeAgent(w, r, rest)
 	}
-	// HEAD is GET to the mux; here it would wait for what it cannot show.
-	unclean := path.Clean(escaped) != escaped
-	if unclean || r.Method == http.MethodHead && strings.HasPrefix(escaped, "/v1/intents") {
+	// HEAD is GET to the mux; here it would wait for what it cannot show. The mux
+	// reads escapes of plain letters, so the path to compare is the one without them.
+	unclean := path.Clean(escaped) != escaped || escaped[0] != '/' // "*" of OPTIONS
+	if unclean || r.Method == http.MethodHead && strings.HasPrefix(r.URL.Path, "/v1/intents") {
 		return a.noRoute(w, r)
 	}
 	a.mux.ServeHTTP(w, r)

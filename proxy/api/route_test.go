@@ -86,8 +86,10 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 			t.Errorf("%s %s: Allow is %q, want %q", c.method, c.path, got, c.allow)
 		}
 	}
-	if a := w.call("HEAD", "/v1/intents/"+id+"/events/stream", ""); a.status != 405 {
-		t.Errorf("HEAD on a stream: got %d, want 405", a.status)
+	for _, path := range []string{"/v1/intents/", "/v1/%69ntents/", "/%76%31/intents/"} {
+		if a := w.call("HEAD", path+id+"/events/stream", ""); a.status != 405 {
+			t.Errorf("HEAD on a stream at %s: got %d, want 405", path, a.status)
+		}
 	}
 }
 
@@ -166,6 +168,31 @@ func TestGuards(t *testing.T) {
 			t.Errorf("%s: X-Trace-Id is not echoed", c.rule)
 		}
 	}
+}
+
+// TestWhoIsSaidOnce: of two words on who sends a request neither is believed.
+func TestWhoIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, name := range []string{"Origin", "Sec-Fetch-Site", "X-Api-Key", "X-Owner-Agent"} {
+		r, err := http.NewRequest("GET", w.url+"/v1/intents", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := map[string]string{"Origin": w.url, "Sec-Fetch-Site": "none"}[name]
+		r.Header[name] = []string{first, "other"}
+		res, err := w.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		(&answer{t, res.StatusCode, res.Header, raw}).refused(400, "invalid_request")
+	}
+	w.get("/v1/intents?owner_agent=a&owner_agent=b").refused(400, "invalid_request")
 }
 
 func TestUnixSocketTakesAnyHost(t *testing.T) {
