@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/proxy/api"
 	"pannier/proxy/api/apitest"
@@ -54,6 +55,31 @@ func TestListsAreTheTables(t *testing.T) {
 		if got := description(t).Enum(schema); !slices.Equal(got, want) {
 			t.Errorf("openapi.yaml, %s: the list must be\n        - %s\nit is\n        - %s", schema,
 				strings.Join(want, "\n        - "), strings.Join(got, "\n        - "))
+		}
+	}
+}
+
+// TestExamplesAreTaken: every request that is shown can be sent as it is. Those
+// about an intent are about one that is not there, and are refused for nothing else.
+func TestExamplesAreTaken(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	examples, err := description(t).Examples()
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := map[string]bool{}
+	for _, e := range examples {
+		described[e.Method+" "+e.Path] = true
+		path := strings.NewReplacer("{id}", journal.NewID().String(), "{agent}", "acme/prod/billing", "{type}", "order.created.v1").Replace(e.Path)
+		a := w.call(e.Method, path, string(e.Body), "Content-Type: "+e.Media)
+		if a.status != 200 && a.text("error.code") != "intent_not_found" {
+			t.Errorf("%s: got %d: %s", e.Name, a.status, a.raw)
+		}
+	}
+	for _, r := range description(t).Routes() {
+		if strings.HasPrefix(r, "POST ") && !described[r] {
+			t.Errorf("%s has no example of its body", r)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package apitest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -139,6 +140,32 @@ func (d *Description) Routes() []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// Example is a request body that the description shows.
+type Example struct {
+	Name, Method, Path, Media string
+	Body                      []byte
+}
+
+// Examples lists the bodies of requests that are shown.
+func (d *Description) Examples() ([]Example, error) {
+	var all []Example
+	for _, r := range d.routes {
+		if r.Operation.RequestBody == nil {
+			continue
+		}
+		for media, content := range r.Operation.RequestBody.Value.Content {
+			for name, example := range content.Examples {
+				body, err := json.Marshal(example.Value.Value)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, Example{r.Operation.OperationID + " " + name, r.Method, r.Path, media, body})
+			}
+		}
+	}
+	return all, nil
 }
 
 // Enum returns the words of a schema that is a list of them.
