@@ -24,6 +24,9 @@ type Options struct {
 	// AskHome asks the home of an intent that is only held here for its
 	// events; nil: such a home counts as out of reach.
 	AskHome func(ctx context.Context, home journal.ID, ask *peer.Ask) (*peer.Answer, error)
+	// Redrive makes the successor of a dead letter, wherever it is homed; nil: of
+	// those homed here.
+	Redrive func(context.Context, journal.Redrive) (journal.Redriven, error)
 }
 
 const (
@@ -85,6 +88,9 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 		o.DefaultAgent = anonymous
 	}
 	a := &API{opt: o, journal: j, mailbox: m, dispatcher: d, log: log, drain: make(chan struct{})}
+	if a.opt.Redrive == nil {
+		a.opt.Redrive = j.Redrive
+	}
 	a.hosts = allowedHosts(o.Hosts)
 	a.mux = a.newMux()
 	return a

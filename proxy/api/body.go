@@ -112,6 +112,12 @@ func parsePayload(raw []byte) (jsontext.Value, error) {
 	return parseValue(raw, '{', "object, {} at least")
 }
 
+// Payload says what is wrong with bytes that are to be a payload; nil: nothing.
+func Payload(raw []byte) error {
+	_, err := parsePayload(raw)
+	return err
+}
+
 // parseList checks a body that is a JSON array.
 func parseList(raw []byte) (jsontext.Value, error) { return parseValue(raw, '[', "array") }
 

@@ -21,6 +21,9 @@ const (
 	codeIntentEnded         code = "intent_ended"
 	codeLeaseLost           code = "lease_lost"
 	codeWrongBinding        code = "wrong_binding"
+	codeNotDeadLetter       code = "not_dead_letter"
+	codeAlreadyRedriven     code = "already_redriven"
+	codeNotHome             code = "not_home"
 	codePayloadTooLarge     code = "payload_too_large"
 	codeUnsupportedMedia    code = "unsupported_media_type"
 	codeSchemaInvalid       code = "schema_invalid"
@@ -97,6 +100,15 @@ var registry = []entry{
 	{codeWrongBinding, http.StatusConflict, "validation", false, 0, "The agent receives in another way",
 		"The agent receives by http: its intents are sent to its app, and cannot be asked for.",
 		"Do not poll or stream for it, or start the sidecar with another binding for the agent."},
+	{codeNotDeadLetter, http.StatusConflict, "validation", false, 0, "No dead letter",
+		"The intent is open, or ended for a reason that is none of delivery: there is nothing to redrive. Nothing was done.",
+		"Look at it with pannier get. One that waits for an operator goes on by a resume; one that somebody ended is sent again as a new intent."},
+	{codeAlreadyRedriven, http.StatusConflict, "validation", false, 0, "Redriven before",
+		"The dead letter has its one successor already, in details.redriven_as. Nothing was done.",
+		"Look at the successor. If it is a dead letter too, redrive that one."},
+	{codeNotHome, http.StatusConflict, "validation", false, 0, "For the intent's home to do",
+		"This sidecar only has a copy of the intent, and what was asked for is for the sidecar that accepted it to do. Nothing was done.",
+		"Ask the sidecar that accepted it."},
 	{codePayloadTooLarge, http.StatusRequestEntityTooLarge, "validation", false, 0, "Too large",
 		"The body, or the intent as it would be stored, is larger than the limit.",
 		"Send less, or a reference to where the data is; the limit is in details.limit_bytes, and --max-body sets it."},

@@ -28,6 +28,11 @@
 //	POST /v1/intents/{id}/ack             done, under its lease
 //	POST /v1/intents/{id}/nack            failed attempt, or dead letter
 //	POST /v1/intents/{id}/extend          still working
+//	GET  /v1/deliveries                   intents as AXP's deliveries; status=dead_lettered
+//	GET  /v1/deliveries/{id}              one of them
+//	POST /v1/deliveries/{id}/replay       a successor for a dead letter
+//	POST /v1/deliveries                   404: to send is POST /v1/intents
+//	POST /v1/deliveries/reconcile         404: what is due is delivered unasked
 //	GET  /v1/agents/{agent}/intents       take intents under leases (poll)
 //	GET  /v1/agents/{agent}/intents/stream     the log of hand-overs as it grows (stream)
 //	POST /v1/agents/{agent}/intents:settle     many ack, nack, extend
@@ -59,7 +64,7 @@
 //
 // A crash here loses nothing that was answered: the app that has no answer
 // repeats its request, under its Idempotency-Key if it must not be doubled.
-// Keys act on accepting, resolving and resuming; a repeated ack or nack is known by
+// Keys act on accepting, resolving, resuming and replaying; a repeated ack or nack is known by
 // its lease; a repeated extend extends again.
 //
 // The package starts nothing and keeps no state but its counters; it dials no

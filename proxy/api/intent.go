@@ -85,6 +85,9 @@ func (a *API) writeIntent(d *doc, i *journal.Intent, show extent) {
 	} else {
 		writeHandover(d, i)
 	}
+	if as, ok := i.RedrivenAs(); ok {
+		d.str("redriven_as", as.String())
+	}
 	if status.Terminal() {
 		if show == whole || i.Outcome == nil || len(i.Outcome.Body) <= smallPayload {
 			writeOutcome(d, status, i.Outcome)
@@ -108,7 +111,7 @@ func (a *API) writeEnvelope(d *doc, i *journal.Intent, show extent) {
 	if show == whole || len(e.Payload) <= smallPayload {
 		d.raw("payload", e.Payload)
 	}
-	d.opt("reply_to", e.ReplyTo)
+	d.opt("reply_to", e.ReplyTo).opt("redrive_of", idText(e.RedriveOf))
 }
 
 func (a *API) writeHead(d *doc, i *journal.Intent) {

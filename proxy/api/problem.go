@@ -80,6 +80,7 @@ func refuseFaults(faults []fault) *problem {
 func problemOf(err error) *problem {
 	var p *problem
 	var ended *journal.EndedError
+	var redriven *journal.RedrivenError
 	var tooBig *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
@@ -88,6 +89,16 @@ func problemOf(err error) *problem {
 		p = refuse(codeIntentEnded, "the intent has ended %s", ended.Status)
 		p.extra = []pair{{"status", ended.Status.String()}}
 		return p
+	case errors.As(err, &redriven):
+		p = refuse(codeAlreadyRedriven, "it was redriven as %s; if that one is a dead letter too, redrive that one", redriven.As)
+		p.extra = []pair{{"redriven_as", redriven.As.String()}}
+		return p
+	case errors.Is(err, journal.ErrNotDead):
+		return refuse(codeNotDeadLetter, "it is no dead letter: it is open, or ended for a reason that is none of delivery")
+	case errors.Is(err, journal.ErrNotHome):
+		return refuse(codeNotHome, "%s", err)
+	case errors.Is(err, inbound.ErrHomeUnreachable):
+		return refuse(codeHomeUnreachable, "the sidecar that accepted this intent cannot be reached just now")
 	case errors.As(err, &tooBig):
 		return tooLarge(tooBig.Limit)
 	case errors.Is(err, journal.ErrNotFound):
