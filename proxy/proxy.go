@@ -136,7 +136,8 @@ func (r *run) start(alive context.Context) error {
 		inbound.Self{Identity: identity, Address: address, Ephemeral: ephemeral},
 		dispatcher.Knocked, dial, r.log)
 
-	app := api.New(r.apiOptions(server.Ask), r.journal, mailbox, dispatcher, r.log)
+	dead := &deadLetters{Journal: r.journal, ask: server.Ask}
+	app := api.New(r.apiOptions(server.Ask, dead.Redrive), r.journal, mailbox, dispatcher, r.log)
 	pushing := l.Webhook
 	pushing.UserAgent = "Pannier/" + o.Version
 	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
@@ -145,7 +146,7 @@ func (r *run) start(alive context.Context) error {
 	how.apply()
 	r.parts.Store(&parts{mailbox, server, dispatcher, app, pusher})
 
-	r.serveAdmin(keys, how)
+	r.serveAdmin(keys, how, dead)
 	r.startLoops()
 	r.servePeers()
 	r.serveApp(alive)
@@ -213,11 +214,11 @@ func (r *run) listen() error {
 }
 
 // serveAdmin comes first and so ends last: a supervisor hears of a stop.
-func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings) {
+func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters) {
 	p := r.parts.Load()
 	source := admin.Source{
 		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: p.dispatcher.Peers, Forget: p.dispatcher.Forget,
-		Pushed: p.pusher.Agents, Secrets: keys, Agents: how,
+		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead,
 	}
 	r.serveHTTP("admin", newHTTPServer(admin.New(source, r.hosts(), r.log), r.log), r.adminListener)
 }
@@ -351,12 +352,16 @@ func (r *run) hosts() []string {
 	return hosts
 }
 
-func (r *run) apiOptions(askHome func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error)) api.Options {
+func (r *run) apiOptions(
+	askHome func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error),
+	redrive func(context.Context, journal.Redrive) (journal.Redriven, error),
+) api.Options {
 	o := api.Options{
 		MaxBody: r.opts.MaxBody,
 		Hosts:   r.hosts(),
 		Version: r.opts.Version,
 		AskHome: askHome,
+		Redrive: redrive,
 	}
 	if len(r.opts.Agents) > 0 {
 		o.DefaultAgent = r.opts.Agents[0].Address

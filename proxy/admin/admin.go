@@ -9,6 +9,11 @@
 //	POST /v1/admin/peers/{id}/forget   gives a sidecar up for lost
 //	GET  /v1/admin/agents              the agents served here, and how their apps receive
 //	POST /v1/admin/agents/set          another way, at once
+//	GET  /v1/admin/dead-letters        what ended for a reason of delivery, newest first
+//	GET  /v1/admin/dead-letters/{id}   one of them
+//	POST /v1/admin/dead-letters/{id}/redrive   a successor for one
+//	POST /v1/admin/dead-letters/redrive        for many, at a rate
+//	POST /v1/admin/dead-letters/purge          removes many; counts first
 //	GET  /v1/admin/secrets             what requests to apps are signed with, by fingerprint
 //	POST /v1/admin/secrets/rotate      the next one, with an overlap
 //
@@ -52,8 +57,8 @@ func (h Health) Ready() bool {
 	return !slices.ContainsFunc(h.Checks, func(c Check) bool { return !c.OK && !c.Advice })
 }
 
-// Source is where the answers come from. Secrets are in files, Forget
-// and Agents write to the journal, all else is read from memory.
+// Source is where the answers come from. Secrets are in files, Forget,
+// Agents and DeadLetters use the journal, all else is read from memory.
 type Source struct {
 	Version string
 	Health  func() Health
@@ -63,6 +68,8 @@ type Source struct {
 	Pushed  func() []string // agents that receive by http
 	Secrets Secrets
 	Agents  Agents
+
+	DeadLetters DeadLetters
 }
 
 // handler serves the admin listener.
@@ -85,10 +92,15 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	mux.HandleFunc("POST /v1/admin/peers/{id}/forget", h.forget)
 	mux.HandleFunc("GET /v1/admin/agents", h.agents)
 	mux.HandleFunc("POST /v1/admin/agents/set", h.setBinding)
+	mux.HandleFunc("GET /v1/admin/dead-letters", h.listDead)
+	mux.HandleFunc("GET /v1/admin/dead-letters/{id}", h.showDead)
+	mux.HandleFunc("POST /v1/admin/dead-letters/{id}/redrive", h.redriveOne)
+	mux.HandleFunc("POST /v1/admin/dead-letters/redrive", h.redriveMany)
+	mux.HandleFunc("POST /v1/admin/dead-letters/purge", h.purge)
 	mux.HandleFunc("GET /v1/admin/secrets", h.listSecrets)
 	mux.HandleFunc("POST /v1/admin/secrets/rotate", h.rotateSecret)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, "not_found", "no such page: see /healthz, /readyz, /startupz, /v1/admin/status, /v1/admin/peers, /v1/admin/agents, /v1/admin/secrets")
+		refuse(w, http.StatusNotFound, "not_found", "no such page: see /healthz, /readyz, /startupz, /v1/admin/status, /v1/admin/peers, /v1/admin/agents, /v1/admin/dead-letters, /v1/admin/secrets")
 	})
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -26,6 +26,7 @@ type world struct {
 	forget    error
 	secrets   *webhook.Keyring
 	agents    agents
+	journal   *journal.Journal
 }
 
 var (
@@ -38,6 +39,7 @@ func setup(t *testing.T) *world {
 	w := &world{secrets: keyring(t), health: admin.Health{Started: true, Checks: []admin.Check{
 		{Name: "journal", OK: true}, {Name: "running", OK: true}, {Name: "durable", Advice: true, Detail: "a ram disk"},
 	}}}
+	w.journal = openJournal(t)
 	w.handler = admin.New(admin.Source{
 		Version: "v1",
 		Health:  func() admin.Health { return w.health },
@@ -52,12 +54,18 @@ func setup(t *testing.T) *world {
 		Pushed:  func() []string { return []string{billing} },
 		Secrets: w.secrets,
 		Agents:  &w.agents,
+
+		DeadLetters: w.journal,
 	}, []string{"orders.svc"}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	return w
 }
 
 func (w *world) ask(method, path string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, path, nil)
+	return w.say(method, path, "", header...)
+}
+
+func (w *world) say(method, path, body string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Host = "127.0.0.1:7402"
 	for i := 0; i < len(header); i += 2 {
 		if header[i] == "Host" {
