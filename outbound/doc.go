@@ -23,7 +23,8 @@
 // as much as the chosen one takes: an intent it has claimed is in flight until
 // the holder has answered and the journal knows of it (see flight). A session is
 // a reader, a writer and a clock; the reader waits for the writer only while it
-// lists or answers questions, at most OfferTimeout. State has one lock, mu, that
+// lists or answers questions, at most OfferTimeout; a redrive that a holder asks for
+// is made beside it. State has one lock, mu, that
 // is never held while something waits or writes (closing an idle stream looks up
 // one key of the journal); a breaker and an outbox have their own, taken inside it.
 // Where our own mailbox serves the agent and has room, it comes before every peer.
@@ -52,6 +53,7 @@
 //     instead, its attempts counted anew.
 //   - No offer before the stream is reconciled. Reports are applied in order and
 //     acked when their events are durable.
+//   - A dead letter is redriven for the holder on record alone, for the same agent.
 //   - No attempt is counted here, whatever fails.
 //   - What a holder says of intents it was not offered, and does not have on
 //     record, changes nothing, except an app's final answer and, at reconcile, its
