@@ -69,6 +69,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			extendCommand(),
 			peersCommand(),
 			agentsCommand(),
+			dlqCommand(),
 			secretCommand(),
 			webhookCommand(),
 			explainCommand(),
