@@ -89,6 +89,7 @@ type item struct {
 	Redelivered     bool            `json:"redelivered"`
 	Lease           string          `json:"lease_id"`
 	LeaseUntil      time.Time       `json:"lease_until"`
+	IdempotencyKey  string          `json:"idempotency_key"`
 }
 
 // causes is the answer of `why`.

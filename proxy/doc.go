@@ -81,7 +81,10 @@
 //	endpoint      HOST:PORT of a sidecar that serves an agent
 //	directory     which endpoints serve an agent; here the peers file
 //	learned       an agent served here because its app asked, not by configuration
-//	dead letter   an intent that ended for a reason of delivery
+//	dead letter   an intent that ended for a reason of delivery; its last holder has a copy
+//	redrive       makes the one successor of a dead letter: a new intent, with the first
+//	              ancestor's id for whoever gets it
+//	purge         removes a dead letter for good; a note of it stays
 //	identity      journal id and epoch: one life of a journal
 //	durable       synced to the volume; in the ready line: the volume outlives the host
 //

@@ -7,6 +7,7 @@ const (
 	inState    = "./journal/state"
 	inInbound  = "./inbound"
 	inWebhook  = "./proxy/webhook"
+	inAdmin    = "./proxy/admin"
 	inE2E      = "./e2e"
 )
 
@@ -47,6 +48,62 @@ var all = []mutant{
 		old:   "	if r.No == rec.Applied+1 {\n",
 		new:   "	if r.No <= rec.Applied+1 {\n",
 		pkg:   inE2E, test: "TestCrashWalk/home-after-events-commit",
+	},
+	{
+		guard: "a dead letter in no index",
+		file:  "journal/dead.go",
+		old:   "	t.putIndex(deadKey(l.head.DeadMs, l.id))\n",
+		new:   "",
+		pkg:   inJournal, test: "TestDeadLetterIsAtBothEnds",
+	},
+	{
+		guard: "two successors",
+		file:  "journal/redrive.go",
+		old:   "		return &RedrivenError{As: as}\n",
+		new:   "		_ = as\n",
+		pkg:   inJournal, test: "TestRedrive",
+	},
+	{
+		guard: "a successor its original does not know of",
+		file:  "journal/redrive.go",
+		old:   "	l.head.RedrivenAs = id[:]\n",
+		new:   "",
+		pkg:   inJournal, test: "TestEveryWriteFailsBothWays",
+	},
+	{
+		guard: "a successor with an id of its own",
+		file:  "journal/redrive.go",
+		old:   "		e.FirstId = original.ID[:]\n",
+		new:   "		e.FirstId = nil\n",
+		pkg:   inJournal, test: "TestRedrive",
+	},
+	{
+		guard: "purge of what is open",
+		file:  "journal/dead.go",
+		old:   "	case homed && l.head.DeadMs == 0, !homed && h.rec.DeadReason == 0:",
+		new:   "	case false:",
+		pkg:   inJournal, test: "TestPurge",
+	},
+	{
+		guard: "purge without a word",
+		file:  "proxy/admin/purge.go",
+		old:   "	case asked.Confirm == nil || *asked.Confirm != len(ids):",
+		new:   "	case false:",
+		pkg:   inAdmin, test: "TestPurgeAsksFirst",
+	},
+	{
+		guard: "old dead letters stay unlisted",
+		file:  "journal/dead.go",
+		old:   "	if j.birth.BroughtTo >= schemaVersion {",
+		new:   "	if true {",
+		pkg:   inJournal, test: "TestOldJournalGainsIndex",
+	},
+	{
+		guard: "anybody may redrive",
+		file:  "outbound/redrive.go",
+		old:   "if err == nil && i.Head != nil && string(i.Head.Holder) != string(holder[:]) {",
+		new:   "if false {",
+		pkg:   inOutbound, test: "TestHolderRedrives",
 	},
 	{
 		guard: "no checksum",
