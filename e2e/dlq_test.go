@@ -189,6 +189,67 @@ func TestRejectedWebhookIsRedriven(t *testing.T) {
 	}
 }
 
+// TestFailingCallbackIsReplayed: a callback that fails is tried again, each time an
+// event; the last ends the intent, which AXP's tools find and replay.
+func TestFailingCallbackIsReplayed(t *testing.T) {
+	t.Parallel()
+	var sound atomic.Bool
+	app := newHook(t, func(w http.ResponseWriter, r *http.Request) {
+		if sound.Load() {
+			say(200, `{"done":true}`)(w, r)
+			return
+		}
+		say(500, `out of paper`)(w, r)
+	})
+	home, holder := hookPair(t, app, nil)
+	id := home.post(billing, map[string]any{"n": 1}, delivery("max_delivery_attempts", 2))
+	home.status(id, "FAILED")
+	var tries []int
+	for _, e := range home.events(id) {
+		if e.Type == "intent.delivery_failed" {
+			n, _ := e.Details["delivery_attempt"].(float64)
+			tries = append(tries, int(n))
+		}
+	}
+	if fmt.Sprint(tries) != "[1 2]" {
+		t.Errorf("delivery_failed for the attempts %v, want 1 and 2", tries)
+	}
+	for _, s := range []*sidecar{home, holder} {
+		if d := s.awaitDead(id); d.Reason != "exhausted" || d.Attempts.N != 2 || !strings.Contains(d.LastAnswer, "500") {
+			t.Errorf("at %s: %+v", s.set.name, d)
+		}
+		var doc struct {
+			Deliveries []struct {
+				ID     string `json:"delivery_id"`
+				Status string `json:"status"`
+			}
+		}
+		s.call("GET", "/v1/deliveries?status=dead_lettered", nil).into(t, &doc)
+		if d := doc.Deliveries; len(d) != 1 || d[0].ID != id || d[0].Status != "dead_lettered" {
+			t.Errorf("deliveries at %s: %+v", s.set.name, d)
+		}
+	}
+	sound.Store(true)
+	var doc struct {
+		Delivery struct {
+			ID string `json:"delivery_id"`
+			Of string `json:"replay_of_delivery_id"`
+		}
+	}
+	again := holder.call("POST", "/v1/deliveries/"+id+"/replay", nil, "Idempotency-Key", "again")
+	again.into(t, &doc)
+	if doc.Delivery.Of != id {
+		t.Errorf("replayed: %v", again)
+	}
+	if same := holder.call("POST", "/v1/deliveries/"+id+"/replay", nil, "Idempotency-Key", "again"); same.code != 200 || !strings.Contains(string(same.body), doc.Delivery.ID) {
+		t.Errorf("repeated under its key: %v", same)
+	}
+	home.status(doc.Delivery.ID, "COMPLETED")
+	if got := app.of(doc.Delivery.ID); len(got) != 1 || got[0].header.Get("Webhook-Id") != id {
+		t.Errorf("the successor came as %+v", got)
+	}
+}
+
 // TestRedriveManyAndPurge: many go at a rate, the command says which; a purge asks
 // first, and takes nothing that is open.
 func TestRedriveManyAndPurge(t *testing.T) {
