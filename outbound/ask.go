@@ -100,14 +100,14 @@ func (s *session) answerAsks(ctx context.Context, asks []*peer.Ask) error {
 
 // Codes of Answer.Error.
 const (
-	answerUnknown     = "not_found"
+	AnswerUnknown     = "not_found"
 	answerUnsupported = "unsupported"
 	answerFault       = "journal_failed"
 	answerBusy        = "busy"
-	answerNotDead     = "not_dead_letter"
-	answerRedriven    = "already_redriven"
-	answerKeyConflict = "idempotency_conflict"
-	answerDenied      = "policy_denied"
+	AnswerNotDead     = "not_dead_letter"
+	AnswerRedriven    = "already_redriven"
+	AnswerKeyConflict = "idempotency_conflict"
+	AnswerDenied      = "policy_denied"
 )
 
 func (d *Dispatcher) reply(a *peer.Ask) *peer.Answer {
@@ -126,7 +126,7 @@ func (d *Dispatcher) reply(a *peer.Ask) *peer.Answer {
 	}
 	switch {
 	case errors.Is(err, journal.ErrNotFound):
-		out.Error = answerUnknown
+		out.Error = AnswerUnknown
 	case err != nil:
 		out.Error = answerFault
 	default:

@@ -42,7 +42,7 @@ func (d *Dispatcher) redrive(ctx context.Context, holder journal.ID, a *peer.Ask
 	// it, and only for the agent it was for.
 	i, err := d.journal.Get(id)
 	if err == nil && i.Head != nil && string(i.Head.Holder) != string(holder[:]) {
-		out.Error = answerDenied
+		out.Error = AnswerDenied
 		return out
 	}
 	if err == nil {
@@ -54,13 +54,13 @@ func (d *Dispatcher) redrive(ctx context.Context, holder journal.ID, a *peer.Ask
 	switch {
 	case err == nil:
 	case errors.As(err, &before):
-		out.Error, out.RedrivenAs = answerRedriven, before.As[:]
+		out.Error, out.RedrivenAs = AnswerRedriven, before.As[:]
 	case errors.Is(err, journal.ErrNotFound), errors.Is(err, journal.ErrNotHome):
-		out.Error = answerUnknown
+		out.Error = AnswerUnknown
 	case errors.Is(err, journal.ErrNotDead):
-		out.Error = answerNotDead
+		out.Error = AnswerNotDead
 	case errors.Is(err, journal.ErrKeyConflict):
-		out.Error = answerKeyConflict
+		out.Error = AnswerKeyConflict
 	default:
 		out.Error = answerFault
 	}

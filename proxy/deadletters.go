@@ -8,6 +8,7 @@ import (
 	"pannier/inbound"
 	"pannier/journal"
 	"pannier/journal/wire/peer"
+	"pannier/outbound"
 )
 
 // deadLetters are those of both roles: what is done to one that is homed here is
@@ -71,15 +72,15 @@ func question(r *journal.Redrive) *peer.Ask {
 // refusal is the error behind a code of home's answer.
 func refusal(code string, as journal.ID) error {
 	switch code {
-	case "already_redriven":
+	case outbound.AnswerRedriven:
 		return &journal.RedrivenError{As: as}
-	case "not_dead_letter":
+	case outbound.AnswerNotDead:
 		return journal.ErrNotDead
-	case "not_found":
+	case outbound.AnswerUnknown:
 		return fmt.Errorf("home has purged it: %w", journal.ErrNotFound)
-	case "idempotency_conflict":
+	case outbound.AnswerKeyConflict:
 		return journal.ErrKeyConflict
-	case "policy_denied":
+	case outbound.AnswerDenied:
 		return fmt.Errorf("%w, and this one was not the last to hold it", journal.ErrNotHome)
 	}
 	return inbound.ErrHomeUnreachable // busy, failing, or of an older version: later

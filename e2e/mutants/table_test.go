@@ -102,7 +102,7 @@ var all = []mutant{
 		guard: "anybody may redrive",
 		file:  "outbound/redrive.go",
 		old:   "if err == nil && i.Head != nil && string(i.Head.Holder) != string(holder[:]) {",
-		new:   "if false {",
+		new:   "if false && i != nil {",
 		pkg:   inOutbound, test: "TestHolderRedrives",
 	},
 	{
