@@ -20,9 +20,9 @@ type box struct {
 	told   int  // window last announced
 	hungry bool // pulls wait, and nothing here may be handed over
 
-	push     *Push   // the app is sent its intents; nil: it asks for them
-	app      int     // which app: counts the switches from one to another
-	former   bool    // the door of the app before this one spared its failures
+	push     *Push // the app is sent its intents; nil: it asks for them
+	app      int   // which app: counts the switches from one to another
+	switched time.Time
 	pulls    []*pull // waiting, the next to be served first
 	wanted   int     // sum of the limits of all pulls not yet returned
 	streamed int     // flights that went out on a stream
@@ -50,6 +50,7 @@ type flight struct {
 	due      time.Time // of the entry, when pushed
 	opening  int       // of the door, in which it was handed over
 	app      int       // of the box, to which it was handed over
+	spared   bool      // a failure is no attempt: the door of its app was shut at the switch
 
 	seq      uint64
 	streamed bool    // a stream may take it up again
@@ -106,21 +107,32 @@ func (b *box) room() int {
 // push may, and none that is left over from before a switch.
 func (b *box) feeds(p *pull) bool { return p.push == (b.push != nil) }
 
-// appOf is the app an intent was handed over to; the present one where that is
-// not known.
-func (b *box) appOf(id journal.ID) int {
+// flightOf is the flight of an intent, or one to the present app.
+func (b *box) flightOf(id journal.ID) flight {
 	if f, flying := b.flights[id]; flying {
-		return f.app
+		return f
 	}
-	return b.app
+	return flight{app: b.app}
 }
 
-// spares reports whether a failure of that app is no attempt.
-func (b *box) spares(app int) bool {
-	if app != b.app {
-		return b.former
+// spares reports whether a failure of what went out on that flight is no attempt.
+func (b *box) spares(f flight) bool {
+	if f.app != b.app {
+		return f.spared
 	}
 	return b.door.spares()
+}
+
+// renew is for another app: what the former one still says is no word of its.
+func (b *box) renew(now time.Time) {
+	for id, f := range b.flights {
+		if f.app == b.app {
+			f.spared = b.door.spares()
+			b.flights[id] = f
+		}
+	}
+	b.app, b.switched = b.app+1, now
+	b.door.renew(now)
 }
 
 // pushed are the intents that are on their way to the app without a lease.

@@ -19,6 +19,7 @@ type credit struct {
 
 	held  map[journal.ID]int // unsettled, by home; offers on their way into the journal included
 	total int
+	apart int // worked on after a 202: not unsettled, and yet here
 
 	// ramp is the window the app has earned: 1 after a start or a shut door,
 	// one more for each success, which doubles it per round.
@@ -62,7 +63,7 @@ func (c *credit) window(d *door, homes int) int {
 func (c *credit) admit(home journal.ID, window int) bool {
 	n := c.held[home]
 	switch {
-	case n >= window || c.total >= c.maxOpen:
+	case n >= window || c.total+c.apart >= c.maxOpen:
 		return false
 	case window == 1 && c.total >= floorHomes:
 		return false

@@ -50,7 +50,8 @@
 // # Credit
 //
 // Unsettled is ready, leased or working; parked, spent and settled count no more,
-// nor does what was acknowledged after a push.
+// nor does what was acknowledged after a push, here or at its home: reports say so. That
+// and what is unsettled are at most max_open together.
 // The window of each home begins at 1 and gains one for each success up to
 // home_window (256). It is at least what open pulls ask for together, on top of
 // what one home has here that cannot be handed over (leased, worked on, put off),

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"pannier/journal"
-	"pannier/journal/state"
 )
 
 var (
@@ -129,10 +128,14 @@ func (m *Mailbox) rebuild() error {
 		b.learned = a.Learned
 		m.number(b, a.Agent)
 		for _, e := range entries {
-			if e.Counted && !m.mu.rebuilding[e.ID] {
+			switch {
+			case m.mu.rebuilding[e.ID]:
+			case e.Counted:
 				b.credit.count(e.Home, 1)
+			case e.Phase.WithApp():
+				b.credit.apart++
 			}
-			if e.Phase == state.Leased || e.Phase == state.Working {
+			if !e.Lease.IsZero() { // else it was pushed: what is worked on has been answered
 				m.fly(b, e.ID, flight{lease: e.Lease, until: e.Due, old: true, seq: e.Seq, streamed: e.Streamed})
 			}
 		}
@@ -183,6 +186,7 @@ func (m *Mailbox) Moved(v journal.Moved) {
 	}
 	b := m.numbered(v.Agent)
 	b.credit.count(v.Home, v.Count)
+	b.credit.apart = max(0, b.credit.apart+v.Apart)
 	if f, flying := b.flights[v.ID]; v.Left && !f.pushed { // a push under way is answered
 		if !flying || !f.settling {
 			b.door.gone(v.ID)
@@ -190,7 +194,7 @@ func (m *Mailbox) Moved(v journal.Moved) {
 		m.land(b, v.ID)
 		m.restart(b, f.stream, time.Now())
 	}
-	if v.Count < 0 && v.Home == m.self {
+	if (v.Count < 0 || v.Apart < 0) && v.Home == m.self {
 		m.mu.news = append(m.mu.news, news{agent: b.name, local: true})
 	}
 	m.stir(b)
@@ -209,7 +213,7 @@ func (m *Mailbox) Spoken(s journal.Spoken) {
 		f.until = s.Until
 		b.flights[s.ID] = f
 	}
-	m.hear(b, s.ID, b.appOf(s.ID), succeeded, time.Now())
+	m.hear(b, s.ID, b.flightOf(s.ID), succeeded, time.Now())
 	m.stir(b)
 }
 

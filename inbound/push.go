@@ -44,8 +44,7 @@ func (m *Mailbox) OpenPush(agent string) *Push {
 // app, or another way to it.
 func (m *Mailbox) renewDoor(b *box) {
 	was := b.door.shut
-	b.app, b.former = b.app+1, b.door.spares()
-	b.door.renew(time.Now())
+	b.renew(time.Now())
 	if was != b.door.shut {
 		b.release = time.Time{}
 		m.log.Info("door open", "agent", b.name, "reason", "another binding")
@@ -90,7 +89,7 @@ func (p *Push) Answer(ctx context.Context, list ...journal.Pushed) ([]journal.Se
 	m.mu.Lock()
 	for i, one := range list {
 		f := b.flights[one.ID]
-		one.Spare = one.Came == journal.Failed && b.spares(f.app)
+		one.Spare = one.Came == journal.Failed && b.spares(f)
 		in[i] = one
 		f.settling = true
 		b.flights[one.ID] = f
@@ -105,7 +104,7 @@ func (p *Push) Answer(ctx context.Context, list ...journal.Pushed) ([]journal.Se
 	defer m.unlock()
 	now := time.Now()
 	for i, one := range list {
-		app, what := b.appOf(one.ID), heardOf(one.Came)
+		from, what := b.flightOf(one.ID), heardOf(one.Came)
 		m.land(b, one.ID)
 		// It may have ended meanwhile, or have been taken back by home. That the app
 		// took it well says how the app is all the same: it may have resolved it
@@ -117,7 +116,7 @@ func (p *Push) Answer(ctx context.Context, list ...journal.Pushed) ([]journal.Se
 		case err != nil || over && what != succeeded:
 			b.door.gone(one.ID)
 		default:
-			m.hear(b, one.ID, app, what, now)
+			m.hear(b, one.ID, from, what, now)
 		}
 	}
 	m.stir(b)

@@ -463,3 +463,83 @@ func TestResolvedBeforeItIsAnswered(t *testing.T) {
 		})
 	}
 }
+
+// What an app has acknowledged is its own list, and that has an end too.
+func TestAcknowledgedIsBounded(t *testing.T) {
+	t.Parallel()
+	o := fast()
+	o.MaxOpen = 3
+	w := setup(t, o)
+	p := w.m.OpenPush(agent)
+	t.Cleanup(p.Close)
+	w.accept(6)
+	var got []journal.Handed
+	for len(got) < 3 {
+		w.take(6)
+		list := next(t, p, 6)
+		if _, err := p.Answer(t.Context(), came(journal.Taken, list...)...); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, list...)
+	}
+	if n := w.m.Window(agent); n != 0 || w.take(6) != 0 {
+		t.Errorf("room for %d beside three that are worked on, want none", n)
+	}
+	w.say(got[0].ID, state.Complete)
+	until(t, "there is room for one", func() bool { return w.m.Window(agent) == 1 })
+
+	w.stop()
+	w.start()
+	if got := w.ready(6); len(got) != 0 { // and the counts are rebuilt
+		t.Errorf("what is worked on was handed over again: %+v", got)
+	}
+	if n := w.m.Window(agent); n != 1 {
+		t.Errorf("room for %d after a restart, want 1", n)
+	}
+	if n := w.m.Leased(); n != 0 {
+		t.Errorf("%d are with the app after a restart: what it acknowledged it has answered", n)
+	}
+}
+
+// An app that acknowledged and fell silent says nothing of the one that took over.
+func TestSilenceOfAFormerApp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, ids := pushing(t, inbound.DefaultOptions(), 7)
+		got := next(t, p, 7)
+		if _, err := p.Answer(t.Context(), came(journal.Taken, got...)...); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		other := w.m.OpenPush(agent)
+		defer other.Close()
+		p.Close()
+		time.Sleep(2 * time.Hour)
+		if n := w.get(ids[0]).Handover.Attempts; n != 1 {
+			t.Fatalf("%d attempts, want 1: acknowledged, then silent", n)
+		}
+		if got := next(t, other, 7); len(got) != 7 {
+			t.Errorf("the app that was sent nothing yet is sent %d, want 7 (door %+v)", len(got), w.m.Door(agent))
+		}
+	})
+}
+
+// What was handed over behind a shut door is no attempt, however many apps have come
+// and gone before it fails.
+func TestProbeOfAFormerAppIsNoAttempt(t *testing.T) {
+	t.Parallel()
+	o := fast()
+	o.ReleaseAfter = time.Hour
+	w, p, ids := pushing(t, o, 1)
+	p.TurnedAway(next(t, p, 1)[0].ID, inbound.Throttled, 0)
+	probe := next(t, p, 1)
+	for range 2 {
+		other := w.m.OpenPush(agent)
+		t.Cleanup(other.Close)
+	}
+	if _, err := p.Answer(t.Context(), came(journal.Failed, probe...)...); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.get(ids[0]).Handover.Attempts; n != 0 {
+		t.Errorf("%d attempts, want none", n)
+	}
+}

@@ -97,7 +97,7 @@ func (m *Mailbox) Window(agent string) int {
 	if w <= 1 && b.door.shut != Open && !time.Now().Before(b.door.since.Add(m.o.ReleaseAfter)) {
 		return 0
 	}
-	return max(0, min(w-b.credit.held[m.self], m.o.MaxOpen-b.credit.total))
+	return max(0, min(w-b.credit.held[m.self], m.o.MaxOpen-b.credit.total-b.credit.apart))
 }
 
 // window is the credit of each home for the agent of b.

@@ -116,7 +116,7 @@ func (ss *session) greet(ctx context.Context) error {
 	o := &ss.mu.out
 	o.hello = hello
 	for _, h := range holding {
-		o.holdings = append(o.holdings, &peer.Holding{Id: h.ID[:], OfferNo: h.OfferNo, Phase: uint32(h.Phase), HomeEpoch: h.HomeEpoch, Continued: h.Continued})
+		o.holdings = append(o.holdings, &peer.Holding{Id: h.ID[:], OfferNo: h.OfferNo, Phase: uint32(h.Phase), HomeEpoch: h.HomeEpoch, Continued: h.Continued, Uncounted: h.Uncounted})
 	}
 	o.holdingDone = true
 	for _, agent := range s.mailbox.Served(maxInt) {

@@ -17,7 +17,7 @@ func (m *Mailbox) Settle(ctx context.Context, items []journal.Settle) ([]journal
 	m.mu.Lock()
 	for i, s := range items {
 		from[i] = m.settling(s)
-		if b := from[i].box; b != nil && s.Action == journal.Nack && b.spares(from[i].app) {
+		if b := from[i].box; b != nil && s.Action == journal.Nack && b.spares(from[i].flight) {
 			// The app is in trouble, not the intent. When it is tried again is
 			// up to the door.
 			s.Spare = true
@@ -36,11 +36,10 @@ func (m *Mailbox) Settle(ctx context.Context, items []journal.Settle) ([]journal
 	return out, err
 }
 
-// sayer is who an answer is of: an app of a box; no box where the lease is not
-// one in force.
+// sayer is who an answer is of; no box where the lease is not one in force.
 type sayer struct {
-	box *box
-	app int
+	box    *box
+	flight flight
 }
 
 // settling marks the flight that an answer is for.
@@ -55,7 +54,7 @@ func (m *Mailbox) settling(s journal.Settle) sayer {
 	}
 	f.settling = true
 	b.flights[s.ID] = f
-	return sayer{b, f.app}
+	return sayer{b, f}
 }
 
 func (m *Mailbox) workTime(d time.Duration) time.Duration {
@@ -72,7 +71,7 @@ func (m *Mailbox) heardAll(items []journal.Settle, from []sayer, out []journal.S
 	defer m.unlock()
 	now := time.Now()
 	for i, s := range items {
-		b, app := from[i].box, from[i].app
+		b, by := from[i].box, from[i].flight
 		if b == nil {
 			continue
 		}
@@ -92,13 +91,13 @@ func (m *Mailbox) heardAll(items []journal.Settle, from []sayer, out []journal.S
 				f.settling, f.until = false, out[i].Until
 				m.fly(b, s.ID, f)
 			}
-			m.hear(b, s.ID, app, succeeded, now)
+			m.hear(b, s.ID, by, succeeded, now)
 		case journal.Ack:
 			m.land(b, s.ID)
-			m.hear(b, s.ID, app, succeeded, now)
+			m.hear(b, s.ID, by, succeeded, now)
 		default:
 			m.land(b, s.ID)
-			m.hear(b, s.ID, app, verdict(s), now)
+			m.hear(b, s.ID, by, verdict(s), now)
 		}
 	}
 	for _, f := range from {
@@ -132,8 +131,8 @@ func (m *Mailbox) unsettled(b *box, s journal.Settle, f flight, flying bool, err
 
 // hear passes one outcome to the door and acts on what it makes of it. What an app
 // says that another has taken over from is no word of that one's.
-func (m *Mailbox) hear(b *box, id journal.ID, app int, what heard, now time.Time) {
-	if app != b.app {
+func (m *Mailbox) hear(b *box, id journal.ID, from flight, what heard, now time.Time) {
+	if from.app != b.app {
 		m.arm(b, now)
 		return
 	}

@@ -206,7 +206,7 @@ func (m *Mailbox) takenUp(ids []journal.ID) ([]journal.Handed, error) {
 		}
 		out = append(out, journal.Handed{
 			ID: id, Envelope: i.Envelope, Seq: h.Seq, Status: state.Status(h.HomeStatus), Attempt: h.Handovers,
-			Redelivered: h.Redelivered || h.Handovers > 1, Lease: lease, Until: time.UnixMilli(h.LeaseUntilMs),
+			Redelivered: true, Lease: lease, Until: time.UnixMilli(h.LeaseUntilMs),
 		})
 	}
 	return out, nil

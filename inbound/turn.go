@@ -188,7 +188,10 @@ func (m *Mailbox) overdue(b *box, entries []journal.Mail) (o overdue) {
 			b.sweep = earliest(b.sweep, now.Add(sweepPause))
 			continue
 		}
-		app := b.appOf(e.ID)
+		from := b.flightOf(e.ID)
+		if !known && e.Leased.Before(b.switched) {
+			from.app-- // acknowledged by the app before this one
+		}
 		m.land(b, e.ID)
 		silent := !known && e.Phase == state.Working && e.Lease.IsZero() // pushed and acknowledged
 		if (!known || f.old) && !silent {
@@ -197,12 +200,12 @@ func (m *Mailbox) overdue(b *box, entries []journal.Mail) (o overdue) {
 			o.count = append(o.count, e.ID)
 			continue
 		}
-		if b.spares(app) {
+		if b.spares(from) {
 			o.spare, o.leases = append(o.spare, e.ID), append(o.leases, e.Lease)
 		} else {
 			o.count = append(o.count, e.ID)
 		}
-		m.hear(b, e.ID, app, failed, now)
+		m.hear(b, e.ID, from, failed, now)
 	}
 	return o
 }

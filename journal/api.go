@@ -57,6 +57,7 @@ type Moved struct {
 	Agent Agent
 	Home  ID
 	Count int // 1, 0 or -1: to add to what counts
+	Apart int // likewise, to what is worked on and does not count
 	Left  bool
 }
 
@@ -231,8 +232,9 @@ type Mail struct {
 	Receiver bool // durability: receiver
 	Lease    ID   // of a leased or working one
 	Seq      uint64
-	Streamed bool // its lease went out on a stream
-	Counted  bool // counts against credit
+	Streamed bool      // its lease went out on a stream
+	Leased   time.Time // of a leased or working one: the first lease of this hand-over, or its 202
+	Counted  bool      // counts against credit
 }
 
 // Action is what a settle does.
@@ -272,6 +274,7 @@ type Holding struct {
 	Phase     state.Phase
 	HomeEpoch uint64
 	Continued uint32 // words of home taken in
+	Uncounted bool   // it does not count against credit
 }
 
 // Continued is a word given at home without a lease, for the journal that has

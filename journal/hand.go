@@ -39,12 +39,16 @@ func (t *tx) step(h *hand, m state.Move, due time.Time) (state.HandoverRow, erro
 	if row.From.Open() {
 		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
 	}
+	was := h.standing()
 	h.rec.Phase = uint32(row.To)
 	switch {
 	case !row.To.WithApp():
-		t.moved(h, false, true)
+		h.rec.Freed = true
 	case row.To == state.Ready && row.From != state.Absent:
-		t.moved(h, true, false)
+		h.rec.Freed = false
+	}
+	if row.From != state.Absent { // the offer has kept a place for it
+		t.moved(h, was)
 	}
 	if row.To.Open() {
 		t.mailAt(h, due)
@@ -70,19 +74,32 @@ func (t *tx) mailAt(h *hand, due time.Time) {
 	})
 }
 
-// moved tells the mailbox whether a hand-over counts against credit from now on,
-// and whether it has left.
-func (t *tx) moved(h *hand, counts, left bool) {
-	m := Moved{ID: h.id, Agent: h.agent(), Home: h.home(), Left: left}
+// standing is how a hand-over counts: against credit, or apart from it, or not at
+// all.
+type standing struct{ counted, apart int }
+
+func (h *hand) standing() (s standing) {
 	switch {
-	case counts && h.rec.Freed:
-		m.Count = 1
-	case !counts && !h.rec.Freed:
-		m.Count = -1
-	case !left:
+	case !h.phase().WithApp():
+	case h.rec.Freed:
+		s.apart = 1
+	default:
+		s.counted = 1
+	}
+	return s
+}
+
+// moved tells the mailbox of a hand-over that counts otherwise than it did, or has
+// left.
+func (t *tx) moved(h *hand, was standing) {
+	is := h.standing()
+	m := Moved{
+		ID: h.id, Agent: h.agent(), Home: h.home(),
+		Count: is.counted - was.counted, Apart: is.apart - was.apart, Left: !h.phase().WithApp(),
+	}
+	if is == was && !m.Left {
 		return
 	}
-	h.rec.Freed = !counts
 	t.after(func() {
 		if f := t.j.hooks.Moved; f != nil {
 			f(m)

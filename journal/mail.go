@@ -41,7 +41,7 @@ func readMail(txn *badger.Txn, id ID) (Mail, bool, error) {
 	}
 	return Mail{
 		ID: id, Home: ID(rec.Home), OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), Due: time.UnixMilli(rec.DueMs),
-		Held: at(rec.HeldMs), Attempts: rec.Attempts, Receiver: rec.ReceiverDurability, Lease: leaseOf(&rec), Seq: rec.Seq, Streamed: rec.Streamed, Counted: !rec.Freed,
+		Held: at(rec.HeldMs), Attempts: rec.Attempts, Receiver: rec.ReceiverDurability, Lease: leaseOf(&rec), Seq: rec.Seq, Streamed: rec.Streamed, Counted: !rec.Freed, Leased: at(rec.LeasedAtMs),
 	}, true, nil
 }
 
@@ -98,7 +98,7 @@ func (j *Journal) Holding(home ID) (out []Holding, err error) {
 	err = j.view(func(txn *badger.Txn) error {
 		err := eachMail(txn, []byte{classMail}, func(m Mail, rec *wire.Handover) bool {
 			if m.Home == home {
-				out = append(out, Holding{ID: m.ID, OfferNo: m.OfferNo, Phase: m.Phase, HomeEpoch: rec.HomeEpoch, Continued: rec.Continued})
+				out = append(out, Holding{ID: m.ID, OfferNo: m.OfferNo, Phase: m.Phase, HomeEpoch: rec.HomeEpoch, Continued: rec.Continued, Uncounted: rec.Freed})
 			}
 			return true
 		})

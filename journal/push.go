@@ -187,7 +187,9 @@ func (t *tx) takenByPush(h *hand) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	t.moved(h, false, false)
+	was := h.standing()
+	h.rec.Freed = true
+	t.moved(h, was)
 	h.rec.Taken = true
 	h.seeWorking(false)
 	if err := t.saveHand(h); err != nil {

@@ -99,6 +99,9 @@ func (l *life) waitsForOperator() bool {
 // goOn continues an intent, or lets it wait, by word of somebody without a
 // lease. One that is already in progress stays so, without an event.
 func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
+	// A word takes the intent wherever it is: who has it may not be on record yet,
+	// and will not be bound by deliver_by either.
+	l.head.Taken = true
 	forOperator := l.waitsForOperator()
 	if !t.move(l, a.Trigger, e) && l.status() != state.InProgress {
 		return fmt.Errorf("%w: %s while %s", ErrIllegal, a.Trigger, l.status())
@@ -106,9 +109,6 @@ func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
 	if forOperator && l.place() != PlaceLocal {
 		t.offerAnew(l)
 		return t.saveLife(l)
-	}
-	if l.place() != PlaceDue { // somebody has it, and goes on
-		l.head.Taken = true
 	}
 	if l.place() != PlaceLocal {
 		t.continueElsewhere(l, a.Trigger)

@@ -332,8 +332,6 @@ func TestWordTakesForBoth(t *testing.T) {
 				if err := <-held; err != nil {
 					t.Fatal(err)
 				}
-				p.home.j.RecordHeld(p.holder.j.Identity(), []journal.ID{id}, []uint64{1}, true, func() { held <- nil })
-				<-held
 				terms := []journal.Terms{{For: time.Minute}}
 				if found {
 					if h, err := p.holder.j.Lease(t.Context(), []journal.ID{id}, terms); err != nil || !errors.Is(h[0].Err, journal.ErrExpired) {
@@ -366,5 +364,26 @@ func TestWordTakesOfOurOwnMailbox(t *testing.T) {
 	i, err := p.home.j.Get(id)
 	if err != nil || !i.Head.Taken || !i.Handover.Taken {
 		t.Errorf("taken: %v at home, %v in the mailbox (%v), want both", i.Head.Taken, i.Handover.Taken, err)
+	}
+}
+
+// TestOperatorsWordTakes: wherever an operator lets an intent go on that has used up
+// its attempts, deliver_by binds it no longer.
+func TestOperatorsWordTakes(t *testing.T) {
+	t.Parallel()
+	for _, elsewhere := range []bool{false, true} {
+		p := setupPair(t)
+		id := p.exhaust()
+		if elsewhere {
+			p.holder.say(id, state.Start)
+			if err := p.report(); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			p.home.say(id, state.Start)
+		}
+		if offers := p.home.due(); len(offers) != 1 || !offers[0].Taken {
+			t.Errorf("offered again: %+v, want it taken", offers)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire/peer"
 )
 
 // Credit is one until heard, absolute afterwards, and freed by what settles.
@@ -375,5 +376,37 @@ func TestEndedDuringAClaim(t *testing.T) {
 		if n := c.End(journal.Offer{ID: ids[1], OfferNo: 1, Due: time.Now()}); n != 0 {
 			t.Error("an intent that ended while the claim read is offered")
 		}
+	})
+}
+
+// What an app has acknowledged, and counts no more at its holder, leaves room for the
+// next; ready once more it takes it again.
+func TestAcknowledgedMakesRoom(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		b := w.holder(addrA)
+		w.peers.set(billing, addrA)
+		ids := w.accept(billing, 5)
+		first := b.expect(1)[0]
+		b.hold(first)
+		b.report(report(1, first, state.FactWorking))
+		b.expect(0) // a lease that was extended still counts
+		acknowledged := report(2, first, state.FactWorking)
+		acknowledged.Uncounted = true
+		b.report(acknowledged)
+		second := b.expect(1)[0]
+		b.hold(second)
+		b.report(report(3, first, state.FactAttemptFailed))
+		b.report(report(4, second, state.FactAnswered))
+		b.expect(0)
+		b.report(report(5, first, state.FactAnswered))
+		third := b.expect(1)[0]
+		b.hold(third)
+		w.after(2 * time.Second) // on record
+		line := holding(ids[2], 1)
+		line.Phase, line.Uncounted = uint32(state.Working), true
+		b.set(func() { b.mu.holdings = []*peer.Holding{line} })
+		b.cut()
+		w.after(time.Minute)
+		b.expect(1)
 	})
 }

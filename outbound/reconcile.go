@@ -62,7 +62,7 @@ func (s *session) listing(ctx context.Context, lines []*peer.Holding) ([]journal
 		if err != nil {
 			return nil, fmt.Errorf("holding: %w", err)
 		}
-		list = append(list, journal.Holding{ID: id, OfferNo: l.OfferNo, Phase: state.Phase(l.Phase), HomeEpoch: l.HomeEpoch, Continued: l.Continued})
+		list = append(list, journal.Holding{ID: id, OfferNo: l.OfferNo, Phase: state.Phase(l.Phase), HomeEpoch: l.HomeEpoch, Continued: l.Continued, Uncounted: l.Uncounted})
 	}
 	verdicts, words, err := s.d.journal.Reconcile(ctx, s.peer, list)
 	if err != nil {
@@ -97,7 +97,7 @@ func (d *Dispatcher) keep(s *session, list []journal.Holding, gone map[journal.I
 	for _, h := range list {
 		if _, revoked := gone[h.ID]; !revoked {
 			kept = append(kept, h.ID)
-			counts[h.ID] = h.Phase == state.Ready || h.Phase == state.Leased || h.Phase == state.Working
+			counts[h.ID] = h.Phase.WithApp() && !h.Uncounted
 		}
 	}
 	agents, err := d.journal.Dests(kept)

@@ -40,6 +40,7 @@ func (s *session) reports(list []*wire.Report) error {
 	var finals []journal.ID
 	var proven []*flight
 	var unsure []*wire.Report
+	var anew []journal.ID // ready once more, though they counted no more
 	d.mu.Lock()
 	h := d.mu.holders[s.peer.Journal]
 	for _, r := range list {
@@ -61,14 +62,24 @@ func (s *session) reports(list []*wire.Report) error {
 			d.freeAt(s, id)
 		case state.FactWaiting:
 			d.freeAt(s, id)
+		default:
+			if r.Uncounted { // acknowledged: it is on the app's own list
+				d.freeAt(s, id)
+			}
 		}
 	}
 	s.applying++
 	d.mu.Unlock()
 	for _, r := range unsure {
-		if !d.onRecord(s.peer.Journal, journal.ID(r.Id), r.OfferNo) {
+		switch id := journal.ID(r.Id); {
+		case !d.onRecord(s.peer.Journal, id, r.OfferNo):
 			r.OfferNo = 0
+		case state.Fact(r.Fact) == state.FactAttemptFailed && !r.Uncounted:
+			anew = append(anew, id)
 		}
+	}
+	if err := d.countAnew(s, anew); err != nil {
+		return err
 	}
 	d.record(s.peer, h, proven)
 	d.journal.Apply(s.peer, list, func(acked []journal.Acked, upTo uint64, err error) {
@@ -92,6 +103,25 @@ func (d *Dispatcher) freeAt(s *session, id journal.ID) {
 	if p := d.mu.unsettled[id]; p != nil && p.session == s {
 		d.free(id)
 	}
+}
+
+// countAnew counts what may be handed over again at this session against its credit.
+func (d *Dispatcher) countAnew(s *session, ids []journal.ID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	agents, err := d.journal.Dests(ids)
+	if err != nil {
+		return fmt.Errorf("read where what failed goes: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, id := range ids {
+		if agents[i] != 0 && d.mu.unsettled[id] == nil {
+			d.count(id, s.pair(d.journal.AgentName(agents[i])))
+		}
+	}
+	return nil
 }
 
 // applied acks what is durable. It runs on the committer and does not block.

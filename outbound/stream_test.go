@@ -448,11 +448,10 @@ func TestDrainRecordsTheUnanswered(t *testing.T) {
 		w.peers.set(billing, addrA)
 		ids := w.accept(billing, 1)
 		a.expect(1)
-		w.restart()
+		w.restart(func() { w.net.unplug(addrA) }) // or it is asked, and lists nothing
 		if place, holder, no := w.where(ids[0]); place != journal.PlaceHeld || holder != a.identity().Journal || no != 1 {
 			t.Fatalf("after the stop: place %d at %v under %d", place, holder, no)
 		}
-		w.net.unplug(addrA)
 		w.peers.set(billing, addrB)
 		w.after(5 * time.Minute)
 		if w.net.dialed(addrB) > 0 {

@@ -153,7 +153,7 @@ func (w *world) crash() {
 }
 
 // restart stops the home cleanly and starts it again.
-func (w *world) restart() {
+func (w *world) restart(down ...func()) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -165,6 +165,9 @@ func (w *world) restart() {
 	peers := w.peers.agents
 	w.open()
 	w.peers.agents = peers
+	for _, f := range down {
+		f()
+	}
 	w.run()
 }
 

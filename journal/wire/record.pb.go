@@ -1100,6 +1100,7 @@ type Report struct {
 	Actor         string                 `protobuf:"bytes,12,opt,name=actor,proto3" json:"actor,omitempty"`
 	Reason        uint32                 `protobuf:"varint,13,opt,name=reason,proto3" json:"reason,omitempty"` // state.Reason
 	Redelivered   bool                   `protobuf:"varint,14,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
+	Uncounted     bool                   `protobuf:"varint,15,opt,name=uncounted,proto3" json:"uncounted,omitempty"` // it no longer counts against credit at its holder
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1228,6 +1229,13 @@ func (x *Report) GetReason() uint32 {
 func (x *Report) GetRedelivered() bool {
 	if x != nil {
 		return x.Redelivered
+	}
+	return false
+}
+
+func (x *Report) GetUncounted() bool {
+	if x != nil {
+		return x.Uncounted
 	}
 	return false
 }
@@ -1944,7 +1952,7 @@ const file_record_proto_rawDesc = "" +
 	"\vdead_reason\x18F \x01(\rR\n" +
 	"deadReason\x12\x1f\n" +
 	"\vredriven_as\x18G \x01(\fR\n" +
-	"redrivenAs\"\xd2\x02\n" +
+	"redrivenAs\"\xf0\x02\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x19\n" +
@@ -1960,7 +1968,8 @@ const file_record_proto_rawDesc = "" +
 	"\vnext_due_ms\x18\v \x01(\x03R\tnextDueMs\x12\x14\n" +
 	"\x05actor\x18\f \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\r \x01(\rR\x06reason\x12 \n" +
-	"\vredelivered\x18\x0e \x01(\bR\vredelivered\"\xa6\x01\n" +
+	"\vredelivered\x18\x0e \x01(\bR\vredelivered\x12\x1c\n" +
+	"\tuncounted\x18\x0f \x01(\bR\tuncounted\"\xa6\x01\n" +
 	"\x06Holder\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1b\n" +
 	"\town_epoch\x18\x02 \x01(\x04R\bownEpoch\x12\x18\n" +

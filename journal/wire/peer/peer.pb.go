@@ -891,6 +891,7 @@ type Holding struct {
 	HomeEpoch        uint64                 `protobuf:"varint,4,opt,name=home_epoch,json=homeEpoch,proto3" json:"home_epoch,omitempty"` // under which it was offered
 	PolicyGeneration uint64                 `protobuf:"varint,5,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
 	Continued        uint32                 `protobuf:"varint,6,opt,name=continued,proto3" json:"continued,omitempty"` // words of home taken in
+	Uncounted        bool                   `protobuf:"varint,7,opt,name=uncounted,proto3" json:"uncounted,omitempty"` // it does not count against credit
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -965,6 +966,13 @@ func (x *Holding) GetContinued() uint32 {
 		return x.Continued
 	}
 	return 0
+}
+
+func (x *Holding) GetUncounted() bool {
+	if x != nil {
+		return x.Uncounted
+	}
+	return false
 }
 
 type Verdict struct {
@@ -1661,7 +1669,7 @@ const file_peer_proto_rawDesc = "" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x121\n" +
 	"\x06events\x18\x03 \x03(\v2\x19.pannier.journal.v1.EventR\x06events\x12\x18\n" +
 	"\aunknown\x18\x04 \x01(\bR\aunknown\x12\x12\n" +
-	"\x04park\x18\x05 \x01(\bR\x04park\"\xb4\x01\n" +
+	"\x04park\x18\x05 \x01(\bR\x04park\"\xd2\x01\n" +
 	"\aHolding\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12\x14\n" +
@@ -1669,7 +1677,8 @@ const file_peer_proto_rawDesc = "" +
 	"\n" +
 	"home_epoch\x18\x04 \x01(\x04R\thomeEpoch\x12+\n" +
 	"\x11policy_generation\x18\x05 \x01(\x04R\x10policyGeneration\x12\x1c\n" +
-	"\tcontinued\x18\x06 \x01(\rR\tcontinued\"a\n" +
+	"\tcontinued\x18\x06 \x01(\rR\tcontinued\x12\x1c\n" +
+	"\tuncounted\x18\a \x01(\bR\tuncounted\"a\n" +
 	"\aVerdict\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
