@@ -60,6 +60,7 @@ type intent struct {
 	Result          json.RawMessage `json:"result"`
 	Error           json.RawMessage `json:"error"`
 	Role            string          `json:"role"`
+	CompletionOf    string          `json:"completion_of"`
 	DeliveryAttempt int             `json:"delivery_attempt"`
 
 	LateAnswers []json.RawMessage `json:"late_answers"`

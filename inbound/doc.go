@@ -47,6 +47,10 @@
 // redelivered. Once acknowledged (202) it does not count against credit, unless it
 // becomes ready again.
 //
+// A completion is taken in as a thread that is done: it needs no window, is in no
+// mailbox, and knows no door. Agents set with Completions are handed theirs like any
+// other intent.
+//
 // # Credit
 //
 // Unsettled is ready, leased or working; parked, spent and settled count no more,

@@ -89,10 +89,11 @@ func (ss *session) offered(offers []*peer.Offer) error {
 
 // holding is one offer with the place kept for it.
 type holding struct {
-	id      journal.ID
-	agent   string
-	request journal.HoldRequest
-	place   place
+	id         journal.ID
+	agent      string
+	completion bool
+	request    journal.HoldRequest
+	place      place
 }
 
 func (ss *session) readOffer(o *peer.Offer) (holding, error) {
@@ -112,7 +113,7 @@ func (ss *session) readOffer(o *peer.Offer) (holding, error) {
 	if p := jsontext.Value(env.Payload); p.Kind() != '{' || !p.IsValid() {
 		return holding{}, fmt.Errorf("the payload of %s is no JSON object", id)
 	}
-	return holding{id: id, agent: env.ToAgent, request: journal.HoldRequest{
+	return holding{id: id, agent: env.ToAgent, completion: len(env.CompletionOf) > 0, request: journal.HoldRequest{
 		Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
 		Handovers: o.DeliveryAttempt, DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
 	}}, nil
@@ -129,7 +130,7 @@ func left(ms int64) time.Duration {
 
 // admit keeps a place for the offer, or returns why there is none.
 func (ss *session) admit(h *holding) (code string) {
-	p, err := ss.s.mailbox.admit(ss.home.Journal, h.agent, h.id)
+	p, err := ss.s.mailbox.admit(ss.home.Journal, h.agent, h.id, h.completion)
 	switch {
 	case errors.Is(err, ErrDraining):
 		return "draining"

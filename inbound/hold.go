@@ -11,7 +11,7 @@ import (
 // place is the room kept for one intent that is offered: it counts against the
 // window of its home, and a pull may already wait for it.
 type place struct {
-	box   *box
+	box   *box // nil: of a thread, which takes none
 	home  journal.ID
 	slot  slot
 	lease journal.Terms // For > 0: slot is reserved; held and lease are one commit
@@ -20,9 +20,12 @@ type place struct {
 // admit keeps a place for an intent of home, or says why there is none. Every
 // place is settled by taken, once.
 //
+// A completion is a thread that nobody waits to be handed, unless the agent asked
+// for completions as intents: it needs no room.
+//
 // An intent that is here already is never refused for want of room: home has
 // asked because it does not know, and would offer it elsewhere.
-func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID) (place, error) {
+func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID, completion bool) (place, error) {
 	m.mu.Lock()
 	defer m.unlock()
 	if m.mu.draining && !m.here(home, id) {
@@ -30,6 +33,9 @@ func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID) (place, er
 	}
 	if !m.serves(agent) && !m.here(home, id) {
 		return place{}, ErrNotServed
+	}
+	if completion && !m.mu.completions[agent] {
+		return place{lease: journal.Terms{Thread: true}}, nil
 	}
 	b := m.box(agent)
 	if !b.credit.admit(home, m.window(b)) {
@@ -65,6 +71,9 @@ func (m *Mailbox) here(home, id journal.ID) bool {
 func (m *Mailbox) taken(p place, r journal.HoldResult, err error) {
 	m.mu.Lock()
 	defer m.unlock()
+	if p.box == nil {
+		return
+	}
 	m.settlePlace(p, r, err)
 	p.box.finish()
 	m.stir(p.box)
@@ -99,7 +108,7 @@ func (m *Mailbox) Take(ctx context.Context, agent string, offers []journal.Offer
 	var lease []journal.Terms
 	for i, o := range offers {
 		results[i] = journal.HoldResult{ID: o.ID, OfferNo: o.OfferNo}
-		p, err := m.admit(m.self, agent, o.ID)
+		p, err := m.admit(m.self, agent, o.ID, o.Completion)
 		if err != nil {
 			results[i].Err = err
 			continue

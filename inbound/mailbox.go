@@ -37,21 +37,22 @@ type Mailbox struct {
 
 	mu struct {
 		sync.Mutex
-		boxes      map[string]*box
-		numbers    map[journal.Agent]*box
-		where      map[journal.ID]*box // boxes of the flights
-		runnable   []*box
-		configured map[string]bool
-		learn      string
-		elsewhere  func(agent string) (elsewhere, known bool)
-		onWindow   func(agent string)
-		server     *Server
-		homes      int // sessions
-		draining   bool
-		running    bool
-		rebuilding map[journal.ID]bool // moved while the counts are rebuilt
-		discovered chan struct{}       // closed at the next change of the directory
-		news       []news
+		boxes       map[string]*box
+		numbers     map[journal.Agent]*box
+		where       map[journal.ID]*box // boxes of the flights
+		runnable    []*box
+		configured  map[string]bool
+		completions map[string]bool // agents that get completions as intents
+		learn       string
+		elsewhere   func(agent string) (elsewhere, known bool)
+		onWindow    func(agent string)
+		server      *Server
+		homes       int // sessions
+		draining    bool
+		running     bool
+		rebuilding  map[journal.ID]bool // moved while the counts are rebuilt
+		discovered  chan struct{}       // closed at the next change of the directory
+		news        []news
 	}
 }
 

@@ -15,6 +15,17 @@ func (m *Mailbox) Configure(agents []string, learn string) {
 	m.rediscover()
 }
 
+// Completions sets the agents that are handed completions like any other intent; at
+// the others they are threads.
+func (m *Mailbox) Completions(agents []string) {
+	m.mu.Lock()
+	defer m.unlock()
+	m.mu.completions = map[string]bool{}
+	for _, a := range agents {
+		m.mu.completions[a] = true
+	}
+}
+
 // SetElsewhere sets what discovery knows: whether the agent is served by other
 // sidecars, and whether that is known yet.
 func (m *Mailbox) SetElsewhere(f func(agent string) (elsewhere, known bool)) {

@@ -85,7 +85,7 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 			return err
 		}
 	}
-	dest, err := t.intern(a.Envelope.ToAgent)
+	dest, err := t.internName(&name{address: a.Envelope.ToAgent, threads: len(a.Envelope.CompletionOf) > 0}) // of one that is redriven
 	if err != nil {
 		return err
 	}
@@ -93,22 +93,39 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 		OfferNo: 1, Dest: uint32(dest.no), CreatedMs: a.Envelope.CreatedAtMs,
 		DeliverByMs: ms(a.DeliverBy), DeadlineAtMs: ms(a.Deadline),
 		Boot: t.j.birth.Boot, MaxAttempts: a.Envelope.MaxDeliveryAttempts, HoldWhenExhausted: a.Envelope.HoldWhenExhausted,
-		EnvelopeBytes: uint32(len(env)),
 	}}
-	t.putChunks(classEnvelope, id, env)
-	for _, on := range []state.Trigger{state.Accept, state.Submit} {
-		if !t.move(l, on, a.event()) {
-			return fmt.Errorf("accept %s: %w", id, ErrIllegal)
+	if a.Envelope.ReplyTo != "" {
+		// Now, while it can be refused: an end cannot.
+		lane, err := t.internName(&name{address: a.Envelope.ReplyTo, threads: true})
+		if err != nil {
+			return err
 		}
+		l.head.ReplyDest = uint32(lane.no)
 	}
-	t.goTo(l, PlaceDue, a.DeliverAt, ID{})
-	t.expireAt(l)
+	if err := t.begin(l, a.event(), env, a.DeliverAt); err != nil {
+		return err
+	}
 	if a.Key != nil {
 		if err := t.remember(a.Key, &wire.Dedupe{Id: l.id[:], CreatedMs: l.head.CreatedMs}); err != nil {
 			return err
 		}
 	}
 	res.ID, res.Status, res.CreatedAt = id, l.status(), at(l.head.CreatedMs)
+	return nil
+}
+
+// begin writes the first two events of an intent, its envelope and its head, and
+// makes it due. said is what the events say beside their type.
+func (t *tx) begin(l *life, said *wire.Event, env []byte, due time.Time) error {
+	l.head.EnvelopeBytes = uint32(len(env))
+	t.putChunks(classEnvelope, l.id, env)
+	for _, on := range []state.Trigger{state.Accept, state.Submit} {
+		if !t.move(l, on, said) {
+			return fmt.Errorf("accept %s: %w", l.id, ErrIllegal)
+		}
+	}
+	t.goTo(l, PlaceDue, due, ID{})
+	t.expireAt(l)
 	return t.saveLife(l)
 }
 

@@ -156,6 +156,7 @@ type Offer struct {
 	Continued   uint32 // words at home so far
 	Handovers   uint32 // hand-overs home has heard of
 	Receiver    bool   // durability: receiver
+	Completion  bool   // it tells how another intent ended
 	Old         bool   // accepted before this start of the journal
 	Holder      ID     // last journal on record, for a re-offer
 }
@@ -188,6 +189,7 @@ type HoldRequest struct {
 type Terms struct {
 	For    time.Duration
 	Stream bool // it goes out on a stream, which may be taken up by its number
+	Thread bool // no lease: a completion that is kept as a thread, and done with that
 }
 
 // HoldResult answers a HoldRequest. Err is nil also for a repeated offer.

@@ -18,6 +18,11 @@
 //
 // # Invariants
 //
+//   - The batch that ends an intent accepts its completion where somebody is to be
+//     told (reply_to): an intent like any other, under an id made of the first's,
+//     with no completion of its own, due in the lane of its address: a destination
+//     beside that of what waits there for a reader. Kept as a thread it is held and
+//     done in one commit.
 //   - A method that changes something returns, or calls its done, when that is
 //     durable, and hooks run only for what is. RecordHeld alone may be lost.
 //   - Each open intent is in exactly one place: the due index, the list of its

@@ -176,7 +176,9 @@ func TestFirstAnswerWins(t *testing.T) {
 func (p *pair) script() error {
 	ctx := context.Background()
 	key := &journal.Key{Hash: [32]byte{7}, Fingerprint: [32]byte{7}}
-	got, err := p.home.j.Accept(ctx, []journal.Accept{{Envelope: envelope(), Key: key}, {Envelope: envelope()}})
+	told := envelope()
+	told.ReplyTo = desk
+	got, err := p.home.j.Accept(ctx, []journal.Accept{{Envelope: told, Key: key}, {Envelope: envelope()}})
 	if err != nil {
 		return err
 	}

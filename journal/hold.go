@@ -98,8 +98,11 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 }
 
 // intoMailbox takes the hold row and, where a reader waits, the lease row in
-// the same commit.
+// the same commit. What is only a thread does not stay in it.
 func (t *tx) intoMailbox(h *hand, env *wire.Envelope, lease Terms, res *HoldResult) error {
+	if lease.Thread {
+		return t.keepThread(h)
+	}
 	if _, err := t.step(h, state.Hold, t.now); err != nil {
 		return err
 	}
@@ -221,12 +224,16 @@ func (t *tx) holdLocal(o *Offer, env *wire.Envelope, lease Terms, res *HoldResul
 		return fmt.Errorf("%w: it is elsewhere", ErrIllegal)
 	}
 	self := t.j.self
+	agent, err := t.intern(env.ToAgent) // its destination may be the lane of completions
+	if err != nil {
+		return err
+	}
 	t.goTo(l, PlaceLocal, time.Time{}, self.Journal)
 	if err := t.saveLife(l); err != nil {
 		return err
 	}
 	h := &hand{id: o.ID, rec: wire.Handover{
-		Home: self.Journal[:], HomeEpoch: self.Epoch, OfferNo: o.OfferNo, Agent: l.head.Dest, Attempts: l.head.Attempts,
+		Home: self.Journal[:], HomeEpoch: self.Epoch, OfferNo: o.OfferNo, Agent: uint32(agent.no), Attempts: l.head.Attempts,
 		Redelivered: o.Redelivered, Handovers: l.head.DeliveryAttempt, MaxAttempts: l.head.MaxAttempts, HomeStatus: l.head.Status,
 		HeldMs: ms(t.now), HeldBoot: t.j.birth.Boot, Taken: l.head.Taken, DeadlineAtMs: l.head.DeadlineAtMs, ReceiverDurability: env.ReceiverDurability,
 		DeliverByMs: l.head.DeliverByMs,

@@ -91,8 +91,8 @@ func (t *tx) move(l *life, on state.Trigger, e *wire.Event) bool {
 	return true
 }
 
-// end moves the intent to a terminal status with its outcome and takes it out
-// of every index. It reports false where it has ended already.
+// end moves the intent to a terminal status with its outcome, takes it out of every
+// index, and accepts its completion where somebody is to be told. It reports false where it has ended already.
 func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text string) (bool, error) {
 	e.Outcome = true
 	if !t.move(l, on, e) {
@@ -114,6 +114,9 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 	t.putIndex(timeKey(classRetain, ms(t.now), l.id[:]))
 	t.lay(l, on, state.Reason(e.Reason))
 	if err := t.saveLife(l); err != nil {
+		return false, err
+	}
+	if err := t.complete(l, body, text); err != nil {
 		return false, err
 	}
 	if wasLocal {

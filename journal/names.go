@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -29,17 +30,30 @@ type names struct {
 	}
 }
 
-// name is one address. Its fields past no belong to the committer, but for
-// learned and binding, which are guarded by the dictionary's mutex.
+// name is one address, or the lane of completions to it: what is only a thread
+// there waits for no reader, and so must not queue behind what does. Its fields
+// past threads belong to the committer, but for learned and binding, which are
+// guarded by the dictionary's mutex.
 type name struct {
 	no      Agent
 	address string
+	threads bool
 	learned bool
 	binding string
 
 	stored bool          // its record is durable
 	seq    atomic.Uint64 // last hand-over number given; others may read it
 	limit  uint64        // the record allows numbers up to this one
+}
+
+// laneMark follows the address in the key of its lane; no address has such a byte.
+const laneMark = "\x00"
+
+func (e *name) key() string {
+	if e.threads {
+		return e.address + laneMark
+	}
+	return e.address
 }
 
 func newNames() *names {
@@ -64,7 +78,7 @@ func (n *names) load(txn *badger.Txn) error {
 		if err := unsealMessage(key, rec, &m); err != nil {
 			return err
 		}
-		e := &name{no: Agent(m.No), address: string(key[1:]), learned: m.Learned, binding: m.Binding, stored: true, limit: m.Seq}
+		e := &name{no: Agent(m.No), address: strings.TrimSuffix(string(key[1:]), laneMark), threads: m.Threads, learned: m.Learned, binding: m.Binding, stored: true, limit: m.Seq}
 		e.seq.Store(m.Seq)
 		found = append(found, e)
 	}
@@ -74,7 +88,7 @@ func (n *names) load(txn *badger.Txn) error {
 		for int(e.no) >= len(n.mu.byNo) {
 			n.mu.byNo = append(n.mu.byNo, nil)
 		}
-		n.mu.byNo[e.no], n.mu.byName[e.address] = e, e
+		n.mu.byNo[e.no], n.mu.byName[e.key()] = e, e
 	}
 	return nil
 }
@@ -94,20 +108,32 @@ func (n *names) at(no Agent) *name {
 	return n.mu.byNo[no]
 }
 
+// count is how many numbers have been given, 0 included, which is none's.
+func (n *names) count() int {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return len(n.mu.byNo)
+}
+
 // intern returns the entry of an address, made if need be. A new one is
 // written by the operation in hand; if that is dropped, by the next to use it.
 func (t *tx) intern(address string) (*name, error) {
+	return t.internName(&name{address: address})
+}
+
+func (t *tx) internName(want *name) (*name, error) {
 	n := t.j.names
-	e := n.find(address)
+	e := n.find(want.key())
 	if e == nil {
 		n.mu.Lock()
 		if len(n.mu.byNo) > maxAgents {
 			n.mu.Unlock()
 			return nil, ErrTooManyAgents
 		}
-		e = &name{no: Agent(len(n.mu.byNo)), address: address}
+		e = want
+		e.no = Agent(len(n.mu.byNo))
 		n.mu.byNo = append(n.mu.byNo, e)
-		n.mu.byName[address] = e
+		n.mu.byName[e.key()] = e
 		n.mu.Unlock()
 	}
 	if e.stored {
@@ -124,13 +150,13 @@ func (t *tx) storeName(e *name) error {
 // changes what the batch has made of it so far.
 func (t *tx) changeName(e *name, change func(*wire.Name)) error {
 	rec := wire.Name{}
-	if _, err := t.get(nameKey(e.address), &rec); err != nil {
+	if _, err := t.get(nameKey(e.key()), &rec); err != nil {
 		return err
 	}
-	rec.No = uint32(e.no)
+	rec.No, rec.Threads = uint32(e.no), e.threads
 	change(&rec)
 	t.after(func() { e.stored = true })
-	return t.put(nameKey(e.address), &rec)
+	return t.put(nameKey(e.key()), &rec)
 }
 
 // nextSeq gives the agent's next hand-over number. Whatever becomes of the
@@ -163,6 +189,12 @@ func (j *Journal) LastSeq(a Agent) uint64 {
 	return 0
 }
 
+// ForThreads reports whether a number is the lane of completions to its address.
+func (j *Journal) ForThreads(a Agent) bool {
+	e := j.names.at(a)
+	return e != nil && e.threads
+}
+
 // AgentName returns the address of a number, or "".
 func (j *Journal) AgentName(a Agent) string {
 	if e := j.names.at(a); e != nil {
@@ -171,14 +203,14 @@ func (j *Journal) AgentName(a Agent) string {
 	return ""
 }
 
-// Agents lists the dictionary in the order the addresses were first seen.
+// Agents lists the addresses of the dictionary in the order they were first seen.
 func (j *Journal) Agents() []AgentInfo {
 	n := j.names
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	out := make([]AgentInfo, 0, len(n.mu.byNo))
 	for _, e := range n.mu.byNo {
-		if e != nil {
+		if e != nil && !e.threads {
 			out = append(out, AgentInfo{Agent: e.no, Name: e.address, Learned: e.learned, Binding: e.binding})
 		}
 	}

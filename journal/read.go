@@ -265,7 +265,7 @@ func readOffer(txn *badger.Txn, id ID, due time.Time, boot uint32) (o Offer, ok 
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(env, &e); err != nil {
 		return Offer{}, false, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
 	}
-	o.Receiver = e.ReceiverDurability
+	o.Receiver, o.Completion = e.ReceiverDurability, len(e.CompletionOf) > 0
 	return o, true, nil
 }
 
@@ -280,7 +280,8 @@ func (j *Journal) RewindMail(a Agent, due time.Time) {
 	j.indexes.cursor(agentPrefix(classMail, a)).lower(dueKey(classMail, a, due.UnixMilli(), ID{}))
 }
 
-// DueAgents lists the destinations that have an intent in the due index.
+// DueAgents lists the destinations that have an intent in the due index, lanes of
+// completions included.
 func (j *Journal) DueAgents() []Agent {
 	var out []Agent
 	_ = j.view(func(txn *badger.Txn) error {
@@ -288,10 +289,10 @@ func (j *Journal) DueAgents() []Agent {
 		opts.PrefetchValues = false
 		it := txn.NewIterator(opts)
 		defer it.Close()
-		for _, a := range j.Agents() {
-			prefix := agentPrefix(classDue, a.Agent)
+		for a := range j.names.count() {
+			prefix := agentPrefix(classDue, Agent(a))
 			if it.Seek(prefix); it.ValidForPrefix(prefix) {
-				out = append(out, a.Agent)
+				out = append(out, Agent(a))
 			}
 		}
 		return nil

@@ -44,10 +44,7 @@ type option struct {
 // until a holder has said held. If we crash here, they are due.
 func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 	now := time.Now()
-	local, window := d.local.Serves(dst.name), 0
-	if local {
-		window = d.local.Window(dst.name)
-	}
+	local, window := d.localWindow(dst.name, dst.lane)
 	eps, known := d.dir.Endpoints(dst.name)
 
 	d.mu.Lock()
@@ -93,6 +90,17 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 	d.sought(dst, t, len(offers) < t.n)
 	d.handOn(ctx, dst, t, taken)
 	return err == nil
+}
+
+// localWindow is how many our own mailbox takes now, if it serves the agent.
+func (d *Dispatcher) localWindow(agent string, lane bool) (local bool, window int) {
+	switch local = d.local.Serves(agent); {
+	case local && lane:
+		return true, laneWindow
+	case local:
+		window = d.local.Window(agent)
+	}
+	return local, window
 }
 
 // skip tells a claim which intents to leave out. Whoever makes one of them
@@ -246,12 +254,12 @@ func (d *Dispatcher) survey(dst *dest, eps []Endpoint, now time.Time) []option {
 		}
 	}
 	d.attach(dst, links)
-	return d.look(dst.name, eps, now)
+	return d.look(dst.key, dst.lane, eps, now)
 }
 
-// look weighs the endpoints of an agent and changes nothing. Called with mu
+// look weighs the endpoints of a destination and changes nothing. Called with mu
 // held.
-func (d *Dispatcher) look(agent string, eps []Endpoint, now time.Time) []option {
+func (d *Dispatcher) look(key string, lane bool, eps []Endpoint, now time.Time) []option {
 	options := make([]option, 0, len(eps))
 	for _, ep := range eps {
 		o := option{Endpoint: ep, link: d.mu.links[ep.Address], cause: state.CauseConnecting}
@@ -262,7 +270,7 @@ func (d *Dispatcher) look(agent string, eps []Endpoint, now time.Time) []option 
 			if o.session = o.link.session; o.session == nil {
 				o.session, _ = d.aliased(o.link)
 			}
-			o.weigh(agent, now)
+			o.weigh(key, lane, now)
 		}
 		options = append(options, o)
 	}
@@ -270,7 +278,7 @@ func (d *Dispatcher) look(agent string, eps []Endpoint, now time.Time) []option 
 }
 
 // weigh decides how many intents an endpoint takes now, or why none.
-func (o *option) weigh(agent string, now time.Time) {
+func (o *option) weigh(key string, lane bool, now time.Time) {
 	s := o.session
 	o.cause = state.NoCause
 	if s == nil || !s.live {
@@ -280,7 +288,10 @@ func (o *option) weigh(agent string, now time.Time) {
 		}
 		return
 	}
-	o.pair = s.pair(agent)
+	o.pair = s.pair(key)
+	if lane {
+		o.pair.window = laneWindow
+	}
 	switch {
 	case s.leaving:
 		o.cause = state.CauseConnecting

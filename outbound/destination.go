@@ -12,6 +12,8 @@ import (
 type dest struct {
 	agent  journal.Agent
 	name   string
+	lane   bool      // of completions to it: see laneKey
+	key    string    // in byName, and of its pairs
 	queued bool      // in ready
 	hungry bool      // in hungry
 	more   bool      // the index may have an entry that is due now
@@ -39,11 +41,28 @@ type dest struct {
 func (d *Dispatcher) dest(a journal.Agent) *dest {
 	dst := d.mu.dests[a]
 	if dst == nil {
-		dst = &dest{agent: a, name: d.journal.AgentName(a), oldOpen: !d.unclean, size: 16 << 10}
+		dst = &dest{agent: a, name: d.journal.AgentName(a), lane: d.journal.ForThreads(a), key: d.keyOf(a), oldOpen: !d.unclean, size: 16 << 10}
 		d.mu.dests[a] = dst
-		d.mu.byName[dst.name] = dst
+		d.mu.byName[dst.key] = dst
 	}
 	return dst
+}
+
+// laneWindow is how many completions for an agent may be unanswered at one
+// endpoint. A holder that keeps them as threads counts them against no window of
+// its own, so it announces none.
+const laneWindow = 64
+
+// laneKey names the lane of completions to an agent. What waits there for a reader
+// must not keep them, nor they it.
+func laneKey(agent string) string { return agent + "\x00" }
+
+func (d *Dispatcher) keyOf(a journal.Agent) string {
+	name := d.journal.AgentName(a)
+	if d.journal.ForThreads(a) {
+		return laneKey(name)
+	}
+	return name
 }
 
 // queue makes the loop look at the destination; due says that it may have
@@ -60,6 +79,13 @@ func (d *Dispatcher) queue(dst *dest, due bool) {
 	d.poke()
 }
 
+// queueKey queues a destination that something is due for. Called with mu held.
+func (d *Dispatcher) queueKey(key string) {
+	if dst := d.mu.byName[key]; dst != nil {
+		d.queue(dst, false)
+	}
+}
+
 // retire forgets a destination for which nothing is due or in flight. Called
 // with mu held.
 func (d *Dispatcher) retire(dst *dest) {
@@ -72,7 +98,7 @@ func (d *Dispatcher) retire(dst *dest) {
 	d.attach(dst, nil)
 	d.mu.alarms.remove(dst)
 	delete(d.mu.dests, dst.agent)
-	delete(d.mu.byName, dst.name)
+	delete(d.mu.byName, dst.key)
 }
 
 // attach counts the destination among those that need a link. Called with mu

@@ -236,9 +236,11 @@ func (d *Dispatcher) Due(a journal.Agent) {
 func (d *Dispatcher) LocalWindow(agent string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if dst := d.mu.byName[agent]; dst != nil {
-		dst.localPause = time.Time{}
-		d.queue(dst, false)
+	for _, key := range []string{agent, laneKey(agent)} {
+		if dst := d.mu.byName[key]; dst != nil {
+			dst.localPause = time.Time{}
+			d.queue(dst, false)
+		}
 	}
 }
 

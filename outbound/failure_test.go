@@ -44,7 +44,7 @@ func TestParkedCostsNothing(t *testing.T) {
 		if grown := int64(heap()) - int64(small); grown > 16<<20 { // Badger's memtables take part in it
 			t.Errorf("20,000 parked intents took %d KiB of heap", grown>>10)
 		}
-		if got := causes(w.d.Why(journal.ID{}, billing)); len(got) != 1 || got[0] != "breaker_open" {
+		if got := causes(w.d.Why(journal.ID{}, billing, false)); len(got) != 1 || got[0] != "breaker_open" {
 			t.Errorf("why: %v", got)
 		}
 		if got := w.peer(addrA); got.State != "breaker_open" || got.Breaker != "open" || got.NextTry == nil || got.LastError == "" {
@@ -169,7 +169,7 @@ func TestMutePeer(t *testing.T) {
 		if got := w.peer(addrA); got.Breaker == "closed" { // or just being probed
 			t.Errorf("breaker %s after two minutes of silence", got.Breaker)
 		}
-		if got := causes(w.d.Why(journal.ID{}, billing)); got[0] != "breaker_open" && got[0] != "connecting" {
+		if got := causes(w.d.Why(journal.ID{}, billing, false)); got[0] != "breaker_open" && got[0] != "connecting" {
 			t.Errorf("why %v", got)
 		}
 	})
@@ -273,7 +273,7 @@ func TestUncleanStartWithAnEndpointDown(t *testing.T) {
 		w.crash()
 		w.after(3 * time.Second)
 		b.expect(0)
-		if got := causes(w.d.Why(journal.ID{}, billing)); !slices.Contains(got, "unclean_wait") {
+		if got := causes(w.d.Why(journal.ID{}, billing, false)); !slices.Contains(got, "unclean_wait") {
 			t.Errorf("why: %v", got)
 		}
 		fresh := w.accept(billing, 1)
@@ -368,7 +368,7 @@ func TestLocalFailure(t *testing.T) {
 		w.local.fails.Store(true)
 		ids := w.accept(billing, 3)
 		w.after(10 * time.Second)
-		if got := causes(w.d.Why(journal.ID{}, billing)); len(got) != 1 || got[0] != "offering" {
+		if got := causes(w.d.Why(journal.ID{}, billing, false)); len(got) != 1 || got[0] != "offering" {
 			t.Errorf("why: %v", got)
 		}
 		w.local.fails.Store(false)
@@ -426,7 +426,7 @@ func TestWhy(t *testing.T) {
 		w.accept(billing, 3)
 		expect := func(want ...string) {
 			t.Helper()
-			if got := causes(w.d.Why(journal.ID{}, billing)); !slices.Equal(got, want) {
+			if got := causes(w.d.Why(journal.ID{}, billing, false)); !slices.Equal(got, want) {
 				t.Errorf("why: %v, want %v", got, want)
 			}
 		}
@@ -443,7 +443,7 @@ func TestWhy(t *testing.T) {
 		expect("no_credit")
 		a.refuse(o, "busy", 60_000)
 		expect("refused")
-		if got := w.d.Why(journal.ID{}, billing)[0]; got.Peer != addrA || got.Until.IsZero() {
+		if got := w.d.Why(journal.ID{}, billing, false)[0]; got.Peer != addrA || got.Until.IsZero() {
 			t.Errorf("cause %+v", got)
 		}
 	})

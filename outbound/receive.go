@@ -56,10 +56,12 @@ func (d *Dispatcher) credit(s *session, credits []*peer.Credit) {
 		p.window = int(min(c.Window, 1<<20))
 		if p.window > 1 {
 			p.shut = false
+			if lane := s.pairs[laneKey(c.Agent)]; lane != nil {
+				lane.shut = false
+				d.queueKey(lane.agent)
+			}
 		}
-		if dst := d.mu.byName[c.Agent]; dst != nil {
-			d.queue(dst, false)
-		}
+		d.queueKey(c.Agent)
 	}
 }
 
@@ -125,9 +127,7 @@ func (d *Dispatcher) free(id journal.ID) {
 	p.out--
 	p.session.held--
 	p.session.lastWork = time.Now()
-	if dst := d.mu.byName[p.agent]; dst != nil {
-		d.queue(dst, false)
-	}
+	d.queueKey(p.agent)
 }
 
 // held: the intents are durable at the holder. Who holds them goes into the

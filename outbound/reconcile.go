@@ -112,7 +112,7 @@ func (d *Dispatcher) keep(s *session, list []journal.Holding, gone map[journal.I
 		}
 		// No destination: an orphan of an earlier life of ours.
 		if agents[i] != 0 && counts[id] {
-			d.count(id, s.pair(d.journal.AgentName(agents[i])))
+			d.count(id, s.pair(d.keyOf(agents[i])))
 		}
 	}
 	return nil

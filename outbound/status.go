@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"pannier/journal"
@@ -59,7 +60,7 @@ func (d *Dispatcher) status(l *link, now time.Time) PeerStatus {
 	if s := l.session; s != nil {
 		p.JournalID, p.Epoch, p.Held = s.peer.Journal.String(), s.peer.Epoch, s.held
 		for _, pr := range s.pairs {
-			if len(p.Agents) < 100 {
+			if lane := strings.HasSuffix(pr.agent, laneKey("")); !lane && len(p.Agents) < 100 {
 				p.Agents = append(p.Agents, pr.agent)
 				p.Credit[pr.agent] = max(0, pr.window-pr.out)
 			}
@@ -90,13 +91,14 @@ func (d *Dispatcher) HeldBy(id journal.ID) journal.ID {
 	return journal.ID{}
 }
 
-// Why says what an intent to this agent waits for, as far as this side knows. Of
+// Why says what an intent to this agent, or a completion, waits for, as far as this side knows. Of
 // several endpoints each has its cause.
-func (d *Dispatcher) Why(id journal.ID, agent string) []state.Delay {
+func (d *Dispatcher) Why(id journal.ID, agent string, completion bool) []state.Delay {
 	now := time.Now()
-	local, window := d.local.Serves(agent), 0
-	if local {
-		window = d.local.Window(agent)
+	local, window := d.localWindow(agent, completion)
+	key := agent
+	if completion {
+		key = laneKey(agent)
 	}
 	eps, known := d.dir.Endpoints(agent)
 	d.mu.Lock()
@@ -108,8 +110,8 @@ func (d *Dispatcher) Why(id journal.ID, agent string) []state.Delay {
 		h := d.mu.holders[f.holder.Journal]
 		out = append(out, state.Delay{Cause: state.CauseHolderUnreachable, Peer: h.address, Until: h.deadline})
 	}
-	options := d.look(agent, eps, now)
-	dst := d.mu.byName[agent]
+	options := d.look(key, completion, eps, now)
+	dst := d.mu.byName[key]
 	if dst == nil {
 		dst = &dest{oldOpen: true} // nothing of it is due: judge as if the first were
 	}

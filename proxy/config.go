@@ -10,6 +10,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/xrash/smetrics"
+
+	"pannier/proxy/api"
 )
 
 // A setting is one key of the config file. set returns only what is wrong
@@ -34,6 +36,8 @@ var settings = []setting{
 	{"accept_loss", flag(func(o *Options) *bool { return &o.AcceptLoss })},
 	{"max_body", count(func(o *Options) *int { return &o.MaxBody })},
 	{"learn", text(func(o *Options) *string { return &o.Learn })},
+
+	{"completions", setCompletions},
 
 	{"drain_seconds", count(func(o *Options) *int { return &o.Limits.DrainSeconds })},
 	{"deliver_by", span(func(o *Options) *time.Duration { return &o.Limits.DeliverBy })},
@@ -206,5 +210,22 @@ func setAgents(o *Options, file string, n ast.Node) error {
 		agents = append(agents, agent)
 	}
 	o.Agents = agents
+	return nil
+}
+
+// setCompletions reads the agents that get completions like any other intent.
+func setCompletions(o *Options, file string, n ast.Node) error {
+	items, err := stringsOf(file, "completions", n)
+	if err != nil {
+		return err
+	}
+	o.Completions = nil
+	for _, item := range items {
+		agent, err := api.Address(item.key)
+		if err != nil {
+			return errorAt(file, item.at, "completions", err.Error())
+		}
+		o.Completions = append(o.Completions, agent)
+	}
 	return nil
 }

@@ -37,6 +37,8 @@ type Options struct {
 	MaxBody int    // bytes of a payload
 	Learn   string // off, local or advertise
 
+	Completions []string // agents that get completions as intents, not as threads
+
 	Limits Limits
 
 	Version string       // of the program, for people to read

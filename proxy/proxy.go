@@ -125,6 +125,7 @@ func (r *run) start(alive context.Context) error {
 
 	mailbox := inbound.NewMailbox(l.Inbound, r.journal, r.log)
 	mailbox.Configure(r.agents(), o.Learn)
+	mailbox.Completions(o.Completions)
 	mailbox.SetElsewhere(r.peers.elsewhere)
 
 	dispatcher := outbound.New(l.Outbound, r.journal,

@@ -45,7 +45,8 @@ type Envelope struct {
 	DeliverByMs         int64                  `protobuf:"varint,14,opt,name=deliver_by_ms,json=deliverByMs,proto3" json:"deliver_by_ms,omitempty"`    // as accepted, home's clock; the running values are in Head
 	DeadlineAtMs        int64                  `protobuf:"varint,15,opt,name=deadline_at_ms,json=deadlineAtMs,proto3" json:"deadline_at_ms,omitempty"` // 0: none
 	IdempotencyKey      string                 `protobuf:"bytes,16,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	RedriveOf           []byte                 `protobuf:"bytes,70,opt,name=redrive_of,json=redriveOf,proto3" json:"redrive_of,omitempty"` // the dead letter this is the successor of; empty: none
+	RedriveOf           []byte                 `protobuf:"bytes,70,opt,name=redrive_of,json=redriveOf,proto3" json:"redrive_of,omitempty"`          // the dead letter this is the successor of; empty: none
+	CompletionOf        []byte                 `protobuf:"bytes,80,opt,name=completion_of,json=completionOf,proto3" json:"completion_of,omitempty"` // id of the intent whose end this tells; empty: no completion
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -199,6 +200,13 @@ func (x *Envelope) GetRedriveOf() []byte {
 	return nil
 }
 
+func (x *Envelope) GetCompletionOf() []byte {
+	if x != nil {
+		return x.CompletionOf
+	}
+	return nil
+}
+
 // Head is home's mutable record of an intent, at most 1 KiB.
 type Head struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -231,6 +239,7 @@ type Head struct {
 	ContinuedOn       uint32                 `protobuf:"varint,25,opt,name=continued_on,json=continuedOn,proto3" json:"continued_on,omitempty"` // the hand-over (delivery_attempt) home had heard of then
 	DeadMs            int64                  `protobuf:"varint,70,opt,name=dead_ms,json=deadMs,proto3" json:"dead_ms,omitempty"`                // key of the dead letter index; 0: it is no dead letter
 	RedrivenAs        []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`     // the one successor of a dead letter; empty: none
+	ReplyDest         uint32                 `protobuf:"varint,80,opt,name=reply_dest,json=replyDest,proto3" json:"reply_dest,omitempty"`       // number of the lane its completion goes to; 0: nobody is told
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -466,6 +475,13 @@ func (x *Head) GetRedrivenAs() []byte {
 		return x.RedrivenAs
 	}
 	return nil
+}
+
+func (x *Head) GetReplyDest() uint32 {
+	if x != nil {
+		return x.ReplyDest
+	}
+	return 0
 }
 
 type LateAnswer struct {
@@ -811,6 +827,7 @@ type Handover struct {
 	Continued          uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"`                     // words of home taken in, or given before it came here
 	DeadReason         uint32                 `protobuf:"varint,70,opt,name=dead_reason,json=deadReason,proto3" json:"dead_reason,omitempty"` // state.Reason for which home ended it, of a dead letter
 	RedrivenAs         []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`  // the successor of a dead letter, as far as it was heard of here
+	Thread             bool                   `protobuf:"varint,80,opt,name=thread,proto3" json:"thread,omitempty"`                           // a completion: read as a thread, never handed over
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1081,6 +1098,13 @@ func (x *Handover) GetRedrivenAs() []byte {
 		return x.RedrivenAs
 	}
 	return nil
+}
+
+func (x *Handover) GetThread() bool {
+	if x != nil {
+		return x.Thread
+	}
+	return false
 }
 
 // Report is a fact the holder tells home, numbered per pair of identities.
@@ -1475,9 +1499,10 @@ func (x *Dedupe) GetSeq() uint32 {
 type Name struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	No            uint32                 `protobuf:"varint,1,opt,name=no,proto3" json:"no,omitempty"`
-	Learned       bool                   `protobuf:"varint,2,opt,name=learned,proto3" json:"learned,omitempty"` // served here since its first use as a receiver
-	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`         // last hand-over number given; written ahead in blocks
-	Binding       string                 `protobuf:"bytes,4,opt,name=binding,proto3" json:"binding,omitempty"`  // how its app receives, set while running; empty: as configured
+	Learned       bool                   `protobuf:"varint,2,opt,name=learned,proto3" json:"learned,omitempty"`  // served here since its first use as a receiver
+	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`          // last hand-over number given; written ahead in blocks
+	Binding       string                 `protobuf:"bytes,4,opt,name=binding,proto3" json:"binding,omitempty"`   // how its app receives, set while running; empty: as configured
+	Threads       bool                   `protobuf:"varint,80,opt,name=threads,proto3" json:"threads,omitempty"` // the lane of completions to this address
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1538,6 +1563,13 @@ func (x *Name) GetBinding() string {
 		return x.Binding
 	}
 	return ""
+}
+
+func (x *Name) GetThreads() bool {
+	if x != nil {
+		return x.Threads
+	}
+	return false
 }
 
 // Meta is written with every batch.
@@ -1827,7 +1859,7 @@ var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
 	"\n" +
-	"\frecord.proto\x12\x12pannier.journal.v1\"\xd9\x04\n" +
+	"\frecord.proto\x12\x12pannier.journal.v1\"\xfe\x04\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1f\n" +
 	"\vintent_type\x18\x02 \x01(\tR\n" +
@@ -1849,7 +1881,8 @@ const file_record_proto_rawDesc = "" +
 	"\x0edeadline_at_ms\x18\x0f \x01(\x03R\fdeadlineAtMs\x12'\n" +
 	"\x0fidempotency_key\x18\x10 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
 	"\n" +
-	"redrive_of\x18F \x01(\fR\tredriveOf\"\x99\a\n" +
+	"redrive_of\x18F \x01(\fR\tredriveOf\x12#\n" +
+	"\rcompletion_of\x18P \x01(\fR\fcompletionOf\"\xb8\a\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -1883,7 +1916,9 @@ const file_record_proto_rawDesc = "" +
 	"\fcontinued_on\x18\x19 \x01(\rR\vcontinuedOn\x12\x17\n" +
 	"\adead_ms\x18F \x01(\x03R\x06deadMs\x12\x1f\n" +
 	"\vredriven_as\x18G \x01(\fR\n" +
-	"redrivenAs\"]\n" +
+	"redrivenAs\x12\x1d\n" +
+	"\n" +
+	"reply_dest\x18P \x01(\rR\treplyDest\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
@@ -1910,7 +1945,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\x8e\b\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xa6\b\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -1952,7 +1987,8 @@ const file_record_proto_rawDesc = "" +
 	"\vdead_reason\x18F \x01(\rR\n" +
 	"deadReason\x12\x1f\n" +
 	"\vredriven_as\x18G \x01(\fR\n" +
-	"redrivenAs\"\xf0\x02\n" +
+	"redrivenAs\x12\x16\n" +
+	"\x06thread\x18P \x01(\bR\x06thread\"\xf0\x02\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x19\n" +
@@ -1988,12 +2024,13 @@ const file_record_proto_rawDesc = "" +
 	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\x12\x1d\n" +
 	"\n" +
 	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\x12\x10\n" +
-	"\x03seq\x18\x04 \x01(\rR\x03seq\"\\\n" +
+	"\x03seq\x18\x04 \x01(\rR\x03seq\"v\n" +
 	"\x04Name\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x18\n" +
 	"\alearned\x18\x02 \x01(\bR\alearned\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x18\n" +
-	"\abinding\x18\x04 \x01(\tR\abinding\"J\n" +
+	"\abinding\x18\x04 \x01(\tR\abinding\x12\x18\n" +
+	"\athreads\x18P \x01(\bR\athreads\"J\n" +
 	"\x04Meta\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x120\n" +
 	"\x04sums\x18\x02 \x03(\v2\x1c.pannier.journal.v1.ClassSumR\x04sums\"H\n" +

@@ -56,13 +56,9 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		writeProvisional(d, i, ans)
 	}
-	d.key("completion_delivery").open('{').boolean("delivered", false)
-	if i.Envelope == nil || i.Envelope.ReplyTo == "" {
-		d.str("reason", "reply_to_not_set")
-	} else {
-		d.str("reason", "completions_not_available").str("reply_to", i.Envelope.ReplyTo)
-	}
-	return answer(w, d.close('}').close('}'))
+	d.key("completion_delivery")
+	writeCompletion(d, i, ev != nil)
+	return answer(w, d.close('}'))
 }
 
 // word is a resolve or a resume as it came.

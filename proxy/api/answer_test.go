@@ -37,8 +37,18 @@ func TestResolveAnswersFourKeys(t *testing.T) {
 	w.post("/v1/intents/"+id+"/resume", `{}`).refused(409, "intent_ended")
 
 	reply := w.post("/v1/intents", `{"intent_type":"a","to_agent":"b","reply_to":"me","payload":{}}`).text("intent_id")
-	if a := w.resolve(reply, `{"status":"COMPLETED"}`); a.text("completion_delivery.reason") != "completions_not_available" {
-		t.Errorf("completion_delivery: %s", a.raw)
+	a = w.resolve(reply, `{"status":"COMPLETED","result":{"x":2}}`)
+	for path, want := range map[string]string{
+		"delivered": "true", "reply_to": "me", "thread_id": reply,
+		"completion.type": "intent.completed", "completion.intent_id": reply, "completion.status": "COMPLETED",
+	} {
+		if got := a.text("completion_delivery." + path); got != want {
+			t.Errorf("completion_delivery.%s is %q, want %q", path, got, want)
+		}
+	}
+	told := w.get("/v1/intents/" + a.text("completion_delivery.message_id")).want(200)
+	if told.text("intent.to_agent") != "me" || told.text("intent.from_agent") != "b" || told.text("intent.payload.result.x") != "2" || told.text("intent.completion_of") != reply {
+		t.Errorf("the completion: %s", told.raw)
 	}
 }
 

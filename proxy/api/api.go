@@ -51,7 +51,7 @@ type Mailbox interface {
 // Dispatcher offers intents to the sidecars that serve their agents.
 type Dispatcher interface {
 	// Why says what an intent to the agent waits for before it is held.
-	Why(id journal.ID, agent string) []state.Delay
+	Why(id journal.ID, agent string, completion bool) []state.Delay
 	// HeldBy is the journal that has an intent, also before that is on record;
 	// zero: none.
 	HeldBy(id journal.ID) journal.ID

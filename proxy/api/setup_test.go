@@ -308,7 +308,7 @@ type dispatcher struct {
 	answer *peer.Answer
 }
 
-func (d *dispatcher) Why(journal.ID, string) []state.Delay { return d.causes }
+func (d *dispatcher) Why(journal.ID, string, bool) []state.Delay { return d.causes }
 
 func (d *dispatcher) HeldBy(journal.ID) journal.ID { return d.holder }
 

@@ -97,7 +97,8 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 			acc.add(state.Delay{Cause: c, Until: due})
 			return
 		}
-		for _, c := range a.dispatcher.Why(i.ID, a.journal.AgentName(journal.Agent(h.Dest))) {
+		to := journal.Agent(h.Dest)
+		for _, c := range a.dispatcher.Why(i.ID, a.journal.AgentName(to), a.journal.ForThreads(to)) {
 			acc.add(c)
 		}
 		if len(acc.causes) == 0 {
