@@ -2,7 +2,7 @@
 // their homes, hands them to the readers of their agent under leases, takes the
 // app's answers, and reports to the homes.
 //
-//	home ══ Session ══▶ handle ──▶ AckReports, Revoke, Continue
+//	home ══ Session ══▶ handle ──▶ AckReports, Revoke, Continue, Adopt
 //	  ▲                   │
 //	  ║                   └──admit──▶ journal.Hold ─────┐ held, and for a waiting
 //	  ║                                                 │ pull leased, in one commit

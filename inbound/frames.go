@@ -116,6 +116,7 @@ func (ss *session) readOffer(o *peer.Offer) (holding, error) {
 	return holding{id: id, agent: env.ToAgent, completion: len(env.CompletionOf) > 0, request: journal.HoldRequest{
 		Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
 		Handovers: o.DeliveryAttempt, DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
+		Policy: journal.Policy{ID: id, Generation: o.PolicyGeneration, MaxAttempts: o.MaxDeliveryAttempts, Work: left(o.WorkTimeoutMs)},
 	}}, nil
 }
 
@@ -220,14 +221,20 @@ func (ss *session) revoke(ctx context.Context, revokes []*peer.Revoke) error {
 }
 
 // update takes in what was said at home of intents that are here: they go on, or
-// wait. No other option of an intent can be changed yet. An offer of the same
-// intent may still be on its way into the journal: those are waited for.
+// wait; or their options have changed. An offer of the same intent may still be on
+// its way into the journal: those are waited for.
 func (ss *session) update(ctx context.Context, updates []*peer.Update) error {
 	words := make([]journal.Continued, 0, len(updates))
+	var changed []journal.Update
 	for _, u := range updates {
 		id, err := journal.IDOf(u.Id)
 		if err != nil {
 			return breach(err)
+		}
+		if u.PolicyGeneration > 0 {
+			changed = append(changed, journal.Update{Left: left(u.DeadlineLeftMs), Policy: journal.Policy{
+				ID: id, Generation: u.PolicyGeneration, MaxAttempts: u.MaxDeliveryAttempts, Work: left(u.WorkTimeoutMs),
+			}})
 		}
 		on := state.Trigger(u.ContinuedBy)
 		if u.Continued == 0 {
@@ -240,6 +247,9 @@ func (ss *session) update(ctx context.Context, updates []*peer.Update) error {
 	}
 	ss.waitHeld(0)
 	if err := ss.s.j.Continue(ctx, ss.home.Journal, words); err != nil {
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	if err := ss.s.j.Adopt(ctx, ss.home.Journal, changed); err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}
 	return nil

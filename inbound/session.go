@@ -116,7 +116,7 @@ func (ss *session) greet(ctx context.Context) error {
 	o := &ss.mu.out
 	o.hello = hello
 	for _, h := range holding {
-		o.holdings = append(o.holdings, &peer.Holding{Id: h.ID[:], OfferNo: h.OfferNo, Phase: uint32(h.Phase), HomeEpoch: h.HomeEpoch, Continued: h.Continued, Uncounted: h.Uncounted})
+		o.holdings = append(o.holdings, &peer.Holding{Id: h.ID[:], OfferNo: h.OfferNo, Phase: uint32(h.Phase), HomeEpoch: h.HomeEpoch, Continued: h.Continued, Uncounted: h.Uncounted, PolicyGeneration: h.Policy})
 	}
 	o.holdingDone = true
 	for _, agent := range s.mailbox.Served(maxInt) {
@@ -220,7 +220,7 @@ func (ss *session) ask(ctx context.Context, a *peer.Ask) (*peer.Answer, error) {
 	ss.mu.lastNo++
 	no := ss.mu.lastNo
 	ss.mu.asks[no] = answer
-	ss.mu.out.asks = append(ss.mu.out.asks, &peer.Ask{No: no, What: a.What, Id: a.Id, Since: a.Since, Redrive: a.Redrive})
+	ss.mu.out.asks = append(ss.mu.out.asks, &peer.Ask{No: no, What: a.What, Id: a.Id, Since: a.Since, Redrive: a.Redrive, Change: a.Change})
 	ss.notify()
 	ss.mu.Unlock()
 	select {

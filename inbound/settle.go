@@ -57,10 +57,8 @@ func (m *Mailbox) settling(s journal.Settle) sayer {
 	return sayer{b, f}
 }
 
+// workTime is how long an extend asks for; 0: what the journal gives the intent.
 func (m *Mailbox) workTime(d time.Duration) time.Duration {
-	if d <= 0 {
-		d = m.o.WorkTimeout
-	}
 	return min(d, m.o.WorkMax)
 }
 

@@ -32,11 +32,13 @@ type Hooks struct {
 	Ended func(Ended) // an intent ended at home that another journal may hold
 	// Continued: a word at home lets an intent go on that another journal may hold.
 	Continued func(Continued)
-	Moved     func(Moved)   // an intent left a mailbox, or counts against credit otherwise than before
-	Spoken    func(Spoken)  // somebody without a lease spoke for an app that has an intent
-	Reports   func(home ID) // a report for home was journaled
-	Failed    func(error)   // fail-stop: the process must exit
-	Warning   func(string)  // Badger said something that no one should have to see
+	// Changed: options of an intent changed that another journal may hold.
+	Changed func(Policy)
+	Moved   func(Moved)   // an intent left a mailbox, or counts against credit otherwise than before
+	Spoken  func(Spoken)  // somebody without a lease spoke for an app that has an intent
+	Reports func(home ID) // a report for home was journaled
+	Failed  func(error)   // fail-stop: the process must exit
+	Warning func(string)  // Badger said something that no one should have to see
 }
 
 // Ended tells home's dispatcher to revoke an intent.
@@ -113,6 +115,7 @@ type Intent struct {
 	Head     *wire.Head
 	Handover *wire.Handover
 	Outcome  *wire.Outcome // nil while open
+	Policy   *wire.Policy  // nil unless controls or policy have said something, and we are home
 }
 
 // Status is home's status, or what the holder knows of it.
@@ -131,6 +134,9 @@ type Answer struct {
 	Text    string // reason of a cancel
 	Actor   string
 	Key     *Key // nil: none
+
+	Expects  bool // it is for one generation of the policy only
+	Expected uint64
 }
 
 // Answered is what became of an Answer. Seq is the number of the event it
@@ -140,6 +146,8 @@ type Answered struct {
 	Seq         uint32
 	Provisional bool
 	Replayed    bool // the key was known: this is the first answer again
+	Stale       bool // nothing was changed: the policy has another generation
+	Generation  uint64
 }
 
 // Offer is an intent home may offer.
@@ -155,10 +163,11 @@ type Offer struct {
 	Taken       bool
 	Continued   uint32 // words at home so far
 	Handovers   uint32 // hand-overs home has heard of
-	Receiver    bool   // durability: receiver
-	Completion  bool   // it tells how another intent ended
-	Old         bool   // accepted before this start of the journal
-	Holder      ID     // last journal on record, for a re-offer
+	Policy      Policy
+	Receiver    bool // durability: receiver
+	Completion  bool // it tells how another intent ended
+	Old         bool // accepted before this start of the journal
+	Holder      ID   // last journal on record, for a re-offer
 }
 
 // Requeue asks that an intent on record at Holder (or offered to it) becomes
@@ -182,6 +191,7 @@ type HoldRequest struct {
 	Taken       bool
 	Continued   uint32
 	Handovers   uint32 // delivery_attempt goes on from here
+	Policy      Policy // what is in it of the options; Deadline says nothing
 	Lease       Terms  // For > 0: a reader waits: held and lease are one commit
 }
 
@@ -259,7 +269,7 @@ type Settle struct {
 	Delay  time.Duration // Nack: < 0: the usual backoff
 	Reject bool          // Nack: dead letter
 	Spare  bool          // Nack: no attempt is counted
-	For    time.Duration // Extend: new deadline from now
+	For    time.Duration // Extend: new deadline from now; 0: work_timeout
 }
 
 // Settled answers a Settle.
@@ -277,6 +287,7 @@ type Holding struct {
 	HomeEpoch uint64
 	Continued uint32 // words of home taken in
 	Uncounted bool   // it does not count against credit
+	Policy    uint64 // generation known there
 }
 
 // Continued is a word given at home without a lease, for the journal that has

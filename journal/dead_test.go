@@ -392,7 +392,7 @@ func TestHolderHearsOfPurged(t *testing.T) {
 	if errs, err := p.home.j.Purge(ctx, []journal.ID{id}, ""); err != nil || errs[0] != nil {
 		t.Fatal(err, errs)
 	}
-	verdicts, _, err := p.home.j.Reconcile(ctx, p.holder.j.Identity(), []journal.Holding{{ID: id, OfferNo: 1, Phase: state.Spent, HomeEpoch: 1}})
+	verdicts, _, _, err := p.home.j.Reconcile(ctx, p.holder.j.Identity(), []journal.Holding{{ID: id, OfferNo: 1, Phase: state.Spent, HomeEpoch: 1}})
 	if err != nil || len(verdicts) != 1 || !verdicts[0].Ended || verdicts[0].Status != state.Failed || verdicts[0].Reason != state.ReasonExhausted {
 		t.Errorf("reconcile: %v %+v", err, verdicts)
 	}

@@ -7,7 +7,7 @@
 //	Requeue… ─────┼─ by ─────▶ │ committer │ ────────▶├─▶ Mail     (index n) ─▶ inbound
 //	Hold, Lease ──┤  urgency   └───────────┘  then    │
 //	Settle… ──────┘             one batch,    hooks   ├─▶ Reports  (index q) ─▶ inbound
-//	                            one txn               ├─▶ Ended, Continued ─▶ outbound (revoke, update)
+//	                            one txn               ├─▶ Ended, Continued, Changed ─▶ outbound (revoke, update)
 //	                                                  ├─▶ Moved ─▶ inbound (credit)
 //	                                                  └─▶ Watch, answers to callers
 //
@@ -23,6 +23,9 @@
 //     with no completion of its own, due in the lane of its address: a destination
 //     beside that of what waits there for a reader. Kept as a thread it is held and
 //     done in one commit.
+//   - Options that controls and policy change are home's, under a generation that
+//     starts at 0 and only grows; a hand-over has them as of the generation it knows,
+//     and takes over none that is older.
 //   - A method that changes something returns, or calls its done, when that is
 //     durable, and hooks run only for what is. RecordHeld alone may be lost.
 //   - Each open intent is in exactly one place: the due index, the list of its

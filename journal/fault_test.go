@@ -31,7 +31,7 @@ func (p *pair) offer(lease time.Duration) ([]journal.HoldResult, error) {
 	offers := p.home.due()
 	reqs := make([]journal.HoldRequest, len(offers))
 	for i, o := range offers {
-		reqs[i] = journal.HoldRequest{Envelope: o.Envelope, OfferNo: o.OfferNo, DeliverBy: time.Until(o.DeliverBy), Deadline: time.Until(o.Deadline), Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued, Handovers: o.Handovers, Lease: journal.Terms{For: lease}}
+		reqs[i] = journal.HoldRequest{Envelope: o.Envelope, OfferNo: o.OfferNo, DeliverBy: time.Until(o.DeliverBy), Deadline: time.Until(o.Deadline), Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued, Handovers: o.Handovers, Policy: o.Policy, Lease: journal.Terms{For: lease}}
 	}
 	type answer struct {
 		res []journal.HoldResult
@@ -192,6 +192,9 @@ func (p *pair) script() error {
 		return err
 	}
 	if _, err := p.holder.j.SawHome(ctx, p.home.j.Identity(), "127.0.0.1:2", nil); err != nil {
+		return err
+	}
+	if _, err := p.home.j.Change(ctx, got[1].ID, &wire.Change{Controls: []byte(`{"n":1}`), MaxAttempts: 4}); err != nil {
 		return err
 	}
 	for _, r := range res {

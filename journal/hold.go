@@ -89,12 +89,19 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 	if r.DeliverBy > 0 {
 		fresh.rec.DeliverByMs = ms(t.now.Add(r.DeliverBy))
 	}
-	if r.Deadline > 0 {
-		fresh.rec.DeadlineAtMs = ms(t.now.Add(r.Deadline))
-	}
+	fresh.rec.DeadlineAtMs = ms(r.deadline(t.now))
+	fresh.takes(r.Policy, r.deadline(t.now))
 	t.putChunks(classEnvelope, id, r.Envelope)
 	res.Fresh = true
 	return t.intoMailbox(fresh, env, r.Lease, res)
+}
+
+// deadline is the one of an offer by our own clock; zero: none.
+func (r *HoldRequest) deadline(now time.Time) time.Time {
+	if r.Deadline <= 0 {
+		return time.Time{}
+	}
+	return now.Add(r.Deadline)
 }
 
 // intoMailbox takes the hold row and, where a reader waits, the lease row in
@@ -125,6 +132,9 @@ func (t *tx) holdAgain(h *hand, home Identity, r *HoldRequest) error {
 	resumed := h.phase() == state.Spent && r.OfferNo > h.rec.OfferNo && r.Attempts < h.rec.MaxAttempts
 	h.rec.OfferNo = max(h.rec.OfferNo, r.OfferNo)
 	h.rec.HomeEpoch = home.Epoch
+	if h.phase().Open() {
+		h.takes(r.Policy, r.deadline(t.now))
+	}
 	if r.Taken {
 		t.take(h)
 	}
@@ -236,7 +246,7 @@ func (t *tx) holdLocal(o *Offer, env *wire.Envelope, lease Terms, res *HoldResul
 		Home: self.Journal[:], HomeEpoch: self.Epoch, OfferNo: o.OfferNo, Agent: uint32(agent.no), Attempts: l.head.Attempts,
 		Redelivered: o.Redelivered, Handovers: l.head.DeliveryAttempt, MaxAttempts: l.head.MaxAttempts, HomeStatus: l.head.Status,
 		HeldMs: ms(t.now), HeldBoot: t.j.birth.Boot, Taken: l.head.Taken, DeadlineAtMs: l.head.DeadlineAtMs, ReceiverDurability: env.ReceiverDurability,
-		DeliverByMs: l.head.DeliverByMs,
+		DeliverByMs: l.head.DeliverByMs, PolicyGeneration: l.head.PolicyGeneration, WorkTimeoutMs: l.head.WorkTimeoutMs,
 	}}
 	res.Fresh = true
 	return t.intoMailbox(h, env, lease, res)

@@ -109,15 +109,15 @@ func (t *tx) requeue(holder ID, r Requeue) error {
 }
 
 // Reconcile takes a holder's list of what it has from us. What we keep is put
-// on record; the verdicts name what the holder must let go, the words what it
-// has not heard of the rest.
-func (j *Journal) Reconcile(ctx context.Context, holder Identity, list []Holding) ([]Verdict, []Continued, error) {
+// on record; the verdicts name what the holder must let go, the words and the
+// policies what it has not heard of the rest.
+func (j *Journal) Reconcile(ctx context.Context, holder Identity, list []Holding) ([]Verdict, []Continued, []Policy, error) {
 	verdicts := make([]*Verdict, len(list))
-	words := make([]*Continued, len(list))
+	words, policies := make([]*Continued, len(list)), make([]*Policy, len(list))
 	ops := make([]*op, len(list))
 	for i, h := range list {
 		ops[i] = &op{run: func(t *tx) (err error) {
-			verdicts[i], words[i] = nil, nil
+			verdicts[i], words[i], policies[i] = nil, nil, nil
 			l, found, err := t.life(h.ID)
 			if err != nil {
 				return err
@@ -130,13 +130,17 @@ func (j *Journal) Reconcile(ctx context.Context, holder Identity, list []Holding
 				c.OfferNo = h.OfferNo // its own; nothing else of it has changed
 				words[i] = &c
 			}
+			if found && h.Phase.Open() && h.Policy < l.head.PolicyGeneration {
+				p := policyOf(l.id, &l.head)
+				policies[i] = &p
+			}
 			return nil
 		}}
 	}
 	if err := j.do(ctx, first, ops...); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return some(verdicts), some(words), nil
+	return some(verdicts), some(words), some(policies), nil
 }
 
 // some collects what there is.

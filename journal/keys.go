@@ -14,6 +14,7 @@ const (
 	classEnvelope = 'v' // v<id16><chunk u16>             Envelope, in chunks of 256 KiB
 	classEvents   = 't' // t<id16>                        Events
 	classOutcome  = 'a' // a<id16><chunk u16>             Outcome, in chunks
+	classPolicy   = 'c' // c<id16>                        Policy
 	classHandover = 'h' // h<id16>                        Handover
 	classDue      = 'o' // o<agent u32><due ms u64><id16> home: to be offered
 	classHeld     = 'l' // l<holder16><id16>              home: on record at another journal

@@ -98,7 +98,7 @@ func (j *Journal) Holding(home ID) (out []Holding, err error) {
 	err = j.view(func(txn *badger.Txn) error {
 		err := eachMail(txn, []byte{classMail}, func(m Mail, rec *wire.Handover) bool {
 			if m.Home == home {
-				out = append(out, Holding{ID: m.ID, OfferNo: m.OfferNo, Phase: m.Phase, HomeEpoch: rec.HomeEpoch, Continued: rec.Continued, Uncounted: rec.Freed})
+				out = append(out, Holding{ID: m.ID, OfferNo: m.OfferNo, Phase: m.Phase, HomeEpoch: rec.HomeEpoch, Continued: rec.Continued, Uncounted: rec.Freed, Policy: rec.PolicyGeneration})
 			}
 			return true
 		})
@@ -121,7 +121,7 @@ func (j *Journal) Holding(home ID) (out []Holding, err error) {
 				return err
 			}
 			if found && state.Phase(rec.Phase).Settled() {
-				out = append(out, Holding{ID: id, OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), HomeEpoch: rec.HomeEpoch, Continued: rec.Continued})
+				out = append(out, Holding{ID: id, OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), HomeEpoch: rec.HomeEpoch, Continued: rec.Continued, Policy: rec.PolicyGeneration})
 			}
 		}
 		return nil

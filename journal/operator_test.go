@@ -96,7 +96,7 @@ func TestWordAtHomeReachesTheHolder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		verdicts, words, err := p.home.j.Reconcile(ctx, p.holder.j.Identity(), list)
+		verdicts, words, _, err := p.home.j.Reconcile(ctx, p.holder.j.Identity(), list)
 		if err != nil || len(verdicts) > 0 {
 			t.Fatal(verdicts, err)
 		}

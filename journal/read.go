@@ -57,6 +57,12 @@ func readIntent(txn *badger.Txn, id ID) (*Intent, error) {
 	if !held {
 		i.Handover = nil
 	}
+	if homed && i.Head.PolicyGeneration > 0 {
+		i.Policy = &wire.Policy{}
+		if _, err := readMessage(txn, idKey(classPolicy, id), i.Policy); err != nil {
+			return nil, err
+		}
+	}
 	blob, found, err := readEnvelope(txn, id)
 	if err != nil {
 		return nil, err
@@ -255,6 +261,7 @@ func readOffer(txn *badger.Txn, id ID, due time.Time, boot uint32) (o Offer, ok 
 		ID: id, OfferNo: h.OfferNo, Due: due, Envelope: env, Deadline: at(h.DeadlineAtMs), Attempts: h.Attempts,
 		Redelivered: h.OfferNo > 1 || h.DeliveryAttempt > 0 || h.Redelivered, Taken: h.Taken, Continued: h.Continued, Handovers: h.DeliveryAttempt, Old: h.Boot != boot,
 	}
+	o.Policy = policyOf(id, &h)
 	if !h.Taken {
 		o.DeliverBy = at(h.DeliverByMs)
 	}

@@ -191,6 +191,9 @@ func (t *tx) takeBack(h *hand, due time.Time) error {
 // extend moves the lease's end. Home hears of it twice: the intent is
 // acknowledged, then in progress.
 func (t *tx) extend(h *hand, d time.Duration) (time.Time, error) {
+	if d <= 0 {
+		d = t.workTime(h)
+	}
 	until := t.now.Add(d)
 	if limit := t.workLimit(h); until.After(limit) {
 		until = limit

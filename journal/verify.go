@@ -277,7 +277,9 @@ func (v *verifier) keys() {
 			v.report.problem("idempotency key %x: %v", key[1:], err)
 			return
 		}
-		if found, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{}); err != nil || !found && !v.purged(id) {
+		homed, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{})
+		held, heldErr := readMessage(v.txn, idKey(classHandover, id), &wire.Handover{}) // answered there
+		if err != nil || heldErr != nil || !homed && !held && !v.purged(id) {
 			v.report.problem("idempotency key %x names intent %s, which is not here", key[1:9], id)
 		}
 	})

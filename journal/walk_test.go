@@ -266,7 +266,7 @@ func (w *walk) connect() {
 	holder, home := w.holder.j.Identity(), w.home.j.Identity()
 	list, err := w.holder.j.Holding(home.Journal)
 	w.check(err, "holding")
-	verdicts, words, err := w.home.j.Reconcile(context.Background(), holder, list)
+	verdicts, words, _, err := w.home.j.Reconcile(context.Background(), holder, list)
 	w.check(err, "reconcile")
 	w.check(w.holder.j.Continue(context.Background(), home.Journal, words), "continue")
 	w.check(w.holder.j.Revoke(context.Background(), home.Journal, verdicts), "revoke")

@@ -33,24 +33,38 @@ func (j *Journal) Answer(ctx context.Context, id ID, a Answer) (Answered, error)
 				return err
 			}
 			if d != nil {
-				res = Answered{Status: state.Status(h.rec.HomeStatus), Seq: d.Seq, Provisional: !homed, Replayed: true}
+				res = Answered{Status: state.Status(h.rec.HomeStatus), Seq: d.Seq, Provisional: !homed, Replayed: true, Stale: d.Stale, Generation: d.PolicyGeneration}
 				if homed {
 					res.Status = l.status()
 				}
 				return nil
 			}
 		}
+		res.Generation = h.rec.PolicyGeneration
+		if homed {
+			res.Generation = l.head.PolicyGeneration
+		}
+		if res.Stale = a.Expects && a.Expected != res.Generation; res.Stale {
+			return t.rememberAnswer(id, a, &res)
+		}
 		if homed {
 			err = t.answerAtHome(l, a, &res)
 		} else {
 			err = t.answerAtHolder(h, a, &res)
 		}
-		if err != nil || a.Key == nil {
+		if err != nil {
 			return err
 		}
-		return t.remember(a.Key, &wire.Dedupe{Id: id[:], CreatedMs: ms(t.now), Seq: res.Seq})
+		return t.rememberAnswer(id, a, &res)
 	}})
 	return res, err
+}
+
+func (t *tx) rememberAnswer(id ID, a Answer, res *Answered) error {
+	if a.Key == nil {
+		return nil
+	}
+	return t.remember(a.Key, &wire.Dedupe{Id: id[:], CreatedMs: ms(t.now), Seq: res.Seq, PolicyGeneration: res.Generation, Stale: res.Stale})
 }
 
 func (t *tx) answerAtHome(l *life, a Answer, res *Answered) error {
@@ -210,7 +224,7 @@ func (t *tx) work(h *hand) time.Time {
 	if h.rec.LeasedAtMs == 0 || h.phase() == state.Parked { // waiting is not working
 		h.rec.LeasedAtMs = ms(t.now)
 	}
-	until := t.now.Add(t.j.workTimeout)
+	until := t.now.Add(t.workTime(h))
 	if limit := t.workLimit(h); until.After(limit) {
 		until = limit
 	}
@@ -220,6 +234,14 @@ func (t *tx) work(h *hand) time.Time {
 	h.rec.LeaseUntilMs = ms(until)
 	h.rec.Boot = t.j.birth.Boot
 	return at(h.rec.LeaseUntilMs)
+}
+
+// workTime is how long the app of this intent has to say something again.
+func (t *tx) workTime(h *hand) time.Duration {
+	if h.rec.WorkTimeoutMs > 0 {
+		return time.Duration(h.rec.WorkTimeoutMs) * time.Millisecond
+	}
+	return t.j.workTimeout
 }
 
 // workLimit is how far a hand-over can be extended: what the app was told already

@@ -47,7 +47,7 @@ func (p *pair) missed() []journal.Continued {
 	if err != nil {
 		p.Fatal(err)
 	}
-	_, words, err := p.home.j.Reconcile(context.Background(), p.holder.j.Identity(), list)
+	_, words, _, err := p.home.j.Reconcile(context.Background(), p.holder.j.Identity(), list)
 	if err != nil {
 		p.Fatal(err)
 	}

@@ -89,13 +89,35 @@ func (s *session) answerAsks(ctx context.Context, asks []*peer.Ask) error {
 		if err := s.waitRoom(ctx); err != nil {
 			return err
 		}
-		if a.What == peer.Ask_REDRIVE {
-			s.redrive(ctx, a)
-			continue
+		switch a.What {
+		case peer.Ask_REDRIVE:
+			s.beside(a, func() *peer.Answer { return s.d.redrive(ctx, s.peer.Journal, a) })
+		case peer.Ask_CHANGE:
+			s.beside(a, func() *peer.Answer { return s.change(ctx, a) })
+		default:
+			s.out.answer(s.d.reply(a))
 		}
-		s.out.answer(s.d.reply(a))
 	}
 	return nil
+}
+
+// writesAtOnce bounds the questions of one holder that wait for a commit at the same
+// time.
+const writesAtOnce = 8
+
+// beside answers a question that writes beside the loop that reads: a commit may
+// take its time.
+func (s *session) beside(a *peer.Ask, answer func() *peer.Answer) {
+	select {
+	case s.writing <- struct{}{}:
+	default:
+		s.out.answer(&peer.Answer{No: a.No, Error: answerBusy, AtMs: time.Now().UnixMilli()})
+		return
+	}
+	s.writes.Go(func() {
+		defer func() { <-s.writing }()
+		s.out.answer(answer())
+	})
 }
 
 // Codes of Answer.Error.
@@ -108,7 +130,54 @@ const (
 	AnswerRedriven    = "already_redriven"
 	AnswerKeyConflict = "idempotency_conflict"
 	AnswerDenied      = "policy_denied"
+	answerEnded       = "intent_ended"
+	answerTooLarge    = "payload_too_large"
 )
+
+// change lets controls or policy that were given at the holder take effect here. The
+// answer leaves when that is durable; the holder hears of the options themselves by
+// an update, like of any change.
+func (s *session) change(ctx context.Context, a *peer.Ask) *peer.Answer {
+	out := &peer.Answer{No: a.No, AtMs: time.Now().UnixMilli()}
+	id, err := journal.IDOf(a.Id)
+	if err != nil || a.Change == nil {
+		out.Error = answerUnsupported
+		return out
+	}
+	if !s.may(id) {
+		out.Error = AnswerUnknown
+		return out
+	}
+	res, err := s.d.journal.Change(ctx, id, a.Change)
+	var ended *journal.EndedError
+	switch {
+	case errors.As(err, &ended):
+		out.Error, out.Status = answerEnded, uint32(ended.Status)
+	case errors.Is(err, journal.ErrNotFound):
+		out.Error = AnswerUnknown
+	case errors.Is(err, journal.ErrKeyConflict):
+		out.Error = AnswerKeyConflict
+	case errors.Is(err, journal.ErrPolicyTooLarge):
+		out.Error = answerTooLarge
+	case err != nil:
+		out.Error = answerFault
+	default:
+		out.Stale, out.PolicyGeneration, out.Replayed = res.Stale, res.Generation, res.Replayed
+	}
+	return out
+}
+
+// may reports whether this holder has, or had, the intent: nobody else has a say in it.
+func (s *session) may(id journal.ID) bool {
+	s.d.mu.Lock()
+	has := s.d.has(s, id)
+	s.d.mu.Unlock()
+	if has {
+		return true
+	}
+	i, err := s.d.journal.Get(id)
+	return err == nil && i.Head != nil && string(i.Head.Holder) == string(s.peer.Journal[:])
+}
 
 func (d *Dispatcher) reply(a *peer.Ask) *peer.Answer {
 	out := &peer.Answer{No: a.No, AtMs: time.Now().UnixMilli()}

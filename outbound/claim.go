@@ -136,6 +136,9 @@ func (d *Dispatcher) claimed(dst *dest, t target, offers []journal.Offer, next, 
 		if _, ended := d.mu.ended[o.ID]; ended || o.Old && !dst.oldOpen || d.mu.draining {
 			continue // openOld sets the cursor back for the old ones
 		}
+		if p, changed := d.mu.changed[o.ID]; changed {
+			o.Policy = p
+		}
 		if !t.local && t.opt.session.detached {
 			missed = append(missed, &flight{dest: dst, due: o.Due})
 			continue // it ended while we read: they are due again
@@ -159,6 +162,7 @@ func (d *Dispatcher) claimed(dst *dest, t target, offers []journal.Offer, next, 
 	dst.size = size
 	d.mu.claiming = false
 	clear(d.mu.ended)
+	clear(d.mu.changed)
 	for _, f := range d.mu.recorded {
 		d.drop(f)
 	}

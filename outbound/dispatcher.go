@@ -71,6 +71,7 @@ type Dispatcher struct {
 		// that is no longer to be offered is kept for its end.
 		claiming bool
 		ended    map[journal.ID]struct{}
+		changed  map[journal.ID]journal.Policy // what it may not have seen yet
 		recorded []*flight
 
 		links    map[string]*link
@@ -94,6 +95,7 @@ func New(o Options, j *journal.Journal, self Self, dir Directory, local Local, d
 	d.mu.flights = map[journal.ID]*flight{}
 	d.mu.unsettled = map[journal.ID]*pair{}
 	d.mu.ended = map[journal.ID]struct{}{}
+	d.mu.changed = map[journal.ID]journal.Policy{}
 	d.mu.links = map[string]*link{}
 	d.mu.holders = map[journal.ID]*holder{}
 	return d
@@ -284,6 +286,23 @@ func (d *Dispatcher) Continued(c journal.Continued) {
 	}
 	for s := range d.whoHas(c.ID, c.Holder) {
 		s.out.update(c)
+	}
+}
+
+// Changed is the journal's hook: options of an intent changed that another journal
+// may hold. Whoever has it is told, also while its offer is on the way; one that
+// cannot be told now lists an older generation at its next reconcile.
+func (d *Dispatcher) Changed(p journal.Policy) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.claiming {
+		d.mu.changed[p.ID] = p
+	}
+	if f := d.mu.flights[p.ID]; f != nil && f.stage == claimed {
+		f.offer.Policy = p
+	}
+	for s := range d.whoHas(p.ID, p.Holder) {
+		s.out.change(p)
 	}
 }
 

@@ -16,7 +16,7 @@
 //	│          │ Apply      │  Local: our own mailbox   │   └─────────────────────────┘
 //	└──────────┘ Refuse     └───────────────────────────┘
 //	      │ Ended hook ─────────▶ revoke
-//	      │ Continued hook ─────▶ update
+//	      │ Continued, Changed hooks ─▶ update
 //
 // One loop (Run) looks at destinations in turn. For each it asks the directory,
 // weighs the endpoints (stream reconciled? credit? breaker? pause?), and claims
@@ -53,6 +53,9 @@
 //     whoever has the intent is told at once, or at the reconcile where it lists a
 //     lower number. One that waits for an operator goes out as the next offer
 //     instead, its attempts counted anew.
+//   - Changed options go out with the offer, or at once to whoever has the intent, or
+//     at the reconcile where it lists an older generation. A change asked for by a
+//     holder is made here, in its journal's time.
 //   - No offer before the stream is reconciled. Reports are applied in order and
 //     acked when their events are durable.
 //   - A dead letter is redriven for the holder on record alone, for the same agent.

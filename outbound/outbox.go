@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -77,10 +78,19 @@ func (o *outbox) revoke(v journal.Verdict) {
 	o.add(revokeSize, func() { o.mu.revokes = append(o.mu.revokes, r) })
 }
 
-const updateSize = 40
+const updateSize = 80
 
 func (o *outbox) update(c journal.Continued) {
 	u := &peer.Update{Id: c.ID[:], OfferNo: c.OfferNo, Continued: c.No, ContinuedBy: uint32(c.Trigger), ContinuedOn: c.On}
+	o.add(updateSize, func() { o.mu.updates = append(o.mu.updates, u) })
+}
+
+// change says which options of an intent have changed: all of them, as they are now.
+func (o *outbox) change(p journal.Policy) {
+	u := &peer.Update{
+		Id: p.ID[:], OfferNo: p.OfferNo, PolicyGeneration: p.Generation, MaxDeliveryAttempts: p.MaxAttempts,
+		DeadlineLeftMs: left(p.Deadline, time.Now()), WorkTimeoutMs: p.Work.Milliseconds(),
+	}
 	o.add(updateSize, func() { o.mu.updates = append(o.mu.updates, u) })
 }
 

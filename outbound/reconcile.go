@@ -62,9 +62,9 @@ func (s *session) listing(ctx context.Context, lines []*peer.Holding) ([]journal
 		if err != nil {
 			return nil, fmt.Errorf("holding: %w", err)
 		}
-		list = append(list, journal.Holding{ID: id, OfferNo: l.OfferNo, Phase: state.Phase(l.Phase), HomeEpoch: l.HomeEpoch, Continued: l.Continued, Uncounted: l.Uncounted})
+		list = append(list, journal.Holding{ID: id, OfferNo: l.OfferNo, Phase: state.Phase(l.Phase), HomeEpoch: l.HomeEpoch, Continued: l.Continued, Uncounted: l.Uncounted, Policy: l.PolicyGeneration})
 	}
-	verdicts, words, err := s.d.journal.Reconcile(ctx, s.peer, list)
+	verdicts, words, policies, err := s.d.journal.Reconcile(ctx, s.peer, list)
 	if err != nil {
 		return nil, fmt.Errorf("reconcile: %w", err)
 	}
@@ -78,6 +78,9 @@ func (s *session) listing(ctx context.Context, lines []*peer.Holding) ([]journal
 	}
 	for _, c := range words {
 		s.out.update(c)
+	}
+	for _, p := range policies {
+		s.out.change(p)
 	}
 	if err := s.d.keep(s, list, gone); err != nil {
 		return nil, err

@@ -10,26 +10,9 @@ import (
 	"pannier/journal/wire/peer"
 )
 
-// redrivesAtOnce bounds what one holder has redriven at the same time: each waits
-// for a commit.
-const redrivesAtOnce = 8
-
 // redrive makes the successor of a dead letter for the holder that has a copy of
-// it, beside the loop that reads: a commit may take its time. If we crash after it,
-// or the answer is lost, the holder that asks again hears the id of the successor.
-func (s *session) redrive(ctx context.Context, a *peer.Ask) {
-	select {
-	case s.redriving <- struct{}{}:
-	default:
-		s.out.answer(&peer.Answer{No: a.No, Error: answerBusy, AtMs: time.Now().UnixMilli()})
-		return
-	}
-	s.redrives.Go(func() {
-		defer func() { <-s.redriving }()
-		s.out.answer(s.d.redrive(ctx, s.peer.Journal, a))
-	})
-}
-
+// it. If we crash after the commit, or the answer is lost, the holder that asks again
+// hears the id of the successor.
 func (d *Dispatcher) redrive(ctx context.Context, holder journal.ID, a *peer.Ask) *peer.Answer {
 	out := &peer.Answer{No: a.No, AtMs: time.Now().UnixMilli()}
 	id, err := journal.IDOf(a.Id)

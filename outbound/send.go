@@ -65,7 +65,8 @@ func (d *Dispatcher) launch(s *session, offers []*flight) []*peer.Offer {
 		o := f.offer
 		out = append(out, &peer.Offer{
 			Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
-			DeliveryAttempt: o.Handovers, DeliverByLeftMs: left(o.DeliverBy, now), DeadlineLeftMs: left(o.Deadline, now),
+			DeliveryAttempt: o.Handovers, DeliverByLeftMs: left(o.DeliverBy, now), DeadlineLeftMs: left(o.Policy.Deadline, now),
+			PolicyGeneration: o.Policy.Generation, MaxDeliveryAttempts: o.Policy.MaxAttempts, WorkTimeoutMs: o.Policy.Work.Milliseconds(),
 		})
 	}
 	if len(out) == 0 {

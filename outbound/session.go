@@ -69,8 +69,8 @@ type session struct {
 	queued      int // bytes of envelopes not yet written
 	held        int // unsettled there
 
-	redriving chan struct{}  // one slot for each redrive under way
-	redrives  sync.WaitGroup // joined when the session ends
+	writing chan struct{}  // one slot for each question under way that writes
+	writes  sync.WaitGroup // joined when the session ends
 
 	asks struct {
 		sync.Mutex
@@ -112,7 +112,7 @@ func (l *link) connect(ctx context.Context, p *permit) (err error) {
 	s.pairs = map[string]*pair{}
 	s.answering = map[journal.ID]struct{}{}
 	s.asks.pending = map[uint64]chan *peer.Answer{}
-	s.redriving = make(chan struct{}, redrivesAtOnce)
+	s.writing = make(chan struct{}, writesAtOnce)
 	defer close(s.ended)
 
 	s.heard.Store(time.Now().UnixNano())
@@ -134,7 +134,7 @@ func (l *link) connect(ctx context.Context, p *permit) (err error) {
 func (s *session) converse(ctx context.Context, client peer.PeerClient) error {
 	var loops sync.WaitGroup
 	defer loops.Wait()
-	defer s.redrives.Wait()
+	defer s.writes.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	loops.Go(func() { s.clock(ctx) })

@@ -183,6 +183,7 @@ func (r *run) hooks() journal.Hooks {
 	return journal.Hooks{
 		Due:       func(a journal.Agent) { with(func(p *parts) { p.dispatcher.Due(a) }) },
 		Continued: func(c journal.Continued) { with(func(p *parts) { p.dispatcher.Continued(c) }) },
+		Changed:   func(c journal.Policy) { with(func(p *parts) { p.dispatcher.Changed(c) }) },
 		Ended:     func(e journal.Ended) { with(func(p *parts) { p.dispatcher.Ended(e) }) },
 		Mail:      func(a journal.Agent) { with(func(p *parts) { p.mailbox.Mail(a) }) },
 		Moved:     func(v journal.Moved) { with(func(p *parts) { p.mailbox.Moved(v) }) },

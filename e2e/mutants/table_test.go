@@ -270,6 +270,27 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestPutOffLeavesRoomForAProbe",
 	},
 	{
+		guard: "a change of options missed is not repeated",
+		file:  "journal/home.go",
+		old:   "h.Policy < l.head.PolicyGeneration {",
+		new:   "h.Policy > l.head.PolicyGeneration {",
+		pkg:   inJournal, test: "TestPolicyReachesTheHolder",
+	},
+	{
+		guard: "older options are taken over",
+		file:  "journal/policy.go",
+		old:   "	if p.Generation <= h.rec.PolicyGeneration {\n",
+		new:   "	if false {\n",
+		pkg:   inJournal, test: "TestPolicyReachesTheHolder",
+	},
+	{
+		guard: "a stale generation is no matter",
+		file:  "journal/policy.go",
+		old:   "		if res.Stale = c.Expects && c.Expected != l.head.PolicyGeneration; !res.Stale {",
+		new:   "		if true {",
+		pkg:   inJournal, test: "TestPolicyIsMerged",
+	},
+	{
 		guard: "an end tells nobody",
 		file:  "journal/lifecycle.go",
 		old:   "	if err := t.complete(l, body, text); err != nil {\n",

@@ -232,14 +232,15 @@ type Head struct {
 	LateAnswers       []*LateAnswer          `protobuf:"bytes,20,rep,name=late_answers,json=lateAnswers,proto3" json:"late_answers,omitempty"`
 	PolicyGeneration  uint64                 `protobuf:"varint,21,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
 	EnvelopeBytes     uint32                 `protobuf:"varint,22,opt,name=envelope_bytes,json=envelopeBytes,proto3" json:"envelope_bytes,omitempty"`
-	Continued         uint32                 `protobuf:"varint,23,opt,name=continued,proto3" json:"continued,omitempty"`                        // words at home that let it go on while another journal had it, or might
-	ContinuedBy       uint32                 `protobuf:"varint,24,opt,name=continued_by,json=continuedBy,proto3" json:"continued_by,omitempty"` // the last of them, a state.Trigger: start or wait
-	Redelivered       bool                   `protobuf:"varint,26,opt,name=redelivered,proto3" json:"redelivered,omitempty"`                    // given back by our own mailbox when an app may have had it
-	Lost              uint32                 `protobuf:"varint,27,opt,name=lost,proto3" json:"lost,omitempty"`                                  // holders of it that were given up for lost
-	ContinuedOn       uint32                 `protobuf:"varint,25,opt,name=continued_on,json=continuedOn,proto3" json:"continued_on,omitempty"` // the hand-over (delivery_attempt) home had heard of then
-	DeadMs            int64                  `protobuf:"varint,70,opt,name=dead_ms,json=deadMs,proto3" json:"dead_ms,omitempty"`                // key of the dead letter index; 0: it is no dead letter
-	RedrivenAs        []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`     // the one successor of a dead letter; empty: none
-	ReplyDest         uint32                 `protobuf:"varint,80,opt,name=reply_dest,json=replyDest,proto3" json:"reply_dest,omitempty"`       // number of the lane its completion goes to; 0: nobody is told
+	Continued         uint32                 `protobuf:"varint,23,opt,name=continued,proto3" json:"continued,omitempty"`                                // words at home that let it go on while another journal had it, or might
+	ContinuedBy       uint32                 `protobuf:"varint,24,opt,name=continued_by,json=continuedBy,proto3" json:"continued_by,omitempty"`         // the last of them, a state.Trigger: start or wait
+	Redelivered       bool                   `protobuf:"varint,26,opt,name=redelivered,proto3" json:"redelivered,omitempty"`                            // given back by our own mailbox when an app may have had it
+	Lost              uint32                 `protobuf:"varint,27,opt,name=lost,proto3" json:"lost,omitempty"`                                          // holders of it that were given up for lost
+	ContinuedOn       uint32                 `protobuf:"varint,25,opt,name=continued_on,json=continuedOn,proto3" json:"continued_on,omitempty"`         // the hand-over (delivery_attempt) home had heard of then
+	DeadMs            int64                  `protobuf:"varint,70,opt,name=dead_ms,json=deadMs,proto3" json:"dead_ms,omitempty"`                        // key of the dead letter index; 0: it is no dead letter
+	RedrivenAs        []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`             // the one successor of a dead letter; empty: none
+	WorkTimeoutMs     int64                  `protobuf:"varint,81,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"` // of this intent; 0: the holder's
+	ReplyDest         uint32                 `protobuf:"varint,80,opt,name=reply_dest,json=replyDest,proto3" json:"reply_dest,omitempty"`               // number of the lane its completion goes to; 0: nobody is told
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -477,6 +478,13 @@ func (x *Head) GetRedrivenAs() []byte {
 	return nil
 }
 
+func (x *Head) GetWorkTimeoutMs() int64 {
+	if x != nil {
+		return x.WorkTimeoutMs
+	}
+	return 0
+}
+
 func (x *Head) GetReplyDest() uint32 {
 	if x != nil {
 		return x.ReplyDest
@@ -552,6 +560,193 @@ func (x *LateAnswer) GetBody() []byte {
 	return nil
 }
 
+// Policy is what controls and policy have said of an intent: JSON objects, as
+// merged so far. What takes effect is in Head.
+type Policy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Controls      []byte                 `protobuf:"bytes,1,opt,name=controls,proto3" json:"controls,omitempty"`
+	Grants        []byte                 `protobuf:"bytes,2,opt,name=grants,proto3" json:"grants,omitempty"`
+	Envelope      []byte                 `protobuf:"bytes,3,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Policy) Reset() {
+	*x = Policy{}
+	mi := &file_record_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Policy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Policy) ProtoMessage() {}
+
+func (x *Policy) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Policy.ProtoReflect.Descriptor instead.
+func (*Policy) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Policy) GetControls() []byte {
+	if x != nil {
+		return x.Controls
+	}
+	return nil
+}
+
+func (x *Policy) GetGrants() []byte {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *Policy) GetEnvelope() []byte {
+	if x != nil {
+		return x.Envelope
+	}
+	return nil
+}
+
+// Change is one call of controls or policy.
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Controls      []byte                 `protobuf:"bytes,1,opt,name=controls,proto3" json:"controls,omitempty"` // JSON merge patches (RFC 7396); empty: none
+	Grants        []byte                 `protobuf:"bytes,2,opt,name=grants,proto3" json:"grants,omitempty"`
+	Envelope      []byte                 `protobuf:"bytes,3,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	MaxAttempts   uint32                 `protobuf:"varint,4,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`         // 0: as it is
+	DeadlineAtMs  int64                  `protobuf:"varint,5,opt,name=deadline_at_ms,json=deadlineAtMs,proto3" json:"deadline_at_ms,omitempty"`    // 0: as it is
+	TtlMs         int64                  `protobuf:"varint,6,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`                           // deadline from now; 0: as it is
+	WorkTimeoutMs int64                  `protobuf:"varint,7,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"` // 0: as it is
+	Expects       bool                   `protobuf:"varint,8,opt,name=expects,proto3" json:"expects,omitempty"`                                    // it is for one generation only
+	Expected      uint64                 `protobuf:"varint,9,opt,name=expected,proto3" json:"expected,omitempty"`
+	KeyHash       []byte                 `protobuf:"bytes,10,opt,name=key_hash,json=keyHash,proto3" json:"key_hash,omitempty"` // of its idempotency key; empty: none
+	Fingerprint   []byte                 `protobuf:"bytes,11,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_record_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Change) GetControls() []byte {
+	if x != nil {
+		return x.Controls
+	}
+	return nil
+}
+
+func (x *Change) GetGrants() []byte {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *Change) GetEnvelope() []byte {
+	if x != nil {
+		return x.Envelope
+	}
+	return nil
+}
+
+func (x *Change) GetMaxAttempts() uint32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+func (x *Change) GetDeadlineAtMs() int64 {
+	if x != nil {
+		return x.DeadlineAtMs
+	}
+	return 0
+}
+
+func (x *Change) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+func (x *Change) GetWorkTimeoutMs() int64 {
+	if x != nil {
+		return x.WorkTimeoutMs
+	}
+	return 0
+}
+
+func (x *Change) GetExpects() bool {
+	if x != nil {
+		return x.Expects
+	}
+	return false
+}
+
+func (x *Change) GetExpected() uint64 {
+	if x != nil {
+		return x.Expected
+	}
+	return 0
+}
+
+func (x *Change) GetKeyHash() []byte {
+	if x != nil {
+		return x.KeyHash
+	}
+	return nil
+}
+
+func (x *Change) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
 // Event is one entry of an intent's log; its seq is its place in Events + 1.
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -573,7 +768,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_record_proto_msgTypes[3]
+	mi := &file_record_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +780,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[3]
+	mi := &file_record_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +793,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{3}
+	return file_record_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Event) GetType() uint32 {
@@ -694,7 +889,7 @@ type Events struct {
 
 func (x *Events) Reset() {
 	*x = Events{}
-	mi := &file_record_proto_msgTypes[4]
+	mi := &file_record_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +901,7 @@ func (x *Events) String() string {
 func (*Events) ProtoMessage() {}
 
 func (x *Events) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[4]
+	mi := &file_record_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +914,7 @@ func (x *Events) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Events.ProtoReflect.Descriptor instead.
 func (*Events) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{4}
+	return file_record_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Events) GetEvents() []*Event {
@@ -741,7 +936,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_record_proto_msgTypes[5]
+	mi := &file_record_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +948,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[5]
+	mi := &file_record_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +961,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{5}
+	return file_record_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Outcome) GetStatus() uint32 {
@@ -820,21 +1015,22 @@ type Handover struct {
 	LastError          string                 `protobuf:"bytes,25,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`          // of the last failed attempt; cut at 500
 	EndedAtHome        bool                   `protobuf:"varint,26,opt,name=ended_at_home,json=endedAtHome,proto3" json:"ended_at_home,omitempty"` // home has acked the end
 	PolicyGeneration   uint64                 `protobuf:"varint,27,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
-	Extends            uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"`                         // of the present lease
-	Freed              bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`                             // no longer counts against credit
-	Streamed           bool                   `protobuf:"varint,31,opt,name=streamed,proto3" json:"streamed,omitempty"`                       // the present hand-over went out on a stream: see inbound.Stream
-	HeldBoot           uint32                 `protobuf:"varint,32,opt,name=held_boot,json=heldBoot,proto3" json:"held_boot,omitempty"`       // start of this journal that took it in
-	Continued          uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"`                     // words of home taken in, or given before it came here
-	DeadReason         uint32                 `protobuf:"varint,70,opt,name=dead_reason,json=deadReason,proto3" json:"dead_reason,omitempty"` // state.Reason for which home ended it, of a dead letter
-	RedrivenAs         []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`  // the successor of a dead letter, as far as it was heard of here
-	Thread             bool                   `protobuf:"varint,80,opt,name=thread,proto3" json:"thread,omitempty"`                           // a completion: read as a thread, never handed over
+	Extends            uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"`                                    // of the present lease
+	Freed              bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`                                        // no longer counts against credit
+	Streamed           bool                   `protobuf:"varint,31,opt,name=streamed,proto3" json:"streamed,omitempty"`                                  // the present hand-over went out on a stream: see inbound.Stream
+	HeldBoot           uint32                 `protobuf:"varint,32,opt,name=held_boot,json=heldBoot,proto3" json:"held_boot,omitempty"`                  // start of this journal that took it in
+	Continued          uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"`                                // words of home taken in, or given before it came here
+	DeadReason         uint32                 `protobuf:"varint,70,opt,name=dead_reason,json=deadReason,proto3" json:"dead_reason,omitempty"`            // state.Reason for which home ended it, of a dead letter
+	RedrivenAs         []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`             // the successor of a dead letter, as far as it was heard of here
+	WorkTimeoutMs      int64                  `protobuf:"varint,81,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"` // of this intent; 0: ours
+	Thread             bool                   `protobuf:"varint,80,opt,name=thread,proto3" json:"thread,omitempty"`                                      // a completion: read as a thread, never handed over
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Handover) Reset() {
 	*x = Handover{}
-	mi := &file_record_proto_msgTypes[6]
+	mi := &file_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +1042,7 @@ func (x *Handover) String() string {
 func (*Handover) ProtoMessage() {}
 
 func (x *Handover) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[6]
+	mi := &file_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +1055,7 @@ func (x *Handover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Handover.ProtoReflect.Descriptor instead.
 func (*Handover) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{6}
+	return file_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Handover) GetHome() []byte {
@@ -1100,6 +1296,13 @@ func (x *Handover) GetRedrivenAs() []byte {
 	return nil
 }
 
+func (x *Handover) GetWorkTimeoutMs() int64 {
+	if x != nil {
+		return x.WorkTimeoutMs
+	}
+	return 0
+}
+
 func (x *Handover) GetThread() bool {
 	if x != nil {
 		return x.Thread
@@ -1131,7 +1334,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_record_proto_msgTypes[7]
+	mi := &file_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1346,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[7]
+	mi := &file_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1359,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{7}
+	return file_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Report) GetNo() uint64 {
@@ -1279,7 +1482,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_record_proto_msgTypes[8]
+	mi := &file_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1494,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[8]
+	mi := &file_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1507,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{8}
+	return file_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Holder) GetEpoch() uint64 {
@@ -1363,7 +1566,7 @@ type HomePeer struct {
 
 func (x *HomePeer) Reset() {
 	*x = HomePeer{}
-	mi := &file_record_proto_msgTypes[9]
+	mi := &file_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1578,7 @@ func (x *HomePeer) String() string {
 func (*HomePeer) ProtoMessage() {}
 
 func (x *HomePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[9]
+	mi := &file_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1591,7 @@ func (x *HomePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HomePeer.ProtoReflect.Descriptor instead.
 func (*HomePeer) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{9}
+	return file_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HomePeer) GetEpoch() uint64 {
@@ -1428,18 +1631,20 @@ func (x *HomePeer) GetSeenMs() int64 {
 
 // Dedupe remembers an idempotency key.
 type Dedupe struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Fingerprint   []byte                 `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // SHA-256
-	CreatedMs     int64                  `protobuf:"varint,3,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
-	Seq           uint32                 `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"` // of an answer: number of the event it wrote
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Id               []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Fingerprint      []byte                 `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // SHA-256
+	CreatedMs        int64                  `protobuf:"varint,3,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	Seq              uint32                 `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"`                                                    // of an answer: number of the event it wrote
+	PolicyGeneration uint64                 `protobuf:"varint,80,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"` // of a change, or of one refused
+	Stale            bool                   `protobuf:"varint,81,opt,name=stale,proto3" json:"stale,omitempty"`                                               // it was refused: its caller had seen another generation
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Dedupe) Reset() {
 	*x = Dedupe{}
-	mi := &file_record_proto_msgTypes[10]
+	mi := &file_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1656,7 @@ func (x *Dedupe) String() string {
 func (*Dedupe) ProtoMessage() {}
 
 func (x *Dedupe) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[10]
+	mi := &file_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1669,7 @@ func (x *Dedupe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dedupe.ProtoReflect.Descriptor instead.
 func (*Dedupe) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{10}
+	return file_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Dedupe) GetId() []byte {
@@ -1495,6 +1700,20 @@ func (x *Dedupe) GetSeq() uint32 {
 	return 0
 }
 
+func (x *Dedupe) GetPolicyGeneration() uint64 {
+	if x != nil {
+		return x.PolicyGeneration
+	}
+	return 0
+}
+
+func (x *Dedupe) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
 // Name is an entry of the dictionary of addresses.
 type Name struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1509,7 +1728,7 @@ type Name struct {
 
 func (x *Name) Reset() {
 	*x = Name{}
-	mi := &file_record_proto_msgTypes[11]
+	mi := &file_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1740,7 @@ func (x *Name) String() string {
 func (*Name) ProtoMessage() {}
 
 func (x *Name) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[11]
+	mi := &file_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1753,7 @@ func (x *Name) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Name.ProtoReflect.Descriptor instead.
 func (*Name) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{11}
+	return file_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Name) GetNo() uint32 {
@@ -1583,7 +1802,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_record_proto_msgTypes[12]
+	mi := &file_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1814,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[12]
+	mi := &file_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1827,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{12}
+	return file_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Meta) GetSeq() uint64 {
@@ -1636,7 +1855,7 @@ type ClassSum struct {
 
 func (x *ClassSum) Reset() {
 	*x = ClassSum{}
-	mi := &file_record_proto_msgTypes[13]
+	mi := &file_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1867,7 @@ func (x *ClassSum) String() string {
 func (*ClassSum) ProtoMessage() {}
 
 func (x *ClassSum) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[13]
+	mi := &file_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1880,7 @@ func (x *ClassSum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassSum.ProtoReflect.Descriptor instead.
 func (*ClassSum) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{13}
+	return file_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ClassSum) GetClass() uint32 {
@@ -1700,7 +1919,7 @@ type Birth struct {
 
 func (x *Birth) Reset() {
 	*x = Birth{}
-	mi := &file_record_proto_msgTypes[14]
+	mi := &file_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +1931,7 @@ func (x *Birth) String() string {
 func (*Birth) ProtoMessage() {}
 
 func (x *Birth) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[14]
+	mi := &file_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +1944,7 @@ func (x *Birth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Birth.ProtoReflect.Descriptor instead.
 func (*Birth) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{14}
+	return file_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Birth) GetSchema() uint32 {
@@ -1785,7 +2004,7 @@ type Purged struct {
 
 func (x *Purged) Reset() {
 	*x = Purged{}
-	mi := &file_record_proto_msgTypes[15]
+	mi := &file_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +2016,7 @@ func (x *Purged) String() string {
 func (*Purged) ProtoMessage() {}
 
 func (x *Purged) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[15]
+	mi := &file_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +2029,7 @@ func (x *Purged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purged.ProtoReflect.Descriptor instead.
 func (*Purged) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{15}
+	return file_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Purged) GetAtMs() int64 {
@@ -1882,7 +2101,7 @@ const file_record_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\x10 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
 	"\n" +
 	"redrive_of\x18F \x01(\fR\tredriveOf\x12#\n" +
-	"\rcompletion_of\x18P \x01(\fR\fcompletionOf\"\xb8\a\n" +
+	"\rcompletion_of\x18P \x01(\fR\fcompletionOf\"\xe0\a\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -1916,7 +2135,8 @@ const file_record_proto_rawDesc = "" +
 	"\fcontinued_on\x18\x19 \x01(\rR\vcontinuedOn\x12\x17\n" +
 	"\adead_ms\x18F \x01(\x03R\x06deadMs\x12\x1f\n" +
 	"\vredriven_as\x18G \x01(\fR\n" +
-	"redrivenAs\x12\x1d\n" +
+	"redrivenAs\x12&\n" +
+	"\x0fwork_timeout_ms\x18Q \x01(\x03R\rworkTimeoutMs\x12\x1d\n" +
 	"\n" +
 	"reply_dest\x18P \x01(\rR\treplyDest\"]\n" +
 	"\n" +
@@ -1924,7 +2144,24 @@ const file_record_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x13\n" +
 	"\x05at_ms\x18\x03 \x01(\x03R\x04atMs\x12\x12\n" +
-	"\x04body\x18\x04 \x01(\fR\x04body\"\xaf\x02\n" +
+	"\x04body\x18\x04 \x01(\fR\x04body\"X\n" +
+	"\x06Policy\x12\x1a\n" +
+	"\bcontrols\x18\x01 \x01(\fR\bcontrols\x12\x16\n" +
+	"\x06grants\x18\x02 \x01(\fR\x06grants\x12\x1a\n" +
+	"\benvelope\x18\x03 \x01(\fR\benvelope\"\xd3\x02\n" +
+	"\x06Change\x12\x1a\n" +
+	"\bcontrols\x18\x01 \x01(\fR\bcontrols\x12\x16\n" +
+	"\x06grants\x18\x02 \x01(\fR\x06grants\x12\x1a\n" +
+	"\benvelope\x18\x03 \x01(\fR\benvelope\x12!\n" +
+	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\x12$\n" +
+	"\x0edeadline_at_ms\x18\x05 \x01(\x03R\fdeadlineAtMs\x12\x15\n" +
+	"\x06ttl_ms\x18\x06 \x01(\x03R\x05ttlMs\x12&\n" +
+	"\x0fwork_timeout_ms\x18\a \x01(\x03R\rworkTimeoutMs\x12\x18\n" +
+	"\aexpects\x18\b \x01(\bR\aexpects\x12\x1a\n" +
+	"\bexpected\x18\t \x01(\x04R\bexpected\x12\x19\n" +
+	"\bkey_hash\x18\n" +
+	" \x01(\fR\akeyHash\x12 \n" +
+	"\vfingerprint\x18\v \x01(\fR\vfingerprint\"\xaf\x02\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x13\n" +
@@ -1945,7 +2182,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xa6\b\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xce\b\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -1987,7 +2224,8 @@ const file_record_proto_rawDesc = "" +
 	"\vdead_reason\x18F \x01(\rR\n" +
 	"deadReason\x12\x1f\n" +
 	"\vredriven_as\x18G \x01(\fR\n" +
-	"redrivenAs\x12\x16\n" +
+	"redrivenAs\x12&\n" +
+	"\x0fwork_timeout_ms\x18Q \x01(\x03R\rworkTimeoutMs\x12\x16\n" +
 	"\x06thread\x18P \x01(\bR\x06thread\"\xf0\x02\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
@@ -2018,13 +2256,15 @@ const file_record_proto_rawDesc = "" +
 	"\town_epoch\x18\x02 \x01(\x04R\bownEpoch\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x17\n" +
-	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"k\n" +
+	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"\xae\x01\n" +
 	"\x06Dedupe\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\x12\x1d\n" +
 	"\n" +
 	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\x12\x10\n" +
-	"\x03seq\x18\x04 \x01(\rR\x03seq\"v\n" +
+	"\x03seq\x18\x04 \x01(\rR\x03seq\x12+\n" +
+	"\x11policy_generation\x18P \x01(\x04R\x10policyGeneration\x12\x14\n" +
+	"\x05stale\x18Q \x01(\bR\x05stale\"v\n" +
 	"\x04Name\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x18\n" +
 	"\alearned\x18\x02 \x01(\bR\alearned\x12\x10\n" +
@@ -2066,29 +2306,31 @@ func file_record_proto_rawDescGZIP() []byte {
 	return file_record_proto_rawDescData
 }
 
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_record_proto_goTypes = []any{
 	(*Envelope)(nil),   // 0: pannier.journal.v1.Envelope
 	(*Head)(nil),       // 1: pannier.journal.v1.Head
 	(*LateAnswer)(nil), // 2: pannier.journal.v1.LateAnswer
-	(*Event)(nil),      // 3: pannier.journal.v1.Event
-	(*Events)(nil),     // 4: pannier.journal.v1.Events
-	(*Outcome)(nil),    // 5: pannier.journal.v1.Outcome
-	(*Handover)(nil),   // 6: pannier.journal.v1.Handover
-	(*Report)(nil),     // 7: pannier.journal.v1.Report
-	(*Holder)(nil),     // 8: pannier.journal.v1.Holder
-	(*HomePeer)(nil),   // 9: pannier.journal.v1.HomePeer
-	(*Dedupe)(nil),     // 10: pannier.journal.v1.Dedupe
-	(*Name)(nil),       // 11: pannier.journal.v1.Name
-	(*Meta)(nil),       // 12: pannier.journal.v1.Meta
-	(*ClassSum)(nil),   // 13: pannier.journal.v1.ClassSum
-	(*Birth)(nil),      // 14: pannier.journal.v1.Birth
-	(*Purged)(nil),     // 15: pannier.journal.v1.Purged
+	(*Policy)(nil),     // 3: pannier.journal.v1.Policy
+	(*Change)(nil),     // 4: pannier.journal.v1.Change
+	(*Event)(nil),      // 5: pannier.journal.v1.Event
+	(*Events)(nil),     // 6: pannier.journal.v1.Events
+	(*Outcome)(nil),    // 7: pannier.journal.v1.Outcome
+	(*Handover)(nil),   // 8: pannier.journal.v1.Handover
+	(*Report)(nil),     // 9: pannier.journal.v1.Report
+	(*Holder)(nil),     // 10: pannier.journal.v1.Holder
+	(*HomePeer)(nil),   // 11: pannier.journal.v1.HomePeer
+	(*Dedupe)(nil),     // 12: pannier.journal.v1.Dedupe
+	(*Name)(nil),       // 13: pannier.journal.v1.Name
+	(*Meta)(nil),       // 14: pannier.journal.v1.Meta
+	(*ClassSum)(nil),   // 15: pannier.journal.v1.ClassSum
+	(*Birth)(nil),      // 16: pannier.journal.v1.Birth
+	(*Purged)(nil),     // 17: pannier.journal.v1.Purged
 }
 var file_record_proto_depIdxs = []int32{
 	2,  // 0: pannier.journal.v1.Head.late_answers:type_name -> pannier.journal.v1.LateAnswer
-	3,  // 1: pannier.journal.v1.Events.events:type_name -> pannier.journal.v1.Event
-	13, // 2: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
+	5,  // 1: pannier.journal.v1.Events.events:type_name -> pannier.journal.v1.Event
+	15, // 2: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
 	3,  // [3:3] is the sub-list for method output_type
 	3,  // [3:3] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
@@ -2107,7 +2349,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

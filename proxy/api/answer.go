@@ -28,18 +28,18 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ans, generation := readResolve(in.body, r)
+	ans := readResolve(in.body, r)
 	if err := faultsOf(*in.faults); err != nil {
 		return err
 	}
 	id := in.id
 	ans.Key = in.key
-	if stale, err := a.stale(id, generation); stale || err != nil {
-		return a.answerStale(w, id, err)
-	}
 	done, err := a.journal.Answer(r.Context(), id, ans)
 	if err != nil {
 		return err
+	}
+	if done.Stale {
+		return answerStale(w, done)
 	}
 	i, seq, ev, err := a.verdict(r.Context(), id, ans, done)
 	if err != nil {
@@ -71,11 +71,15 @@ type word struct {
 
 // readWord reads what resolve and resume have in common. No body is {}.
 func (a *API) readWord(w http.ResponseWriter, r *http.Request) (*word, error) {
+	return a.readWordOf(w, r, a.opt.MaxBody)
+}
+
+func (a *API) readWordOf(w http.ResponseWriter, r *http.Request, limit int) (*word, error) {
 	id, err := pathID(r)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := a.readBody(w, r, a.opt.MaxBody)
+	raw, err := a.readBody(w, r, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +106,7 @@ func markReplayed(w http.ResponseWriter, replayed bool) {
 	}
 }
 
-func readResolve(body *object, r *http.Request) (ans journal.Answer, generation int64) {
+func readResolve(body *object, r *http.Request) (ans journal.Answer) {
 	ans = journal.Answer{Reason: state.ReasonApp, Actor: body.text("actor", maxActor)}
 	if ans.Actor == "" {
 		ans.Actor = owner(r)
@@ -130,18 +134,8 @@ func readResolve(body *object, r *http.Request) (ans journal.Answer, generation 
 	if ans.Body == nil && ans.Trigger != state.Cancel {
 		ans.Body = []byte("{}")
 	}
-	return ans, expectedGeneration(body)
-}
-
-// anyGeneration stands for a caller that does not care.
-const anyGeneration = -1
-
-func expectedGeneration(body *object) int64 {
-	n, given := body.integer("expected_policy_generation", 0, 1<<53)
-	if !given {
-		return anyGeneration
-	}
-	return n
+	ans.Expects, ans.Expected = expectedGeneration(body)
+	return ans
 }
 
 // owner is who the caller says it speaks for.
@@ -156,16 +150,10 @@ func owner(r *http.Request) string {
 	return clip(text, maxActor-len("…"))
 }
 
-// stale reports whether the policy has moved on from what the caller saw.
-func (a *API) stale(id journal.ID, expected int64) (bool, error) {
-	if expected == anyGeneration {
-		return false, nil
-	}
-	i, err := a.journal.Get(id)
-	if err != nil {
-		return false, err
-	}
-	return expected != generation(i), nil
+// answerStale answers a word that was for another generation of the policy.
+func answerStale(w http.ResponseWriter, done journal.Answered) error {
+	markReplayed(w, done.Replayed)
+	return answerChanged(w, journal.Changed{Stale: true, Generation: done.Generation})
 }
 
 func generation(i *journal.Intent) int64 {
@@ -173,20 +161,6 @@ func generation(i *journal.Intent) int64 {
 		return int64(i.Head.PolicyGeneration)
 	}
 	return int64(i.Handover.PolicyGeneration)
-}
-
-func (a *API) answerStale(w http.ResponseWriter, id journal.ID, err error) error {
-	if err != nil {
-		return err
-	}
-	i, err := a.journal.Get(id)
-	if err != nil {
-		return err
-	}
-	d := newDoc()
-	defer d.free()
-	d.open('{').boolean("ok", true).boolean("applied", false).str("reason", "stale_policy_generation")
-	return answer(w, d.num("policy_generation", generation(i)).close('}'))
 }
 
 // verdict returns the intent after an answer, and the event the answer wrote:

@@ -25,6 +25,8 @@
 //	GET  /v1/intents/{id}/why             what it waits for
 //	POST /v1/intents/{id}/resolve         end it
 //	POST /v1/intents/{id}/resume          go on, or the agent's result
+//	POST /v1/intents/{id}/controls        change its options while it is open
+//	POST /v1/intents/{id}/policy          the same, and grants
 //	POST /v1/intents/{id}/ack             done, under its lease
 //	POST /v1/intents/{id}/nack            failed attempt, or dead letter
 //	POST /v1/intents/{id}/extend          still working
@@ -64,10 +66,10 @@
 //
 // A crash here loses nothing that was answered: the app that has no answer
 // repeats its request, under its Idempotency-Key if it must not be doubled.
-// Keys act on accepting, resolving, resuming and replaying; a repeated ack or nack is known by
+// Keys act on accepting, resolving, resuming, controls, policy and replaying; a repeated ack or nack is known by
 // its lease; a repeated extend extends again.
 //
 // The package starts nothing and keeps no state but its counters; it dials no
 // peer: what a holder knows it asks through the Dispatcher, and home's events
-// through AskHome.
+// and a change of its options through AskHome.
 package api

@@ -93,22 +93,11 @@ func (a *API) addEnd(p *page, id journal.ID) error {
 	return nil
 }
 
-const askTime = 2 * time.Second
-
 // askLog reads the log through from home.
 func (a *API) askLog(ctx context.Context, i *journal.Intent, since uint32) (*page, error) {
-	if a.opt.AskHome == nil {
-		return nil, errHomeUnreachable
-	}
-	home, err := journal.IDOf(i.Handover.Home)
+	ans, err := a.ask(ctx, i, &peer.Ask{What: peer.Ask_EVENTS, Id: i.ID[:], Since: since})
 	if err != nil {
 		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	ans, err := a.opt.AskHome(ctx, home, &peer.Ask{What: peer.Ask_EVENTS, Id: i.ID[:], Since: since})
-	if err != nil {
-		return nil, errHomeUnreachable // why it is out of reach is the peer layer's to log
 	}
 	if ans.Error != "" {
 		return nil, journal.ErrNotFound
@@ -116,7 +105,7 @@ func (a *API) askLog(ctx context.Context, i *journal.Intent, since uint32) (*pag
 	return &page{events: ans.Events, first: since + 1, outcome: ans.Outcome, remote: true}, nil
 }
 
-var errHomeUnreachable = refuse(codeHomeUnreachable, "the sidecar that accepted this intent keeps its events and cannot be reached just now")
+var errHomeUnreachable = refuse(codeHomeUnreachable, "the sidecar that accepted this intent decides this, and cannot be reached just now")
 
 func eventName(ev *wire.Event) string { return state.EventType(ev.Type).String() }
 

@@ -120,6 +120,7 @@ func (a *API) writeHead(d *doc, i *journal.Intent) {
 	d.ms("deliver_by", h.DeliverByMs).ms("deadline_at", h.DeadlineAtMs)
 	d.num("max_delivery_attempts", int64(h.MaxAttempts)).num("delivery_attempt", int64(h.DeliveryAttempt))
 	d.num("policy_generation", int64(h.PolicyGeneration))
+	writePolicy(d, i.Policy)
 	switch status := i.Status(); {
 	case status == state.Waiting:
 		d.str("lifecycle_waiting_reason", waitingReason(state.Reason(h.Reason)))

@@ -109,6 +109,8 @@ func problemOf(err error) *problem {
 		return refuse(codeLeaseLost, "the lease is not the one in force; nothing was changed")
 	case errors.Is(err, journal.ErrKeyConflict):
 		return refuse(codeIdempotencyConflict, "the Idempotency-Key was used before with another body or other options")
+	case errors.Is(err, journal.ErrPolicyTooLarge):
+		return refuse(codePayloadTooLarge, "merged with what was said before, this is more than is kept: %v", journal.ErrPolicyTooLarge)
 	case errors.Is(err, journal.ErrTooLarge):
 		return refuse(codePayloadTooLarge, "the intent does not fit one journal batch")
 	case errors.Is(err, journal.ErrTooManyAgents):

@@ -22,18 +22,18 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ans, generation := readResume(in.body, r)
+	ans := readResume(in.body, r)
 	if err := faultsOf(*in.faults); err != nil {
 		return err
 	}
 	id := in.id
 	ans.Key = in.key
-	if stale, err := a.stale(id, generation); stale || err != nil {
-		return a.answerStale(w, id, err)
-	}
 	done, err := a.journal.Answer(r.Context(), id, ans)
 	if err != nil {
 		return err
+	}
+	if done.Stale {
+		return answerStale(w, done)
 	}
 	if done.Provisional && endOf(ans.Trigger).Terminal() {
 		if _, _, err := a.awaitVerdict(r.Context(), id, ans); err != nil {
@@ -60,10 +60,10 @@ func (a *API) answerResumed(w http.ResponseWriter, i *journal.Intent, done journ
 	return answer(w, d.close('}'))
 }
 
-func readResume(body *object, r *http.Request) (ans journal.Answer, generation int64) {
+func readResume(body *object, r *http.Request) (ans journal.Answer) {
 	if body.has("task_result") {
 		body.fault("task_result", codeNotAvailable, notAvailable)
-		return ans, anyGeneration
+		return ans
 	}
 	ans = journal.Answer{Reason: state.ReasonApp, Actor: owner(r)}
 	if !onlyControl(body) {
@@ -72,7 +72,7 @@ func readResume(body *object, r *http.Request) (ans journal.Answer, generation i
 		if action, _ := body.take("action"); string(action) == `"fail"` {
 			ans.Trigger = state.Fail
 		}
-		return ans, anyGeneration
+		return ans
 	}
 	ans.Trigger = state.Start
 	ans.Text = body.text("reason", maxReason)
@@ -83,7 +83,8 @@ func readResume(body *object, r *http.Request) (ans journal.Answer, generation i
 		body.fault("approve_current_step", codeNotAvailable, "false belongs to gates, which are not available yet")
 	}
 	body.boolean("internal_scheduler")
-	return ans, expectedGeneration(body)
+	ans.Expects, ans.Expected = expectedGeneration(body)
+	return ans
 }
 
 func onlyControl(body *object) bool {

@@ -36,6 +36,8 @@ func (a *API) endpoints() []endpoint {
 		{"GET", "/v1/intents/{id}/why", a.why},
 		{"POST", "/v1/intents/{id}/resolve", a.resolve},
 		{"POST", "/v1/intents/{id}/resume", a.resume},
+		{"POST", "/v1/intents/{id}/controls", a.controls},
+		{"POST", "/v1/intents/{id}/policy", a.policy},
 		{"POST", "/v1/intents/{id}/ack", a.ack},
 		{"POST", "/v1/intents/{id}/nack", a.nack},
 		{"POST", "/v1/intents/{id}/extend", a.extend},

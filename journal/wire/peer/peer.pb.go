@@ -84,6 +84,7 @@ const (
 	Ask_EVENTS  Ask_What = 2
 	Ask_WHY     Ask_What = 3
 	Ask_REDRIVE Ask_What = 70
+	Ask_CHANGE  Ask_What = 80
 )
 
 // Enum value maps for Ask_What.
@@ -94,6 +95,7 @@ var (
 		2:  "EVENTS",
 		3:  "WHY",
 		70: "REDRIVE",
+		80: "CHANGE",
 	}
 	Ask_What_value = map[string]int32{
 		"UNKNOWN": 0,
@@ -101,6 +103,7 @@ var (
 		"EVENTS":  2,
 		"WHY":     3,
 		"REDRIVE": 70,
+		"CHANGE":  80,
 	}
 )
 
@@ -456,19 +459,21 @@ func (x *Hello) GetAgents() []string {
 }
 
 type Offer struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Envelope         []byte                 `protobuf:"bytes,1,opt,name=envelope,proto3" json:"envelope,omitempty"` // encoded journal.v1.Envelope, byte for byte
-	OfferNo          uint64                 `protobuf:"varint,2,opt,name=offer_no,json=offerNo,proto3" json:"offer_no,omitempty"`
-	DeliverByLeftMs  int64                  `protobuf:"varint,3,opt,name=deliver_by_left_ms,json=deliverByLeftMs,proto3" json:"deliver_by_left_ms,omitempty"` // 0: none
-	DeadlineLeftMs   int64                  `protobuf:"varint,4,opt,name=deadline_left_ms,json=deadlineLeftMs,proto3" json:"deadline_left_ms,omitempty"`      // 0: none
-	Attempts         uint32                 `protobuf:"varint,5,opt,name=attempts,proto3" json:"attempts,omitempty"`                                          // failed attempts so far
-	Redelivered      bool                   `protobuf:"varint,6,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
-	Taken            bool                   `protobuf:"varint,7,opt,name=taken,proto3" json:"taken,omitempty"`
-	PolicyGeneration uint64                 `protobuf:"varint,8,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
-	Continued        uint32                 `protobuf:"varint,9,opt,name=continued,proto3" json:"continued,omitempty"`                                     // words of home that went before it
-	DeliveryAttempt  uint32                 `protobuf:"varint,10,opt,name=delivery_attempt,json=deliveryAttempt,proto3" json:"delivery_attempt,omitempty"` // hand-overs home has heard of
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	Envelope            []byte                 `protobuf:"bytes,1,opt,name=envelope,proto3" json:"envelope,omitempty"` // encoded journal.v1.Envelope, byte for byte
+	OfferNo             uint64                 `protobuf:"varint,2,opt,name=offer_no,json=offerNo,proto3" json:"offer_no,omitempty"`
+	DeliverByLeftMs     int64                  `protobuf:"varint,3,opt,name=deliver_by_left_ms,json=deliverByLeftMs,proto3" json:"deliver_by_left_ms,omitempty"` // 0: none
+	DeadlineLeftMs      int64                  `protobuf:"varint,4,opt,name=deadline_left_ms,json=deadlineLeftMs,proto3" json:"deadline_left_ms,omitempty"`      // 0: none
+	Attempts            uint32                 `protobuf:"varint,5,opt,name=attempts,proto3" json:"attempts,omitempty"`                                          // failed attempts so far
+	Redelivered         bool                   `protobuf:"varint,6,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
+	Taken               bool                   `protobuf:"varint,7,opt,name=taken,proto3" json:"taken,omitempty"`
+	PolicyGeneration    uint64                 `protobuf:"varint,8,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
+	Continued           uint32                 `protobuf:"varint,9,opt,name=continued,proto3" json:"continued,omitempty"`                                                   // words of home that went before it
+	DeliveryAttempt     uint32                 `protobuf:"varint,10,opt,name=delivery_attempt,json=deliveryAttempt,proto3" json:"delivery_attempt,omitempty"`               // hand-overs home has heard of
+	MaxDeliveryAttempts uint32                 `protobuf:"varint,80,opt,name=max_delivery_attempts,json=maxDeliveryAttempts,proto3" json:"max_delivery_attempts,omitempty"` // now; 0: as in the envelope
+	WorkTimeoutMs       int64                  `protobuf:"varint,81,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"`                   // 0: the holder's
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Offer) Reset() {
@@ -571,6 +576,20 @@ func (x *Offer) GetDeliveryAttempt() uint32 {
 	return 0
 }
 
+func (x *Offer) GetMaxDeliveryAttempts() uint32 {
+	if x != nil {
+		return x.MaxDeliveryAttempts
+	}
+	return 0
+}
+
+func (x *Offer) GetWorkTimeoutMs() int64 {
+	if x != nil {
+		return x.WorkTimeoutMs
+	}
+	return 0
+}
+
 type Update struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	Id                  []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -582,6 +601,7 @@ type Update struct {
 	Continued           uint32                 `protobuf:"varint,7,opt,name=continued,proto3" json:"continued,omitempty"`                        // number of the word that lets it go on; 0: none
 	ContinuedBy         uint32                 `protobuf:"varint,8,opt,name=continued_by,json=continuedBy,proto3" json:"continued_by,omitempty"` // state.Trigger: start or wait
 	ContinuedOn         uint32                 `protobuf:"varint,9,opt,name=continued_on,json=continuedOn,proto3" json:"continued_on,omitempty"` // the hand-over it was given on; it says nothing of another
+	WorkTimeoutMs       int64                  `protobuf:"varint,80,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -675,6 +695,13 @@ func (x *Update) GetContinuedBy() uint32 {
 func (x *Update) GetContinuedOn() uint32 {
 	if x != nil {
 		return x.ContinuedOn
+	}
+	return 0
+}
+
+func (x *Update) GetWorkTimeoutMs() int64 {
+	if x != nil {
+		return x.WorkTimeoutMs
 	}
 	return 0
 }
@@ -1162,6 +1189,7 @@ type Ask struct {
 	Id            []byte                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
 	Since         uint32                 `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"`     // EVENTS: only those after it
 	Redrive       *Redrive               `protobuf:"bytes,70,opt,name=redrive,proto3" json:"redrive,omitempty"` // REDRIVE: what is to be different
+	Change        *wire.Change           `protobuf:"bytes,80,opt,name=change,proto3" json:"change,omitempty"`   // CHANGE
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1227,6 +1255,13 @@ func (x *Ask) GetSince() uint32 {
 func (x *Ask) GetRedrive() *Redrive {
 	if x != nil {
 		return x.Redrive
+	}
+	return nil
+}
+
+func (x *Ask) GetChange() *wire.Change {
+	if x != nil {
+		return x.Change
 	}
 	return nil
 }
@@ -1309,23 +1344,25 @@ func (x *Redrive) GetKeyFingerprint() []byte {
 }
 
 type Answer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	No            uint64                 `protobuf:"varint,1,opt,name=no,proto3" json:"no,omitempty"`
-	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"` // error code; empty: found
-	Status        uint32                 `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"`
-	Events        []*wire.Event          `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
-	Outcome       *wire.Outcome          `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	Phase         uint32                 `protobuf:"varint,6,opt,name=phase,proto3" json:"phase,omitempty"` // WHY
-	Attempts      uint32                 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	NextDueMs     int64                  `protobuf:"varint,8,opt,name=next_due_ms,json=nextDueMs,proto3" json:"next_due_ms,omitempty"`
-	LeaseUntilMs  int64                  `protobuf:"varint,9,opt,name=lease_until_ms,json=leaseUntilMs,proto3" json:"lease_until_ms,omitempty"`
-	Text          string                 `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`                               // WHY: a cause code of the holder
-	AtMs          int64                  `protobuf:"varint,11,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`                  // clock of who answers
-	RedrivenAs    []byte                 `protobuf:"bytes,70,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"` // REDRIVE: the successor, also of one redriven before
-	CreatedMs     int64                  `protobuf:"varint,71,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`   // REDRIVE: when it was made
-	Replayed      bool                   `protobuf:"varint,72,opt,name=replayed,proto3" json:"replayed,omitempty"`                      // REDRIVE: the key was known
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	No               uint64                 `protobuf:"varint,1,opt,name=no,proto3" json:"no,omitempty"`
+	Error            string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"` // error code; empty: found
+	Status           uint32                 `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"`
+	Events           []*wire.Event          `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
+	Outcome          *wire.Outcome          `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Phase            uint32                 `protobuf:"varint,6,opt,name=phase,proto3" json:"phase,omitempty"` // WHY
+	Attempts         uint32                 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	NextDueMs        int64                  `protobuf:"varint,8,opt,name=next_due_ms,json=nextDueMs,proto3" json:"next_due_ms,omitempty"`
+	LeaseUntilMs     int64                  `protobuf:"varint,9,opt,name=lease_until_ms,json=leaseUntilMs,proto3" json:"lease_until_ms,omitempty"`
+	Text             string                 `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`                               // WHY: a cause code of the holder
+	AtMs             int64                  `protobuf:"varint,11,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`                  // clock of who answers
+	RedrivenAs       []byte                 `protobuf:"bytes,70,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"` // REDRIVE: the successor, also of one redriven before
+	CreatedMs        int64                  `protobuf:"varint,71,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`   // REDRIVE: when it was made
+	Replayed         bool                   `protobuf:"varint,72,opt,name=replayed,proto3" json:"replayed,omitempty"`                      // REDRIVE, CHANGE: the key was known
+	Stale            bool                   `protobuf:"varint,80,opt,name=stale,proto3" json:"stale,omitempty"`                            // CHANGE: refused, the generation is another
+	PolicyGeneration uint64                 `protobuf:"varint,81,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Answer) Reset() {
@@ -1454,6 +1491,20 @@ func (x *Answer) GetReplayed() bool {
 		return x.Replayed
 	}
 	return false
+}
+
+func (x *Answer) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+func (x *Answer) GetPolicyGeneration() uint64 {
+	if x != nil {
+		return x.PolicyGeneration
+	}
+	return 0
 }
 
 type Goodbye struct {
@@ -1627,7 +1678,7 @@ const file_peer_proto_rawDesc = "" +
 	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x18\n" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12<\n" +
 	"\fapplied_pair\x18\a \x01(\v2\x19.pannier.peer.v1.IdentityR\vappliedPair\x12\x16\n" +
-	"\x06agents\x18\b \x03(\tR\x06agents\"\xdf\x02\n" +
+	"\x06agents\x18\b \x03(\tR\x06agents\"\xbb\x03\n" +
 	"\x05Offer\x12\x1a\n" +
 	"\benvelope\x18\x01 \x01(\fR\benvelope\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
@@ -1639,7 +1690,9 @@ const file_peer_proto_rawDesc = "" +
 	"\x11policy_generation\x18\b \x01(\x04R\x10policyGeneration\x12\x1c\n" +
 	"\tcontinued\x18\t \x01(\rR\tcontinued\x12)\n" +
 	"\x10delivery_attempt\x18\n" +
-	" \x01(\rR\x0fdeliveryAttempt\"\xcf\x02\n" +
+	" \x01(\rR\x0fdeliveryAttempt\x122\n" +
+	"\x15max_delivery_attempts\x18P \x01(\rR\x13maxDeliveryAttempts\x12&\n" +
+	"\x0fwork_timeout_ms\x18Q \x01(\x03R\rworkTimeoutMs\"\xf7\x02\n" +
 	"\x06Update\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
@@ -1649,7 +1702,8 @@ const file_peer_proto_rawDesc = "" +
 	"\x11policy_generation\x18\x06 \x01(\x04R\x10policyGeneration\x12\x1c\n" +
 	"\tcontinued\x18\a \x01(\rR\tcontinued\x12!\n" +
 	"\fcontinued_by\x18\b \x01(\rR\vcontinuedBy\x12!\n" +
-	"\fcontinued_on\x18\t \x01(\rR\vcontinuedOn\"\xc1\x01\n" +
+	"\fcontinued_on\x18\t \x01(\rR\vcontinuedOn\x12&\n" +
+	"\x0fwork_timeout_ms\x18P \x01(\x03R\rworkTimeoutMs\"\xc1\x01\n" +
 	"\x06Revoke\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12-\n" +
@@ -1690,13 +1744,14 @@ const file_peer_proto_rawDesc = "" +
 	"\x0eretry_after_ms\x18\x04 \x01(\rR\fretryAfterMs\"6\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x16\n" +
-	"\x06window\x18\x02 \x01(\rR\x06window\"\xe1\x01\n" +
+	"\x06window\x18\x02 \x01(\rR\x06window\"\xa1\x02\n" +
 	"\x03Ask\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12-\n" +
 	"\x04what\x18\x02 \x01(\x0e2\x19.pannier.peer.v1.Ask.WhatR\x04what\x12\x0e\n" +
 	"\x02id\x18\x03 \x01(\fR\x02id\x12\x14\n" +
 	"\x05since\x18\x04 \x01(\rR\x05since\x122\n" +
-	"\aredrive\x18F \x01(\v2\x18.pannier.peer.v1.RedriveR\aredrive\"A\n" +
+	"\aredrive\x18F \x01(\v2\x18.pannier.peer.v1.RedriveR\aredrive\x122\n" +
+	"\x06change\x18P \x01(\v2\x1a.pannier.journal.v1.ChangeR\x06change\"M\n" +
 	"\x04What\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\n" +
 	"\n" +
@@ -1704,13 +1759,15 @@ const file_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x06EVENTS\x10\x02\x12\a\n" +
 	"\x03WHY\x10\x03\x12\v\n" +
-	"\aREDRIVE\x10F\"\xaa\x01\n" +
+	"\aREDRIVE\x10F\x12\n" +
+	"\n" +
+	"\x06CHANGE\x10P\"\xaa\x01\n" +
 	"\aRedrive\x12\x18\n" +
 	"\apayload\x18\x01 \x01(\fR\apayload\x12+\n" +
 	"\x12deliver_by_left_ms\x18\x02 \x01(\x03R\x0fdeliverByLeftMs\x12\x14\n" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x19\n" +
 	"\bkey_hash\x18\x04 \x01(\fR\akeyHash\x12'\n" +
-	"\x0fkey_fingerprint\x18\x05 \x01(\fR\x0ekeyFingerprint\"\xad\x03\n" +
+	"\x0fkey_fingerprint\x18\x05 \x01(\fR\x0ekeyFingerprint\"\xf0\x03\n" +
 	"\x06Answer\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
@@ -1728,7 +1785,9 @@ const file_peer_proto_rawDesc = "" +
 	"redrivenAs\x12\x1d\n" +
 	"\n" +
 	"created_ms\x18G \x01(\x03R\tcreatedMs\x12\x1a\n" +
-	"\breplayed\x18H \x01(\bR\breplayed\"\x1f\n" +
+	"\breplayed\x18H \x01(\bR\breplayed\x12\x14\n" +
+	"\x05stale\x18P \x01(\bR\x05stale\x12+\n" +
+	"\x11policy_generation\x18Q \x01(\x04R\x10policyGeneration\"\x1f\n" +
 	"\aGoodbye\x12\x14\n" +
 	"\x05empty\x18\x01 \x01(\bR\x05empty\"_\n" +
 	"\fKnockRequest\x125\n" +
@@ -1776,7 +1835,8 @@ var file_peer_proto_goTypes = []any{
 	(*KnockResponse)(nil), // 19: pannier.peer.v1.KnockResponse
 	(*wire.Report)(nil),   // 20: pannier.journal.v1.Report
 	(*wire.Event)(nil),    // 21: pannier.journal.v1.Event
-	(*wire.Outcome)(nil),  // 22: pannier.journal.v1.Outcome
+	(*wire.Change)(nil),   // 22: pannier.journal.v1.Change
+	(*wire.Outcome)(nil),  // 23: pannier.journal.v1.Outcome
 }
 var file_peer_proto_depIdxs = []int32{
 	4,  // 0: pannier.peer.v1.Frame.hello:type_name -> pannier.peer.v1.Hello
@@ -1800,18 +1860,19 @@ var file_peer_proto_depIdxs = []int32{
 	21, // 18: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
 	1,  // 19: pannier.peer.v1.Ask.what:type_name -> pannier.peer.v1.Ask.What
 	15, // 20: pannier.peer.v1.Ask.redrive:type_name -> pannier.peer.v1.Redrive
-	21, // 21: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
-	22, // 22: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
-	3,  // 23: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
-	2,  // 24: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
-	18, // 25: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
-	2,  // 26: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
-	19, // 27: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
-	26, // [26:28] is the sub-list for method output_type
-	24, // [24:26] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	22, // 21: pannier.peer.v1.Ask.change:type_name -> pannier.journal.v1.Change
+	21, // 22: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
+	23, // 23: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
+	3,  // 24: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
+	2,  // 25: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
+	18, // 26: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
+	2,  // 27: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
+	19, // 28: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
+	27, // [27:29] is the sub-list for method output_type
+	25, // [25:27] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
