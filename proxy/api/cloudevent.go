@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/uuid"
 )
 
 // CloudEvents 1.0 are taken wherever AXP's body of one intent is: structured (the
@@ -157,13 +156,14 @@ func (a *API) readEvent(e *event, header http.Header) *asked {
 			in.from = from
 		}
 	}
-	if in.correlation = e.attribute("correlationid", false, maxCorrelation); in.correlation == "" {
-		in.correlation = uuid.NewString()
-	} else if why := labelFault(in.correlation); why != "" {
-		e.fault("correlationid", codeSchemaInvalid, why)
+	if in.correlation = e.attribute("correlationid", false, maxCorrelation); in.correlation != "" {
+		if why := labelFault(in.correlation); why != "" {
+			e.fault("correlationid", codeSchemaInvalid, why)
+		}
 	}
 	in.traceparent = e.attribute("traceparent", false, maxEventText)
 	in.options = readOptions(nil, nil, withExpiry(header, e), e.faults)
+	in.correlate(e.faults)
 	return in
 }
 

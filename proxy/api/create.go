@@ -107,10 +107,11 @@ func (a *API) createShort(w http.ResponseWriter, r *http.Request, agent, intentT
 		faults = append(faults, fault{"the path's intent type", typeForm, codeSchemaInvalid})
 	}
 	in := &asked{
-		intentType: intentType, to: agent, from: a.opt.DefaultAgent, correlation: uuid.NewString(),
+		intentType: intentType, to: agent, from: a.opt.DefaultAgent,
 		payload: payload, options: readOptions(nil, nil, r.Header, &faults),
 		key: key, path: "POST " + agentPrefix + agent + "/intents/" + intentType,
 	}
+	in.correlate(&faults)
 	if len(faults) > 0 {
 		return refuseFaults(faults)
 	}
@@ -142,9 +143,7 @@ func (a *API) readIntent(body *object, header http.Header) *asked {
 	if in.from = body.address(name("from_agent"), false); in.from == "" {
 		in.from = a.opt.DefaultAgent
 	}
-	if in.correlation = body.label(name("correlation_id"), maxCorrelation); in.correlation == "" {
-		in.correlation = uuid.NewString()
-	}
+	in.correlation = body.label(name("correlation_id"), maxCorrelation)
 	if text := body.text("idempotency_key", 2*maxKey+2); text != "" {
 		key, why := parseKey(text)
 		if why != "" {
@@ -158,16 +157,30 @@ func (a *API) readIntent(body *object, header http.Header) *asked {
 		}
 	}
 	in.options = readOptions(body, name, header, body.faults)
+	in.correlate(body.faults)
 	if fold {
 		in.payload = foldRest(body)
 		return in
 	}
 	for _, o := range optionTable {
-		if !o.top && body.has(o.name) {
+		if !o.top && o.name != correlationOption && body.has(o.name) {
 			body.fault(o.name, codeSchemaInvalid, inDeliveryOnly)
 		}
 	}
 	return in
+}
+
+// correlate settles the correlation id: given as a field or as an option, or made up.
+func (in *asked) correlate(faults *[]fault) {
+	switch as := in.options.correlation; {
+	case in.correlation == "":
+		in.correlation = as
+	case as != "" && as != in.correlation:
+		*faults = append(*faults, fault{in.options.pointer(correlationOption), "differs from the intent's correlation id", codeInvalidRequest})
+	}
+	if in.correlation == "" {
+		in.correlation = uuid.NewString()
+	}
 }
 
 // foldRest makes a payload of the members nobody has taken.
@@ -251,7 +264,9 @@ func (in *asked) fingerprinted() []byte {
 	d.open('{').str("intent_type", in.intentType).str("to_agent", in.to).str("from_agent", in.from)
 	d.raw("payload", in.payload).key("options").open('{')
 	for _, g := range in.options.given {
-		d.raw(g.name, g.value)
+		if g.name != correlationOption {
+			d.raw(g.name, g.value)
+		}
 	}
 	return d.close('}').close('}').b
 }

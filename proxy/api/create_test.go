@@ -218,6 +218,27 @@ func TestOptionsAsHeaders(t *testing.T) {
 	}
 }
 
+func TestCorrelationIDAsOption(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	correlation := func(id string) string { return w.get("/v1/intents/" + id).text("intent.correlation_id") }
+	short := w.post("/v1/agents/b/intents/a", `{}`, "Pannier-Correlation-Id: c-1", "Idempotency-Key: k").want(200).text("intent_id")
+	if got := correlation(short); got != "c-1" {
+		t.Errorf("as a header it is %q", got)
+	}
+	// An SDK invents a new one at each call: it is no part of what a key stands for.
+	if again := w.post("/v1/agents/b/intents/a", `{}`, "Pannier-Correlation-Id: c-2", "Idempotency-Key: k").want(200).text("intent_id"); again != short {
+		t.Errorf("another correlation id made another intent under one key")
+	}
+	full := `{"intent_type":"a","to_agent":"b","payload":{},"correlation_id":"c-3"`
+	if got := correlation(w.post("/v1/intents", full+`,"delivery":{"correlation_id":"c-3"}}`, "Pannier-Correlation-Id: c-3").want(200).text("intent_id")); got != "c-3" {
+		t.Errorf("given three times it is %q", got)
+	}
+	w.post("/v1/intents", full+`}`, "Pannier-Correlation-Id: c-4").refused(400, "invalid_request")
+	w.post("/v1/intents", full+`,"delivery":{"correlation_id":"c-4"}}`).refused(400, "invalid_request")
+	w.post("/v1/intents", `{"intent_type":"a","to_agent":"b","payload":{},"delivery":{"correlation_id":1}}`).refused(422, "schema_invalid")
+}
+
 func TestTimesReachTheJournal(t *testing.T) {
 	t.Parallel()
 	w := setup(t)

@@ -32,6 +32,7 @@ var optionTable = []option{
 	{name: "on_exhausted"},
 	{name: "durability"},
 	{name: "reply_to", top: true},
+	{name: correlationOption}, // at the top of the body it is the intent's own field
 	{name: "ordering_key", later: true},
 	{name: "priority", later: true},
 	{name: "gates", later: true},
@@ -42,6 +43,8 @@ var optionTable = []option{
 var laterFields = []string{"human_task", "remind_after_seconds", "remind_interval_seconds", "max_reminders", "escalate_to"}
 
 const (
+	correlationOption = "correlation_id"
+
 	optionHeader   = "Pannier-"
 	maxAttempts    = 10_000
 	maxDelay       = 10 * 365 * 24 * 3600 // seconds
@@ -69,7 +72,7 @@ type options struct {
 	delay                          time.Duration
 	attempts                       uint32
 	hold, receiver                 bool
-	replyTo                        string
+	replyTo, correlation           string
 }
 
 // readOptions gathers the options from body (nil: none) and header. names maps
@@ -183,6 +186,10 @@ func (o *options) set(g given) (why string) {
 		o.hold, why = readChoice(g.value, "fail", "hold")
 	case "durability":
 		o.receiver, why = readChoice(g.value, "local", "receiver")
+	case correlationOption:
+		if o.correlation, why = readText(g.value, maxCorrelation); why == "" {
+			why = labelFault(o.correlation)
+		}
 	case "reply_to":
 		var text string
 		if text, why = readText(g.value, maxAddress+len("agent://")); why == "" {
@@ -194,14 +201,7 @@ func (o *options) set(g given) (why string) {
 
 // check refuses options that contradict each other.
 func (o *options) check(faults *[]fault) {
-	by := func(name string) string {
-		for _, g := range o.given {
-			if g.name == name {
-				return g.pointer
-			}
-		}
-		return ""
-	}
+	by := o.pointer
 	contradict := func(at, why string) { *faults = append(*faults, fault{at, why, codeInvalidRequest}) }
 	if by("deliver_at") != "" && by("delay_seconds") != "" {
 		contradict(by("delay_seconds"), "and deliver_at are both given")
@@ -212,6 +212,16 @@ func (o *options) check(faults *[]fault) {
 	if !o.deadline.IsZero() && !o.deliverAt.IsZero() && o.deadline.Before(o.deliverAt) {
 		contradict(by("deadline_at"), "is before deliver_at")
 	}
+}
+
+// pointer is where an option was given; "" where it was not.
+func (o *options) pointer(name string) string {
+	for _, g := range o.given {
+		if g.name == name {
+			return g.pointer
+		}
+	}
+	return ""
 }
 
 // apply writes the options into what the journal is asked to accept.
