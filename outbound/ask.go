@@ -191,7 +191,7 @@ func (d *Dispatcher) reply(a *peer.Ask) *peer.Answer {
 		err = journal.ErrNotFound // held here, not ours
 	}
 	if err == nil && a.What == peer.Ask_EVENTS {
-		out.Events, _, err = d.journal.Events(id, a.Since)
+		out.Events, out.FirstSeq, err = d.journal.Events(id, a.Since)
 	}
 	switch {
 	case errors.Is(err, journal.ErrNotFound):

@@ -291,6 +291,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestPolicyIsMerged",
 	},
 	{
+		guard: "whoever completed it, it was the app here",
+		file:  "proxy/api/answer.go",
+		old:   " || string(last.Peer) != string(self[:]) {",
+		new:   " {",
+		pkg:   inAPI, test: "TestAnswerAtTheHolderIsProvisionalUntilHomeRules",
+	},
+	{
 		guard: "an end tells nobody",
 		file:  "journal/lifecycle.go",
 		old:   "	if err := t.complete(l, body, text); err != nil {\n",

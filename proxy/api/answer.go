@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -197,7 +198,9 @@ func (a *API) awaitVerdict(ctx context.Context, id journal.ID, ans journal.Answe
 			return nil, 0, err
 		}
 		if i.Handover != nil && i.Handover.EndedAtHome {
-			return a.ruled(i, ans)
+			if ev, seq, err := a.ruled(i, ans); ev != nil || err != nil {
+				return ev, seq, err
+			}
 		}
 		select {
 		case <-tick.C:
@@ -209,16 +212,23 @@ func (a *API) awaitVerdict(ctx context.Context, id journal.ID, ans journal.Answe
 	}
 }
 
-// ruled reads home's ruling from the copy of its log.
+// ruled reads home's ruling from the copy of its log. That comes with the ack of our
+// report; a revoke, which may come before it, says only the status. An end that is
+// not by this journal's word is somebody else's, also where its status is the same.
 func (a *API) ruled(i *journal.Intent, ans journal.Answer) (*wire.Event, uint32, error) {
 	events, first, err := a.journal.Events(i.ID, 0)
-	if err != nil || len(events) == 0 {
+	if err != nil && !errors.Is(err, journal.ErrNotFound) {
 		return nil, 0, err
+	}
+	if len(events) == 0 {
+		if status := i.Status(); status != endOf(ans.Trigger) {
+			return nil, 0, &journal.EndedError{Status: status}
+		}
+		return nil, 0, nil // not said yet
 	}
 	last := events[len(events)-1]
 	self := a.journal.Identity().Journal
-	mine := len(last.Peer) == 0 || journal.ID(last.Peer) == self
-	if status := state.Status(last.Status); status != endOf(ans.Trigger) || !mine {
+	if status := state.Status(last.Status); status != endOf(ans.Trigger) || string(last.Peer) != string(self[:]) {
 		return nil, 0, &journal.EndedError{Status: status}
 	}
 	return last, first + uint32(len(events)) - 1, nil

@@ -172,6 +172,7 @@ func TestAnswerAtTheHolderIsProvisionalUntilHomeRules(t *testing.T) {
 		{"home took it", state.Completed, idBytes(w.journal.Identity().Journal), 200, "3", "1"},
 		{"somebody else had canceled", state.Canceled, nil, 409, "", ""},
 		{"another holder had completed", state.Completed, idBytes(journal.NewID()), 409, "", ""},
+		{"somebody at home had completed", state.Completed, nil, 409, "", ""},
 	} {
 		id := w.held(home, "here")
 		done := make(chan *answer)
@@ -180,6 +181,31 @@ func TestAnswerAtTheHolderIsProvisionalUntilHomeRules(t *testing.T) {
 		a := (<-done).want(c.status)
 		if c.status == 200 && (a.text("event.seq") != c.seq || a.text("event.details.result.x") != c.outcome || a.text("event.details.provisional") != "") {
 			t.Errorf("%s: want home's event %s: %s", c.rule, c.seq, a.raw)
+		}
+	}
+}
+
+// TestRevokeBeforeTheRuling: home had ended it, and says so before it has read our
+// answer. Another end is a lost race at once; the same one is nobody's yet.
+func TestRevokeBeforeTheRuling(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	home := journal.Identity{Journal: journal.NewID(), Epoch: 1}
+	for end, want := range map[state.Status]int{state.Canceled: 409, state.Completed: 200} {
+		id := w.held(home, "here")
+		done := make(chan *answer)
+		go func() { done <- w.resolve(id.String(), `{"status":"COMPLETED","result":{"x":1}}`) }()
+		for {
+			if i, err := w.journal.Get(id); err != nil || state.Phase(i.Handover.Phase) == state.Answered {
+				break
+			}
+		}
+		if err := w.journal.Revoke(t.Context(), home.Journal, []journal.Verdict{{ID: id, OfferNo: 1, Ended: true, Status: end}}); err != nil {
+			t.Fatal(err)
+		}
+		a := (<-done).want(want)
+		if want == 200 && a.text("event.details.provisional") != "true" {
+			t.Errorf("without home's log: %s", a.raw)
 		}
 	}
 }

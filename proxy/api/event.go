@@ -102,7 +102,11 @@ func (a *API) askLog(ctx context.Context, i *journal.Intent, since uint32) (*pag
 	if ans.Error != "" {
 		return nil, journal.ErrNotFound
 	}
-	return &page{events: ans.Events, first: since + 1, outcome: ans.Outcome, remote: true}, nil
+	first := since + 1
+	if ans.FirstSeq > 0 { // what was asked for may be beyond the last
+		first = min(first, ans.FirstSeq)
+	}
+	return &page{events: ans.Events, first: first, outcome: ans.Outcome, remote: true}, nil
 }
 
 var errHomeUnreachable = refuse(codeHomeUnreachable, "the sidecar that accepted this intent decides this, and cannot be reached just now")

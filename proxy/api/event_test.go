@@ -311,12 +311,15 @@ func TestEventsOfAnIntentHeldForAnotherHome(t *testing.T) {
 			t.Errorf("asked %s for %s", asked, ask.What)
 		}
 		from := min(int(ask.Since), shown)
-		a := &peer.Answer{Events: log[from:shown]}
+		a := &peer.Answer{Events: log[from:shown], FirstSeq: uint32(from) + 1}
 		shown = 3 // home goes on
 		return a, nil
 	}
 	s := w.stream("/v1/intents/" + id + "/events/stream?wait_seconds=30")
 	s.wants("intent.created 1", "intent.submitted 2", "intent.canceled 3", "end")
+	shown = 2
+	s = w.stream("/v1/intents/" + id + "/events/stream?wait_seconds=30&since=99") // beyond the last: the last
+	s.wants("intent.canceled 3", "end")
 }
 
 func TestIdleStreamIsKeptAlive(t *testing.T) {

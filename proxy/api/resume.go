@@ -35,24 +35,27 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
 	if done.Stale {
 		return answerStale(w, done)
 	}
-	if done.Provisional && endOf(ans.Trigger).Terminal() {
-		if _, _, err := a.awaitVerdict(r.Context(), id, ans); err != nil {
+	provisional := done.Provisional
+	if provisional && endOf(ans.Trigger).Terminal() {
+		ruled, _, err := a.awaitVerdict(r.Context(), id, ans)
+		if err != nil {
 			return err
 		}
+		provisional = ruled == nil
 	}
 	i, err := a.journal.Get(id)
 	if err != nil {
 		return err
 	}
 	markReplayed(w, done.Replayed)
-	return a.answerResumed(w, i, done)
+	return a.answerResumed(w, i, provisional)
 }
 
-func (a *API) answerResumed(w http.ResponseWriter, i *journal.Intent, done journal.Answered) error {
+func (a *API) answerResumed(w http.ResponseWriter, i *journal.Intent, provisional bool) error {
 	d := newDoc()
 	defer d.free()
 	d.open('{').boolean("ok", true).boolean("applied", true).num("policy_generation", generation(i))
-	if done.Provisional && !i.Handover.EndedAtHome {
+	if provisional {
 		d.key("details").open('{').boolean("provisional", true).close('}')
 	}
 	d.key("intent")

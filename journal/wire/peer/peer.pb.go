@@ -1361,6 +1361,7 @@ type Answer struct {
 	Replayed         bool                   `protobuf:"varint,72,opt,name=replayed,proto3" json:"replayed,omitempty"`                      // REDRIVE, CHANGE: the key was known
 	Stale            bool                   `protobuf:"varint,80,opt,name=stale,proto3" json:"stale,omitempty"`                            // CHANGE: refused, the generation is another
 	PolicyGeneration uint64                 `protobuf:"varint,81,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
+	FirstSeq         uint32                 `protobuf:"varint,82,opt,name=first_seq,json=firstSeq,proto3" json:"first_seq,omitempty"` // EVENTS: number of the first of them, or of the next
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1503,6 +1504,13 @@ func (x *Answer) GetStale() bool {
 func (x *Answer) GetPolicyGeneration() uint64 {
 	if x != nil {
 		return x.PolicyGeneration
+	}
+	return 0
+}
+
+func (x *Answer) GetFirstSeq() uint32 {
+	if x != nil {
+		return x.FirstSeq
 	}
 	return 0
 }
@@ -1767,7 +1775,7 @@ const file_peer_proto_rawDesc = "" +
 	"\x12deliver_by_left_ms\x18\x02 \x01(\x03R\x0fdeliverByLeftMs\x12\x14\n" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x19\n" +
 	"\bkey_hash\x18\x04 \x01(\fR\akeyHash\x12'\n" +
-	"\x0fkey_fingerprint\x18\x05 \x01(\fR\x0ekeyFingerprint\"\xf0\x03\n" +
+	"\x0fkey_fingerprint\x18\x05 \x01(\fR\x0ekeyFingerprint\"\x8d\x04\n" +
 	"\x06Answer\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
@@ -1787,7 +1795,8 @@ const file_peer_proto_rawDesc = "" +
 	"created_ms\x18G \x01(\x03R\tcreatedMs\x12\x1a\n" +
 	"\breplayed\x18H \x01(\bR\breplayed\x12\x14\n" +
 	"\x05stale\x18P \x01(\bR\x05stale\x12+\n" +
-	"\x11policy_generation\x18Q \x01(\x04R\x10policyGeneration\"\x1f\n" +
+	"\x11policy_generation\x18Q \x01(\x04R\x10policyGeneration\x12\x1b\n" +
+	"\tfirst_seq\x18R \x01(\rR\bfirstSeq\"\x1f\n" +
 	"\aGoodbye\x12\x14\n" +
 	"\x05empty\x18\x01 \x01(\bR\x05empty\"_\n" +
 	"\fKnockRequest\x125\n" +
