@@ -185,7 +185,7 @@ func fuzzSeeds() [][]*peer.Frame {
 			[]*peer.Frame{{Refused: []*peer.Refused{{Id: x(i), OfferNo: 1, Code: "busy"}}}, {Held: say(i, 1)}},
 			[]*peer.Frame{{Refused: []*peer.Refused{{Id: x(i), OfferNo: 1, Code: "policy_denied"}}}},
 			[]*peer.Frame{{Holdings: []*peer.Holding{{Id: x(i), OfferNo: 9, Phase: 200}}, HoldingDone: true}},
-			[]*peer.Frame{{Asks: []*peer.Ask{{No: 1, What: peer.Ask_EVENTS, Id: x(i), Since: 1 << 30}, {What: 77}}}, {Answers: []*peer.Answer{{No: 5}}}},
+			[]*peer.Frame{{Asks: []*peer.Ask{{No: 1, What: peer.Ask_EVENTS, Id: x(i), Since: 1 << 30}, {What: 77}, {No: 2, What: peer.Ask_CHANGE, Id: x(i), Change: &wire.Change{Controls: []byte(`{"a":1}`), MaxAttempts: 2, TtlMs: 1}}}}, {Answers: []*peer.Answer{{No: 5}}}},
 		)
 		for _, f := range []state.Fact{state.FactDelivered, state.FactWorking, state.FactWaiting, state.FactAttemptFailed, state.FactExhausted, state.FactRejected, 77} {
 			seeds = append(seeds, []*peer.Frame{fact(i, f, 0), fact(i, f, state.Start), {Releases: say(i, 1)}})

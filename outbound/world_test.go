@@ -89,6 +89,11 @@ func (w *world) open() {
 				d.Continued(c)
 			}
 		},
+		Changed: func(p journal.Policy) {
+			if d := w.hooks.Load(); d != nil {
+				d.Changed(p)
+			}
+		},
 		Failed: func(err error) { w.t.Errorf("the journal failed: %v", err) },
 	}})
 	if err != nil {

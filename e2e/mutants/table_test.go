@@ -270,6 +270,20 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestPutOffLeavesRoomForAProbe",
 	},
 	{
+		guard: "a change of options stays at home",
+		file:  "outbound/dispatcher.go",
+		old:   "		s.out.change(p)\n",
+		new:   "		_ = s\n",
+		pkg:   inOutbound, test: "TestChangedOptionsAreTold",
+	},
+	{
+		guard: "anybody may change an intent",
+		file:  "outbound/ask.go",
+		old:   "	if !s.may(id) {\n",
+		new:   "	if false {\n",
+		pkg:   inOutbound, test: "TestOnlyItsHolderHasASay",
+	},
+	{
 		guard: "a change of options missed is not repeated",
 		file:  "journal/home.go",
 		old:   "h.Policy < l.head.PolicyGeneration {",
@@ -294,7 +308,7 @@ var all = []mutant{
 		guard: "whoever completed it, it was the app here",
 		file:  "proxy/api/answer.go",
 		old:   " || string(last.Peer) != string(self[:]) {",
-		new:   " {",
+		new:   " || len(last.Peer) > 0 && string(last.Peer) != string(self[:]) {",
 		pkg:   inAPI, test: "TestAnswerAtTheHolderIsProvisionalUntilHomeRules",
 	},
 	{
