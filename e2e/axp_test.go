@@ -85,7 +85,16 @@ func TestAnswersFitAXPsSchemas(t *testing.T) {
 	path := "/v1/intents/" + made.ID
 	for _, end := range []string{"", `{"status": "COMPLETED", "result": {"n": 1}}`} {
 		if end != "" {
-			fits("api.intents.resolve.response", s.call("POST", path+"/resolve", end))
+			s.control(made.ID, `{"timeout_seconds": 5, "max_retry_count": 3}`)
+			resolved := s.call("POST", path+"/resolve", end)
+			fits("api.intents.resolve.response", resolved)
+			var told struct {
+				Delivery struct {
+					MessageID string `json:"message_id"`
+				} `json:"completion_delivery"`
+			}
+			resolved.into(t, &told)
+			fits("api.intents.get.response", s.call("GET", "/v1/intents/"+told.Delivery.MessageID, nil))
 		}
 		fits("api.intents.get.response", s.call("GET", path, nil))
 		fits("api.intents.events.list.response", s.call("GET", path+"/events?since=0", nil))

@@ -37,7 +37,7 @@ var checklist = []struct {
 	{"resume's two meanings", []string{"TestResumeHasTwoMeanings", "TestResumeAtEitherSide"}, ""},
 	{"lifecycle_status; unset fields absent; the outcome in details and on the intent", []string{"TestAnswersFitAXPsSchemas", "TestTerminalDetailsCarryTheOutcome", "TestResolveAnswersFourKeys"}, ""},
 	{"keys on every write: race-safe, durable, by path, without correlation_id", []string{"TestIdempotencyKeyMakesOneIntent", "TestConcurrentFirstCallsMakeOneIntent", "TestOneKeyOneIntent", "TestAnswersHaveKeys"}, ""},
-	{"the deadline: on time, over restarts, ends streams, serves reply_to", []string{"TestDeadlineEndsStreams", "TestDeadlinePassesWhileDown"}, "reply_to"},
+	{"the deadline: on time, over restarts, ends streams, serves reply_to", []string{"TestDeadlineEndsStreams", "TestDeadlinePassesWhileDown", "TestReplyToOwnSidecar"}, ""},
 	{"acknowledged writes survive kill -9", []string{"TestKillLoop", "TestCrashWalk", "TestOneKeyOneIntent"}, ""},
 	// hooks
 	{"subscriptions without an owner; no secret echoed; publishing waits for nobody; HMAC over the bytes", nil, "all of it"},

@@ -70,7 +70,7 @@
 //	parked        of an intent: waits for an operator, offered to nobody (one out of
 //	              attempts stays with its holder); of a hand-over: its app waits
 //	word          resume with control fields at home: the intent goes on
-//	update        how the holder is told of it
+//	update        how the holder is told of it, and of changed options
 //	probe         the one intent that tries a shut door, or an open breaker
 //	reconcile     at each connect the holder lists all it has from home; home keeps or
 //	              revokes each line, tells the words missed, and takes back what is missing
@@ -85,6 +85,9 @@
 //	redrive       makes the one successor of a dead letter: a new intent, with the first
 //	              ancestor's id for whoever gets it
 //	purge         removes a dead letter for good; a note of it stays
+//	completion    an intent of home's own that tells reply_to how another has ended
+//	thread        how a completion is kept where it arrives: done, and handed to nobody
+//	generation    number of the options of an intent, as controls and policy change them
 //	identity      journal id and epoch: one life of a journal
 //	durable       synced to the volume; in the ready line: the volume outlives the host
 //
