@@ -99,6 +99,11 @@ func TestAnswersFitAXPsSchemas(t *testing.T) {
 		fits("api.intents.get.response", s.call("GET", path, nil))
 		fits("api.intents.events.list.response", s.call("GET", path+"/events?since=0", nil))
 	}
+	fits("api.capabilities.get.response", s.call("GET", "/v1/capabilities", nil))
+	fits("api.schemas.upsert.response", s.call("POST", "/v1/schemas", `{"semantic_type": "order.created.plain.v1", "compatibility_mode": "strict", "schema_json": {}}`))
+	s.kill()
+	s.start()
+	fits("api.schemas.get.response", s.call("GET", "/v1/schemas/order.created.plain.v1", nil))
 }
 
 // TestSuccessIsAlwaysAJSONObject: SDKs parse each 2xx. A body-less POST may be
@@ -111,6 +116,7 @@ func TestSuccessIsAlwaysAJSONObject(t *testing.T) {
 	for _, c := range []struct{ method, path, body string }{
 		{"GET", "/health", ""},
 		{"GET", "/v1/health", ""},
+		{"GET", "/v1/capabilities", ""},
 		{"GET", "/v1/intents", ""},
 		{"GET", "/v1/intents/" + id, ""},
 		{"GET", "/v1/intents/" + id + "/events?since=0", ""},

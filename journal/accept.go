@@ -162,6 +162,22 @@ func (t *tx) known(k *Key) (*wire.Dedupe, error) {
 	return &d, nil
 }
 
+// once is known and remember for a key of what is no intent: it returns the id of
+// what the key has stored before, nil where it is new or there is none.
+func (t *tx) once(k *Key, thing []byte) ([]byte, error) {
+	if k == nil {
+		return nil, nil
+	}
+	d, err := t.known(k)
+	if err != nil {
+		return nil, err
+	}
+	if d != nil {
+		return d.Thing, nil
+	}
+	return nil, t.remember(k, &wire.Dedupe{CreatedMs: ms(t.now), Thing: thing})
+}
+
 func (t *tx) remember(k *Key, d *wire.Dedupe) error {
 	d.Fingerprint = k.Fingerprint[:]
 	t.putIndex(timeKey(classForget, ms(t.now.Add(keepKeys)), k.Hash[:]))

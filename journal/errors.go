@@ -35,6 +35,8 @@ var (
 	ErrNotDead = errors.New("not a dead letter")
 	// ErrNotHome: only the home of the intent can do this.
 	ErrNotHome = errors.New("homed at another sidecar")
+	// ErrTooMany: there are as many of these as may be.
+	ErrTooMany = errors.New("too many of them")
 	// ErrFault: handling this one record panicked; the record is quarantined.
 	ErrFault = errors.New("sidecar fault")
 )

@@ -50,6 +50,7 @@ type Journal struct {
 	reportNo  map[ID]uint64 // last report number per home
 
 	names      *names
+	schemas    *schemas
 	indexes    *indexes
 	expiryWake chan struct{}
 	expiryNext atomic.Int64 // when the sweep wakes by itself

@@ -30,6 +30,9 @@ const (
 	className     = 'u' // u<address>                     Name
 	classDead     = 'z' // z<ms u64><id16>                dead letters, by the time they ended, ours and those we held
 	classPurged   = 'y' // y<id16>                        Purged
+	classSchema   = 's' // s<semantic type>               Schema
+	classWebhook  = 'b' // b<id16>                        Subscription
+	classNotice   = 'e' // e<id16>                        Notice
 )
 
 // liveClasses are the index classes whose set the fingerprint covers: every

@@ -340,6 +340,20 @@ var all = []mutant{
 		pkg:   inE2E, test: "TestReplyTo",
 	},
 	{
+		guard: "any payload fits its schema",
+		file:  "proxy/api/schema.go",
+		old:   "	if s == nil || !s.Active {\n",
+		new:   "	if true {\n",
+		pkg:   inAPI, test: "TestPayloadIsHeldToItsSchema",
+	},
+	{
+		guard: "a schema is fetched from elsewhere",
+		file:  "proxy/api/schema.go",
+		old:   "	c.UseLoader(noLoader{})\n",
+		new:   "",
+		pkg:   inAPI, test: "TestSchemaRefusals",
+	},
+	{
 		guard: "an app is called off loopback",
 		file:  "proxy/webhook/target.go",
 		old:   "			if remote {\n",

@@ -1638,6 +1638,7 @@ type Dedupe struct {
 	Seq              uint32                 `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"`                                                    // of an answer: number of the event it wrote
 	PolicyGeneration uint64                 `protobuf:"varint,80,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"` // of a change, or of one refused
 	Stale            bool                   `protobuf:"varint,81,opt,name=stale,proto3" json:"stale,omitempty"`                                               // it was refused: its caller had seen another generation
+	Thing            []byte                 `protobuf:"bytes,90,opt,name=thing,proto3" json:"thing,omitempty"`                                                // id of what was stored, where that is no intent; id is empty then
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1712,6 +1713,13 @@ func (x *Dedupe) GetStale() bool {
 		return x.Stale
 	}
 	return false
+}
+
+func (x *Dedupe) GetThing() []byte {
+	if x != nil {
+		return x.Thing
+	}
+	return nil
 }
 
 // Name is an entry of the dictionary of addresses.
@@ -2074,6 +2082,309 @@ func (x *Purged) GetStatus() uint32 {
 	return 0
 }
 
+// Schema is what payloads of an intent type must be.
+type Schema struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SemanticType  string                 `protobuf:"bytes,1,opt,name=semantic_type,json=semanticType,proto3" json:"semantic_type,omitempty"`
+	Ref           string                 `protobuf:"bytes,2,opt,name=ref,proto3" json:"ref,omitempty"`
+	Json          []byte                 `protobuf:"bytes,3,opt,name=json,proto3" json:"json,omitempty"`   // the bytes of the request's value
+	Mode          string                 `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`   // strict, backward or warn
+	Owner         string                 `protobuf:"bytes,5,opt,name=owner,proto3" json:"owner,omitempty"` // empty: none
+	Active        bool                   `protobuf:"varint,6,opt,name=active,proto3" json:"active,omitempty"`
+	CreatedMs     int64                  `protobuf:"varint,7,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	UpdatedMs     int64                  `protobuf:"varint,8,opt,name=updated_ms,json=updatedMs,proto3" json:"updated_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Schema) Reset() {
+	*x = Schema{}
+	mi := &file_record_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Schema) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Schema) ProtoMessage() {}
+
+func (x *Schema) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Schema.ProtoReflect.Descriptor instead.
+func (*Schema) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Schema) GetSemanticType() string {
+	if x != nil {
+		return x.SemanticType
+	}
+	return ""
+}
+
+func (x *Schema) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *Schema) GetJson() []byte {
+	if x != nil {
+		return x.Json
+	}
+	return nil
+}
+
+func (x *Schema) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Schema) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Schema) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+func (x *Schema) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Schema) GetUpdatedMs() int64 {
+	if x != nil {
+		return x.UpdatedMs
+	}
+	return 0
+}
+
+// Subscription is where an app wants webhook events sent.
+type Subscription struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Owner         string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"` // empty: none
+	CallbackUrl   string                 `protobuf:"bytes,3,opt,name=callback_url,json=callbackUrl,proto3" json:"callback_url,omitempty"`
+	EventTypes    []string               `protobuf:"bytes,4,rep,name=event_types,json=eventTypes,proto3" json:"event_types,omitempty"`
+	Secret        string                 `protobuf:"bytes,5,opt,name=secret,proto3" json:"secret,omitempty"` // empty: unsigned but for the sidecar's own secret
+	Active        bool                   `protobuf:"varint,6,opt,name=active,proto3" json:"active,omitempty"`
+	Description   string                 `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
+	CreatedMs     int64                  `protobuf:"varint,8,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	UpdatedMs     int64                  `protobuf:"varint,9,opt,name=updated_ms,json=updatedMs,proto3" json:"updated_ms,omitempty"`
+	RevokedMs     int64                  `protobuf:"varint,10,opt,name=revoked_ms,json=revokedMs,proto3" json:"revoked_ms,omitempty"` // 0: not revoked
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Subscription) Reset() {
+	*x = Subscription{}
+	mi := &file_record_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Subscription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Subscription) ProtoMessage() {}
+
+func (x *Subscription) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
+func (*Subscription) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Subscription) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Subscription) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Subscription) GetCallbackUrl() string {
+	if x != nil {
+		return x.CallbackUrl
+	}
+	return ""
+}
+
+func (x *Subscription) GetEventTypes() []string {
+	if x != nil {
+		return x.EventTypes
+	}
+	return nil
+}
+
+func (x *Subscription) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *Subscription) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+func (x *Subscription) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Subscription) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Subscription) GetUpdatedMs() int64 {
+	if x != nil {
+		return x.UpdatedMs
+	}
+	return 0
+}
+
+func (x *Subscription) GetRevokedMs() int64 {
+	if x != nil {
+		return x.RevokedMs
+	}
+	return 0
+}
+
+// Notice is a webhook event that was published. Each delivery of it is an intent.
+type Notice struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	EventType     string                 `protobuf:"bytes,1,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	Source        string                 `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`     // empty: none
+	Payload       []byte                 `protobuf:"bytes,4,opt,name=payload,proto3" json:"payload,omitempty"` // the bytes of the request's value
+	AcceptedMs    int64                  `protobuf:"varint,5,opt,name=accepted_ms,json=acceptedMs,proto3" json:"accepted_ms,omitempty"`
+	Deliveries    [][]byte               `protobuf:"bytes,6,rep,name=deliveries,proto3" json:"deliveries,omitempty"` // ids of intents
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Notice) Reset() {
+	*x = Notice{}
+	mi := &file_record_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Notice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Notice) ProtoMessage() {}
+
+func (x *Notice) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Notice.ProtoReflect.Descriptor instead.
+func (*Notice) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Notice) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *Notice) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Notice) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Notice) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *Notice) GetAcceptedMs() int64 {
+	if x != nil {
+		return x.AcceptedMs
+	}
+	return 0
+}
+
+func (x *Notice) GetDeliveries() [][]byte {
+	if x != nil {
+		return x.Deliveries
+	}
+	return nil
+}
+
 var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
@@ -2256,7 +2567,7 @@ const file_record_proto_rawDesc = "" +
 	"\town_epoch\x18\x02 \x01(\x04R\bownEpoch\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x17\n" +
-	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"\xae\x01\n" +
+	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"\xc4\x01\n" +
 	"\x06Dedupe\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\x12\x1d\n" +
@@ -2264,7 +2575,8 @@ const file_record_proto_rawDesc = "" +
 	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\x12\x10\n" +
 	"\x03seq\x18\x04 \x01(\rR\x03seq\x12+\n" +
 	"\x11policy_generation\x18P \x01(\x04R\x10policyGeneration\x12\x14\n" +
-	"\x05stale\x18Q \x01(\bR\x05stale\"v\n" +
+	"\x05stale\x18Q \x01(\bR\x05stale\x12\x14\n" +
+	"\x05thing\x18Z \x01(\fR\x05thing\"v\n" +
 	"\x04Name\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x18\n" +
 	"\alearned\x18\x02 \x01(\bR\alearned\x12\x10\n" +
@@ -2292,7 +2604,45 @@ const file_record_proto_rawDesc = "" +
 	"\x06reason\x18\x03 \x01(\rR\x06reason\x12\x19\n" +
 	"\bended_ms\x18\x04 \x01(\x03R\aendedMs\x12\x14\n" +
 	"\x05agent\x18\x05 \x01(\rR\x05agent\x12\x16\n" +
-	"\x06status\x18\x06 \x01(\rR\x06statusB\x16Z\x14pannier/journal/wireb\x06proto3"
+	"\x06status\x18\x06 \x01(\rR\x06status\"\xd3\x01\n" +
+	"\x06Schema\x12#\n" +
+	"\rsemantic_type\x18\x01 \x01(\tR\fsemanticType\x12\x10\n" +
+	"\x03ref\x18\x02 \x01(\tR\x03ref\x12\x12\n" +
+	"\x04json\x18\x03 \x01(\fR\x04json\x12\x12\n" +
+	"\x04mode\x18\x04 \x01(\tR\x04mode\x12\x14\n" +
+	"\x05owner\x18\x05 \x01(\tR\x05owner\x12\x16\n" +
+	"\x06active\x18\x06 \x01(\bR\x06active\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\a \x01(\x03R\tcreatedMs\x12\x1d\n" +
+	"\n" +
+	"updated_ms\x18\b \x01(\x03R\tupdatedMs\"\xa7\x02\n" +
+	"\fSubscription\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\x12!\n" +
+	"\fcallback_url\x18\x03 \x01(\tR\vcallbackUrl\x12\x1f\n" +
+	"\vevent_types\x18\x04 \x03(\tR\n" +
+	"eventTypes\x12\x16\n" +
+	"\x06secret\x18\x05 \x01(\tR\x06secret\x12\x16\n" +
+	"\x06active\x18\x06 \x01(\bR\x06active\x12 \n" +
+	"\vdescription\x18\a \x01(\tR\vdescription\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\b \x01(\x03R\tcreatedMs\x12\x1d\n" +
+	"\n" +
+	"updated_ms\x18\t \x01(\x03R\tupdatedMs\x12\x1d\n" +
+	"\n" +
+	"revoked_ms\x18\n" +
+	" \x01(\x03R\trevokedMs\"\xb0\x01\n" +
+	"\x06Notice\x12\x1d\n" +
+	"\n" +
+	"event_type\x18\x01 \x01(\tR\teventType\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x18\n" +
+	"\apayload\x18\x04 \x01(\fR\apayload\x12\x1f\n" +
+	"\vaccepted_ms\x18\x05 \x01(\x03R\n" +
+	"acceptedMs\x12\x1e\n" +
+	"\n" +
+	"deliveries\x18\x06 \x03(\fR\n" +
+	"deliveriesB\x16Z\x14pannier/journal/wireb\x06proto3"
 
 var (
 	file_record_proto_rawDescOnce sync.Once
@@ -2306,26 +2656,29 @@ func file_record_proto_rawDescGZIP() []byte {
 	return file_record_proto_rawDescData
 }
 
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_record_proto_goTypes = []any{
-	(*Envelope)(nil),   // 0: pannier.journal.v1.Envelope
-	(*Head)(nil),       // 1: pannier.journal.v1.Head
-	(*LateAnswer)(nil), // 2: pannier.journal.v1.LateAnswer
-	(*Policy)(nil),     // 3: pannier.journal.v1.Policy
-	(*Change)(nil),     // 4: pannier.journal.v1.Change
-	(*Event)(nil),      // 5: pannier.journal.v1.Event
-	(*Events)(nil),     // 6: pannier.journal.v1.Events
-	(*Outcome)(nil),    // 7: pannier.journal.v1.Outcome
-	(*Handover)(nil),   // 8: pannier.journal.v1.Handover
-	(*Report)(nil),     // 9: pannier.journal.v1.Report
-	(*Holder)(nil),     // 10: pannier.journal.v1.Holder
-	(*HomePeer)(nil),   // 11: pannier.journal.v1.HomePeer
-	(*Dedupe)(nil),     // 12: pannier.journal.v1.Dedupe
-	(*Name)(nil),       // 13: pannier.journal.v1.Name
-	(*Meta)(nil),       // 14: pannier.journal.v1.Meta
-	(*ClassSum)(nil),   // 15: pannier.journal.v1.ClassSum
-	(*Birth)(nil),      // 16: pannier.journal.v1.Birth
-	(*Purged)(nil),     // 17: pannier.journal.v1.Purged
+	(*Envelope)(nil),     // 0: pannier.journal.v1.Envelope
+	(*Head)(nil),         // 1: pannier.journal.v1.Head
+	(*LateAnswer)(nil),   // 2: pannier.journal.v1.LateAnswer
+	(*Policy)(nil),       // 3: pannier.journal.v1.Policy
+	(*Change)(nil),       // 4: pannier.journal.v1.Change
+	(*Event)(nil),        // 5: pannier.journal.v1.Event
+	(*Events)(nil),       // 6: pannier.journal.v1.Events
+	(*Outcome)(nil),      // 7: pannier.journal.v1.Outcome
+	(*Handover)(nil),     // 8: pannier.journal.v1.Handover
+	(*Report)(nil),       // 9: pannier.journal.v1.Report
+	(*Holder)(nil),       // 10: pannier.journal.v1.Holder
+	(*HomePeer)(nil),     // 11: pannier.journal.v1.HomePeer
+	(*Dedupe)(nil),       // 12: pannier.journal.v1.Dedupe
+	(*Name)(nil),         // 13: pannier.journal.v1.Name
+	(*Meta)(nil),         // 14: pannier.journal.v1.Meta
+	(*ClassSum)(nil),     // 15: pannier.journal.v1.ClassSum
+	(*Birth)(nil),        // 16: pannier.journal.v1.Birth
+	(*Purged)(nil),       // 17: pannier.journal.v1.Purged
+	(*Schema)(nil),       // 18: pannier.journal.v1.Schema
+	(*Subscription)(nil), // 19: pannier.journal.v1.Subscription
+	(*Notice)(nil),       // 20: pannier.journal.v1.Notice
 }
 var file_record_proto_depIdxs = []int32{
 	2,  // 0: pannier.journal.v1.Head.late_answers:type_name -> pannier.journal.v1.LateAnswer
@@ -2349,7 +2702,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

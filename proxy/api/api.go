@@ -68,6 +68,7 @@ type API struct {
 	log        *slog.Logger
 	mux        *http.ServeMux
 	hosts      map[string]bool
+	compiled   compiled
 
 	drain    chan struct{} // closed by Drain
 	draining sync.Once

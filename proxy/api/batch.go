@@ -130,6 +130,9 @@ func (a *API) acceptItem(raw jsontext.Value, r *http.Request, now time.Time, rea
 	if err != nil {
 		return journal.Accept{}, err
 	}
+	if err := a.checkPayload(in); err != nil {
+		return journal.Accept{}, err
+	}
 	return in.accept(r, now)
 }
 

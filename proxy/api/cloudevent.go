@@ -93,7 +93,7 @@ func (a *API) readStructured(raw []byte, header http.Header) (*asked, error) {
 		return body.text(name, maxEventText), true
 	}}
 	in := a.readEvent(e, header)
-	in.payload = body.object("data")
+	in.payload, in.at = body.object("data"), "/data"
 	switch {
 	case body.has("data_base64"):
 		body.fault("data_base64", codeNotAvailable, "binary data is not taken; send data, a JSON object")

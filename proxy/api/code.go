@@ -14,6 +14,7 @@ const (
 	codePolicyDenied        code = "policy_denied"
 	codeIntentNotFound      code = "intent_not_found"
 	codeAgentNotFound       code = "agent_not_found"
+	codeSchemaNotFound      code = "schema_not_found"
 	codeRouteNotFound       code = "route_not_found"
 	codeMethodNotAllowed    code = "method_not_allowed"
 	codeIdempotencyConflict code = "idempotency_conflict"
@@ -79,6 +80,9 @@ var registry = []entry{
 	{codeAgentNotFound, http.StatusNotFound, "transport", false, 0, "Unknown agent",
 		"This sidecar does not serve the agent.",
 		"Ask the sidecar beside that agent's app, or start this one with --agent for it."},
+	{codeSchemaNotFound, http.StatusNotFound, "validation", false, 0, "Unknown schema",
+		"No schema of this type was registered at this sidecar; each sidecar has its own.",
+		"Compare the type with the semantic_type it was registered under, or register it with POST /v1/schemas."},
 	{codeRouteNotFound, http.StatusNotFound, "validation", false, 0, "No such route",
 		"The path is no route of this version, or is not written in its plain form.",
 		"Compare it with GET /openapi.json; write it without //, . and .., and without a slash at its end."},

@@ -26,6 +26,7 @@ type asked struct {
 	to, from    string
 	correlation string
 	payload     jsontext.Value // the bytes of the request's value
+	at          string         // JSON pointer to the payload in the body
 	options     *options
 	key         string // idempotency key; "": none
 	traceparent string // of the event; "": the request's
@@ -129,7 +130,7 @@ func (a *API) readIntent(body *object, header http.Header) *asked {
 		}
 		return n
 	}
-	in := &asked{path: createPath, payload: body.object("payload")}
+	in := &asked{path: createPath, payload: body.object("payload"), at: "/payload"}
 	if !fold && in.payload == nil {
 		if _, given := body.take("payload"); !given {
 			body.fault("payload", codeSchemaInvalid, "must be a JSON object")
@@ -159,7 +160,7 @@ func (a *API) readIntent(body *object, header http.Header) *asked {
 	in.options = readOptions(body, name, header, body.faults)
 	in.correlate(body.faults)
 	if fold {
-		in.payload = foldRest(body)
+		in.payload, in.at = foldRest(body), ""
 		return in
 	}
 	for _, o := range optionTable {
@@ -275,6 +276,9 @@ func (in *asked) fingerprinted() []byte {
 // intent is on disk: a crash before the commit is an error to the app, a crash
 // after it is the same intent again under the same key.
 func (a *API) acceptOne(w http.ResponseWriter, r *http.Request, in *asked) error {
+	if err := a.checkPayload(in); err != nil {
+		return err
+	}
 	acc, err := in.accept(r, time.Now())
 	if err != nil {
 		return err

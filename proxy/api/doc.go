@@ -15,6 +15,9 @@
 //	GET  /healthz                         alive
 //	GET  /readyz                          takes intents
 //	GET  /openapi.json                    openapi.yaml: what is written below, in full
+//	GET  /v1/capabilities                 what clients of AXP may ask for
+//	POST /v1/schemas                      hold payloads of a type to a schema
+//	GET  /v1/schemas/{type}               the schema of a type
 //	POST /v1/intents                      accept one intent, or CloudEvents
 //	POST /v1/intents:batch                accept up to 1,000, one result each
 //	POST /v1/intents/bulk-cancel          end many that are old
@@ -59,6 +62,9 @@
 //   - What is not built and would change what happens is refused by name (422
 //     not_available), not ignored. Fields AXP does not know are ignored, but
 //     inside "delivery" and in bodies that are our own.
+//   - A payload that does not fit the schema of its type is not accepted; one that
+//     was accepted before is not looked at again. Schemas refer to nothing outside
+//     of themselves: nothing is ever fetched for one.
 //   - A reader of a log watches first and reads then: no event is missed, and
 //     each is shown once, in order.
 //   - Bodies, depth, members, items, pages and waits have limits. The number

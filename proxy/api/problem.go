@@ -115,6 +115,8 @@ func problemOf(err error) *problem {
 		return refuse(codePayloadTooLarge, "the intent does not fit one journal batch")
 	case errors.Is(err, journal.ErrTooManyAgents):
 		return refuse(codeTooManyAgents, "too many distinct unknown destinations; known ones are still accepted")
+	case errors.Is(err, journal.ErrTooMany):
+		return refuse(codeRateLimited, "there are as many of these at this sidecar as it keeps; what is there can still be replaced")
 	case errors.Is(err, journal.ErrFailed):
 		return refuse(codeJournalFailed, "the journal has failed: whether this was stored is unknown; repeat with the same Idempotency-Key")
 	case errors.Is(err, journal.ErrClosed):

@@ -61,7 +61,7 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 	}{
 		{"GET", "/v1/inbox", 404, "route_not_found", ""},
 		{"POST", "/v1/webhooks/subscriptions", 404, "route_not_found", ""},
-		{"GET", "/v1/capabilities", 404, "route_not_found", ""},
+		{"GET", "/v1/sessions", 404, "route_not_found", ""},
 		{"GET", "/v1/agents", 404, "route_not_found", ""},
 		{"GET", "/v1/agents/acme/prod/billing", 404, "route_not_found", ""},
 		{"GET", "/v1/agents/a/intents/streams", 405, "method_not_allowed", "POST"},

@@ -1,0 +1,45 @@
+package api
+
+import (
+	"bytes"
+	"net/http"
+
+	"pannier/journal"
+)
+
+// readKeyed reads the body of a write that is no intent's, and its key; nil: none.
+func (a *API) readKeyed(w http.ResponseWriter, r *http.Request) (raw []byte, key *journal.Key, err error) {
+	if raw, err = a.readBody(w, r, a.opt.MaxBody); err != nil {
+		return nil, nil, err
+	}
+	text, err := headerKey(r.Header)
+	if err != nil || text == "" {
+		return raw, nil, err
+	}
+	asked := raw
+	if len(asked) == 0 {
+		asked = []byte("{}")
+	}
+	// A copy: the key is compared in canonical form.
+	key, err = scopedKey(caller(r), r.Method+" "+r.URL.Path, text, bytes.Clone(asked))
+	if err != nil {
+		return nil, nil, refuse(codeInvalidJSON, "the body is not valid JSON")
+	}
+	return raw, key, nil
+}
+
+// ownerGiven is whose view a request asks for, in canonical form; "": nobody's.
+func ownerGiven(r *http.Request) (string, error) {
+	text := r.URL.Query().Get("owner_agent")
+	if text == "" {
+		text = r.Header.Get("X-Owner-Agent")
+	}
+	if text == "" {
+		return "", nil
+	}
+	canonical, why := readAddress(text)
+	if why != "" {
+		return "", refuseFaults([]fault{{"?owner_agent", why, codeInvalidAddress}})
+	}
+	return canonical, nil
+}

@@ -1,0 +1,246 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+
+	"pannier/journal"
+	"pannier/journal/wire"
+)
+
+const (
+	maxSchemaRef  = 512
+	maxSchemaType = 255
+	// schemaURL is what a schema is compiled as; nothing is ever read there.
+	schemaURL = "pannier://schema/"
+)
+
+var semanticType = regexp.MustCompile(`^[a-z0-9_]+(?:\.[a-z0-9_]+){2,}\.v[0-9]+$`)
+
+// schemaModes say what a payload that does not fit means. Only warn takes it: that
+// a new version takes what an older one took ("backward") is nothing we can tell.
+var schemaModes = []string{"strict", "backward", "warn"}
+
+// putSchema serves POST /v1/schemas: from now on payloads of the type are held to
+// it, at this sidecar.
+func (a *API) putSchema(w http.ResponseWriter, r *http.Request) error {
+	if a.isDraining() {
+		return errDraining
+	}
+	raw, key, err := a.readKeyed(w, r)
+	if err != nil {
+		return err
+	}
+	owner, err := ownerGiven(r)
+	if err != nil {
+		return err
+	}
+	var faults []fault
+	body, err := parseBody(raw, &faults)
+	if err != nil {
+		return err
+	}
+	s, scope := readSchema(body, owner)
+	if err := faultsOf(faults); err != nil {
+		return err
+	}
+	if scope == "core" {
+		return refuse(codePolicyDenied, "core schemas are nobody's to change; send scope tenant, or none")
+	}
+	kept, replayed, err := a.journal.PutSchema(r.Context(), s, key)
+	if err != nil {
+		return err
+	}
+	markReplayed(w, replayed)
+	return answerSchema(w, kept, false)
+}
+
+func readSchema(body *object, owner string) (s *wire.Schema, scope string) {
+	s = &wire.Schema{
+		SemanticType: body.required("semantic_type", maxSchemaType),
+		Ref:          body.text("schema_ref", maxSchemaRef),
+		Json:         body.object("schema_json"),
+		Mode:         body.required("compatibility_mode", 32),
+		Owner:        owner,
+		Active:       true,
+	}
+	if s.SemanticType != "" && !semanticType.MatchString(s.SemanticType) {
+		body.fault("semantic_type", codeSchemaInvalid, "must be three or more lower-case words joined by dots, and .v and a number")
+	}
+	body.oneOf("compatibility_mode", s.Mode, schemaModes)
+	if scope = body.text("scope", 32); scope != "" {
+		body.oneOf("scope", scope, []string{"tenant", "core"})
+	}
+	if active, given := body.boolean("active"); given {
+		s.Active = active
+	}
+	switch {
+	case s.Json == nil:
+		if _, given := body.take("schema_json"); !given {
+			body.fault("schema_json", codeSchemaInvalid, "is required")
+		}
+	case len(s.Json) > journal.MaxSchema:
+		body.fault("schema_json", codeSchemaInvalid, "has %d bytes; the limit is %d", len(s.Json), journal.MaxSchema)
+	default:
+		if _, err := compile(s); err != nil {
+			body.fault("schema_json", codeSchemaInvalid, "is not a JSON Schema that can be used alone: %s", clip(err.Error(), 300))
+		}
+	}
+	return s, scope
+}
+
+// oneOf faults a text that is none of those named.
+func (o *object) oneOf(name, text string, all []string) {
+	for _, one := range all {
+		if text == one || text == "" {
+			return
+		}
+	}
+	o.fault(name, codeSchemaInvalid, "must be one of %s", strings.Join(all, ", "))
+}
+
+// getSchema serves GET /v1/schemas/{type}.
+func (a *API) getSchema(w http.ResponseWriter, r *http.Request) error {
+	s := a.journal.Schema(r.PathValue("type"))
+	if s == nil {
+		return refuse(codeSchemaNotFound, "no schema of type %q at this sidecar", clip(r.PathValue("type"), 64))
+	}
+	return answerSchema(w, s, true)
+}
+
+func answerSchema(w http.ResponseWriter, s *wire.Schema, whole bool) error {
+	d := newDoc()
+	defer d.free()
+	sum := sha256.Sum256(s.Json)
+	d.open('{').boolean("ok", true).key("schema").open('{')
+	d.str("semantic_type", s.SemanticType).str("schema_ref", cmp.Or(s.Ref, s.SemanticType)).str("schema_hash", hex.EncodeToString(sum[:]))
+	d.str("compatibility_mode", s.Mode).str("scope", "tenant")
+	if s.Owner == "" {
+		d.null("owner_agent")
+	} else {
+		d.str("owner_agent", s.Owner)
+	}
+	d.boolean("active", s.Active)
+	if whole {
+		d.raw("schema_json", s.Json)
+	}
+	d.ms("created_at", s.CreatedMs).ms("updated_at", s.UpdatedMs)
+	return answer(w, d.close('}').close('}'))
+}
+
+// compiled are the schemas that have been needed, by type. There are no more of
+// them than the journal keeps schemas.
+type compiled struct {
+	sync.Mutex
+	byType map[string]*compiledSchema
+}
+
+type compiledSchema struct {
+	of     *wire.Schema // as the journal had it then
+	schema *jsonschema.Schema
+}
+
+// of returns the schema of a type, ready for use.
+func (c *compiled) of(s *wire.Schema) (*jsonschema.Schema, error) {
+	c.Lock()
+	defer c.Unlock()
+	if have := c.byType[s.SemanticType]; have != nil && have.of == s {
+		return have.schema, nil
+	}
+	schema, err := compile(s)
+	if err != nil {
+		return nil, err
+	}
+	if c.byType == nil {
+		c.byType = map[string]*compiledSchema{}
+	}
+	c.byType[s.SemanticType] = &compiledSchema{s, schema}
+	return schema, nil
+}
+
+// compile makes a schema of its text. A reference to anything outside of it is an
+// error: neither the network nor a file is ever read for one.
+func compile(s *wire.Schema) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(s.Json))
+	if err != nil {
+		return nil, err
+	}
+	c := jsonschema.NewCompiler()
+	c.UseLoader(noLoader{})
+	c.AssertFormat()
+	if err := c.AddResource(schemaURL+s.SemanticType, doc); err != nil {
+		return nil, err
+	}
+	return c.Compile(schemaURL + s.SemanticType)
+}
+
+type noLoader struct{}
+
+func (noLoader) Load(url string) (any, error) {
+	return nil, fmt.Errorf("it refers to %s, and only what is in it is looked at", clip(url, 128))
+}
+
+// checkPayload holds a payload to the schema of its type, where there is one in
+// force, and names each place that does not fit.
+func (a *API) checkPayload(in *asked) error {
+	s := a.journal.Schema(in.intentType)
+	if s == nil || !s.Active {
+		return nil
+	}
+	schema, err := a.compiled.of(s)
+	if err != nil {
+		return fmt.Errorf("schema of %s: %w", in.intentType, err)
+	}
+	faults := misfits(schema, in.payload, in.at)
+	if len(faults) > 0 && s.Mode == "warn" {
+		a.log.Warn("a payload does not fit its schema", "intent_type", in.intentType, "reason", refuseFaults(faults).detail)
+		return nil
+	}
+	return faultsOf(faults)
+}
+
+// misfits lists where a payload is not as its schema says, at most maxFaults.
+func misfits(schema *jsonschema.Schema, payload jsontext.Value, at string) (faults []fault) {
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(payload))
+	if err != nil {
+		return []fault{{at, err.Error(), codeSchemaInvalid}} // it was read as JSON before
+	}
+	var wrong *jsonschema.ValidationError
+	if err := schema.Validate(value); err == nil {
+		return nil
+	} else if !errors.As(err, &wrong) {
+		return []fault{{at, err.Error(), codeSchemaInvalid}}
+	}
+	leaves(wrong, at, &faults)
+	return faults
+}
+
+// leaves are the errors that say something: those above them only say that
+// there are some below.
+func leaves(e *jsonschema.ValidationError, at string, faults *[]fault) {
+	for _, cause := range e.Causes {
+		leaves(cause, at, faults)
+	}
+	if len(e.Causes) > 0 || len(*faults) == maxFaults {
+		return
+	}
+	for _, step := range e.InstanceLocation {
+		at += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(step)
+	}
+	*faults = append(*faults, fault{at, e.ErrorKind.LocalizedString(english), codeSchemaInvalid})
+}
+
+var english = message.NewPrinter(language.English)

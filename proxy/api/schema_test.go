@@ -1,0 +1,129 @@
+package api_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pannier/journal"
+)
+
+const order = `{"semantic_type":"order.created.plain.v1","compatibility_mode":"%s","schema_json":{
+	"type":"object","required":["total"],"additionalProperties":false,
+	"properties":{"total":{"type":"number","minimum":0},"lines":{"type":"array","items":{"$ref":"#/$defs/line"}}},
+	"$defs":{"line":{"type":"object","properties":{"a/b":{"type":"string"}}}}}}`
+
+func TestPayloadIsHeldToItsSchema(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	kept := w.post("/v1/schemas?owner_agent=acme/shop", fmt.Sprintf(order, "strict")).want(200)
+	if kept.text("schema.owner_agent") != "agent://acme/shop" || len(kept.text("schema.schema_hash")) != 64 || kept.text("schema.active") != "true" {
+		t.Errorf("kept: %s", kept.raw)
+	}
+	intent := func(payload string) string {
+		return `{"intent_type":"order.created.plain.v1","to_agent":"b","payload":` + payload + `}`
+	}
+	w.post("/v1/intents", intent(`{"total":1.5,"lines":[{"a/b":"x"}]}`)).want(200)
+	bad := `{"total":-1,"lines":[{},{"a/b":1}],"more":true}`
+	for name, a := range map[string]*answer{
+		"payload":    w.post("/v1/intents", intent(bad)),
+		"structured": w.post("/v1/intents", `{"specversion":"1.0","id":"1","source":"/s","type":"order.created.plain.v1","toagent":"b","data":`+bad+`}`, "Content-Type: application/cloudevents+json"),
+		"short form": w.post("/v1/agents/b/intents/order.created.plain.v1", bad),
+		"folded":     w.post("/v1/intents", `{"intent_type":"order.created.plain.v1","to_agent":"b",`+bad[1:]),
+	} {
+		at := map[string]string{"payload": "/payload", "structured": "/data"}[name]
+		a.refused(422, "schema_invalid")
+		for _, where := range []string{at + "/total", at + "/lines/1/a~1b", at} {
+			if a.at("error.details").(map[string]any)[where] == nil {
+				t.Errorf("%s: %q is not named: %s", name, where, a.raw)
+			}
+		}
+	}
+	items := w.post("/v1/intents:batch", `{"intents":[`+intent(`{}`)+`,`+intent(`{"total":0}`)+`]}`).want(200)
+	if items.text("results.0.error.code") != "schema_invalid" || items.text("results.1.ok") != "true" {
+		t.Errorf("batch: %s", items.raw)
+	}
+	if n := len(w.get("/v1/intents").list("intents")); n != 2 {
+		t.Errorf("%d intents were accepted, want the 2 that fit", n)
+	}
+	// Of other types nothing is asked.
+	w.post("/v1/intents", `{"intent_type":"order.created.v1","to_agent":"b","payload":{}}`).want(200)
+
+	created := kept.text("schema.created_at")
+	for _, taken := range []string{fmt.Sprintf(order, "warn"), strings.Replace(fmt.Sprintf(order, "strict"), `{`, `{"active":false,`, 1)} {
+		if got := w.post("/v1/schemas", taken).want(200).text("schema.created_at"); got != created {
+			t.Errorf("replaced, it was made at %s, and before at %s", got, created)
+		}
+		w.post("/v1/intents", intent(bad)).want(200)
+	}
+	w.post("/v1/schemas", fmt.Sprintf(order, "strict")).want(200) // a changed one is compiled anew
+	w.post("/v1/intents", intent(bad)).refused(422, "schema_invalid")
+}
+
+func TestSchemaRefusals(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	good := fmt.Sprintf(order, "strict")
+	for name, c := range map[string]struct{ body, where string }{
+		"type of two words":  {strings.Replace(good, "order.created.plain.v1", "order.created.v1", 1), "/semantic_type"},
+		"mode":               {fmt.Sprintf(order, "loose"), "/compatibility_mode"},
+		"no schema":          {`{"semantic_type":"a.b.c.v1","compatibility_mode":"warn"}`, "/schema_json"},
+		"not a schema":       {`{"semantic_type":"a.b.c.v1","compatibility_mode":"warn","schema_json":{"type":7}}`, "/schema_json"},
+		"pattern":            {`{"semantic_type":"a.b.c.v1","compatibility_mode":"warn","schema_json":{"pattern":"("}}`, "/schema_json"},
+		"reference, remote":  {`{"semantic_type":"a.b.c.v1","compatibility_mode":"warn","schema_json":{"$ref":"http://127.0.0.1:1/x"}}`, "/schema_json"},
+		"reference, file":    {`{"semantic_type":"a.b.c.v1","compatibility_mode":"warn","schema_json":{"$ref":"file:///etc/passwd"}}`, "/schema_json"},
+		"metaschema, remote": {`{"semantic_type":"a.b.c.v1","compatibility_mode":"warn","schema_json":{"$schema":"http://127.0.0.1:1/x"}}`, "/schema_json"},
+		"too large":          {`{"semantic_type":"a.b.c.v1","compatibility_mode":"warn","schema_json":{"description":"` + strings.Repeat("x", journal.MaxSchema-10) + `"}}`, "/schema_json"},
+	} {
+		a := w.post("/v1/schemas", c.body)
+		if len(c.body) > 64<<10 {
+			a.refused(413, "payload_too_large") // this world's limit of bodies
+			continue
+		}
+		if a.refused(422, "schema_invalid"); a.at("error.details").(map[string]any)[c.where] == nil {
+			t.Errorf("%s: %s is not named: %s", name, c.where, a.raw)
+		}
+	}
+	w.post("/v1/schemas", strings.Replace(good, "{", `{"scope":"core",`, 1)).refused(403, "policy_denied")
+	w.post("/v1/schemas?owner_agent=a//b", good).refused(422, "invalid_agent_address")
+	w.get("/v1/schemas/order.created.plain.v1").refused(404, "schema_not_found")
+}
+
+// One that refers to itself must not take the process along.
+func TestSchemaThatRefersToItself(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	a := w.post("/v1/schemas", `{"semantic_type":"a.b.c.v1","compatibility_mode":"strict","schema_json":{"$ref":"#"}}`)
+	if a.status == 200 {
+		a = w.post("/v1/intents", `{"intent_type":"a.b.c.v1","to_agent":"b","payload":{}}`)
+	}
+	if a.status != 200 {
+		a.refused(422, "schema_invalid")
+	}
+}
+
+func TestSchemaHasKeys(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	body := fmt.Sprintf(order, "strict")
+	first := w.post("/v1/schemas", body, "Idempotency-Key: k").want(200)
+	again := w.post("/v1/schemas", body, "Idempotency-Key: k").want(200)
+	if again.header.Get("Idempotency-Replayed") != "true" || string(again.raw) != string(first.raw) {
+		t.Errorf("again: %s, first %s", again.raw, first.raw)
+	}
+	w.post("/v1/schemas", fmt.Sprintf(order, "warn"), "Idempotency-Key: k").refused(409, "idempotency_conflict")
+	got := w.get("/v1/schemas/order.created.plain.v1").want(200)
+	if got.text("schema.compatibility_mode") != "strict" || got.text("schema.schema_json.properties.total.type") != "number" {
+		t.Errorf("got %s", got.raw)
+	}
+}
+
+func TestCapabilities(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.post("/v1/schemas", fmt.Sprintf(order, "strict")).want(200)
+	a := w.get("/v1/capabilities").want(200)
+	if len(a.list("capabilities")) == 0 || len(a.list("supported_intent_types")) != 2 {
+		t.Errorf("%s", a.raw)
+	}
+}
