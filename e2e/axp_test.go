@@ -101,8 +101,17 @@ func TestAnswersFitAXPsSchemas(t *testing.T) {
 	}
 	fits("api.capabilities.get.response", s.call("GET", "/v1/capabilities", nil))
 	fits("api.schemas.upsert.response", s.call("POST", "/v1/schemas", `{"semantic_type": "order.created.plain.v1", "compatibility_mode": "strict", "schema_json": {}}`))
+	s.subscribe("http://127.0.0.1:9/events")
+	event := s.call("POST", "/v1/webhooks/events", `{"event_type": "inbox.thread_created", "source": "shop", "payload": {}}`)
+	fits("api.webhooks.events.response", event)
+	var published counters
+	event.into(t, &published)
+	fits("api.webhooks.events.replay.response", s.call("POST", "/v1/webhooks/events/"+published.Event+"/replay", nil))
 	s.kill()
 	s.start()
+	fits("api.webhooks.subscriptions.list.response", s.call("GET", "/v1/webhooks/subscriptions", nil))
+	fits("api.webhooks.subscriptions.response", s.call("POST", "/v1/webhooks/subscriptions", `{"callback_url": "http://127.0.0.1:9/events", "event_types": ["inbox.thread_created"]}`))
+	fits("api.webhooks.subscriptions.delete.response", s.call("DELETE", "/v1/webhooks/subscriptions/"+s.subscribe("http://127.0.0.1:9/events"), nil))
 	fits("api.schemas.get.response", s.call("GET", "/v1/schemas/order.created.plain.v1", nil))
 }
 

@@ -38,10 +38,10 @@ var checklist = []struct {
 	{"lifecycle_status; unset fields absent; the outcome in details and on the intent", []string{"TestAnswersFitAXPsSchemas", "TestTerminalDetailsCarryTheOutcome", "TestResolveAnswersFourKeys"}, ""},
 	{"keys on every write: race-safe, durable, by path, without correlation_id", []string{"TestIdempotencyKeyMakesOneIntent", "TestConcurrentFirstCallsMakeOneIntent", "TestOneKeyOneIntent", "TestAnswersHaveKeys"}, ""},
 	{"the deadline: on time, over restarts, ends streams, serves reply_to", []string{"TestDeadlineEndsStreams", "TestDeadlinePassesWhileDown", "TestReplyToOwnSidecar"}, ""},
-	{"acknowledged writes survive kill -9", []string{"TestKillLoop", "TestCrashWalk", "TestOneKeyOneIntent"}, ""},
+	{"acknowledged writes survive kill -9", []string{"TestKillLoop", "TestCrashWalk", "TestOneKeyOneIntent", "TestQuirkyClients", "TestEventsReachSubscribers"}, ""},
 	// hooks
-	{"subscriptions without an owner; no secret echoed; publishing waits for nobody; HMAC over the bytes", nil, "all of it"},
-	{"a failing callback: retries, delivery_failed, FAILED, dead letter, replay", []string{"TestFailingCallbackIsReplayed"}, ""},
+	{"subscriptions without an owner; no secret echoed; publishing waits for nobody; HMAC over the bytes", []string{"TestSubscriptionOfNobodyIsEveryones", "TestEventsReachSubscribers"}, ""},
+	{"a failing callback: retries, delivery_failed, FAILED, dead letter, replay", []string{"TestAppThatAlwaysFails", "TestFailingCallback", "TestFailingCallbackIsReplayed"}, ""},
 }
 
 // TestChecklist: every line names tests that exist.

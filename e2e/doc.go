@@ -31,6 +31,7 @@
 //	webhook_test.go      an app that receives by http: signatures, acks, restarts, kills, stops,
 //	                     rotation of its secret
 //	rotation_test.go     the published libraries of Standard Webhooks refuse nothing over rotations
+//	events_test.go       webhook events reach their subscribers, signed; a callback that fails
 //	swap_test.go         stream, webhook and poll take turns while intents flow
 //	answers_test.go      answers without a lease, at either sidecar; a sender's word, an
 //	                     operator's; a delay; where events can be read

@@ -28,6 +28,7 @@ type hook struct {
 	mu      sync.Mutex
 	calls   []hooked
 	secrets func() []webhook.Secret // nil: signatures are not looked at
+	wrap    http.HandlerFunc        // nil: serve
 }
 
 // hooked is one request it got.
@@ -52,7 +53,11 @@ func (h *hook) start() {
 		return err
 	})
 	h.addr = l.Addr().String()
-	h.server = &http.Server{Handler: http.HandlerFunc(h.serve)}
+	serve := h.serve
+	if h.wrap != nil {
+		serve = h.wrap
+	}
+	h.server = &http.Server{Handler: http.HandlerFunc(serve)}
 	go h.server.Serve(l)
 }
 

@@ -43,6 +43,7 @@ type Mailbox struct {
 		runnable    []*box
 		configured  map[string]bool
 		completions map[string]bool // agents that get completions as intents
+		own         map[string]bool // the sidecar's own addresses
 		learn       string
 		elsewhere   func(agent string) (elsewhere, known bool)
 		onWindow    func(agent string)
@@ -72,6 +73,7 @@ func NewMailbox(o Options, j *journal.Journal, log *slog.Logger) *Mailbox {
 	m.mu.numbers = map[journal.Agent]*box{}
 	m.mu.where = map[journal.ID]*box{}
 	m.mu.configured = map[string]bool{}
+	m.mu.own = map[string]bool{}
 	m.mu.rebuilding = map[journal.ID]bool{}
 	m.mu.elsewhere = func(string) (bool, bool) { return false, true }
 	m.mu.onWindow = func(string) {}

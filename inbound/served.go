@@ -26,6 +26,18 @@ func (m *Mailbox) Completions(agents []string) {
 	}
 }
 
+// Own sets the addresses that are the sidecar's own: served here, and told to
+// nobody.
+func (m *Mailbox) Own(addresses []string) {
+	m.mu.Lock()
+	defer m.unlock()
+	clear(m.mu.own)
+	for _, a := range addresses {
+		m.mu.own[a] = true
+	}
+	m.rediscover()
+}
+
 // SetElsewhere sets what discovery knows: whether the agent is served by other
 // sidecars, and whether that is known yet.
 func (m *Mailbox) SetElsewhere(f func(agent string) (elsewhere, known bool)) {
@@ -65,7 +77,7 @@ func (m *Mailbox) Serves(agent string) bool {
 }
 
 func (m *Mailbox) serves(agent string) bool {
-	if m.mu.configured[agent] {
+	if m.mu.configured[agent] || m.mu.own[agent] {
 		return true
 	}
 	b := m.mu.boxes[agent]

@@ -42,7 +42,8 @@
 //     has at most one successor, made in the batch that marks it as redriven.
 //   - An index key says where to look; the record decides.
 //   - The lifecycle changes in one function (move), a hand-over in one (step).
-//   - Schemas are in memory whole, at most 256 of 64 KiB each.
+//   - Schemas and subscriptions are in memory whole, at most 256 of each. A notice
+//     and the intents that deliver it are one commit.
 //   - Reports of one home have consecutive numbers; what home has applied and the
 //     events it wrote are one commit.
 //   - Envelopes and outcomes are cut into chunks of 256 KiB, in one batch with the

@@ -49,13 +49,15 @@ type Journal struct {
 	commitTxn func(*badger.Txn) error
 	reportNo  map[ID]uint64 // last report number per home
 
-	names      *names
-	schemas    *schemas
-	indexes    *indexes
-	expiryWake chan struct{}
-	expiryNext atomic.Int64 // when the sweep wakes by itself
-	watches    *watches
-	figures    figures
+	names   *names
+	schemas *schemas
+
+	subscriptions *subscriptions
+	indexes       *indexes
+	expiryWake    chan struct{}
+	expiryNext    atomic.Int64 // when the sweep wakes by itself
+	watches       *watches
+	figures       figures
 }
 
 // figures are what Stats reads: kept beside Badger so that health never waits

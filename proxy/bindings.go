@@ -10,6 +10,7 @@ import (
 	"pannier/inbound"
 	"pannier/journal"
 	"pannier/proxy/admin"
+	"pannier/proxy/api"
 	"pannier/proxy/webhook"
 )
 
@@ -34,6 +35,26 @@ func (b *bindings) apply() {
 		}
 	}
 	b.pusher.Set(targets)
+}
+
+// subscribed tells the pusher, and the mailbox before it, to whom events are sent.
+func (b *bindings) subscribed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all, addresses := map[string]webhook.Subscriber{}, []string{}
+	for _, s := range b.journal.Subscriptions() {
+		if !s.Active || s.RevokedMs != 0 {
+			continue
+		}
+		to := webhook.Subscriber{URL: s.CallbackUrl}
+		if s.Secret != "" {
+			to.Secret, _ = webhook.ParseSecret(s.Secret) // it was checked when it was taken
+		}
+		address := api.SubscriberAddress(journal.ID(s.Id))
+		all[address], addresses = to, append(addresses, address)
+	}
+	b.mailbox.Own(addresses)
+	b.pusher.SetSubscribers(all)
 }
 
 // Agents lists what is served here, by address.

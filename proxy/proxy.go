@@ -138,13 +138,15 @@ func (r *run) start(alive context.Context) error {
 		dispatcher.Knocked, dial, r.log)
 
 	dead := &deadLetters{Journal: r.journal, ask: server.Ask}
-	app := api.New(r.apiOptions(server.Ask, dead.Redrive), r.journal, mailbox, dispatcher, r.log)
+	how := &bindings{journal: r.journal, mailbox: mailbox, configured: o.Agents}
+	app := api.New(r.apiOptions(server.Ask, dead.Redrive, how.subscribed), r.journal, mailbox, dispatcher, r.log)
 	pushing := l.Webhook
 	pushing.UserAgent = "Pannier/" + o.Version
 	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
 	pusher := webhook.New(pushing, mailbox, keys, api.PushBody, r.log)
-	how := &bindings{journal: r.journal, mailbox: mailbox, pusher: pusher, configured: o.Agents}
+	how.pusher = pusher
 	how.apply()
+	how.subscribed()
 	r.parts.Store(&parts{mailbox, server, dispatcher, app, pusher})
 
 	r.serveAdmin(keys, how, dead)
@@ -357,6 +359,7 @@ func (r *run) hosts() []string {
 func (r *run) apiOptions(
 	askHome func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error),
 	redrive func(context.Context, journal.Redrive) (journal.Redriven, error),
+	subscribed func(),
 ) api.Options {
 	o := api.Options{
 		MaxBody: r.opts.MaxBody,
@@ -364,6 +367,9 @@ func (r *run) apiOptions(
 		Version: r.opts.Version,
 		AskHome: askHome,
 		Redrive: redrive,
+
+		CheckCallback: func(url string) error { return webhook.CheckCallback(url, r.opts.Limits.Webhook.HTTPRemote) },
+		Subscribed:    subscribed,
 	}
 	if len(r.opts.Agents) > 0 {
 		o.DefaultAgent = r.opts.Agents[0].Address

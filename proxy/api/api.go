@@ -11,6 +11,7 @@ import (
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/journal/wire/peer"
+	"pannier/proxy/webhook"
 )
 
 // Options of the app API. The zero value of every field is usable.
@@ -27,6 +28,12 @@ type Options struct {
 	// Redrive makes the successor of a dead letter, wherever it is homed; nil: of
 	// those homed here.
 	Redrive func(context.Context, journal.Redrive) (journal.Redriven, error)
+
+	// CheckCallback says what is wrong with a URL that events are to be sent to;
+	// nil: only loopback will do.
+	CheckCallback func(url string) error
+	// Subscribed is called when subscriptions have changed; nil: nobody sends.
+	Subscribed func()
 }
 
 const (
@@ -87,6 +94,12 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 	}
 	if o.DefaultAgent == "" {
 		o.DefaultAgent = anonymous
+	}
+	if o.CheckCallback == nil {
+		o.CheckCallback = func(url string) error { return webhook.CheckCallback(url, nil) }
+	}
+	if o.Subscribed == nil {
+		o.Subscribed = func() {}
 	}
 	a := &API{opt: o, journal: j, mailbox: m, dispatcher: d, log: log, drain: make(chan struct{})}
 	if a.opt.Redrive == nil {

@@ -9,6 +9,7 @@ import (
 var families = []string{
 	"intents.create", "intents.batch", "intents.get", "intents.list", "intents.events", "intents.stream",
 	"intents.resolve", "intents.resume", "intents.bulk_cancel", "agents.stream", "agents.poll", "schemas",
+	"webhooks.subscriptions", "webhooks.events", "webhooks.replay",
 }
 
 // exampleTypes stand for any intent type, for all are taken. AXP's clients want

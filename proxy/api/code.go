@@ -6,39 +6,41 @@ import "net/http"
 type code string
 
 const (
-	codeInvalidJSON         code = "invalid_json"
-	codeInvalidRequest      code = "invalid_request"
-	codeAuthFailed          code = "auth_failed"
-	codeHostNotAllowed      code = "host_not_allowed"
-	codeCrossSite           code = "cross_site_request"
-	codePolicyDenied        code = "policy_denied"
-	codeIntentNotFound      code = "intent_not_found"
-	codeAgentNotFound       code = "agent_not_found"
-	codeSchemaNotFound      code = "schema_not_found"
-	codeRouteNotFound       code = "route_not_found"
-	codeMethodNotAllowed    code = "method_not_allowed"
-	codeIdempotencyConflict code = "idempotency_conflict"
-	codeInvalidTransition   code = "invalid_transition"
-	codeIntentEnded         code = "intent_ended"
-	codeLeaseLost           code = "lease_lost"
-	codeWrongBinding        code = "wrong_binding"
-	codeNotDeadLetter       code = "not_dead_letter"
-	codeAlreadyRedriven     code = "already_redriven"
-	codeNotHome             code = "not_home"
-	codePayloadTooLarge     code = "payload_too_large"
-	codeUnsupportedMedia    code = "unsupported_media_type"
-	codeSchemaInvalid       code = "schema_invalid"
-	codeInvalidAddress      code = "invalid_agent_address"
-	codeNotAvailable        code = "not_available"
-	codeRateLimited         code = "rate_limited"
-	codeTooManyAgents       code = "too_many_agents"
-	codeInternal            code = "internal_error"
-	codeSidecarFault        code = "sidecar_fault"
-	codeInterrupted         code = "interrupted"
-	codeDraining            code = "draining"
-	codeJournalFailed       code = "journal_failed"
-	codeJournalFull         code = "journal_full"
-	codeHomeUnreachable     code = "home_unreachable"
+	codeInvalidJSON          code = "invalid_json"
+	codeInvalidRequest       code = "invalid_request"
+	codeAuthFailed           code = "auth_failed"
+	codeHostNotAllowed       code = "host_not_allowed"
+	codeCrossSite            code = "cross_site_request"
+	codePolicyDenied         code = "policy_denied"
+	codeIntentNotFound       code = "intent_not_found"
+	codeAgentNotFound        code = "agent_not_found"
+	codeSchemaNotFound       code = "schema_not_found"
+	codeSubscriptionNotFound code = "subscription_not_found"
+	codeEventNotFound        code = "event_not_found"
+	codeRouteNotFound        code = "route_not_found"
+	codeMethodNotAllowed     code = "method_not_allowed"
+	codeIdempotencyConflict  code = "idempotency_conflict"
+	codeInvalidTransition    code = "invalid_transition"
+	codeIntentEnded          code = "intent_ended"
+	codeLeaseLost            code = "lease_lost"
+	codeWrongBinding         code = "wrong_binding"
+	codeNotDeadLetter        code = "not_dead_letter"
+	codeAlreadyRedriven      code = "already_redriven"
+	codeNotHome              code = "not_home"
+	codePayloadTooLarge      code = "payload_too_large"
+	codeUnsupportedMedia     code = "unsupported_media_type"
+	codeSchemaInvalid        code = "schema_invalid"
+	codeInvalidAddress       code = "invalid_agent_address"
+	codeNotAvailable         code = "not_available"
+	codeRateLimited          code = "rate_limited"
+	codeTooManyAgents        code = "too_many_agents"
+	codeInternal             code = "internal_error"
+	codeSidecarFault         code = "sidecar_fault"
+	codeInterrupted          code = "interrupted"
+	codeDraining             code = "draining"
+	codeJournalFailed        code = "journal_failed"
+	codeJournalFull          code = "journal_full"
+	codeHomeUnreachable      code = "home_unreachable"
 )
 
 // entry is what is fixed about a code. retryAfter is in seconds, 0: no header.
@@ -83,6 +85,12 @@ var registry = []entry{
 	{codeSchemaNotFound, http.StatusNotFound, "validation", false, 0, "Unknown schema",
 		"No schema of this type was registered at this sidecar; each sidecar has its own.",
 		"Compare the type with the semantic_type it was registered under, or register it with POST /v1/schemas."},
+	{codeSubscriptionNotFound, http.StatusNotFound, "validation", false, 0, "Unknown subscription",
+		"This sidecar has no subscription of this id that the owner named may see.",
+		"List them with GET /v1/webhooks/subscriptions; each sidecar has its own."},
+	{codeEventNotFound, http.StatusNotFound, "validation", false, 0, "Unknown event",
+		"No event of this id was published at this sidecar.",
+		"Use the event_id that POST /v1/webhooks/events answered, at the sidecar that answered it."},
 	{codeRouteNotFound, http.StatusNotFound, "validation", false, 0, "No such route",
 		"The path is no route of this version, or is not written in its plain form.",
 		"Compare it with GET /openapi.json; write it without //, . and .., and without a slash at its end."},

@@ -18,6 +18,11 @@
 //	GET  /v1/capabilities                 what clients of AXP may ask for
 //	POST /v1/schemas                      hold payloads of a type to a schema
 //	GET  /v1/schemas/{type}               the schema of a type
+//	POST /v1/webhooks/subscriptions       have events sent to a URL
+//	GET  /v1/webhooks/subscriptions       who is sent which events
+//	DELETE /v1/webhooks/subscriptions/{id}   end one
+//	POST /v1/webhooks/events              publish an event
+//	POST /v1/webhooks/events/{id}/replay  send it once more
 //	POST /v1/intents                      accept one intent, or CloudEvents
 //	POST /v1/intents:batch                accept up to 1,000, one result each
 //	POST /v1/intents/bulk-cancel          end many that are old
@@ -65,6 +70,8 @@
 //   - A payload that does not fit the schema of its type is not accepted; one that
 //     was accepted before is not looked at again. Schemas refer to nothing outside
 //     of themselves: nothing is ever fetched for one.
+//   - An event and its deliveries are one commit. Each delivery is an intent to an
+//     address that no app can name; the secret of a subscription is in no answer.
 //   - A reader of a log watches first and reads then: no event is missed, and
 //     each is shown once, in order.
 //   - Bodies, depth, members, items, pages and waits have limits. The number

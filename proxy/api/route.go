@@ -29,6 +29,11 @@ func (a *API) endpoints() []endpoint {
 		{"GET", "/v1/capabilities", a.capabilities},
 		{"POST", "/v1/schemas", a.putSchema},
 		{"GET", "/v1/schemas/{type}", a.getSchema},
+		{"POST", "/v1/webhooks/subscriptions", a.subscribe},
+		{"GET", "/v1/webhooks/subscriptions", a.subscriptions},
+		{"DELETE", "/v1/webhooks/subscriptions/{id}", a.unsubscribe},
+		{"POST", "/v1/webhooks/events", a.publish},
+		{"POST", "/v1/webhooks/events/{id}/replay", a.replay},
 		{"POST", "/v1/intents", a.create},
 		{"POST", "/v1/intents:batch", a.createBatch},
 		{"POST", "/v1/intents/bulk-cancel", a.bulkCancel},
@@ -103,7 +108,7 @@ func (a *API) route(w *response, r *http.Request) error {
 // noRoute says whether the path exists at all.
 func (a *API) noRoute(_ http.ResponseWriter, r *http.Request) error {
 	var allow []string
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
 		if h, pattern := a.mux.Handler(probe); pattern != "/" && isHandler(h) {
 			allow = append(allow, method)

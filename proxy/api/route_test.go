@@ -27,7 +27,7 @@ func TestDocHasTheRouteTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	var documented []string
-	for _, m := range regexp.MustCompile(`(?m)^//\t(GET|POST)\s+(/\S+)\s`).FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^//\t(GET|POST|DELETE)\s+(/\S+)\s`).FindAllStringSubmatch(string(text), -1) {
 		documented = append(documented, m[1]+" "+m[2])
 	}
 	slices.Sort(documented)
@@ -60,7 +60,7 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 		code, allow  string
 	}{
 		{"GET", "/v1/inbox", 404, "route_not_found", ""},
-		{"POST", "/v1/webhooks/subscriptions", 404, "route_not_found", ""},
+		{"POST", "/v1/routing/endpoints", 404, "route_not_found", ""},
 		{"GET", "/v1/sessions", 404, "route_not_found", ""},
 		{"GET", "/v1/agents", 404, "route_not_found", ""},
 		{"GET", "/v1/agents/acme/prod/billing", 404, "route_not_found", ""},

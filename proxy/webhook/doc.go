@@ -17,6 +17,10 @@
 // Targets can be replaced while it runs. The new one gets what is ready at once;
 // what the old one was sent is its own to answer.
 //
+// A [Subscriber] is sent events in the same way: each is an intent to an address
+// of the sidecar's own. Its payload alone is the body, the subscription's secret
+// alone signs, and any 2xx is a success; all else is as above.
+//
 // # Signatures
 //
 // Every request has the headers of Standard Webhooks 1.0.0 and AXP's

@@ -62,31 +62,75 @@ type Pusher struct {
 	body func(*journal.Handed) []byte
 	log  *slog.Logger
 
-	mu      sync.Mutex
-	targets map[string]string // URL, by agent
-	changed chan struct{}     // closed at the next change
+	mu          sync.Mutex
+	apps        map[string]string     // URL, by agent
+	subscribers map[string]Subscriber // by address
+	changed     chan struct{}         // closed at the next change
+}
+
+// Subscriber is one who wants events: each intent to its address is one, and is
+// sent as it is, payload alone. Any 2xx will do.
+type Subscriber struct {
+	URL    string
+	Secret Secret // the zero one: nothing is signed
+}
+
+// target is where the intents of an address are sent.
+type target struct {
+	Subscriber
+	events bool // they are sent as a subscriber's, not as an app's
+}
+
+func (t target) same(u target) bool {
+	return t.URL == u.URL && t.events == u.events && t.Secret.text == u.Secret.text
 }
 
 // New returns a pusher without targets. body writes what an app is sent.
 func New(o Options, m Mailbox, keys *Keyring, body func(*journal.Handed) []byte, log *slog.Logger) *Pusher {
-	return &Pusher{o: o, m: m, keys: keys, body: body, log: log, targets: map[string]string{}, changed: make(chan struct{})}
+	return &Pusher{o: o, m: m, keys: keys, body: body, log: log, changed: make(chan struct{})}
 }
 
-// Set replaces the targets: URLs by agent. An agent that is not among them any
-// more is left when its requests under way are answered.
-func (p *Pusher) Set(targets map[string]string) {
+// Set replaces the targets of apps: URLs by agent. An agent that is not among them
+// any more is left when its requests under way are answered.
+func (p *Pusher) Set(apps map[string]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.targets = targets
+	p.apps = apps
+	p.change()
+}
+
+// SetSubscribers replaces the subscribers, by address.
+func (p *Pusher) SetSubscribers(all map[string]Subscriber) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.subscribers = all
+	p.change()
+}
+
+func (p *Pusher) change() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// Agents lists the agents that are pushed to, in order.
+// targets are those in force, until changed is closed.
+func (p *Pusher) targets() (all map[string]target, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all = map[string]target{}
+	for address, s := range p.subscribers {
+		all[address] = target{s, true}
+	}
+	for agent, url := range p.apps {
+		all[agent] = target{Subscriber{URL: url}, false}
+	}
+	return all, p.changed
+}
+
+// Agents lists the agents whose apps are pushed to, in order.
 func (p *Pusher) Agents() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Sorted(maps.Keys(p.targets))
+	return slices.Sorted(maps.Keys(p.apps))
 }
 
 // Run pushes until ctx ends. Requests under way are cut off then; a caller that
@@ -96,18 +140,16 @@ func (p *Pusher) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for {
-		p.mu.Lock()
-		targets, changed := p.targets, p.changed
-		p.mu.Unlock()
+		targets, changed := p.targets()
 		for agent, one := range pumps {
-			if targets[agent] != one.url {
+			if !targets[agent].same(one.target) {
 				one.stop()
 				delete(pumps, agent)
 			}
 		}
-		for agent, target := range targets {
+		for agent, to := range targets {
 			if pumps[agent] == nil {
-				pumps[agent] = p.start(ctx, &running, agent, target)
+				pumps[agent] = p.start(ctx, &running, agent, to)
 			}
 		}
 		select {
@@ -121,15 +163,16 @@ func (p *Pusher) Run(ctx context.Context) error {
 // pump sends the intents of one agent to one URL.
 type pump struct {
 	*Pusher
-	agent, url string
-	client     *http.Client
-	push       *inbound.Push
-	stop       func() // takes nothing more; what is under way is answered
+	target
+	agent  string
+	client *http.Client
+	push   *inbound.Push
+	stop   func() // takes nothing more; what is under way is answered
 }
 
-func (p *Pusher) start(ctx context.Context, running *sync.WaitGroup, agent, target string) *pump {
+func (p *Pusher) start(ctx context.Context, running *sync.WaitGroup, agent string, to target) *pump {
 	taking, stop := context.WithCancel(ctx)
-	one := &pump{Pusher: p, agent: agent, url: target, client: newClient(target, &p.o), push: p.m.OpenPush(agent), stop: stop}
+	one := &pump{Pusher: p, target: to, agent: agent, client: newClient(to.URL, &p.o), push: p.m.OpenPush(agent), stop: stop}
 	running.Go(func() {
 		defer stop()
 		one.run(ctx, taking)
@@ -213,7 +256,7 @@ func (p *pump) send(ctx context.Context, h *journal.Handed) {
 		v = verdict{shut: inbound.Unreachable, reason: p.why(err)}
 	}
 	if v.came.Came == 0 {
-		p.log.Info("the app took nothing", "agent", p.agent, "url", p.url, "reason", v.reason)
+		p.log.Info("the app took nothing", "agent", p.agent, "url", p.URL, "reason", v.reason)
 		p.push.TurnedAway(h.ID, v.shut, v.least)
 		return
 	}
@@ -231,7 +274,7 @@ func (p *pump) send(ctx context.Context, h *journal.Handed) {
 
 // post makes one request. sent says whether the app may have seen it.
 func (p *pump) post(ctx context.Context, h *journal.Handed) (v verdict, sent bool, err error) {
-	secrets, err := p.keys.Signing(p.agent)
+	secrets, err := p.signing()
 	if err != nil {
 		return v, false, err
 	}
@@ -255,12 +298,31 @@ func (p *pump) post(ctx context.Context, h *journal.Handed) (v verdict, sent boo
 	case len(answer) > p.o.MaxAnswer:
 		return failure(fmt.Sprintf("the app's answer %d is larger than %d bytes", resp.StatusCode, p.o.MaxAnswer)), true, nil
 	}
+	if p.events && resp.StatusCode/100 == 2 {
+		return verdict{came: journal.Pushed{Came: journal.Done}}, true, nil
+	}
 	return judge(resp.StatusCode, resp.Header, answer, h.Redelivered, time.Now()), true, nil
 }
 
+// signing are the secrets of a request.
+func (p *pump) signing() ([]Secret, error) {
+	switch {
+	case !p.events:
+		return p.keys.Signing(p.agent)
+	case p.Secret.text == "":
+		return nil, nil
+	}
+	return []Secret{p.Secret}, nil
+}
+
 func (p *pump) request(ctx context.Context, h *journal.Handed, secrets []Secret) (*http.Request, error) {
-	body := p.body(h)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
+	var body []byte
+	if p.events {
+		body = h.Envelope.Payload
+	} else {
+		body = p.body(h)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.URL, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +350,7 @@ func (p *pump) why(err error) string {
 	var wrapped *url.Error
 	switch {
 	case errors.Is(err, errOffLoopback):
-		return fmt.Sprintf("%s is not called: %v", p.url, errOffLoopback)
+		return fmt.Sprintf("%s is not called: %v", p.URL, errOffLoopback)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("no answer within %v", p.o.HTTPTimeout)
 	case errors.As(err, &unverified):

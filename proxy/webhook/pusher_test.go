@@ -469,3 +469,44 @@ func TestRotationUnderLoad(t *testing.T) {
 		t.Errorf("%d requests were refused over the rotations", n)
 	}
 }
+
+// TestSubscriber: it is sent the payload as it is, signed with its own secret, and
+// any 2xx is done.
+func TestSubscriber(t *testing.T) {
+	t.Parallel()
+	w := setup(t, webhook.DefaultOptions())
+	own := secret(t, "a subscriber's own secret")
+	bodies := make(chan string, 10)
+	url := w.app(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = webhook.Verify(r.Header, body, time.Now(), own)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		bodies <- string(body)
+		rw.WriteHeader(http.StatusAccepted)
+		io.WriteString(rw, `{"ack":true}`)
+	})
+	w.p.SetSubscribers(map[string]webhook.Subscriber{billing: {URL: url, Secret: own}})
+	w.ends(w.post(1)[0], state.Completed)
+	if body := <-bodies; body != `{}` {
+		t.Errorf("body %s", body)
+	}
+	if got := w.p.Agents(); len(got) != 0 {
+		t.Errorf("a subscriber counts as an app: %v", got)
+	}
+}
+
+func TestCheckCallback(t *testing.T) {
+	t.Parallel()
+	for url, ok := range map[string]bool{
+		"http://127.0.0.1:1/x": true, "https://localhost/x": true, "http://[::1]/": true, "http://127.1.2.3/": true, "https://hooks.example/x": true,
+		"http://192.0.2.1/": false, "http://other.example/": false, "http://localhost.example/": false, "http://0.0.0.0/": false, "ftp://127.0.0.1/": false, "http://u:p@127.0.0.1/": false,
+	} {
+		if err := webhook.CheckCallback(url, []string{"Hooks.Example"}); (err == nil) != ok {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}

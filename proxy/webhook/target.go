@@ -35,6 +35,27 @@ func CheckURL(raw string) error {
 	return nil
 }
 
+// CheckCallback says what is wrong with a URL that events are to be sent to. What
+// is not on loopback, or not sure to be before it is looked up, must be named in
+// remote.
+func CheckCallback(raw string, remote []string) error {
+	if err := CheckURL(raw); err != nil {
+		return err
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return err
+	}
+	host := u.Hostname()
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().IsLoopback() || strings.EqualFold(host, "localhost") {
+		return nil
+	}
+	if slices.ContainsFunc(remote, func(one string) bool { return strings.EqualFold(one, host) }) {
+		return nil
+	}
+	return errOffLoopback
+}
+
 // newClient calls one app: no proxy, no redirects, and no address but loopback
 // unless the host of its URL was named. The check is made on the address that is
 // dialed, so that no name can be made to mean another.
