@@ -28,6 +28,14 @@ var axpOf = map[string]string{
 	"GET /v1/deliveries":                     "public_api/api.deliveries.list.response.v1",
 	"GET /v1/deliveries/{id}":                "public_api/api.deliveries.get.response.v1",
 	"POST /v1/deliveries/{id}/replay":        "public_api/api.deliveries.replay.response.v1",
+	"GET /v1/capabilities":                   "public_api/api.capabilities.get.response.v1",
+	"POST /v1/schemas":                       "public_api/api.schemas.upsert.response.v1",
+	"GET /v1/schemas/{type}":                 "public_api/api.schemas.get.response.v1",
+	"POST /v1/webhooks/subscriptions":        "public_api/api.webhooks.subscriptions.response.v1",
+	"GET /v1/webhooks/subscriptions":         "public_api/api.webhooks.subscriptions.list.response.v1",
+	"DELETE /v1/webhooks/subscriptions/{id}": "public_api/api.webhooks.subscriptions.delete.response.v1",
+	"POST /v1/webhooks/events":               "public_api/api.webhooks.events.response.v1",
+	"POST /v1/webhooks/events/{id}/replay":   "public_api/api.webhooks.events.replay.response.v1",
 }
 
 // axpAsks is which of them describes the request: what it allows is not
@@ -35,6 +43,7 @@ var axpOf = map[string]string{
 var axpAsks = map[string]string{
 	"POST /v1/intents":              "public_api/api.intents.create.request.v1",
 	"POST /v1/intents/{id}/resolve": "public_api/api.intents.resolve.request.v1",
+	"POST /v1/webhooks/events":      "public_api/api.webhooks.events.request.v1",
 }
 
 const (
