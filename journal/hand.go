@@ -80,7 +80,7 @@ type standing struct{ counted, apart int }
 
 func (h *hand) standing() (s standing) {
 	switch {
-	case !h.phase().WithApp():
+	case !h.phase().WithApp() || h.rec.Thread:
 	case h.rec.Freed:
 		s.apart = 1
 	default:
