@@ -1,0 +1,160 @@
+package proxy
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// rereadEvery covers what the watch cannot see: a symlink into another
+	// directory, a directory that was replaced, no inotify at all.
+	rereadEvery = 30 * time.Second
+	// settleFor lets an editor that truncates and then writes finish.
+	settleFor = 50 * time.Millisecond
+)
+
+// watchedFile is a file of the operator's that is read again whenever it
+// changes. The last good content stays in force whatever becomes of the file.
+type watchedFile struct {
+	key  string // the setting that names it
+	kind string // begins each line of the log
+	path string // empty: there is none
+	log  *slog.Logger
+	// take checks a content and, where it is good, makes it the one in force.
+	// It returns what to log of it, never what may be secret.
+	take func(text []byte) ([]any, error)
+
+	mu struct {
+		sync.Mutex
+		seen   [sha256.Size]byte
+		absent bool
+	}
+}
+
+// open reads the file for the first time, when an error is one of
+// configuration.
+func (f *watchedFile) open() error {
+	if f.path == "" {
+		return nil
+	}
+	text, err := readBounded(f.path)
+	if err != nil {
+		return fmt.Errorf("%s: %w; make the file or leave the setting out", f.key, err)
+	}
+	f.mu.seen = sha256.Sum256(text)
+	_, err = f.take(text)
+	return err
+}
+
+// Run watches the file until ctx ends. It watches the directory: a file that
+// is replaced by rename, as editors and Kubernetes do it, takes a watch on
+// itself along.
+func (f *watchedFile) Run(ctx context.Context) error {
+	if f.path == "" {
+		<-ctx.Done()
+		return nil
+	}
+	events, watch, done := f.watch()
+	defer done()
+	f.reread() // what was written since open
+
+	tick := time.NewTicker(rereadEvery)
+	defer tick.Stop()
+	settle := time.NewTimer(0)
+	<-settle.C
+	pending := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-events:
+			// Any event of the directory: a ConfigMap changes under another name.
+			// The timer is not pushed back, or a busy directory would hide the change.
+			if !pending {
+				settle.Reset(settleFor)
+				pending = true
+			}
+		case <-settle.C:
+			pending = false
+			f.reread()
+		case <-tick.C:
+			watch()
+			f.reread()
+		}
+	}
+}
+
+// watch starts watching the directory. Without inotify (its limits are per
+// user, and shared with everything else) the re-read goes on alone.
+func (f *watchedFile) watch() (events <-chan fsnotify.Event, again func(), done func()) {
+	nothing := func() {}
+	unwatched := func(err error) {
+		f.log.Warn(f.kind+" is not watched, only read again from time to time", "path", f.path, "every", rereadEvery, "err", err)
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		unwatched(err)
+		return nil, nothing, nothing
+	}
+	again = func() { w.Add(filepath.Dir(f.path)) } // a directory that is gone is tried again at the next tick
+	if err := w.Add(filepath.Dir(f.path)); err != nil {
+		unwatched(err)
+	}
+	drained := make(chan struct{})
+	go func() { // an overflow of the queue is made good by the next re-read; ends when the watcher is closed
+		defer close(drained)
+		for range w.Errors {
+		}
+	}()
+	return w.Events, again, func() { w.Close(); <-drained }
+}
+
+// reread takes over what the file says now. A content that was already
+// looked at, good or bad, is not looked at again.
+func (f *watchedFile) reread() {
+	text, err := readBounded(f.path)
+	if err != nil {
+		f.mu.Lock()
+		first := !f.mu.absent
+		f.mu.absent = true
+		f.mu.Unlock()
+		if first {
+			f.log.Error(f.kind+" cannot be read, the last good one stays in force", "path", f.path, "err", err)
+		}
+		return
+	}
+	sum := sha256.Sum256(text)
+	f.mu.Lock()
+	known := f.mu.seen == sum
+	f.mu.seen, f.mu.absent = sum, false
+	f.mu.Unlock()
+	if known {
+		return
+	}
+	said, err := f.take(text)
+	if err != nil {
+		f.log.Error(f.kind+" is wrong, the last good one stays in force", "path", f.path, "err", err)
+		return
+	}
+	f.log.Info(f.kind+" read", append([]any{"path", f.path}, said...)...)
+}
+
+// readBounded reads a file of at most maxFile bytes, and one byte more of a
+// larger one, which parseMapping refuses.
+func readBounded(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, maxFile+1))
+}
