@@ -346,6 +346,7 @@ type Filter struct {
 	To      string
 	Before  ID // exclusive; zero: from the newest
 	Limit   int
+	Keep    func(*Intent) bool // nil: all
 }
 
 // Stats are figures kept in memory: reading them never touches Badger.

@@ -196,6 +196,8 @@ func (f Filter) matches(i *Intent) bool {
 		return false
 	case f.To != "" && (i.Envelope == nil || i.Envelope.ToAgent != f.To):
 		return false
+	case f.Keep != nil && !f.Keep(i):
+		return false
 	}
 	return true
 }

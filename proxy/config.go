@@ -30,6 +30,7 @@ var settings = []setting{
 	{"admin", text(func(o *Options) *string { return &o.Admin })},
 	{"advertise", text(func(o *Options) *string { return &o.Advertise })},
 	{"journal", text(func(o *Options) *string { return &o.Journal })},
+	{"api_keys", text(func(o *Options) *string { return &o.APIKeys })},
 	{"peers", text(func(o *Options) *string { return &o.Peers })},
 	{"zone", text(func(o *Options) *string { return &o.Zone })},
 	{"insecure_peer", flag(func(o *Options) *bool { return &o.InsecurePeer })},

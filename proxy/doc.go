@@ -1,6 +1,6 @@
 // Package proxy is the sidecar as a process: it wires the packages, opens the
 // listeners, and stops in order. Nothing else lives here but options, the
-// config file, the static peers file and a loop that gives memory back at rest.
+// config file, the static peers file, the API keys file and a loop that gives memory back at rest.
 //
 // Read this first, then journal/state, journal, outbound, inbound, proxy/api, proxy/webhook.
 //
@@ -94,7 +94,7 @@
 // # Start and stop
 //
 // [Proxy.Run] opens the journal and the listeners, answers operators, starts the
-// loops (peers file, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
+// loops (peers file, API keys file, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
 // the app in last and says so. It waits for no app, no peer and no network: apps often wait for their sidecar.
 //
 // When ctx ends (SIGTERM):
@@ -120,11 +120,11 @@
 // holds). A failed commit poisons the journal; Run then returns within a second
 // with that error and flushes nothing, because what it would say may be wrong.
 // A loop that ends unasked, a listener that breaks, are the same kind of end:
-// the supervisor's restart is the repair. A bad edit of the peers file is not:
-// the last good one stays in force.
+// the supervisor's restart is the repair. A bad edit of the peers file or of the
+// keys file is not: the last good one stays in force.
 //
 // # What it does not do
 //
-// No discovery beyond the peers file, no TLS between sidecars, no keys on the
-// app API: it therefore listens on loopback or a socket only.
+// No discovery beyond the peers file, no TLS: neither between sidecars nor on the
+// app API, which listens beyond loopback only where it asks for keys.
 package proxy

@@ -8,14 +8,19 @@ import (
 	"time"
 
 	"pannier/outbound"
+	"pannier/proxy/api"
 )
 
 var (
 	ParseConfig  = parseConfig
 	ParsePeers   = parsePeers
+	OpenKeys     = openKeys
 	Listen       = listen
 	LoopbackOnly = loopbackOnly
 )
+
+// Identify is whose key this is, nil for nobody's.
+func Identify(f *keysFile, key string) *api.Caller { return f.identify(key) }
 
 // Settings are the keys of the config file.
 func Settings() []string {

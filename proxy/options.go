@@ -30,6 +30,8 @@ type Options struct {
 	Journal    string // directory
 	AcceptLoss bool   // open a journal that has provably lost its newest records
 
+	APIKeys string // file of the keys that the app API asks for; empty: it asks for none
+
 	Peers        string // static peers file; empty: none
 	Zone         string
 	InsecurePeer bool // plain text between sidecars beyond loopback
@@ -122,8 +124,8 @@ func ParseAgent(s string) (AgentOption, error) {
 }
 
 // Validate returns all complaints about the options, each with its key and
-// what to do. The peers file is read too: a sidecar must not start with one
-// that is wrong.
+// what to do. The files it names are read too: a sidecar must not start with
+// one that is wrong.
 func (o *Options) Validate() error {
 	errs := []error{
 		o.validateListeners(),
@@ -140,6 +142,9 @@ func (o *Options) Validate() error {
 	case learnOff, learnLocal, learnAdvertise:
 	default:
 		errs = append(errs, fmt.Errorf("learn: %q; use off, local or advertise", o.Learn))
+	}
+	if _, err := openKeys(o.APIKeys, slog.New(slog.DiscardHandler)); err != nil {
+		errs = append(errs, err)
 	}
 	if _, err := openPeers(o.Peers, slog.New(slog.DiscardHandler)); err != nil {
 		errs = append(errs, err)
@@ -158,8 +163,8 @@ func (o *Options) validateListeners() error {
 		}
 	} else if err := checkListen(o.API); err != nil {
 		errs = append(errs, fmt.Errorf("api: %w, or unix:PATH", err))
-	} else if !onLoopback(o.API) {
-		errs = append(errs, fmt.Errorf("api: %s is beyond loopback, where whoever reaches it could post and take intents; use 127.0.0.1:PORT or unix:PATH", o.API))
+	} else if !onLoopback(o.API) && o.APIKeys == "" {
+		errs = append(errs, fmt.Errorf("api: %s is beyond loopback, where whoever reaches it could post and take intents; use 127.0.0.1:PORT or unix:PATH, or set api_keys", o.API))
 	}
 	if err := checkListen(o.Peer); err != nil {
 		errs = append(errs, fmt.Errorf("peer: %w", err))

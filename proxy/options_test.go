@@ -73,6 +73,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"max_body of nothing", "max_body: 0;", func(o *proxy.Options) { o.MaxBody = 0 }},
 		{"max_body beyond a record", "max_body: 2097152;", func(o *proxy.Options) { o.MaxBody = 2 << 20 }},
 		{"learn", `learn: "always"; use off, local or advertise`, func(o *proxy.Options) { o.Learn = "always" }},
+		{"keys file that is not there", "api_keys: open ", func(o *proxy.Options) { o.APIKeys = filepath.Join(t.TempDir(), "none.yaml") }},
 		{"peers file that is not there", "none.yaml: no such file", func(o *proxy.Options) { o.Peers = filepath.Join(t.TempDir(), "none.yaml") }},
 		{"agent twice", "agents: orders is listed twice", func(o *proxy.Options) {
 			o.Agents = []proxy.AgentOption{{Address: "orders"}, {Address: "orders", Binding: "poll"}}

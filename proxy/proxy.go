@@ -37,10 +37,11 @@ type Info struct {
 type Proxy struct {
 	opts  Options
 	peers *peersFile
+	keys  *keysFile
 	log   *slog.Logger
 }
 
-// New checks the options and reads the peers file: its errors are all the
+// New checks the options and reads the files they name: its errors are all the
 // operator's to mend. It opens nothing and starts nothing.
 func New(o Options) (*Proxy, error) {
 	if o.Log == nil {
@@ -53,7 +54,11 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Proxy{opts: o, peers: peers, log: o.Log}, nil
+	keys, err := openKeys(o.APIKeys, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &Proxy{opts: o, peers: peers, keys: keys, log: o.Log}, nil
 }
 
 // Run runs the sidecar once. It calls ready when the sidecar takes intents,
@@ -140,6 +145,7 @@ func (r *run) start(alive context.Context) error {
 	dead := &deadLetters{Journal: r.journal, ask: server.Ask}
 	how := &bindings{journal: r.journal, mailbox: mailbox, configured: o.Agents}
 	app := api.New(r.apiOptions(server.Ask, dead.Redrive, how.subscribed), r.journal, mailbox, dispatcher, r.log)
+	r.keys.changed = app.KeysChanged
 	pushing := l.Webhook
 	pushing.UserAgent = "Pannier/" + o.Version
 	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
@@ -232,7 +238,7 @@ func (r *run) startLoops() {
 	for _, loop := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"peers file", r.peers.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
+	}{{"peers file", r.peers.Run}, {"API keys file", r.keys.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
 		r.cleanups.add(loop.name, 500*time.Millisecond, r.crew.start(loop.name, loop.run))
 	}
 }
@@ -370,6 +376,10 @@ func (r *run) apiOptions(
 
 		CheckCallback: func(url string) error { return webhook.CheckCallback(url, r.opts.Limits.Webhook.HTTPRemote) },
 		Subscribed:    subscribed,
+	}
+	if r.opts.APIKeys != "" {
+		o.Identify = r.keys.identify
+		o.AnyHost = !strings.HasPrefix(r.opts.API, unixPrefix) && !onLoopback(r.opts.API)
 	}
 	if len(r.opts.Agents) > 0 {
 		o.DefaultAgent = r.opts.Agents[0].Address

@@ -57,6 +57,7 @@ func runFlags(o *proxy.Options, agents *cli.StringSlice) []cli.Flag {
 		&cli.StringFlag{Name: "advertise", EnvVars: []string{"PANNIER_ADVERTISE"}, Value: o.Advertise, Destination: &o.Advertise, Usage: "`HOST:PORT` where other sidecars reach this one"},
 		&cli.StringFlag{Name: "admin", EnvVars: []string{"PANNIER_ADMIN"}, Value: o.Admin, Destination: &o.Admin, Usage: "listen for operators on `ADDR`"},
 		&cli.StringFlag{Name: "journal", EnvVars: []string{"PANNIER_JOURNAL"}, Value: o.Journal, Destination: &o.Journal, Usage: "`DIR` of the journal"},
+		&cli.StringFlag{Name: "api-keys", EnvVars: []string{"PANNIER_API_KEYS"}, Value: o.APIKeys, Destination: &o.APIKeys, Usage: "YAML `FILE` of the keys that the app API asks for; it is watched"},
 		&cli.StringFlag{Name: "peers", EnvVars: []string{"PANNIER_PEERS"}, Value: o.Peers, Destination: &o.Peers, Usage: "YAML `FILE` that says which sidecars serve which agents; it is watched"},
 		&cli.StringFlag{Name: "zone", EnvVars: []string{"PANNIER_ZONE"}, Value: o.Zone, Destination: &o.Zone, Usage: "`NAME` of the zone this sidecar runs in"},
 		&cli.BoolFlag{Name: "insecure-peer", EnvVars: []string{"PANNIER_INSECURE_PEER"}, Value: o.InsecurePeer, Destination: &o.InsecurePeer, Usage: "allow plain text between sidecars beyond loopback"},

@@ -27,6 +27,9 @@ const (
 // status is taken and not used: a filter could only hide what the app has been
 // given and must answer.
 func (a *API) agentStream(w http.ResponseWriter, r *http.Request, agent, _ string) error {
+	if err := callerOf(r).mayReceive(agent); err != nil {
+		return err
+	}
 	q, err := parseQuery(r)
 	if err != nil {
 		return err
@@ -36,7 +39,9 @@ func (a *API) agentStream(w http.ResponseWriter, r *http.Request, agent, _ strin
 	if err := q.err(); err != nil {
 		return err
 	}
-	ctx, cancel := a.untilDrain(r.Context())
+	allowed, forbid := a.whileAllowed(r.Context(), r, func(c *Caller) bool { return c.May(agent) })
+	defer forbid()
+	ctx, cancel := a.untilDrain(allowed)
 	defer cancel()
 	conn, done := a.connOf(r)
 	defer done()

@@ -76,7 +76,7 @@ func (a *API) readWord(w http.ResponseWriter, r *http.Request) (*word, error) {
 }
 
 func (a *API) readWordOf(w http.ResponseWriter, r *http.Request, limit int) (*word, error) {
-	id, err := pathID(r)
+	id, err := a.seenID(r)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (a *API) readWordOf(w http.ResponseWriter, r *http.Request, limit int) (*wo
 		return in, err
 	}
 	// A copy: the key is compared in canonical form.
-	in.key, err = scopedKey(caller(r), r.Method+" "+r.URL.Path, key, bytes.Clone(raw))
+	in.key, err = scopedKey(callerOf(r).identity(), r.Method+" "+r.URL.Path, key, bytes.Clone(raw))
 	return in, err
 }
 

@@ -22,6 +22,13 @@ type Options struct {
 	DefaultAgent string        // sender of an intent that names none; "": anonymous
 	Version      string        // shown by the health routes
 
+	// Identify tells whose key this is, nil for nobody's; it takes the same time
+	// for every wrong key. Without it no key is asked for.
+	Identify func(key string) *Caller
+	// AnyHost takes any Host header: beyond loopback our names are not known, and
+	// a page that was made to send there has no key.
+	AnyHost bool
+
 	// AskHome asks the home of an intent that is only held here for its
 	// events; nil: such a home counts as out of reach.
 	AskHome func(ctx context.Context, home journal.ID, ask *peer.Ask) (*peer.Answer, error)
@@ -77,6 +84,11 @@ type API struct {
 	hosts      map[string]bool
 	compiled   compiled
 
+	keys struct {
+		sync.Mutex
+		changed chan struct{} // closed by KeysChanged
+	}
+
 	drain    chan struct{} // closed by Drain
 	draining sync.Once
 
@@ -105,6 +117,7 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 	if a.opt.Redrive == nil {
 		a.opt.Redrive = j.Redrive
 	}
+	a.keys.changed = make(chan struct{})
 	a.hosts = allowedHosts(o.Hosts)
 	a.mux = a.newMux()
 	return a

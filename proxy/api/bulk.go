@@ -35,7 +35,7 @@ func (a *API) bulkCancel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ids, err := a.openBefore(r.Context(), time.Now().Add(-asked.older), asked)
+	ids, err := a.openBefore(r.Context(), callerOf(r), time.Now().Add(-asked.older), asked)
 	if err != nil {
 		return err
 	}
@@ -113,8 +113,11 @@ func (a *API) readBulk(w http.ResponseWriter, r *http.Request) (b bulk, err erro
 
 // openBefore collects open intents of this home, at most what was asked for. It
 // may have to read all that is in the journal.
-func (a *API) openBefore(ctx context.Context, limit time.Time, b bulk) (ids []journal.ID, err error) {
+func (a *API) openBefore(ctx context.Context, c *Caller, limit time.Time, b bulk) (ids []journal.ID, err error) {
 	filter := journal.Filter{Before: journal.IDAt(limit), Open: true, Limit: listPage}
+	if c != nil {
+		filter.Keep = func(i *journal.Intent) bool { return a.maySee(c, i) }
+	}
 	for len(ids) < b.limit && ctx.Err() == nil {
 		page, next, err := a.journal.List(filter)
 		if err != nil {

@@ -153,7 +153,7 @@ func (a *API) readEvent(e *event, header http.Header) *asked {
 	in.to = e.receiver()
 	if in.from = a.opt.DefaultAgent; source != "" {
 		if from, why := readAddress(source); why == "" {
-			in.from = from
+			in.from, in.source = from, from
 		}
 	}
 	if in.correlation = e.attribute("correlationid", false, maxCorrelation); in.correlation != "" {

@@ -24,6 +24,8 @@ const (
 type asked struct {
 	intentType  string
 	to, from    string
+	named       string // from_agent as given; "": not at all
+	source      string // of an event, where it is an address
 	correlation string
 	payload     jsontext.Value // the bytes of the request's value
 	at          string         // JSON pointer to the payload in the body
@@ -141,7 +143,8 @@ func (a *API) readIntent(body *object, header http.Header) *asked {
 		body.fault(name("intent_type"), codeSchemaInvalid, typeForm)
 	}
 	in.to = body.address(name("to_agent"), true)
-	if in.from = body.address(name("from_agent"), false); in.from == "" {
+	in.named = body.address(name("from_agent"), false)
+	if in.from = in.named; in.from == "" {
 		in.from = a.opt.DefaultAgent
 	}
 	in.correlation = body.label(name("correlation_id"), maxCorrelation)
@@ -240,6 +243,15 @@ func camel(name string) string {
 
 // accept is what the journal is asked for.
 func (in *asked) accept(r *http.Request, now time.Time) (journal.Accept, error) {
+	if c := callerOf(r); c != nil {
+		var err error
+		if in.named == "" && c.May(in.source) {
+			in.named = in.source // else it is where the event is from, which need not be an agent
+		}
+		if in.from, err = c.sender(in.named); err != nil {
+			return journal.Accept{}, err
+		}
+	}
 	trace := validTrace(in.traceparent)
 	if trace == "" {
 		trace = validTrace(r.Header.Get("Traceparent"))
@@ -254,7 +266,7 @@ func (in *asked) accept(r *http.Request, now time.Time) (journal.Accept, error) 
 		return acc, nil
 	}
 	var err error
-	acc.Key, err = scopedKey(caller(r), in.path, in.key, in.fingerprinted())
+	acc.Key, err = scopedKey(callerOf(r).identity(), in.path, in.key, in.fingerprinted())
 	return acc, err
 }
 
@@ -313,10 +325,6 @@ func (a *API) acceptOne(w http.ResponseWriter, r *http.Request, in *asked) error
 func writeAccepted(d *doc, res journal.Accepted) {
 	d.boolean("ok", true).str("intent_id", res.ID.String()).str("status", res.Status.String()).time("created_at", res.CreatedAt)
 }
-
-// caller is the identity that scopes idempotency keys. Without API keys all
-// callers are one.
-func caller(*http.Request) string { return "" }
 
 // validTrace is a trace context as it came, or nothing where it is malformed.
 func validTrace(t string) string {

@@ -153,7 +153,7 @@ func (a *API) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		for _, i := range page {
-			if q.matches(i, a.addressee(i)) {
+			if q.matches(i, a.addressee(i)) && a.maySee(callerOf(r), i) {
 				a.writeDelivery(d.item(), i)
 				left--
 			}
@@ -229,7 +229,7 @@ func readDeliveryQuery(r *http.Request) (*deliveryQuery, error) {
 }
 
 func (a *API) getDelivery(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
+	id, err := a.seenID(r)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (a *API) answerDelivery(w http.ResponseWriter, i *journal.Intent) error {
 // replayDelivery serves POST /v1/deliveries/{id}/replay: a dead letter gets its
 // successor, at whichever sidecar it is homed.
 func (a *API) replayDelivery(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
+	id, err := a.seenID(r)
 	if err != nil {
 		return err
 	}
@@ -261,7 +261,7 @@ func (a *API) replayDelivery(w http.ResponseWriter, r *http.Request) error {
 	ask := journal.Redrive{ID: id, Actor: owner(r)}
 	key, err := headerKey(r.Header)
 	if err == nil && key != "" {
-		ask.Key, err = scopedKey(caller(r), r.Method+" "+r.URL.Path, key, []byte("{}"))
+		ask.Key, err = scopedKey(callerOf(r).identity(), r.Method+" "+r.URL.Path, key, []byte("{}"))
 	}
 	if err != nil {
 		return err

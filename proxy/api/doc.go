@@ -1,11 +1,11 @@
 // Package api is what the app talks to: plain HTTP on localhost, and the one
 // place where our errors become problem documents.
 //
-//	        ┌ guard ──────────┐  ┌ route ─┐  ┌ read ─────────────┐
-//	app ───▶│ Host, Origin,   │─▶│ mux, or│─▶│ query, headers,   │──▶ journal     accept, answer, read, watch
-//	        │ request id,     │  │ /v1/   │  │ strict JSON: all  │──▶ Mailbox     pull, settle
-//	        │ panic → 500     │  │ agents │  │ faults in one 4xx │──▶ Dispatcher  why
-//	        └─────────────────┘  └────────┘  └───────────────────┘
+//	        ┌ guard ──────────┐  ┌ route ─┐  ┌ key ────┐  ┌ read ─────────────┐
+//	app ───▶│ Host, Origin,   │─▶│ mux, or│─▶│ Caller, │─▶│ query, headers,   │──▶ journal     accept, answer, read, watch
+//	        │ request id,     │  │ /v1/   │  │ owner,  │  │ strict JSON: all  │──▶ Mailbox     pull, settle
+//	        │ panic → 500     │  │ agents │  │ or 401  │  │ faults in one 4xx │──▶ Dispatcher  why
+//	        └─────────────────┘  └────────┘  └─────────┘  └───────────────────┘
 //	app ◀── JSON │ text/event-stream │ application/problem+json ◀── handler's (answer | error)
 //
 // Routes:
@@ -54,6 +54,22 @@
 //
 // An {agent} has any number of segments, raw or percent-encoded, with or
 // without agent://; see [Address].
+//
+// Keys: with Options.Identify every route but health wants one, and a key
+// speaks for the agents of its [Caller]:
+//
+//   - An intent comes from an agent of the key: the one named, else the first.
+//     Another one is 403 policy_denied.
+//   - Polling, streaming and settling are for agents of the key: else 403.
+//   - An intent that is neither from nor to an agent of the key is 404 in every
+//     call on its id, as if there were none, and is in no list. Its sender and its
+//     receiver may both read, resume and resolve it; its sender may not ack, nack or
+//     extend (403).
+//   - The scope of an idempotency key is the first agent of the caller's key, so a
+//     key that takes the place of another keeps it.
+//   - owner_agent and x-owner-agent must name an agent of the key, in full or by its
+//     last segment: else 403.
+//   - A wait or stream ends when its key no longer allows it.
 //
 // What holds:
 //

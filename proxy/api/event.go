@@ -31,7 +31,7 @@ func (p *page) ends() bool {
 
 // events serves GET /v1/intents/{id}/events.
 func (a *API) events(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
+	id, err := a.seenID(r)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 // guard refuses what a browser can be made to send to a port on localhost, and
 // requests that contradict themselves.
 func (a *API) guard(r *http.Request) error {
-	if !onUnixSocket(r.Context()) && !a.hosts[hostName(r.Host)] {
+	if !a.opt.AnyHost && !onUnixSocket(r.Context()) && !a.hosts[hostName(r.Host)] {
 		return refuse(codeHostNotAllowed, "the Host %q is not one of this sidecar's names", clip(r.Host, 64))
 	}
 	for _, name := range onceHeaders {

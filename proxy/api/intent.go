@@ -25,7 +25,7 @@ const (
 
 // get serves GET /v1/intents/{id}.
 func (a *API) get(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
+	id, err := a.seenID(r)
 	if err != nil {
 		return err
 	}

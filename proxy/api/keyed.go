@@ -21,25 +21,36 @@ func (a *API) readKeyed(w http.ResponseWriter, r *http.Request) (raw []byte, key
 		asked = []byte("{}")
 	}
 	// A copy: the key is compared in canonical form.
-	key, err = scopedKey(caller(r), r.Method+" "+r.URL.Path, text, bytes.Clone(asked))
+	key, err = scopedKey(callerOf(r).identity(), r.Method+" "+r.URL.Path, text, bytes.Clone(asked))
 	if err != nil {
 		return nil, nil, refuse(codeInvalidJSON, "the body is not valid JSON")
 	}
 	return raw, key, nil
 }
 
-// ownerGiven is whose view a request asks for, in canonical form; "": nobody's.
+// ownerGiven is whose view a request asks for, in canonical form: the key's agent
+// where it names none; "": nobody's.
 func ownerGiven(r *http.Request) (string, error) {
 	text := r.URL.Query().Get("owner_agent")
 	if text == "" {
 		text = r.Header.Get("X-Owner-Agent")
 	}
 	if text == "" {
-		return "", nil
+		return callerOf(r).self(), nil
 	}
 	canonical, why := readAddress(text)
 	if why != "" {
 		return "", refuseFaults([]fault{{"?owner_agent", why, codeInvalidAddress}})
 	}
 	return canonical, nil
+}
+
+// ownerMeant is ownerGiven of what is some owner's: a key that speaks for many does
+// not mean all there are.
+func ownerMeant(r *http.Request) (string, error) {
+	owner, err := ownerGiven(r)
+	if err == nil && owner == "" && callerOf(r) != nil {
+		return "", refuseFaults([]fault{{"?owner_agent", "is required: the key speaks for more agents than one", codeSchemaInvalid}})
+	}
+	return owner, err
 }

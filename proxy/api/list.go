@@ -21,6 +21,9 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if c := callerOf(r); c != nil {
+		filter.Keep = func(i *journal.Intent) bool { return a.maySee(c, i) }
+	}
 	d := newDoc()
 	defer d.free()
 	d.open('{').boolean("ok", true).key("intents").open('[')

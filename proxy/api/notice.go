@@ -38,7 +38,7 @@ func (a *API) publish(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	owner, err := ownerGiven(r)
+	owner, err := ownerMeant(r)
 	if err != nil {
 		return err
 	}

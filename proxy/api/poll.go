@@ -23,6 +23,9 @@ const (
 // caller, who acks, nacks or extends; nothing is lost if the answer does not
 // arrive: the lease ends.
 func (a *API) poll(w http.ResponseWriter, r *http.Request, agent, _ string) error {
+	if err := callerOf(r).mayReceive(agent); err != nil {
+		return err
+	}
 	q, err := parseQuery(r)
 	if err != nil {
 		return err
@@ -40,7 +43,9 @@ func (a *API) poll(w http.ResponseWriter, r *http.Request, agent, _ string) erro
 		p.Wait = wait
 		w.Header().Set("Preference-Applied", "wait="+seconds(wait))
 	}
-	got, err := a.pull(r.Context(), p)
+	ctx, cancel := a.whileAllowed(r.Context(), r, func(c *Caller) bool { return c.May(agent) })
+	defer cancel()
+	got, err := a.pull(ctx, p)
 	if err != nil {
 		return err
 	}

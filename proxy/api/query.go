@@ -90,6 +90,15 @@ func pathID(r *http.Request) (journal.ID, error) {
 	return id, nil
 }
 
+// seenID is pathID of an intent that the caller may see.
+func (a *API) seenID(r *http.Request) (journal.ID, error) {
+	id, err := pathID(r)
+	if err == nil {
+		err = a.see(r, id)
+	}
+	return id, err
+}
+
 // preferWait reads "Prefer: wait=N" (RFC 7240), in seconds up to most.
 func preferWait(r *http.Request, most time.Duration) (time.Duration, bool) {
 	for _, line := range r.Header.Values("Prefer") {

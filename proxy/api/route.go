@@ -79,7 +79,7 @@ func (a *API) agentEndpoints() []agentEndpoint {
 func (a *API) newMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	for _, e := range a.endpoints() {
-		mux.Handle(e.method+" "+e.path, e.serve)
+		mux.Handle(e.method+" "+e.path, a.keyed(e))
 	}
 	mux.Handle("/", handler(a.noRoute))
 	return mux
@@ -105,8 +105,11 @@ func (a *API) route(w *response, r *http.Request) error {
 	return w.err
 }
 
-// noRoute says whether the path exists at all.
+// noRoute says whether the path exists at all, to callers with a key.
 func (a *API) noRoute(_ http.ResponseWriter, r *http.Request) error {
+	if _, err := a.authenticate(r); err != nil {
+		return err
+	}
 	var allow []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
@@ -135,6 +138,10 @@ func refuseRoute(r *http.Request, escaped string, allow []string) error {
 // routeAgent serves what is below /v1/agents/. An address has any number of
 // segments, so the suffix decides, and wins over an address that ends like it.
 func (a *API) routeAgent(w http.ResponseWriter, r *http.Request, rest string) error {
+	r, err := a.authenticate(r)
+	if err != nil {
+		return err
+	}
 	var allow []string
 	for _, e := range a.agentEndpoints() {
 		address, tail, ok := cutSuffix(rest, e.suffix)

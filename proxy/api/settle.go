@@ -35,6 +35,9 @@ func (a *API) extend(w http.ResponseWriter, r *http.Request) error {
 // and will reach home; until then the app may repeat it.
 func (a *API) settleOne(w http.ResponseWriter, r *http.Request, action journal.Action) error {
 	id, err := pathID(r)
+	if err == nil {
+		err = a.seeReceived(r, id)
+	}
 	if err != nil {
 		return err
 	}
@@ -76,6 +79,9 @@ func writeSettled(d *doc, res *journal.Settled) {
 // settle serves POST /v1/agents/{agent}/intents:settle: many answers, one
 // result for each, one commit as far as it fits.
 func (a *API) settle(w http.ResponseWriter, r *http.Request, agent, _ string) error {
+	if err := callerOf(r).mayReceive(agent); err != nil {
+		return err
+	}
 	no, known := a.journal.AgentNo(agent)
 	items, err := a.readItems(w, r, "items")
 	if err != nil {

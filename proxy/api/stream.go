@@ -35,7 +35,7 @@ type follower struct {
 // eventStream serves GET /v1/intents/{id}/events/stream. The response ends
 // after the end of the log, after wait_seconds, or when we drain.
 func (a *API) eventStream(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
+	id, err := a.seenID(r)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,12 @@ func (a *API) eventStream(w http.ResponseWriter, r *http.Request) error {
 	if over, err := f.first(r.Context(), p); over || err != nil {
 		return err
 	}
-	return f.follow(r.Context(), wake, p.remote)
+	ctx, forbid := a.whileAllowed(r.Context(), r, func(c *Caller) bool {
+		i, err := a.journal.Get(id)
+		return err == nil && a.maySee(c, i)
+	})
+	defer forbid()
+	return f.follow(ctx, wake, p.remote)
 }
 
 // first writes what is there. An intent that has ended with nothing newer than

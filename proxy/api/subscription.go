@@ -31,7 +31,7 @@ func (a *API) subscribe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	owner, err := ownerGiven(r)
+	owner, err := ownerMeant(r)
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func sees(owner string, s *wire.Subscription) bool {
 
 // subscriptions serves GET /v1/webhooks/subscriptions.
 func (a *API) subscriptions(w http.ResponseWriter, r *http.Request) error {
-	owner, err := ownerGiven(r)
+	owner, err := ownerMeant(r)
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func inForce(s *wire.Subscription) bool { return s.Active && s.RevokedMs == 0 }
 
 // unsubscribe serves DELETE /v1/webhooks/subscriptions/{id}.
 func (a *API) unsubscribe(w http.ResponseWriter, r *http.Request) error {
-	owner, err := ownerGiven(r)
+	owner, err := ownerMeant(r)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ type account struct {
 
 // why serves GET /v1/intents/{id}/why.
 func (a *API) why(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
+	id, err := a.seenID(r)
 	if err != nil {
 		return err
 	}
