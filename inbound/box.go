@@ -14,6 +14,7 @@ type box struct {
 	no       journal.Agent
 	numbered bool // no is known: something of this agent is in the journal
 	learned  bool
+	killed   bool // nothing is handed over, whoever asks
 
 	door   door
 	credit credit
@@ -167,7 +168,7 @@ func (b *box) inFlight() int {
 // capacity is how many may be handed over now.
 func (b *box) capacity(now time.Time) int {
 	room := b.room()
-	if room == 0 {
+	if room == 0 || b.killed {
 		return 0
 	}
 	inFlight := 0

@@ -90,6 +90,13 @@
 // is a success too. While the door opens again only what was handed over since
 // counts as in flight.
 //
+// # Killed
+//
+// A killed agent is handed nothing here: its window is 0, what is unleased goes back
+// to its homes, waiting pulls end, and later ones, pushes too, wait and get nothing.
+// The kill is a word of the journal, which refuses leases from its commit on. What
+// the app has may be settled. Lapses go on to be attempts.
+//
 // # Invariants
 //
 //   - Nothing leaves before it is durable: held, leases, reports, releases.

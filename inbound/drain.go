@@ -17,7 +17,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// giveBack releases what waits unleased: all of it when we drain; else what
+// giveBack releases what waits unleased: all of it when we drain or the agent is
+// killed; else what
 // has waited for ReleaseAfter behind a shut door and was not asked to be
 // durable here. It returns when the next will have waited that long.
 //
@@ -26,6 +27,7 @@ func later(a, b time.Time) time.Time {
 func (m *Mailbox) giveBack(ctx context.Context, b *box, no journal.Agent, now time.Time, all bool) (next time.Time, err error) {
 	m.mu.Lock()
 	shut, since := b.door.shut != Open, b.door.since
+	all = all || b.killed
 	pushed := b.pushed()
 	m.unlock()
 	if !shut && !all {

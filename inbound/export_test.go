@@ -55,3 +55,13 @@ func (c *Credit) Count(home journal.ID, n int)           { c.c.count(home, n) }
 func (c *Credit) Earn()                                  { c.c.earn() }
 func (c *Credit) Window(d *Door, homes int) int          { return c.c.window(&d.d, homes) }
 func (c *Credit) Admit(home journal.ID, window int) bool { return c.c.admit(home, window) }
+
+// Pulls is how many pulls of an agent wait.
+func (m *Mailbox) Pulls(agent string) int {
+	m.mu.Lock()
+	defer m.unlock()
+	if b := m.mu.boxes[agent]; b != nil {
+		return len(b.pulls)
+	}
+	return 0
+}

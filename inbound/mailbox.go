@@ -149,6 +149,9 @@ func (m *Mailbox) rebuild() error {
 	m.mu.rebuilding = nil
 	m.mu.running = true
 	for _, b := range m.mu.boxes {
+		if b.killed {
+			b.release = time.Now()
+		}
 		m.rouse(b)
 	}
 	return nil
@@ -226,6 +229,7 @@ func (m *Mailbox) box(name string) *box {
 		return b
 	}
 	b := newBox(name, m.o, time.Now())
+	b.killed = m.j.Killed(name)
 	m.mu.boxes[name] = b
 	if no, known := m.j.AgentNo(name); known {
 		m.number(b, no)

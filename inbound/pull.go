@@ -61,12 +61,13 @@ func (m *Mailbox) Pull(ctx context.Context, r PullRequest) ([]journal.Handed, er
 }
 
 // reader returns the box a pull may read. An address that nobody serves is
-// learned; while discovery has not answered, or says that it lives elsewhere,
-// the pull waits and then gets nothing (nil).
+// learned; while discovery has not answered, or says that it lives elsewhere, or
+// the agent is killed, the pull waits and then gets nothing (nil).
 func (m *Mailbox) reader(ctx context.Context, agent string, over <-chan time.Time) (*box, error) {
 	for {
 		m.mu.Lock()
-		if m.serves(agent) && !m.mu.draining {
+		killed := m.j.Killed(agent)
+		if m.serves(agent) && !m.mu.draining && !killed {
 			b := m.box(agent)
 			m.unlock()
 			return b, nil
@@ -78,7 +79,7 @@ func (m *Mailbox) reader(ctx context.Context, agent string, over <-chan time.Tim
 		case draining:
 			m.pause(ctx, over)
 			return nil, nil
-		case !known || elsewhere:
+		case !known || elsewhere || killed:
 			select {
 			case <-changed:
 				continue

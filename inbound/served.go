@@ -125,7 +125,7 @@ func (m *Mailbox) Window(agent string) int {
 
 // window is the credit of each home for the agent of b.
 func (m *Mailbox) window(b *box) int {
-	if m.mu.draining {
+	if m.mu.draining || b.killed {
 		return 0
 	}
 	return b.credit.window(&b.door, m.mu.homes)

@@ -84,6 +84,8 @@ func (m *Mailbox) whyReady(id journal.ID, no journal.Agent, due, now time.Time) 
 		return []state.Delay{{Cause: state.CauseSending}}
 	}
 	switch {
+	case b != nil && b.killed:
+		return append(out, state.Delay{Cause: state.CauseKilled})
 	case b == nil || b.door.shut == NoReader:
 		return append(out, state.Delay{Cause: state.CauseNoReader})
 	case b.door.tripped():

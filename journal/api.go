@@ -335,6 +335,8 @@ type AgentInfo struct {
 	Name    string
 	Learned bool
 	Binding string // set while running; empty: as configured
+	Killed  bool   // nothing goes to it or comes from it
+	First   time.Time
 }
 
 // Filter chooses what List returns, newest first.

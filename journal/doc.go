@@ -41,6 +41,9 @@
 //     holder's copy from the batch that says why home ended it, until it is purged. It
 //     has at most one successor, made in the batch that marks it as redriven.
 //   - An index key says where to look; the record decides.
+//   - From an agent that is killed nothing is accepted, and to it nothing is leased,
+//     from the commit of the kill on. What was accepted before stays where it is.
+//   - Of the keys of service accounts only hashes are kept.
 //   - The lifecycle changes in one function (move), a hand-over in one (step).
 //   - Schemas and subscriptions are in memory whole, at most 256 of each. A notice
 //     and the intents that deliver it are one commit.
@@ -80,5 +83,6 @@
 // has no logger: it reports through Hooks. Space and file-descriptor guards, the
 // online scrub and the sweep of finished history are not built yet: finished
 // intents stay, and so do keys, which only stop counting after 24 h, and addresses,
-// of which there may be 20,000.
+// of which there may be 20,000. Service accounts, at most 1,000 with 16 keys each, are all in
+// memory too.
 package journal

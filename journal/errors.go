@@ -37,6 +37,10 @@ var (
 	ErrNotHome = errors.New("homed at another sidecar")
 	// ErrTooMany: there are as many of these as may be.
 	ErrTooMany = errors.New("too many of them")
+	// ErrKilled: an operator has killed the agent; nothing goes to it or comes from it.
+	ErrKilled = errors.New("agent is killed")
+	// ErrTooManyAccounts: there are as many service accounts, or keys of one, as may be.
+	ErrTooManyAccounts = errors.New("too many service accounts or keys")
 	// ErrFault: handling this one record panicked; the record is quarantined.
 	ErrFault = errors.New("sidecar fault")
 )

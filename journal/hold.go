@@ -117,7 +117,7 @@ func (t *tx) intoMailbox(h *hand, env *wire.Envelope, lease Terms, res *HoldResu
 		return t.saveHand(h)
 	}
 	handed, err := t.lease(h, env, lease)
-	if errors.Is(err, ErrExpired) {
+	if errors.Is(err, ErrExpired) || errors.Is(err, ErrKilled) {
 		return t.saveHand(h)
 	}
 	res.Handed = handed

@@ -49,8 +49,9 @@ type Journal struct {
 	commitTxn func(*badger.Txn) error
 	reportNo  map[ID]uint64 // last report number per home
 
-	names   *names
-	schemas *schemas
+	names    *names
+	schemas  *schemas
+	accounts *accounts
 
 	subscriptions *subscriptions
 	indexes       *indexes

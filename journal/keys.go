@@ -33,6 +33,8 @@ const (
 	classSchema   = 's' // s<semantic type>               Schema
 	classWebhook  = 'b' // b<id16>                        Subscription
 	classNotice   = 'e' // e<id16>                        Notice
+	classAccount  = 'c' // c<id16>                        Account
+	classAgents   = 'k' // k                              AgentEvents
 )
 
 // liveClasses are the index classes whose set the fingerprint covers: every
@@ -98,6 +100,8 @@ func reportKey(home ID, no uint64) []byte {
 func nameKey(name string) []byte { return append([]byte{className}, name...) }
 
 var (
+	agentEventsKey = []byte{classAgents}
+
 	metaKey  = []byte{classMeta, 'm'}
 	birthKey = []byte{classMeta, 'b'}
 )

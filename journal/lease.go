@@ -17,6 +17,9 @@ func (t *tx) lease(h *hand, env *wire.Envelope, terms Terms) (*Handed, error) {
 	if outOfTime(&h.rec, t.now) {
 		return nil, ErrExpired
 	}
+	if t.j.names.at(h.agent()).killed {
+		return nil, ErrKilled
+	}
 	row, err := t.step(h, state.Lease, t.now.Add(terms.For))
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -32,14 +33,16 @@ type names struct {
 
 // name is one address, or the lane of completions to it: what is only a thread
 // there waits for no reader, and so must not queue behind what does. Its fields
-// past threads belong to the committer, but for learned and binding, which are
-// guarded by the dictionary's mutex.
+// past threads belong to the committer, but for learned, binding, killed and first,
+// which are guarded by the dictionary's mutex.
 type name struct {
 	no      Agent
 	address string
 	threads bool
 	learned bool
 	binding string
+	killed  bool
+	first   time.Time // when it was first seen; zero: not known
 
 	stored bool          // its record is durable
 	seq    atomic.Uint64 // last hand-over number given; others may read it
@@ -78,7 +81,7 @@ func (n *names) load(txn *badger.Txn) error {
 		if err := unsealMessage(key, rec, &m); err != nil {
 			return err
 		}
-		e := &name{no: Agent(m.No), address: strings.TrimSuffix(string(key[1:]), laneMark), threads: m.Threads, learned: m.Learned, binding: m.Binding, stored: true, limit: m.Seq}
+		e := &name{no: Agent(m.No), address: strings.TrimSuffix(string(key[1:]), laneMark), threads: m.Threads, learned: m.Learned, binding: m.Binding, killed: m.Killed, first: at(m.FirstMs), stored: true, limit: m.Seq}
 		e.seq.Store(m.Seq)
 		found = append(found, e)
 	}
@@ -132,6 +135,7 @@ func (t *tx) internName(want *name) (*name, error) {
 		}
 		e = want
 		e.no = Agent(len(n.mu.byNo))
+		e.first = t.now
 		n.mu.byNo = append(n.mu.byNo, e)
 		n.mu.byName[e.key()] = e
 		n.mu.Unlock()
@@ -153,7 +157,7 @@ func (t *tx) changeName(e *name, change func(*wire.Name)) error {
 	if _, err := t.get(nameKey(e.key()), &rec); err != nil {
 		return err
 	}
-	rec.No, rec.Threads = uint32(e.no), e.threads
+	rec.No, rec.Threads, rec.FirstMs = uint32(e.no), e.threads, ms(e.first)
 	change(&rec)
 	t.after(func() { e.stored = true })
 	return t.put(nameKey(e.key()), &rec)
@@ -211,7 +215,7 @@ func (j *Journal) Agents() []AgentInfo {
 	out := make([]AgentInfo, 0, len(n.mu.byNo))
 	for _, e := range n.mu.byNo {
 		if e != nil && !e.threads {
-			out = append(out, AgentInfo{Agent: e.no, Name: e.address, Learned: e.learned, Binding: e.binding})
+			out = append(out, AgentInfo{Agent: e.no, Name: e.address, Learned: e.learned, Binding: e.binding, Killed: e.killed, First: e.first})
 		}
 	}
 	return out

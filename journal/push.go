@@ -65,6 +65,8 @@ func (j *Journal) peek(txn *badger.Txn, id ID, now time.Time, out *Handed) error
 		return fmt.Errorf("%w: push while %s", ErrIllegal, state.Phase(rec.Phase))
 	case outOfTime(&rec, now):
 		return ErrExpired
+	case j.Killed(j.AgentName(Agent(rec.Agent))):
+		return ErrKilled
 	}
 	env := &wire.Envelope{}
 	blob, found, err := readEnvelope(txn, id)

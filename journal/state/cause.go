@@ -31,6 +31,7 @@ const (
 	CauseEnded
 
 	// Holder.
+	CauseKilled
 	CauseNoReader
 	CauseDoorShut
 	CauseProbing
@@ -83,6 +84,8 @@ var causes = [...]struct{ code, sentence, remedy string }{
 	CauseEnded: {"ended", "It has ended; nothing more happens.",
 		"Nothing; its end is in its events: pannier watch."},
 
+	CauseKilled: {"agent_killed", "An operator has killed this agent at this sidecar; it is handed nothing until it is resumed.",
+		"Resume it: POST /v1/mesh/agents/{id}/resume at that sidecar."},
 	CauseNoReader: {"no_reader", "No app has asked for this agent's intents for a while; the next request gets it.",
 		"See whether the app runs, and polls or streams for this agent at the sidecar that holds the intent."},
 	CauseDoorShut: {"door_shut", "The app has failed several intents in a row; it is handed one at a time until one succeeds, and no attempt is counted.",

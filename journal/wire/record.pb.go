@@ -1726,10 +1726,12 @@ func (x *Dedupe) GetThing() []byte {
 type Name struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	No            uint32                 `protobuf:"varint,1,opt,name=no,proto3" json:"no,omitempty"`
-	Learned       bool                   `protobuf:"varint,2,opt,name=learned,proto3" json:"learned,omitempty"`  // served here since its first use as a receiver
-	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`          // last hand-over number given; written ahead in blocks
-	Binding       string                 `protobuf:"bytes,4,opt,name=binding,proto3" json:"binding,omitempty"`   // how its app receives, set while running; empty: as configured
-	Threads       bool                   `protobuf:"varint,80,opt,name=threads,proto3" json:"threads,omitempty"` // the lane of completions to this address
+	Learned       bool                   `protobuf:"varint,2,opt,name=learned,proto3" json:"learned,omitempty"`                 // served here since its first use as a receiver
+	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`                         // last hand-over number given; written ahead in blocks
+	Binding       string                 `protobuf:"bytes,4,opt,name=binding,proto3" json:"binding,omitempty"`                  // how its app receives, set while running; empty: as configured
+	Threads       bool                   `protobuf:"varint,80,opt,name=threads,proto3" json:"threads,omitempty"`                // the lane of completions to this address
+	Killed        bool                   `protobuf:"varint,60,opt,name=killed,proto3" json:"killed,omitempty"`                  // by an operator: nothing goes to it or comes from it
+	FirstMs       int64                  `protobuf:"varint,61,opt,name=first_ms,json=firstMs,proto3" json:"first_ms,omitempty"` // when the address was first seen; 0: before this was kept
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1799,6 +1801,342 @@ func (x *Name) GetThreads() bool {
 	return false
 }
 
+func (x *Name) GetKilled() bool {
+	if x != nil {
+		return x.Killed
+	}
+	return false
+}
+
+func (x *Name) GetFirstMs() int64 {
+	if x != nil {
+		return x.FirstMs
+	}
+	return 0
+}
+
+// AgentEvents are the last things operators did to agents, oldest first: one record.
+type AgentEvents struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*AgentEvent          `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentEvents) Reset() {
+	*x = AgentEvents{}
+	mi := &file_record_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentEvents) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentEvents) ProtoMessage() {}
+
+func (x *AgentEvents) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentEvents.ProtoReflect.Descriptor instead.
+func (*AgentEvents) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AgentEvents) GetEvents() []*AgentEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+type AgentEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // UUIDv7: when
+	Agent         string                 `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`
+	Type          uint32                 `protobuf:"varint,3,opt,name=type,proto3" json:"type,omitempty"` // journal.AgentEventType
+	Actor         string                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentEvent) Reset() {
+	*x = AgentEvent{}
+	mi := &file_record_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentEvent) ProtoMessage() {}
+
+func (x *AgentEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentEvent.ProtoReflect.Descriptor instead.
+func (*AgentEvent) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AgentEvent) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *AgentEvent) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *AgentEvent) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *AgentEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// Account is a service account: an agent with keys made while running.
+type Account struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Agent         string                 `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"` // canonical address its keys are for
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Description   string                 `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
+	DisplayName   string                 `protobuf:"bytes,5,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	OrgId         string                 `protobuf:"bytes,6,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	WorkspaceId   string                 `protobuf:"bytes,7,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	CreatedBy     string                 `protobuf:"bytes,8,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	CreatedMs     int64                  `protobuf:"varint,9,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	UpdatedMs     int64                  `protobuf:"varint,10,opt,name=updated_ms,json=updatedMs,proto3" json:"updated_ms,omitempty"`
+	Keys          []*AccountKey          `protobuf:"bytes,11,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Account) Reset() {
+	*x = Account{}
+	mi := &file_record_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Account) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Account) ProtoMessage() {}
+
+func (x *Account) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Account.ProtoReflect.Descriptor instead.
+func (*Account) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Account) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Account) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *Account) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Account) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Account) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *Account) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *Account) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *Account) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+func (x *Account) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Account) GetUpdatedMs() int64 {
+	if x != nil {
+		return x.UpdatedMs
+	}
+	return 0
+}
+
+func (x *Account) GetKeys() []*AccountKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type AccountKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // SHA-256 of the token, which is nowhere
+	Hint          string                 `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"` // its last characters
+	CreatedMs     int64                  `protobuf:"varint,4,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	ExpiresMs     int64                  `protobuf:"varint,5,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"` // 0: never
+	RevokedMs     int64                  `protobuf:"varint,6,opt,name=revoked_ms,json=revokedMs,proto3" json:"revoked_ms,omitempty"` // 0: in force
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountKey) Reset() {
+	*x = AccountKey{}
+	mi := &file_record_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountKey) ProtoMessage() {}
+
+func (x *AccountKey) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountKey.ProtoReflect.Descriptor instead.
+func (*AccountKey) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *AccountKey) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *AccountKey) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *AccountKey) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *AccountKey) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *AccountKey) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+func (x *AccountKey) GetRevokedMs() int64 {
+	if x != nil {
+		return x.RevokedMs
+	}
+	return 0
+}
+
 // Meta is written with every batch.
 type Meta struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1810,7 +2148,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_record_proto_msgTypes[14]
+	mi := &file_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +2160,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[14]
+	mi := &file_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +2173,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{14}
+	return file_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Meta) GetSeq() uint64 {
@@ -1863,7 +2201,7 @@ type ClassSum struct {
 
 func (x *ClassSum) Reset() {
 	*x = ClassSum{}
-	mi := &file_record_proto_msgTypes[15]
+	mi := &file_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +2213,7 @@ func (x *ClassSum) String() string {
 func (*ClassSum) ProtoMessage() {}
 
 func (x *ClassSum) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[15]
+	mi := &file_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +2226,7 @@ func (x *ClassSum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassSum.ProtoReflect.Descriptor instead.
 func (*ClassSum) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{15}
+	return file_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ClassSum) GetClass() uint32 {
@@ -1927,7 +2265,7 @@ type Birth struct {
 
 func (x *Birth) Reset() {
 	*x = Birth{}
-	mi := &file_record_proto_msgTypes[16]
+	mi := &file_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +2277,7 @@ func (x *Birth) String() string {
 func (*Birth) ProtoMessage() {}
 
 func (x *Birth) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[16]
+	mi := &file_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +2290,7 @@ func (x *Birth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Birth.ProtoReflect.Descriptor instead.
 func (*Birth) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{16}
+	return file_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Birth) GetSchema() uint32 {
@@ -2012,7 +2350,7 @@ type Purged struct {
 
 func (x *Purged) Reset() {
 	*x = Purged{}
-	mi := &file_record_proto_msgTypes[17]
+	mi := &file_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2362,7 @@ func (x *Purged) String() string {
 func (*Purged) ProtoMessage() {}
 
 func (x *Purged) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[17]
+	mi := &file_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2375,7 @@ func (x *Purged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purged.ProtoReflect.Descriptor instead.
 func (*Purged) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{17}
+	return file_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Purged) GetAtMs() int64 {
@@ -2099,7 +2437,7 @@ type Schema struct {
 
 func (x *Schema) Reset() {
 	*x = Schema{}
-	mi := &file_record_proto_msgTypes[18]
+	mi := &file_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2449,7 @@ func (x *Schema) String() string {
 func (*Schema) ProtoMessage() {}
 
 func (x *Schema) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[18]
+	mi := &file_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2462,7 @@ func (x *Schema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schema.ProtoReflect.Descriptor instead.
 func (*Schema) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{18}
+	return file_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Schema) GetSemanticType() string {
@@ -2202,7 +2540,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_record_proto_msgTypes[19]
+	mi := &file_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2552,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[19]
+	mi := &file_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2565,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{19}
+	return file_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Subscription) GetId() []byte {
@@ -2315,7 +2653,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_record_proto_msgTypes[20]
+	mi := &file_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2327,7 +2665,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[20]
+	mi := &file_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2340,7 +2678,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{20}
+	return file_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Notice) GetEventType() string {
@@ -2576,13 +2914,50 @@ const file_record_proto_rawDesc = "" +
 	"\x03seq\x18\x04 \x01(\rR\x03seq\x12+\n" +
 	"\x11policy_generation\x18P \x01(\x04R\x10policyGeneration\x12\x14\n" +
 	"\x05stale\x18Q \x01(\bR\x05stale\x12\x14\n" +
-	"\x05thing\x18Z \x01(\fR\x05thing\"v\n" +
+	"\x05thing\x18Z \x01(\fR\x05thing\"\xa9\x01\n" +
 	"\x04Name\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x18\n" +
 	"\alearned\x18\x02 \x01(\bR\alearned\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x18\n" +
 	"\abinding\x18\x04 \x01(\tR\abinding\x12\x18\n" +
-	"\athreads\x18P \x01(\bR\athreads\"J\n" +
+	"\athreads\x18P \x01(\bR\athreads\x12\x16\n" +
+	"\x06killed\x18< \x01(\bR\x06killed\x12\x19\n" +
+	"\bfirst_ms\x18= \x01(\x03R\afirstMs\"E\n" +
+	"\vAgentEvents\x126\n" +
+	"\x06events\x18\x01 \x03(\v2\x1e.pannier.journal.v1.AgentEventR\x06events\"\\\n" +
+	"\n" +
+	"AgentEvent\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
+	"\x05agent\x18\x02 \x01(\tR\x05agent\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\rR\x04type\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\"\xd3\x02\n" +
+	"\aAccount\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
+	"\x05agent\x18\x02 \x01(\tR\x05agent\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x04 \x01(\tR\vdescription\x12!\n" +
+	"\fdisplay_name\x18\x05 \x01(\tR\vdisplayName\x12\x15\n" +
+	"\x06org_id\x18\x06 \x01(\tR\x05orgId\x12!\n" +
+	"\fworkspace_id\x18\a \x01(\tR\vworkspaceId\x12\x1d\n" +
+	"\n" +
+	"created_by\x18\b \x01(\tR\tcreatedBy\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\t \x01(\x03R\tcreatedMs\x12\x1d\n" +
+	"\n" +
+	"updated_ms\x18\n" +
+	" \x01(\x03R\tupdatedMs\x122\n" +
+	"\x04keys\x18\v \x03(\v2\x1e.pannier.journal.v1.AccountKeyR\x04keys\"\xa1\x01\n" +
+	"\n" +
+	"AccountKey\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x12\n" +
+	"\x04hint\x18\x03 \x01(\tR\x04hint\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\x04 \x01(\x03R\tcreatedMs\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\x05 \x01(\x03R\texpiresMs\x12\x1d\n" +
+	"\n" +
+	"revoked_ms\x18\x06 \x01(\x03R\trevokedMs\"J\n" +
 	"\x04Meta\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x120\n" +
 	"\x04sums\x18\x02 \x03(\v2\x1c.pannier.journal.v1.ClassSumR\x04sums\"H\n" +
@@ -2656,7 +3031,7 @@ func file_record_proto_rawDescGZIP() []byte {
 	return file_record_proto_rawDescData
 }
 
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_record_proto_goTypes = []any{
 	(*Envelope)(nil),     // 0: pannier.journal.v1.Envelope
 	(*Head)(nil),         // 1: pannier.journal.v1.Head
@@ -2672,23 +3047,29 @@ var file_record_proto_goTypes = []any{
 	(*HomePeer)(nil),     // 11: pannier.journal.v1.HomePeer
 	(*Dedupe)(nil),       // 12: pannier.journal.v1.Dedupe
 	(*Name)(nil),         // 13: pannier.journal.v1.Name
-	(*Meta)(nil),         // 14: pannier.journal.v1.Meta
-	(*ClassSum)(nil),     // 15: pannier.journal.v1.ClassSum
-	(*Birth)(nil),        // 16: pannier.journal.v1.Birth
-	(*Purged)(nil),       // 17: pannier.journal.v1.Purged
-	(*Schema)(nil),       // 18: pannier.journal.v1.Schema
-	(*Subscription)(nil), // 19: pannier.journal.v1.Subscription
-	(*Notice)(nil),       // 20: pannier.journal.v1.Notice
+	(*AgentEvents)(nil),  // 14: pannier.journal.v1.AgentEvents
+	(*AgentEvent)(nil),   // 15: pannier.journal.v1.AgentEvent
+	(*Account)(nil),      // 16: pannier.journal.v1.Account
+	(*AccountKey)(nil),   // 17: pannier.journal.v1.AccountKey
+	(*Meta)(nil),         // 18: pannier.journal.v1.Meta
+	(*ClassSum)(nil),     // 19: pannier.journal.v1.ClassSum
+	(*Birth)(nil),        // 20: pannier.journal.v1.Birth
+	(*Purged)(nil),       // 21: pannier.journal.v1.Purged
+	(*Schema)(nil),       // 22: pannier.journal.v1.Schema
+	(*Subscription)(nil), // 23: pannier.journal.v1.Subscription
+	(*Notice)(nil),       // 24: pannier.journal.v1.Notice
 }
 var file_record_proto_depIdxs = []int32{
 	2,  // 0: pannier.journal.v1.Head.late_answers:type_name -> pannier.journal.v1.LateAnswer
 	5,  // 1: pannier.journal.v1.Events.events:type_name -> pannier.journal.v1.Event
-	15, // 2: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
-	3,  // [3:3] is the sub-list for method output_type
-	3,  // [3:3] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	15, // 2: pannier.journal.v1.AgentEvents.events:type_name -> pannier.journal.v1.AgentEvent
+	17, // 3: pannier.journal.v1.Account.keys:type_name -> pannier.journal.v1.AccountKey
+	19, // 4: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -2702,7 +3083,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
