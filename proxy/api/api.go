@@ -60,6 +60,10 @@ type Mailbox interface {
 	Settle(ctx context.Context, s []journal.Settle) ([]journal.Settled, error)
 	// Why says what an intent held here waits for.
 	Why(id journal.ID) []state.Delay
+	// Served lists the agents served here, at most n.
+	Served(n int) []string
+	// SetKilled stops hand-overs to the agent, or lets them go on, durably.
+	SetKilled(ctx context.Context, agent string, killed bool, actor string) error
 }
 
 // Dispatcher offers intents to the sidecars that serve their agents.
@@ -84,7 +88,8 @@ type API struct {
 	hosts      map[string]bool
 	compiled   compiled
 
-	keys struct {
+	beats beats
+	keys  struct {
 		sync.Mutex
 		changed chan struct{} // closed by KeysChanged
 	}
@@ -117,6 +122,7 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 	if a.opt.Redrive == nil {
 		a.opt.Redrive = j.Redrive
 	}
+	a.beats.of = map[string]*beat{}
 	a.keys.changed = make(chan struct{})
 	a.hosts = allowedHosts(o.Hosts)
 	a.mux = a.newMux()

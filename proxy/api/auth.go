@@ -65,6 +65,9 @@ func (a *API) identify(h http.Header) (*Caller, error) {
 		if c := a.opt.Identify(key); c != nil {
 			return c, nil
 		}
+		if c := a.accountCaller(key); c != nil {
+			return c, nil
+		}
 	}
 	return nil, unauthorized("the key is not one of this sidecar's")
 }

@@ -14,6 +14,7 @@ const (
 	codePolicyDenied         code = "policy_denied"
 	codeIntentNotFound       code = "intent_not_found"
 	codeAgentNotFound        code = "agent_not_found"
+	codeAccountNotFound      code = "service_account_not_found"
 	codeSchemaNotFound       code = "schema_not_found"
 	codeSubscriptionNotFound code = "subscription_not_found"
 	codeEventNotFound        code = "event_not_found"
@@ -34,6 +35,7 @@ const (
 	codeNotAvailable         code = "not_available"
 	codeRateLimited          code = "rate_limited"
 	codeTooManyAgents        code = "too_many_agents"
+	codeTooManyAccounts      code = "too_many_service_accounts"
 	codeInternal             code = "internal_error"
 	codeSidecarFault         code = "sidecar_fault"
 	codeInterrupted          code = "interrupted"
@@ -82,6 +84,9 @@ var registry = []entry{
 	{codeAgentNotFound, http.StatusNotFound, "transport", false, 0, "Unknown agent",
 		"This sidecar does not serve the agent.",
 		"Ask the sidecar beside that agent's app, or start this one with --agent for it."},
+	{codeAccountNotFound, http.StatusNotFound, "validation", false, 0, "Unknown service account or key",
+		"This sidecar has no such service account, or it has no such key, or it is not the caller's.",
+		"Compare the id with those of GET /v1/service-accounts at this sidecar."},
 	{codeSchemaNotFound, http.StatusNotFound, "validation", false, 0, "Unknown schema",
 		"No schema of this type was registered at this sidecar; each sidecar has its own.",
 		"Compare the type with the semantic_type it was registered under, or register it with POST /v1/schemas."},
@@ -142,6 +147,9 @@ var registry = []entry{
 	{codeTooManyAgents, http.StatusTooManyRequests, "policy", true, 5, "Too many destinations",
 		"Intents wait for 10,000 agents that no sidecar is known to serve, and this one is for another. Nothing was stored.",
 		"See whether addresses are made up or misspelt; those that are known are still accepted."},
+	{codeTooManyAccounts, http.StatusConflict, "policy", false, 0, "Too many service accounts or keys",
+		"There are 1,000 service accounts here, or the account has 16 keys in force. Nothing was made.",
+		"Revoke the keys and delete the accounts that nobody uses."},
 	{codeInternal, http.StatusInternalServerError, "internal", true, 0, "Internal error",
 		"The sidecar made a mistake. Whether anything was done is not known.",
 		"Repeat it with the same Idempotency-Key; the cause is in the sidecar's log under the X-Request-Id."},

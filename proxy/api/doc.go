@@ -47,6 +47,20 @@
 //	GET  /v1/agents/{agent}/intents/stream     the log of hand-overs as it grows (stream)
 //	POST /v1/agents/{agent}/intents:settle     many ack, nack, extend
 //	POST /v1/agents/{agent}/intents/{type}     accept one intent: the body is the payload
+//	GET  /v1/agents                       who is served or has a service account here
+//	GET  /v1/agents/{agent}               one of them
+//	POST /v1/mesh/heartbeat               the caller's agent is alive
+//	GET  /v1/mesh/agents                  health of the caller's agents
+//	GET  /v1/mesh/agents/{id}             of one of them
+//	POST /v1/mesh/agents/{id}/kill        nothing goes to it or comes from it
+//	POST /v1/mesh/agents/{id}/resume      until this
+//	GET  /v1/mesh/events                  what was done to agents lately
+//	GET  /v1/service-accounts             those of the caller's agents
+//	POST /v1/service-accounts             make the one of an agent
+//	GET  /v1/service-accounts/{id}        one of them
+//	DELETE /v1/service-accounts/{id}      end it and its keys
+//	POST /v1/service-accounts/{id}/keys                a new key; its token is shown once
+//	POST /v1/service-accounts/{id}/keys/{key}/revoke   end one
 //
 // A route is in three places, and tests compare them: this table, the one in
 // route.go, and openapi.yaml. Package apitest holds every request and answer of the
@@ -70,6 +84,17 @@
 //   - owner_agent and x-owner-agent must name an agent of the key, in full or by its
 //     last segment: else 403.
 //   - A wait or stream ends when its key no longer allows it.
+//   - The keys of service accounts are accepted beside those of the file, and only
+//     where there is one: without it no key is looked at. They are for the account's
+//     agent alone. A key makes accounts, and keys of them, for its own agents; an
+//     account or an agent's health of somebody else's is 404 to it, or not listed.
+//     The list of addresses, GET /v1/agents, is the same for every key: whoever may
+//     send may know to whom.
+//
+// A killed agent sends nothing here (403) and is handed nothing; what is addressed
+// to it is accepted and waits, and what its app has already may be settled. A kill
+// is of this sidecar, and survives a restart. Heartbeats do not: after a start
+// health is unknown until the next.
 //
 // What holds:
 //
@@ -95,10 +120,13 @@
 //
 // A crash here loses nothing that was answered: the app that has no answer
 // repeats its request, under its Idempotency-Key if it must not be doubled.
-// Keys act on accepting, resolving, resuming, controls, policy and replaying; a repeated ack or nack is known by
-// its lease; a repeated extend extends again.
+// Keys act on accepting, resolving, resuming, controls, policy and replaying; a
+// repeated ack or nack is known by its lease; a repeated extend extends again. An
+// agent has one service account, so a repeat makes no second; a new key that is
+// asked for again under its Idempotency-Key is the same key with another token. A
+// kill, a revocation and a deletion are the same when repeated.
 //
-// The package starts nothing and keeps no state but its counters; it dials no
+// The package starts nothing and keeps no state but its counters and heartbeats; it dials no
 // peer: what a holder knows it asks through the Dispatcher, and home's events
 // and a change of its options through AskHome.
 package api

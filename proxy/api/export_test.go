@@ -73,3 +73,6 @@ func ReadSettleItem(raw []byte) (journal.Settle, error) {
 	}
 	return readSettleItem(raw)
 }
+
+// HealthOf is the health of an agent that was last heard of then.
+var HealthOf = healthOf

@@ -117,6 +117,10 @@ func problemOf(err error) *problem {
 		return refuse(codeTooManyAgents, "too many distinct unknown destinations; known ones are still accepted")
 	case errors.Is(err, journal.ErrTooMany):
 		return refuse(codeRateLimited, "there are as many of these at this sidecar as it keeps; what is there can still be replaced")
+	case errors.Is(err, journal.ErrTooManyAccounts):
+		return refuse(codeTooManyAccounts, "as many service accounts, or keys of one in force, as may be: revoke or delete what is not used")
+	case errors.Is(err, journal.ErrKilled):
+		return refuse(codePolicyDenied, "the sending agent has been killed at this sidecar: nothing from it is taken until it is resumed")
 	case errors.Is(err, journal.ErrFailed):
 		return refuse(codeJournalFailed, "the journal has failed: whether this was stored is unknown; repeat with the same Idempotency-Key")
 	case errors.Is(err, journal.ErrClosed):

@@ -54,6 +54,19 @@ func (a *API) endpoints() []endpoint {
 		{"POST", "/v1/deliveries/{id}/replay", a.replayDelivery},
 		{"POST", "/v1/deliveries", a.noDelivery},
 		{"POST", "/v1/deliveries/reconcile", a.noDelivery},
+		{"GET", "/v1/agents", a.agents},
+		{"POST", "/v1/mesh/heartbeat", a.heartbeat},
+		{"GET", "/v1/mesh/agents", a.meshAgents},
+		{"GET", "/v1/mesh/agents/{id}", a.meshAgent},
+		{"POST", "/v1/mesh/agents/{id}/kill", a.meshKill},
+		{"POST", "/v1/mesh/agents/{id}/resume", a.meshResume},
+		{"GET", "/v1/mesh/events", a.meshEvents},
+		{"GET", "/v1/service-accounts", a.accounts},
+		{"POST", "/v1/service-accounts", a.addAccount},
+		{"GET", "/v1/service-accounts/{id}", a.account},
+		{"DELETE", "/v1/service-accounts/{id}", a.dropAccount},
+		{"POST", "/v1/service-accounts/{id}/keys", a.addAccountKey},
+		{"POST", "/v1/service-accounts/{id}/keys/{key}/revoke", a.revokeAccountKey},
 	}
 }
 
@@ -73,6 +86,7 @@ func (a *API) agentEndpoints() []agentEndpoint {
 		{"GET", "/intents", a.poll},
 		{"POST", "/intents:settle", a.settle},
 		{"POST", "/intents/{type}", a.createShort},
+		{"GET", "", a.agent},
 	}
 }
 
@@ -145,7 +159,7 @@ func (a *API) routeAgent(w http.ResponseWriter, r *http.Request, rest string) er
 	var allow []string
 	for _, e := range a.agentEndpoints() {
 		address, tail, ok := cutSuffix(rest, e.suffix)
-		if !ok {
+		if !ok || e.suffix == "" && len(allow) > 0 {
 			continue
 		}
 		if r.Method != e.method {

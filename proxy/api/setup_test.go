@@ -230,6 +230,7 @@ func jsonNumber(n int) string {
 type mailbox struct {
 	*inbound.Mailbox // nil: what is not overridden is not called
 	j                *journal.Journal
+	served           []string
 	causes           []state.Delay // of Why; nil: what a mailbox without readers says
 
 	mu    sync.Mutex
@@ -277,6 +278,12 @@ func (m *mailbox) take(ctx context.Context, p inbound.PullRequest) ([]journal.Ha
 		}
 	}
 	return got, err
+}
+
+func (m *mailbox) Served(int) []string { return m.served }
+
+func (m *mailbox) SetKilled(ctx context.Context, agent string, killed bool, actor string) error {
+	return m.j.SetKilled(ctx, agent, killed, actor)
 }
 
 func (m *mailbox) Settle(ctx context.Context, s []journal.Settle) ([]journal.Settled, error) {

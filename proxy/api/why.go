@@ -98,6 +98,9 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 			return
 		}
 		to := journal.Agent(h.Dest)
+		if a.journal.Killed(a.journal.AgentName(to)) {
+			acc.add(state.Delay{Cause: state.CauseKilled})
+		}
 		for _, c := range a.dispatcher.Why(i.ID, a.journal.AgentName(to), a.journal.ForThreads(to)) {
 			acc.add(c)
 		}

@@ -20,22 +20,29 @@ import (
 // axpOf is which of AXP's schemas an answer must match, beside openapi.yaml: one
 // line for each route whose family AXP has a schema for.
 var axpOf = map[string]string{
-	"POST /v1/intents":                       "public_api/api.intents.create.response.v1",
-	"POST /v1/agents/{agent}/intents/{type}": "public_api/api.intents.create.response.v1",
-	"GET /v1/intents/{id}":                   "public_api/api.intents.get.response.v1",
-	"GET /v1/intents/{id}/events":            "public_api/api.intents.events.list.response.v1",
-	"POST /v1/intents/{id}/resolve":          "public_api/api.intents.resolve.response.v1",
-	"GET /v1/deliveries":                     "public_api/api.deliveries.list.response.v1",
-	"GET /v1/deliveries/{id}":                "public_api/api.deliveries.get.response.v1",
-	"POST /v1/deliveries/{id}/replay":        "public_api/api.deliveries.replay.response.v1",
-	"GET /v1/capabilities":                   "public_api/api.capabilities.get.response.v1",
-	"POST /v1/schemas":                       "public_api/api.schemas.upsert.response.v1",
-	"GET /v1/schemas/{type}":                 "public_api/api.schemas.get.response.v1",
-	"POST /v1/webhooks/subscriptions":        "public_api/api.webhooks.subscriptions.response.v1",
-	"GET /v1/webhooks/subscriptions":         "public_api/api.webhooks.subscriptions.list.response.v1",
-	"DELETE /v1/webhooks/subscriptions/{id}": "public_api/api.webhooks.subscriptions.delete.response.v1",
-	"POST /v1/webhooks/events":               "public_api/api.webhooks.events.response.v1",
-	"POST /v1/webhooks/events/{id}/replay":   "public_api/api.webhooks.events.replay.response.v1",
+	"POST /v1/intents":                                 "public_api/api.intents.create.response.v1",
+	"POST /v1/agents/{agent}/intents/{type}":           "public_api/api.intents.create.response.v1",
+	"GET /v1/intents/{id}":                             "public_api/api.intents.get.response.v1",
+	"GET /v1/intents/{id}/events":                      "public_api/api.intents.events.list.response.v1",
+	"POST /v1/intents/{id}/resolve":                    "public_api/api.intents.resolve.response.v1",
+	"GET /v1/deliveries":                               "public_api/api.deliveries.list.response.v1",
+	"GET /v1/deliveries/{id}":                          "public_api/api.deliveries.get.response.v1",
+	"POST /v1/deliveries/{id}/replay":                  "public_api/api.deliveries.replay.response.v1",
+	"GET /v1/capabilities":                             "public_api/api.capabilities.get.response.v1",
+	"POST /v1/schemas":                                 "public_api/api.schemas.upsert.response.v1",
+	"GET /v1/schemas/{type}":                           "public_api/api.schemas.get.response.v1",
+	"POST /v1/webhooks/subscriptions":                  "public_api/api.webhooks.subscriptions.response.v1",
+	"GET /v1/webhooks/subscriptions":                   "public_api/api.webhooks.subscriptions.list.response.v1",
+	"DELETE /v1/webhooks/subscriptions/{id}":           "public_api/api.webhooks.subscriptions.delete.response.v1",
+	"POST /v1/webhooks/events":                         "public_api/api.webhooks.events.response.v1",
+	"POST /v1/webhooks/events/{id}/replay":             "public_api/api.webhooks.events.replay.response.v1",
+	"GET /v1/agents":                                   "public_api/api.agents.list.response.v1",
+	"GET /v1/agents/{agent}":                           "public_api/api.agents.get.response.v1",
+	"GET /v1/service-accounts":                         "public_api/api.service_accounts.list.response.v1",
+	"POST /v1/service-accounts":                        "public_api/api.service_accounts.create.response.v1",
+	"GET /v1/service-accounts/{id}":                    "public_api/api.service_accounts.get.response.v1",
+	"POST /v1/service-accounts/{id}/keys":              "public_api/api.service_accounts.keys.create.response.v1",
+	"POST /v1/service-accounts/{id}/keys/{key}/revoke": "public_api/api.service_accounts.keys.revoke.response.v1",
 }
 
 // axpAsks is which of them describes the request: what it allows is not
@@ -148,7 +155,8 @@ func axpDir() (string, error) {
 }
 
 // amend mends what AXP's own SDKs and protocol say otherwise: the list of events
-// forgot TIMED_OUT, and a reply_to may be a short bare name.
+// forgot TIMED_OUT, a reply_to may be a short bare name, and the CLI reads the
+// address of a service account, under another name than one of the schemas has.
 func amend(node any) {
 	switch n := node.(type) {
 	case map[string]any:
@@ -157,6 +165,11 @@ func amend(node any) {
 		}
 		if properties, ok := n["properties"].(map[string]any); ok && properties["reply_to"] != nil {
 			properties["reply_to"] = map[string]any{"type": "string", "minLength": json.Number("1"), "maxLength": json.Number("383")}
+		}
+		if properties, ok := n["properties"].(map[string]any); ok && properties["created_by_actor_id"] != nil && properties["service_account_id"] != nil {
+			for _, name := range []string{"address", "agent_address", "display_name"} {
+				properties[name] = map[string]any{"type": "string"}
+			}
 		}
 		for _, v := range n {
 			amend(v)
