@@ -44,6 +44,8 @@
 //	                     configuration is exit 2
 //	socket_test.go       requests as no client library writes them: smuggled, doubled, escaped,
 //	                     endless; each decides like its plain form or is refused, unwritten
+//	keys_test.go         no key is in an answer, a log or a journal; keys made while running,
+//	                     and kills of agents, survive kills of sidecars
 //	stop_test.go         the order of a stop: what is leased finishes, what is not goes
 //	                     elsewhere, no post is acked and lost
 //	peers_test.go        the peers file edited, broken and mended
