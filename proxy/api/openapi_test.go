@@ -77,8 +77,8 @@ func TestExamplesAreTaken(t *testing.T) {
 			t.Errorf("%s: got %d: %s", e.Name, a.status, a.raw)
 		}
 	}
-	for _, r := range description(t).Routes() {
-		if strings.HasPrefix(r, "POST ") && !described[r] {
+	for _, r := range description(t).Bodies() {
+		if !described[r] {
 			t.Errorf("%s has no example of its body", r)
 		}
 	}

@@ -142,6 +142,18 @@ func (d *Description) Routes() []string {
 	return all
 }
 
+// Bodies lists the methods and paths whose requests have a body.
+func (d *Description) Bodies() []string {
+	var all []string
+	for _, r := range d.routes {
+		if r.Operation.RequestBody != nil {
+			all = append(all, r.Method+" "+r.Path)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 // Example is a request body that the description shows.
 type Example struct {
 	Name, Method, Path, Media string
