@@ -52,6 +52,20 @@ func (m *Mailbox) renewDoor(b *box) {
 	m.stir(b)
 }
 
+// LookAgain opens the door of an agent on the word of somebody who has looked at
+// its app.
+func (m *Mailbox) LookAgain(agent string) {
+	m.mu.Lock()
+	defer m.unlock()
+	if b := m.mu.boxes[agent]; b != nil && b.door.tripped() {
+		b.door.renew(time.Now())
+		b.release = time.Time{}
+		m.log.Info("door open", "agent", agent, "reason", "an operator's word")
+		m.stir(b)
+		m.arm(b, time.Now())
+	}
+}
+
 // Close lets the app ask for its intents again, or another Push send them. What
 // Next has returned is still answered.
 func (p *Push) Close() {

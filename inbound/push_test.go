@@ -543,3 +543,20 @@ func TestProbeOfAFormerAppIsNoAttempt(t *testing.T) {
 		t.Errorf("%d attempts, want none", n)
 	}
 }
+
+// A door that its app has shut for good opens on the word of somebody who has looked,
+// and what is out of time waits for no door.
+func TestSomebodyHasLooked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, ids := pushing(t, inbound.DefaultOptions(), 1)
+		p.TurnedAway(next(t, p, 1)[0].ID, inbound.Gone, 5*time.Minute)
+		if c := w.m.Why(ids[0]); len(c) != 1 || c[0].Cause != state.CauseAppGone {
+			t.Errorf("why: %+v, want that the app is gone", c)
+		}
+		began := time.Now()
+		w.m.LookAgain(agent)
+		if got := next(t, p, 1); len(got) != 1 || time.Since(began) > time.Second {
+			t.Errorf("sent %d after %v, want it at once", len(got), time.Since(began))
+		}
+	})
+}

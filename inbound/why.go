@@ -52,6 +52,9 @@ func (m *Mailbox) Why(id journal.ID) []state.Delay {
 	case state.Spent:
 		return []state.Delay{{Cause: state.CauseOutOfAttempts}}
 	case state.Ready:
+		if journal.OutOfTime(h, time.Now()) { // home is about to say so
+			return []state.Delay{{Cause: state.CauseEnded}}
+		}
 		return m.whyReady(id, journal.Agent(h.Agent), due, time.Now())
 	default:
 		return []state.Delay{{Cause: state.CauseEnded}}
@@ -73,10 +76,7 @@ func (m *Mailbox) probes(id journal.ID) bool {
 func (m *Mailbox) whyReady(id journal.ID, no journal.Agent, due, now time.Time) (out []state.Delay) {
 	m.mu.Lock()
 	defer m.unlock()
-	switch limit := now.AddDate(1, 0, 0); {
-	case due.After(limit): // out of time: home is about to say so
-		return []state.Delay{{Cause: state.CauseEnded}}
-	case due.After(now):
+	if due.After(now) {
 		out = append(out, state.Delay{Cause: state.CauseBackingOff, Until: due})
 	}
 	b := m.mu.numbers[no]

@@ -161,7 +161,7 @@ func (t *tx) policyHere(id ID, p Policy, deadline time.Time) error {
 	if err != nil || !found || !h.takes(p, deadline) {
 		return err
 	}
-	if h.phase() == state.Ready && h.rec.DueMs == ms(never) && !outOfTime(&h.rec, t.now) {
+	if h.phase() == state.Ready && h.rec.DueMs == ms(never) && !OutOfTime(&h.rec, t.now) {
 		// It was put away for being out of time, and has some again.
 		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
 		t.mailAt(h, t.now)

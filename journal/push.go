@@ -63,7 +63,7 @@ func (j *Journal) peek(txn *badger.Txn, id ID, now time.Time, out *Handed) error
 		return ErrNotFound
 	case state.Phase(rec.Phase) != state.Ready:
 		return fmt.Errorf("%w: push while %s", ErrIllegal, state.Phase(rec.Phase))
-	case outOfTime(&rec, now):
+	case OutOfTime(&rec, now):
 		return ErrExpired
 	case j.Killed(j.AgentName(Agent(rec.Agent))):
 		return ErrKilled
@@ -92,8 +92,9 @@ func (j *Journal) mayBeKnown(rec *wire.Handover) bool {
 	return rec.Redelivered || rec.Handovers > 0 || rec.HeldBoot < j.birth.UncleanBoot
 }
 
-// outOfTime reports whether nothing may be handed over any more.
-func outOfTime(rec *wire.Handover, now time.Time) bool {
+// OutOfTime reports whether the hand-over is past a limit of time: nothing is handed
+// over any more, and home ends the intent.
+func OutOfTime(rec *wire.Handover, now time.Time) bool {
 	for _, by := range []struct {
 		at      time.Time
 		applies bool

@@ -87,7 +87,8 @@ func (b *bindings) Agents() []admin.AgentStatus {
 }
 
 // SetBinding changes how the app of an agent receives, at once and durably; an
-// empty binding takes a change back. What is leased, or was sent, is still
+// empty binding takes a change back. A door that is shut opens, also where nothing
+// has changed: somebody has looked. What is leased, or was sent, is still
 // answered as it was handed over.
 func (b *bindings) SetBinding(ctx context.Context, agent, binding string) error {
 	b.mu.Lock()
@@ -106,5 +107,6 @@ func (b *bindings) SetBinding(ctx context.Context, agent, binding string) error 
 		return err
 	}
 	b.apply()
+	b.mailbox.LookAgain(parsed.Address)
 	return nil
 }
