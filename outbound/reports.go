@@ -29,12 +29,8 @@ func (s *session) reports(list []*wire.Report) error {
 	if len(list) == 0 {
 		return nil
 	}
-	for _, r := range list {
-		// An outcome is shown inside our own JSON: it must not be able to say
-		// more than an outcome.
-		if b := jsontext.Value(r.Body); len(b) > 0 && (b.Kind() != '{' || !b.IsValid()) {
-			return fmt.Errorf("report %d: its body is no JSON object", r.No)
-		}
+	if err := checkBodies(list); err != nil {
+		return err
 	}
 	d := s.d
 	var finals []journal.ID
@@ -85,6 +81,17 @@ func (s *session) reports(list []*wire.Report) error {
 	d.journal.Apply(s.peer, list, func(acked []journal.Acked, upTo uint64, err error) {
 		d.applied(s, finals, acked, upTo, err)
 	})
+	return nil
+}
+
+// checkBodies refuses outcomes that are no JSON objects: one is shown inside our own
+// JSON, and must not be able to say more than an outcome.
+func checkBodies(list []*wire.Report) error {
+	for _, r := range list {
+		if b := jsontext.Value(r.Body); len(b) > 0 && (b.Kind() != '{' || !b.IsValid()) {
+			return fmt.Errorf("report %d: its body is no JSON object", r.No)
+		}
+	}
 	return nil
 }
 
