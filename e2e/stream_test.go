@@ -128,7 +128,7 @@ func TestStreamLog(t *testing.T) {
 	app.cancel()
 	again := holder.read("?since=0&wait_seconds=20")
 	for n, id := range []string{first, second} {
-		if it, _ := again.next(); it.ID != id || it.Seq != int64(n+1) || it.DeliveryAttempt != 1 || it.Redelivered {
+		if it, _ := again.next(); it.ID != id || it.Seq != int64(n+1) || it.DeliveryAttempt != 1 || !it.Redelivered {
 			t.Errorf("taken up: %+v, want %s under number %d", it, id, n+1)
 		}
 	}
