@@ -174,4 +174,8 @@ func TestFailingCallback(t *testing.T) {
 		}
 		return nil
 	})
+	s.dlq(0, "", "purge", intent, "--yes")
+	if c := s.replayEvent(event); c.Dead != 1 || c.Queued != 3 {
+		t.Errorf("replayed after its dead letter was purged: %+v", c)
+	}
 }

@@ -33,9 +33,17 @@ const (
 	classSchema   = 's' // s<semantic type>               Schema
 	classWebhook  = 'b' // b<id16>                        Subscription
 	classNotice   = 'e' // e<id16>                        Notice
-	classAccount  = 'c' // c<id16>                        Account
+	classAccount  = 'f' // f<id16>                        Account
 	classAgents   = 'k' // k                              AgentEvents
 )
+
+// No two classes are the same letter: this would not compile.
+var _ = map[byte]struct{}{
+	classMeta: {}, classHead: {}, classEnvelope: {}, classEvents: {}, classOutcome: {}, classPolicy: {}, classHandover: {},
+	classDue: {}, classHeld: {}, classParked: {}, classExpiry: {}, classMail: {}, classReport: {}, classHolder: {}, classHome: {},
+	classDedupe: {}, classForget: {}, classRetain: {}, className: {}, classDead: {}, classPurged: {}, classSchema: {},
+	classWebhook: {}, classNotice: {}, classAccount: {}, classAgents: {},
+}
 
 // liveClasses are the index classes whose set the fingerprint covers: every
 // key of them names work that must not be forgotten. That of a dead letter is an

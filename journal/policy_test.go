@@ -193,3 +193,15 @@ func TestChangeFailsWhole(t *testing.T) {
 		w.whole()
 	}
 }
+
+// TestKindsOfRecordsAreApart: what is kept by id alone is found again as what it was.
+func TestKindsOfRecordsAreApart(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	w.change(id, &wire.Change{Controls: []byte(`{"a":1}`)})
+	w.reopen()
+	if list := w.j.Accounts(); len(list) != 0 {
+		t.Errorf("the options of an intent came back as service accounts: %v", list)
+	}
+}

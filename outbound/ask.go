@@ -130,6 +130,7 @@ const (
 	AnswerRedriven    = "already_redriven"
 	AnswerKeyConflict = "idempotency_conflict"
 	AnswerDenied      = "policy_denied"
+	AnswerKilled      = "agent_killed"
 	answerEnded       = "intent_ended"
 	answerTooLarge    = "payload_too_large"
 )

@@ -42,6 +42,8 @@ func (d *Dispatcher) redrive(ctx context.Context, holder journal.ID, a *peer.Ask
 		out.Error = AnswerUnknown
 	case errors.Is(err, journal.ErrNotDead):
 		out.Error = AnswerNotDead
+	case errors.Is(err, journal.ErrKilled):
+		out.Error = AnswerKilled
 	case errors.Is(err, journal.ErrKeyConflict):
 		out.Error = AnswerKeyConflict
 	default:

@@ -9,13 +9,15 @@ import (
 	"pannier/journal"
 	"pannier/journal/wire/peer"
 	"pannier/outbound"
+	"pannier/proxy/admin"
 )
 
 // deadLetters are those of both roles: what is done to one that is homed here is
 // done here, and what is to be redriven of another's is asked of its home.
 type deadLetters struct {
 	*journal.Journal
-	ask func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error)
+	ask  func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error)
+	fits func(intentType string, payload []byte) error // the schemas of this sidecar
 }
 
 // redriveTime is how long home may take to answer, or to dial us first.
@@ -28,6 +30,11 @@ func (d *deadLetters) Redrive(ctx context.Context, r journal.Redrive) (journal.R
 	i, err := d.Get(r.ID)
 	if err != nil {
 		return journal.Redriven{}, err
+	}
+	if r.Payload != nil && i.Envelope != nil {
+		if err := d.fits(i.Envelope.IntentType, r.Payload); err != nil {
+			return journal.Redriven{}, &admin.PayloadError{Why: err.Error()}
+		}
 	}
 	if i.Head != nil {
 		return d.Journal.Redrive(ctx, r)
@@ -78,6 +85,8 @@ func refusal(code string, as journal.ID) error {
 		return journal.ErrNotDead
 	case outbound.AnswerUnknown:
 		return fmt.Errorf("home has purged it: %w", journal.ErrNotFound)
+	case outbound.AnswerKilled:
+		return journal.ErrKilled
 	case outbound.AnswerKeyConflict:
 		return journal.ErrKeyConflict
 	case outbound.AnswerDenied:

@@ -144,7 +144,9 @@ func (r *run) start(alive context.Context) error {
 
 	dead := &deadLetters{Journal: r.journal, ask: server.Ask}
 	how := &bindings{journal: r.journal, mailbox: mailbox, configured: o.Agents}
+	// The app API asks for redrives, and they for its schemas.
 	app := api.New(r.apiOptions(server.Ask, dead.Redrive, how.subscribed), r.journal, mailbox, dispatcher, r.log)
+	dead.fits = app.CheckPayload
 	r.keys.changed = app.KeysChanged
 	pushing := l.Webhook
 	pushing.UserAgent = "Pannier/" + o.Version

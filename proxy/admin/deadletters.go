@@ -342,7 +342,12 @@ func (h *handler) showDead(w http.ResponseWriter, r *http.Request) {
 // and in the list of those that failed of many.
 func deadProblem(err error) (status int, code, text string) {
 	var before *journal.RedrivenError
+	var misfit *PayloadError
 	switch {
+	case errors.As(err, &misfit):
+		return http.StatusUnprocessableEntity, "schema_invalid", "payload: " + misfit.Why
+	case errors.Is(err, journal.ErrKilled):
+		return http.StatusForbidden, "policy_denied", "its sender has been killed: nothing from it is sent before it is resumed"
 	case errors.As(err, &before):
 		return http.StatusConflict, "already_redriven", "it was redriven as " + before.As.String() + "; if that one is a dead letter too, redrive that one"
 	case errors.Is(err, journal.ErrNotFound):

@@ -40,6 +40,11 @@ type redriven struct {
 	RedrivenAs string `json:"redriven_as"`
 }
 
+// PayloadError says why an edited payload does not fit the schema of its type.
+type PayloadError struct{ Why string }
+
+func (e *PayloadError) Error() string { return "payload: " + e.Why }
+
 // redriveOne serves POST /v1/admin/dead-letters/{id}/redrive. Whoever has lost the
 // answer asks again, and reads the successor's id in the refusal.
 func (h *handler) redriveOne(w http.ResponseWriter, r *http.Request) {

@@ -357,3 +357,23 @@ func TestAKeyTakenAwayEndsStreams(t *testing.T) {
 		t.Fatal("the stream goes on under a key that is no longer valid")
 	}
 }
+
+// What an owner has registered or published is not another key's to change, or to
+// send again.
+func TestWhatIsAnOwnersIsNotAnothers(t *testing.T) {
+	t.Parallel()
+	w := setup(t, keyed)
+	schema := `{"semantic_type":"order.created.plain.v1","compatibility_mode":"strict","schema_json":{"type":"object"}}`
+	w.post("/v1/schemas", schema, "x-api-key: k-orders").want(200)
+	w.post("/v1/schemas", schema, "x-api-key: k-prod").want(200)
+	w.post("/v1/schemas", schema, "x-api-key: k-billing").refused(403, "policy_denied")
+	if owner := w.get("/v1/schemas/order.created.plain.v1", "x-api-key: k-billing").want(200).text("schema.owner_agent"); owner != orders {
+		t.Errorf("the schema is %q's, want %s's, who was first", owner, orders)
+	}
+
+	w.post("/v1/webhooks/subscriptions", subscribed, "x-api-key: k-prod").refused(422, "schema_invalid")
+	w.post("/v1/webhooks/subscriptions", subscribed, "x-api-key: k-orders").want(200)
+	event := w.post("/v1/webhooks/events", published, "x-api-key: k-orders").want(200).text("event_id")
+	w.post("/v1/webhooks/events/"+event+"/replay", "", "x-api-key: k-billing").refused(404, "event_not_found")
+	w.post("/v1/webhooks/events/"+event+"/replay", "", "x-api-key: k-orders").want(200)
+}

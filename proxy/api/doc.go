@@ -90,9 +90,13 @@
 //     account or an agent's health of somebody else's is 404 to it, or not listed.
 //     The list of addresses, GET /v1/agents, is the same for every key: whoever may
 //     send may know to whom.
+//   - A schema is the owner's whose key registered it first: who may not act as that
+//     one cannot change it, and is held to it all the same. Subscriptions and events
+//     have an owner too; an event of somebody else's is 404.
 //
 // A killed agent sends nothing here (403) and is handed nothing; what is addressed
-// to it is accepted and waits, and what its app has already may be settled. A kill
+// to it is accepted and waits, and what its app has already may be settled. Its dead
+// letters are not redriven: a successor would be sent in its name. A kill
 // is of this sidecar, and survives a restart. Heartbeats do not: after a start
 // health is unknown until the next.
 //
@@ -109,7 +113,7 @@
 //     not_available), not ignored. Fields AXP does not know are ignored, but
 //     inside "delivery" and in bodies that are our own.
 //   - A payload that does not fit the schema of its type is not accepted; one that
-//     was accepted before is not looked at again. Schemas refer to nothing outside
+//     was accepted before is not looked at again, but a payload edited at its redrive is. Schemas refer to nothing outside
 //     of themselves: nothing is ever fetched for one.
 //   - An event and its deliveries are one commit. Each delivery is an intent to an
 //     address that no app can name; the secret of a subscription is in no answer.

@@ -105,6 +105,9 @@ func (a *API) replay(w http.ResponseWriter, r *http.Request) error {
 		return refuse(codeEventNotFound, "%q is no event: an id is a UUID", clip(r.PathValue("id"), 64))
 	}
 	n, err := a.journal.Notice(id)
+	if err == nil && !callerOf(r).May(n.Owner) {
+		err = journal.ErrNotFound // whether there is one is nobody else's business
+	}
 	if err == nil {
 		var replayed bool
 		n, replayed, err = a.journal.Republish(r.Context(), id, a.again(id, n), key)
@@ -171,6 +174,10 @@ func (a *API) writeCounters(d *doc, n *wire.Notice) error {
 	var delivered, dead, pending int64
 	for _, one := range n.Deliveries {
 		i, err := a.journal.Get(journal.ID(one))
+		if errors.Is(err, journal.ErrNotFound) {
+			dead++ // and purged since
+			continue
+		}
 		if err != nil {
 			return err
 		}

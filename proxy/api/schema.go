@@ -60,6 +60,12 @@ func (a *API) putSchema(w http.ResponseWriter, r *http.Request) error {
 	if scope == "core" {
 		return refuse(codePolicyDenied, "core schemas are nobody's to change; send scope tenant, or none")
 	}
+	if was := a.journal.Schema(s.SemanticType); was != nil && was.Owner != "" {
+		if !callerOf(r).May(was.Owner) {
+			return refuse(codePolicyDenied, "semantic_type: the schema of %s is another owner's", clip(s.SemanticType, 64))
+		}
+		s.Owner = cmp.Or(s.Owner, was.Owner)
+	}
 	kept, replayed, err := a.journal.PutSchema(r.Context(), s, key)
 	if err != nil {
 		return err
@@ -191,6 +197,12 @@ type noLoader struct{}
 
 func (noLoader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("it refers to %s, and only what is in it is looked at", clip(url, 128))
+}
+
+// CheckPayload holds a payload that takes the place of another to the schema of its
+// type, as one that is sent.
+func (a *API) CheckPayload(intentType string, payload []byte) error {
+	return a.checkPayload(&asked{intentType: intentType, payload: payload, at: "/payload"})
 }
 
 // checkPayload holds a payload to the schema of its type, where there is one in
