@@ -19,7 +19,7 @@ var checklist = []struct {
 }{
 	// transport
 	{"200 on every success, with a JSON object", []string{"TestSuccessIsAlwaysAJSONObject", "TestCreateAnswersExactlyAXPsFourKeys", "TestAnswersFitAXPsSchemas"}, ""},
-	{"any way to send a key; only health is open; 401 has a code", []string{"TestAnyKeyOrNone"}, "refusals, where keys are configured"},
+	{"any way to send a key; only health is open; 401 has a code", []string{"TestAnyKeyOrNone", "TestOnlyHealthIsOpen", "TestWhereTheKeyIs"}, ""},
 	{"POST without a body; unknown fields ignored; since=0", []string{"TestSuccessIsAlwaysAJSONObject", "TestEventsHaveAXPsShape"}, ""},
 	{"X-Trace-Id echoed, X-Request-Id set, Retry-After an integer", []string{"TestAnswersAreNamed", "TestPostsDuringStop"}, ""},
 	{"streams are not cut, held back, compressed or cached", []string{"TestStreamsAreNotHeldBack", "TestConnectionIsUsableAfterAStream", "TestIdleConnectionsOutliveClients"}, ""},
