@@ -77,18 +77,11 @@ func (m mutant) run(dir string) (err error) {
 			err = back
 		}
 	}()
-	// A mutant that does not compile would be red for nothing.
-	compiled := m.pkg
-	if m.pkg == inE2E {
-		compiled = "./cmd/pannier"
-	}
-	if out, err := goTool(dir, "vet", compiled); err != nil {
-		return fmt.Errorf("does not compile: %w\n%s", err, out)
-	}
 	out, err := m.runTest(dir)
 	switch {
 	case err == nil:
 		return fmt.Errorf("survived: %s of %s is green without the guard", m.test, m.pkg)
+	// A mutant that does not compile would be red for nothing: no test of it says so.
 	case !bytes.Contains(out, []byte("--- FAIL")) && !bytes.Contains(out, []byte("panic: ")):
 		return fmt.Errorf("%s of %s did not run: %w\n%s", m.test, m.pkg, err, out)
 	}
@@ -100,7 +93,7 @@ func (m mutant) runTest(dir string) ([]byte, error) {
 	for _, part := range strings.Split(m.test, "/") {
 		pattern = append(pattern, "^"+part+"$")
 	}
-	out, err := goTool(dir, "test", "-v", "-count=1", "-failfast", "-timeout", "5m", "-run", strings.Join(pattern, "/"), m.pkg)
+	out, err := goTool(dir, "test", "-v", "-vet=off", "-ldflags=-s -w", "-count=1", "-failfast", "-timeout", "5m", "-run", strings.Join(pattern, "/"), m.pkg)
 	switch {
 	case err == nil && bytes.Contains(out, []byte("no tests to run")):
 		return out, fmt.Errorf("there is no test %s in %s", m.test, m.pkg)

@@ -643,7 +643,7 @@ var all = []mutant{
 		guard: "a stranger learns of an intent",
 		file:  "proxy/api/caller.go",
 		old:   "	if err == nil && !a.maySee(c, i) {",
-		new:   "	if false {",
+		new:   "	if err == nil && i == nil {",
 		pkg:   inAPI, test: "TestWhoMayDoWhat",
 	},
 	{
