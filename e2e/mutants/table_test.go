@@ -237,7 +237,7 @@ var all = []mutant{
 	{
 		guard: "the door is deaf to words without a lease",
 		file:  "inbound/mailbox.go",
-		old:   "	m.hear(b, s.ID, succeeded, time.Now())\n",
+		old:   "	m.hear(b, s.ID, b.flightOf(s.ID), succeeded, time.Now())\n",
 		new:   "",
 		pkg:   inInbound, test: "TestDoorHearsWordsWithoutALease",
 	},
@@ -542,7 +542,7 @@ var all = []mutant{
 	{
 		guard: "a former app shuts the door of the next",
 		file:  "inbound/settle.go",
-		old:   "	if app != b.app {\n",
+		old:   "	if from.app != b.app {\n",
 		new:   "	if false {\n",
 		pkg:   inInbound, test: "TestAnswersOfAFormerApp",
 	},
