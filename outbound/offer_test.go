@@ -410,3 +410,25 @@ func TestAcknowledgedMakesRoom(t *testing.T) {
 		b.expect(1)
 	})
 }
+
+// What failed and was acknowledged again in one frame does not stay counted.
+func TestFailedAndAcknowledgedInOneFrame(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		b := w.holder(addrA)
+		w.peers.set(billing, addrA)
+		w.accept(billing, 4)
+		first := b.expect(1)[0]
+		b.hold(first)
+		w.after(2 * time.Second) // on record
+		acknowledged := report(1, first, state.FactWorking)
+		acknowledged.Uncounted = true
+		b.report(acknowledged)
+		second := b.expect(1)[0]
+		b.hold(second)
+		again := report(3, first, state.FactWorking)
+		again.Uncounted = true
+		b.report(report(2, first, state.FactAttemptFailed), again)
+		b.report(report(4, second, state.FactAnswered))
+		b.expect(1)
+	})
+}

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -70,7 +71,7 @@ func (s *session) reports(list []*wire.Report) error {
 		switch id := journal.ID(r.Id); {
 		case !d.onRecord(s.peer.Journal, id, r.OfferNo):
 			r.OfferNo = 0
-		case state.Fact(r.Fact) == state.FactAttemptFailed && !r.Uncounted:
+		case state.Fact(r.Fact) == state.FactAttemptFailed && !r.Uncounted && !freedLater(list, r):
 			anew = append(anew, id)
 		}
 	}
@@ -110,6 +111,21 @@ func (d *Dispatcher) freeAt(s *session, id journal.ID) {
 	if p := d.mu.unsettled[id]; p != nil && p.session == s {
 		d.free(id)
 	}
+}
+
+// freedLater reports whether a report that follows in the list says that the intent
+// counts no more.
+func freedLater(list []*wire.Report, r *wire.Report) bool {
+	return slices.ContainsFunc(list, func(next *wire.Report) bool {
+		if next.No <= r.No || string(next.Id) != string(r.Id) {
+			return false
+		}
+		switch state.Fact(next.Fact) {
+		case state.FactAnswered, state.FactRejected, state.FactExhausted, state.FactWaiting:
+			return true
+		}
+		return next.Uncounted
+	})
 }
 
 // countAnew counts what may be handed over again at this session against its credit.
