@@ -93,8 +93,7 @@ func TestReaderOfOneIsServedAfterARelease(t *testing.T) {
 	home := w.dialHome(journal.NewID(), 1)
 	id, env := envelope(1)
 	home.offer(env, 1)
-	home.verdict(id)
-	until(t, "it is released", func() bool { _, err := w.j.Get(id); return err != nil })
+	until(t, "home has heard that it is released", func() bool { return home.verdict(id) == "released" })
 	go func() {
 		_, _ = w.m.Pull(t.Context(), inbound.PullRequest{Agent: agent, Limit: 1, Wait: 5 * time.Second})
 	}()
