@@ -1,76 +1,92 @@
 package mutants_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"slices"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 )
 
-// baseline runs the named tests once on the tree as it is: a test that is red
-// anyway would catch everything.
-type baseline struct {
-	copies chan string
+// woven is the copy of the tree that has all mutants in it, and the programs
+// built from it, each when it is first asked for.
+type woven struct {
+	dir, bin string
 
 	mu   sync.Mutex
-	seen map[string]*verdict
+	once map[string]*outcome
 }
 
-// green runs the tests of a package in one go, which links it once. It reports
-// whether all of them ran and passed; if not, each is looked at alone. The tests of
-// real processes always are: of those only a part is run.
-func (b *baseline) green(pkg string) bool {
-	if pkg == inE2E {
-		return false
-	}
-	return b.once(pkg, func() error {
-		var names []string
-		for _, m := range all {
-			if name, _, _ := strings.Cut(m.test, "/"); m.pkg == pkg && !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-		dir := <-b.copies
-		defer func() { b.copies <- dir }()
-		out, err := goTool(dir, "test", "-v", "-vet=off", "-ldflags=-s -w", "-count=1", "-timeout", "10m", "-run", "^("+strings.Join(names, "|")+")$", pkg)
-		if err == nil && bytes.Contains(out, []byte("--- SKIP")) {
-			err = errSkipped
-		}
-		return err
-	}) == nil
-}
-
-type verdict struct {
+type outcome struct {
 	once sync.Once
 	err  error
 }
 
-func (b *baseline) check(m mutant) error {
-	if b.green(m.pkg) {
-		return nil
+// first does what is named once.
+func (w *woven) first(what string, do func() error) error {
+	w.mu.Lock()
+	o := w.once[what]
+	if o == nil {
+		o = &outcome{}
+		w.once[what] = o
 	}
-	return b.once(m.pkg+" "+m.test, func() error {
-		dir := <-b.copies
-		defer func() { b.copies <- dir }()
-		out, err := m.runTest(dir)
+	w.mu.Unlock()
+	o.once.Do(func() { o.err = do() })
+	return o.err
+}
+
+// tests returns the test binary of a package.
+func (w *woven) tests(pkg string) (string, error) {
+	out := filepath.Join(w.bin, strings.ReplaceAll(filepath.Base(pkg), "/", "-")+".test")
+	return out, w.first("build "+pkg, func() error {
+		return goBuild(w.dir, "test", "-c", "-vet=off", "-ldflags=-s -w", "-o", out, pkg)
+	})
+}
+
+// sidecars builds the programs that the tests of real processes start.
+func (w *woven) sidecars() error {
+	return w.first("sidecars", func() error {
+		return errors.Join(
+			goBuild(w.dir, "build", "-o", filepath.Join(w.bin, "pannier"), "./cmd/pannier"),
+			goBuild(w.dir, "build", "-tags", "failpoint", "-o", filepath.Join(w.bin, "pannier-failpoint"), "./cmd/pannier"))
+	})
+}
+
+func goBuild(dir string, args ...string) error {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// green says whether the test of a mutant passes while no mutant runs: one that
+// is red anyway would catch everything.
+func (w *woven) green(m mutant) error {
+	return w.first("green "+m.pkg+" "+m.test, func() error {
+		out, err := w.run(m, "")
 		if err != nil && !errors.Is(err, errSkipped) {
-			return fmt.Errorf("%s of %s is red on the tree as it is: %w\n%s", m.test, m.pkg, err, out)
+			return fmt.Errorf("%s of %s is red without a mutant: %w\n%s", m.test, m.pkg, err, out)
 		}
 		return err
 	})
 }
 
-// once runs what is looked at, unless it was before.
-func (b *baseline) once(what string, look func() error) error {
-	b.mu.Lock()
-	v := b.seen[what]
-	if v == nil {
-		v = &verdict{}
-		b.seen[what] = v
+// run runs the test of a mutant; guard is the mutant that is switched on.
+func (w *woven) run(m mutant, guard string) ([]byte, error) {
+	binary, err := w.tests(m.pkg)
+	if err == nil && m.pkg == inE2E {
+		err = w.sidecars()
 	}
-	b.mu.Unlock()
-	v.once.Do(func() { v.err = look() })
-	return v.err
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(binary, m.flags("-test.")...)
+	cmd.Dir = filepath.Join(w.dir, m.pkg)
+	cmd.Env = append(os.Environ(), hurried...)
+	cmd.Env = append(cmd.Env, switchName+"="+guard, "E2E_BIN="+w.bin)
+	return m.ran(cmd)
 }

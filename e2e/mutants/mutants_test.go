@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,28 +26,37 @@ type mutant struct {
 // errSkipped: the named test needs something that is not here.
 var errSkipped = errors.New("its test is skipped here")
 
-// TestMutants applies every mutant to a copy of the tree.
+// TestMutants runs every mutant: those that could be woven in from one build, each
+// of the others from a build of its own.
 func TestMutants(t *testing.T) {
-	copies := make(chan string, runtime.NumCPU())
-	for range cap(copies) {
-		copies <- copyTree(t)
+	w := &woven{dir: copyTree(t), bin: t.TempDir(), once: map[string]*outcome{}}
+	alone, err := weave(w.dir, all)
+	if err != nil {
+		t.Fatal(err)
 	}
-	green := &baseline{copies: copies, seen: map[string]*verdict{}}
+	spoil := make(chan string, 1)
+	spoil <- copyTree(t)
+	slots := make(chan struct{}, runtime.NumCPU())
 	var caught, skipped atomic.Int64
 	t.Run("each", func(t *testing.T) {
 		for _, m := range all {
 			t.Run(m.guard, func(t *testing.T) {
 				t.Parallel()
-				switch err := green.check(m); {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				err := w.green(m)
+				switch {
+				case err != nil:
+				case slices.Contains(alone, m):
+					err = m.aloneIn(spoil)
+				default:
+					err = m.judge(w.run(m, m.guard))
+				}
+				switch {
 				case errors.Is(err, errSkipped):
 					skipped.Add(1)
 					t.Skip(err)
 				case err != nil:
-					t.Fatal(err)
-				}
-				dir := <-copies
-				defer func() { copies <- dir }()
-				if err := m.run(dir); err != nil {
 					t.Fatal(err)
 				}
 				caught.Add(1)
@@ -59,15 +69,26 @@ func TestMutants(t *testing.T) {
 	fmt.Printf("%d of %d mutants caught\n", caught.Load(), int64(len(all))-skipped.Load())
 }
 
-// run applies the mutant, wants its test red, and takes the mutant back.
-func (m mutant) run(dir string) (err error) {
+// place finds the text of the mutant.
+func (m mutant) place(text string) (int, error) {
+	if n := strings.Count(text, m.old); n != 1 {
+		return 0, fmt.Errorf("%s has the text of this mutant %d times, want once: has the guard moved?\n%s", m.file, n, m.old)
+	}
+	return strings.Index(text, m.old), nil
+}
+
+// aloneIn applies the mutant to a copy of the tree, wants its test red, and takes the
+// mutant back.
+func (m mutant) aloneIn(copies chan string) (err error) {
+	dir := <-copies
+	defer func() { copies <- dir }()
 	path := filepath.Join(dir, m.file)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	if n := strings.Count(string(text), m.old); n != 1 {
-		return fmt.Errorf("%s has the text of this mutant %d times, want once: has the guard moved?\n%s", m.file, n, m.old)
+	if _, err := m.place(string(text)); err != nil {
+		return err
 	}
 	if err := os.WriteFile(path, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
 		return err
@@ -77,7 +98,14 @@ func (m mutant) run(dir string) (err error) {
 			err = back
 		}
 	}()
-	out, err := m.runTest(dir)
+	cmd := exec.Command("go", append(append([]string{"test", "-vet=off", "-ldflags=-s -w"}, m.flags("-")...), m.pkg)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), hurried...)
+	return m.judge(m.ran(cmd))
+}
+
+// judge wants the test red.
+func (m mutant) judge(out []byte, err error) error {
 	switch {
 	case err == nil:
 		return fmt.Errorf("survived: %s of %s is green without the guard", m.test, m.pkg)
@@ -88,12 +116,22 @@ func (m mutant) run(dir string) (err error) {
 	return nil
 }
 
-func (m mutant) runTest(dir string) ([]byte, error) {
+// hurried: one round is enough, and so is less patience: a mutant that makes a
+// test wait in vain is caught as well.
+var hurried = []string{"E2E_ROUNDS=1", "E2E_PATIENCE=20"}
+
+// flags are those of a run of the mutant's test.
+func (m mutant) flags(prefix string) []string {
 	var pattern []string
 	for _, part := range strings.Split(m.test, "/") {
 		pattern = append(pattern, "^"+part+"$")
 	}
-	out, err := goTool(dir, "test", "-v", "-vet=off", "-ldflags=-s -w", "-count=1", "-failfast", "-timeout", "5m", "-run", strings.Join(pattern, "/"), m.pkg)
+	return []string{prefix + "v", prefix + "count=1", prefix + "failfast", prefix + "timeout=5m", prefix + "run=" + strings.Join(pattern, "/")}
+}
+
+// ran runs a test and says what became of it.
+func (m mutant) ran(cmd *exec.Cmd) ([]byte, error) {
+	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil && bytes.Contains(out, []byte("no tests to run")):
 		return out, fmt.Errorf("there is no test %s in %s", m.test, m.pkg)
@@ -101,15 +139,6 @@ func (m mutant) runTest(dir string) ([]byte, error) {
 		return out, errSkipped
 	}
 	return out, err
-}
-
-func goTool(dir string, args ...string) ([]byte, error) {
-	cmd := exec.Command("go", args...)
-	cmd.Dir = dir
-	// One round is enough, and so is less patience: a mutant that makes a test
-	// wait in vain is caught as well.
-	cmd.Env = append(os.Environ(), "E2E_ROUNDS=1", "E2E_PATIENCE=20")
-	return cmd.CombinedOutput()
 }
 
 // copyTree copies what git knows of the tree, and what it would be told of.
