@@ -87,7 +87,7 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/v1/intents/", "/v1/%69ntents/", "/%76%31/intents/"} {
-		if a := w.call("HEAD", path+id+"/events/stream", ""); a.status != 405 {
+		if a := w.call("HEAD", path+id+"/events/stream?wait_seconds=1", ""); a.status != 405 {
 			t.Errorf("HEAD on a stream at %s: got %d, want 405", path, a.status)
 		}
 	}
