@@ -5,10 +5,12 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -184,6 +186,9 @@ func compile(s *wire.Schema) (*jsonschema.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
+	if at, is := immense(doc, ""); is {
+		return nil, fmt.Errorf("the number at %q is too long to be compared with", at)
+	}
 	c := jsonschema.NewCompiler()
 	c.UseLoader(noLoader{})
 	c.AssertFormat()
@@ -230,6 +235,9 @@ func misfits(schema *jsonschema.Schema, payload jsontext.Value, at string) (faul
 	if err != nil {
 		return []fault{{at, err.Error(), codeSchemaInvalid}} // it was read as JSON before
 	}
+	if where, is := immense(value, at); is {
+		return []fault{{clip(where, maxWhere), "is a number too long to be compared with a schema", codeSchemaInvalid}}
+	}
 	var wrong *jsonschema.ValidationError
 	if err := schema.Validate(value); err == nil {
 		return nil
@@ -250,9 +258,48 @@ func leaves(e *jsonschema.ValidationError, at string, faults *[]fault) {
 		return
 	}
 	for _, step := range e.InstanceLocation {
-		at += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(step)
+		at += "/" + pointerStep.Replace(step)
 	}
-	*faults = append(*faults, fault{at, e.ErrorKind.LocalizedString(english), codeSchemaInvalid})
+	// Both may hold as much of the payload as it has.
+	why := clip(e.ErrorKind.LocalizedString(english), maxWhy)
+	*faults = append(*faults, fault{clip(at, maxWhere), why, codeSchemaInvalid})
 }
 
-var english = message.NewPrinter(language.English)
+const (
+	maxWhere = 512
+	maxWhy   = 300
+)
+
+var (
+	english     = message.NewPrinter(language.English)
+	pointerStep = strings.NewReplacer("~", "~0", "/", "~1")
+)
+
+// maxNumber bounds the digits of a number that is compared, written out. A schema is
+// held against exact values: ten bytes, 1e4000000, are megabytes then, a list of such
+// takes hours, and one a little longer is no value at all.
+const maxNumber = 1000
+
+// immense finds a number that must not be compared. A document is as deep as a body
+// may be.
+func immense(v any, at string) (where string, is bool) {
+	switch v := v.(type) {
+	case json.Number:
+		_, exponent, scientific := strings.Cut(strings.ToLower(v.String()), "e")
+		shift, err := strconv.Atoi(cmp.Or(exponent, "0"))
+		return at, len(v) > maxNumber || scientific && (err != nil || max(shift, -shift) > maxNumber)
+	case []any:
+		for i, item := range v {
+			if where, is = immense(item, at+"/"+strconv.Itoa(i)); is {
+				return where, true
+			}
+		}
+	case map[string]any:
+		for name, member := range v {
+			if where, is = immense(member, at+"/"+pointerStep.Replace(name)); is {
+				return where, true
+			}
+		}
+	}
+	return "", false
+}

@@ -108,6 +108,42 @@ func TestSchemaThatRefersToItself(t *testing.T) {
 	}
 }
 
+// A few bytes of an exponent must not become megabytes of digits, nor no number at all.
+func TestSchemaOfImmenseNumbers(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, rule := range []string{`"type":"integer"`, `"minimum":1`, `"multipleOf":3`, `"const":1`, `"enum":[1,2]`} {
+		w.post("/v1/schemas", `{"semantic_type":"a.b.c.v1","compatibility_mode":"strict","schema_json":{"properties":{"n~":{"items":{`+rule+`}}}}}`).want(200)
+		for _, n := range []string{"1e1001", "1e-4000000", "1E+99999999", "0.1e999999999999999999999", "1" + strings.Repeat("0", 1000)} {
+			a := w.post("/v1/agents/b/intents/a.b.c.v1", `{"n~":[1,`+n+`]}`).refused(422, "schema_invalid")
+			if why := a.at("error.details").(map[string]any)["/n~0/1"]; why != "is a number too long to be compared with a schema" {
+				t.Errorf("%s, %.30s: /n~0/1 %v, in %.300s", rule, n, why, a.raw)
+			}
+		}
+		w.post("/v1/agents/b/intents/a.b.c.v1", `{"more":1e99999999,"n~":[]}`).refused(422, "schema_invalid")
+	}
+	w.post("/v1/schemas", `{"semantic_type":"a.b.c.v1","compatibility_mode":"strict","schema_json":{"type":"object"}}`).want(200)
+	w.post("/v1/agents/b/intents/a.b.c.v1", `{"n":1e1000}`).want(200)
+	for _, rule := range []string{`"multipleOf":1e-5000000`, `"maximum":1e99999999`, `"enum":[1e99999999]`} {
+		a := w.post("/v1/schemas", `{"semantic_type":"a.b.c.v1","compatibility_mode":"warn","schema_json":{"items":{`+rule+`}}}`)
+		if a.refused(422, "schema_invalid"); a.at("error.details").(map[string]any)["/schema_json"] == nil {
+			t.Errorf("%s: %s", rule, a.raw)
+		}
+	}
+	w.post("/v1/agents/b/intents/order.created.v1", `{"n":1e99999999}`).want(200) // of no schema: nobody compares it
+}
+
+// What does not fit is said in few words, whatever it holds.
+func TestSchemaRefusalIsShort(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.post("/v1/schemas", `{"semantic_type":"a.b.c.v1","compatibility_mode":"strict","schema_json":{"additionalProperties":{"pattern":"^b"}}}`).want(200)
+	long := strings.Repeat("a", 20_000)
+	if a := w.post("/v1/agents/b/intents/a.b.c.v1", `{"`+long+`":"`+long+`"}`).refused(422, "schema_invalid"); len(a.raw) > 8<<10 {
+		t.Errorf("the refusal has %d bytes", len(a.raw))
+	}
+}
+
 func TestSchemaHasKeys(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
