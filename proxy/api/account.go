@@ -35,17 +35,21 @@ func (a *API) accountCaller(token string) *Caller {
 		return nil
 	}
 	hash, now := journal.TokenHash(token), time.Now().UnixMilli()
-	valid := 0
-	for _, k := range acc.Keys {
+	found := -1
+	for i, k := range acc.Keys {
 		inForce := k.RevokedMs == 0 && (k.ExpiresMs == 0 || k.ExpiresMs > now)
 		if same := subtle.ConstantTimeCompare(hash[:], k.Hash); inForce {
-			valid |= same
+			found = subtle.ConstantTimeSelect(same, i, found)
 		}
 	}
-	if valid == 0 {
+	if found < 0 {
 		return nil
 	}
-	return &Caller{Agents: []string{acc.Agent}}
+	c := &Caller{Agents: []string{acc.Agent}}
+	if ends := acc.Keys[found].ExpiresMs; ends != 0 {
+		c.until = time.UnixMilli(ends)
+	}
+	return c
 }
 
 // accounts serves GET /v1/service-accounts: those of the caller's agents.

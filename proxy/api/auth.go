@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // openRoutes are answered without a key: method and path must be just these.
@@ -132,29 +133,41 @@ func (a *API) keysChanged() <-chan struct{} {
 }
 
 // whileAllowed ends with ctx, or when the key of the request no longer allows
-// what it was let in for: a stream may be open for days.
+// what it was let in for, or ends by itself: a stream may be open for days.
 func (a *API) whileAllowed(ctx context.Context, r *http.Request, allowed func(*Caller) bool) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	if a.opt.Identify == nil {
 		return ctx, cancel
 	}
 	changed := a.keysChanged()
-	if c, err := a.identify(r.Header); err != nil || !allowed(c) {
+	ends, ok := a.stillAllowed(r, allowed)
+	if !ok {
 		cancel() // since it was let in
 	}
 	go func() { // ends with the request
-		for {
+		for ok {
 			select {
 			case <-ctx.Done():
 				return
 			case <-changed:
+			case <-ends:
 			}
 			changed = a.keysChanged()
-			if c, err := a.identify(r.Header); err != nil || !allowed(c) {
-				cancel()
-				return
-			}
+			ends, ok = a.stillAllowed(r, allowed)
 		}
+		cancel()
 	}()
 	return ctx, cancel
+}
+
+// stillAllowed looks at the key of a request again, and says when to do so next.
+func (a *API) stillAllowed(r *http.Request, allowed func(*Caller) bool) (next <-chan time.Time, ok bool) {
+	c, err := a.identify(r.Header)
+	switch {
+	case err != nil || !allowed(c):
+		return nil, false
+	case c.until.IsZero():
+		return nil, true
+	}
+	return time.After(time.Until(c.until)), true
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"pannier/journal"
 )
@@ -14,6 +15,9 @@ type Caller struct {
 	// Agents are addresses, or patterns: "*" is every agent, "PREFIX/*" every
 	// one below it. The first address is who sends when a body names nobody.
 	Agents []string
+
+	// until is when the key ends by itself; zero: it does not.
+	until time.Time
 }
 
 // May reports whether the caller may act as the agent. Where no keys are asked
