@@ -670,8 +670,8 @@ var all = []mutant{
 	{
 		guard: "a stream outlives its key",
 		file:  "proxy/api/auth.go",
-		old:   "	close(a.keys.changed)\n",
-		new:   "",
+		old:   "		return nil, false\n",
+		new:   "		return nil, true\n",
 		pkg:   inAPI, test: "TestAKeyTakenAwayEndsStreams",
 	},
 	{
@@ -687,6 +687,13 @@ var all = []mutant{
 		old:   "		Id: key[:], Hash: hash[:], Hint: \"…\" + token[len(token)-4:],",
 		new:   "		Id: key[:], Hash: hash[:], Hint: \"…\" + token,",
 		pkg:   inE2E, test: "TestKeysAreSecret",
+	},
+	{
+		guard: "an end is told to a key taken away meanwhile",
+		file:  "proxy/api/create.go",
+		old:   "	if refused != nil {\n		return refused\n",
+		new:   "	if refused != nil {\n		return err\n",
+		pkg:   inAPI, test: "TestAKeyTakenAwayEndsWaits",
 	},
 	{
 		guard: "a stream outlives the end of its key",

@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"log/slog"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -139,20 +138,12 @@ func TestAKeyThatEndsEndsStreams(t *testing.T) {
 		var o api.Options
 		keyed(&o)
 		a := api.New(o, openJournal(t), nil, nil, slog.New(slog.DiscardHandler))
-		call := func(method, path, body, key string) *answer {
-			r := httptest.NewRequest(method, path, strings.NewReader(body))
-			r.Host = "localhost"
-			r.Header.Set("Content-Type", "application/json")
-			r.Header.Set("X-Api-Key", key)
-			out := httptest.NewRecorder()
-			a.Handler().ServeHTTP(out, r)
-			return (&answer{t: t, status: out.Code, header: out.Header(), raw: out.Body.Bytes()}).want(200)
-		}
-		account := call("POST", "/v1/service-accounts", `{"name":"shipping"}`, "k-prod").text("service_account.service_account_id")
+		call := direct(t, a)
+		account := call("POST", "/v1/service-accounts", `{"name":"shipping"}`, "x-api-key: k-prod").want(200).text("service_account.service_account_id")
 		ends := time.Now().Add(20 * time.Second)
-		token := call("POST", "/v1/service-accounts/"+account+"/keys", `{"expires_at":"`+ends.Format(time.RFC3339)+`"}`, "k-prod").text("key.token")
-		id := call("POST", "/v1/intents", `{"intent_type":"a.v1","to_agent":"x","payload":{}}`, token).text("intent_id")
-		call("GET", "/v1/intents/"+id+"/events/stream?since=2&wait_seconds=40", "", token)
+		token := call("POST", "/v1/service-accounts/"+account+"/keys", `{"expires_at":"`+ends.Format(time.RFC3339)+`"}`, "x-api-key: k-prod").want(200).text("key.token")
+		id := call("POST", "/v1/intents", `{"intent_type":"a.v1","to_agent":"x","payload":{}}`, "x-api-key: "+token).want(200).text("intent_id")
+		call("GET", "/v1/intents/"+id+"/events/stream?since=2&wait_seconds=40", "", "x-api-key: "+token).want(200)
 		if now := time.Now(); !now.Equal(ends) {
 			t.Errorf("the stream ended %s after the key", now.Sub(ends))
 		}

@@ -2,9 +2,13 @@ package api_test
 
 import (
 	"bufio"
+	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pannier/proxy/api"
@@ -356,6 +360,41 @@ func TestAKeyTakenAwayEndsStreams(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the stream goes on under a key that is no longer valid")
 	}
+}
+
+// Whoever waits for an end is not told it under a key that was taken away meanwhile.
+func TestAKeyTakenAwayEndsWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var revoked atomic.Bool
+		o := api.Options{Identify: func(string) *api.Caller {
+			if revoked.Load() {
+				return nil
+			}
+			return &api.Caller{Agents: []string{orders}}
+		}}
+		j := openJournal(t)
+		a := api.New(o, j, nil, nil, slog.New(slog.DiscardHandler))
+		call := direct(t, a)
+		body := `{"intent_type":"a.v1","to_agent":"x","payload":{}}`
+		id := call("POST", "/v1/intents", body, "x-api-key: k").want(200).text("intent_id")
+		began := time.Now()
+		var read, sent *answer
+		var both sync.WaitGroup
+		both.Go(func() { read = call("GET", "/v1/intents/"+id+"?wait_for=terminal&wait_seconds=40", "", "x-api-key: k") })
+		both.Go(func() { sent = call("POST", "/v1/intents", body, "x-api-key: k", "Prefer: wait=40") })
+		synctest.Wait()
+		revoked.Store(true)
+		a.KeysChanged()
+		both.Wait()
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("the waits went on for %s", waited)
+		}
+		read.refused(401, "auth_failed")
+		if sent.want(200).text("intent_id") == "" || sent.at("intent") != nil {
+			t.Errorf("sent: %s", sent.raw)
+		}
+	})
 }
 
 // What an owner has registered or published is not another key's to change, or to

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -384,6 +385,22 @@ func (a *API) await(ctx context.Context, id journal.ID, enough func(*journal.Int
 	}
 }
 
+// awaitEnd returns when the intent has ended, or else with why the wait is over.
+// One that the key of the request is no longer good for is refused like a new
+// request.
+func (a *API) awaitEnd(r *http.Request, id journal.ID, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	ctx, forbid := a.whileAllowed(ctx, r, func(c *Caller) bool { return a.see(withCaller(r, c), id) == nil })
+	defer forbid()
+	err := a.await(ctx, id, func(i *journal.Intent) bool { return i.Status().Terminal() })
+	r, refused := a.authenticate(r)
+	if refused != nil {
+		return refused
+	}
+	return cmp.Or(a.see(r, id), err)
+}
+
 // addOutcome adds the intent to the answer where the caller prefers to wait
 // for its end and it came in time.
 func (a *API) addOutcome(w http.ResponseWriter, r *http.Request, d *doc, id journal.ID) error {
@@ -392,10 +409,7 @@ func (a *API) addOutcome(w http.ResponseWriter, r *http.Request, d *doc, id jour
 		return nil
 	}
 	w.Header().Set("Preference-Applied", "wait="+seconds(wait))
-	ctx, cancel := context.WithTimeout(r.Context(), wait)
-	defer cancel()
-	ended := func(i *journal.Intent) bool { return i.Status().Terminal() }
-	if err := a.await(ctx, id, ended); err != nil {
+	if err := a.awaitEnd(r, id, wait); err != nil {
 		return nil // not in time: the intent is accepted, and that is the answer
 	}
 	i, err := a.journal.Get(id)

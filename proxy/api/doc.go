@@ -83,7 +83,7 @@
 //     key that takes the place of another keeps it.
 //   - owner_agent and x-owner-agent must name an agent of the key, in full or by its
 //     last segment: else 403.
-//   - A wait or stream ends when its key no longer allows it.
+//   - A wait or stream ends when its key no longer allows it, or ends by itself.
 //   - The keys of service accounts are accepted beside those of the file, and only
 //     where there is one: without it no key is looked at. They are for the account's
 //     agent alone. A key makes accounts, and keys of them, for its own agents; an

@@ -63,10 +63,9 @@ func (a *API) getWhen(w http.ResponseWriter, r *http.Request, q *query, id journ
 		return nil, err
 	}
 	if wait > 0 {
-		ctx, cancel := context.WithTimeout(r.Context(), wait)
-		defer cancel()
-		err := a.await(ctx, id, func(i *journal.Intent) bool { return i.Status().Terminal() })
-		if err != nil && ctx.Err() == nil && !errors.Is(err, errDraining) {
+		err := a.awaitEnd(r, id, wait)
+		over := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, errDraining)
+		if err != nil && !over {
 			return nil, err
 		}
 	}

@@ -114,6 +114,22 @@ func (w *world) call(method, path, body string, headers ...string) *answer {
 	return &answer{w.t, res.StatusCode, res.Header, raw}
 }
 
+// direct is call without a connection, which a synctest bubble cannot have.
+func direct(t *testing.T, a *api.API) func(method, path, body string, headers ...string) *answer {
+	return func(method, path, body string, headers ...string) *answer {
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		r.Host = "localhost"
+		r.Header.Set("Content-Type", "application/json")
+		for _, h := range headers {
+			name, value, _ := strings.Cut(h, ": ")
+			r.Header.Set(name, value)
+		}
+		out := httptest.NewRecorder()
+		a.Handler().ServeHTTP(out, r)
+		return &answer{t, out.Code, out.Header(), out.Body.Bytes()}
+	}
+}
+
 func (w *world) get(path string, headers ...string) *answer {
 	w.t.Helper()
 	return w.call("GET", path, "", headers...)
