@@ -85,6 +85,9 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 			return err
 		}
 	}
+	if a.Refusal != nil {
+		return a.Refusal
+	}
 	if t.killed(a.Envelope.FromAgent) {
 		return fmt.Errorf("accept from %s: %w", a.Envelope.FromAgent, ErrKilled)
 	}

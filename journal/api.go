@@ -90,6 +90,10 @@ type Accept struct {
 	DeliverBy time.Time // zero: Options.DeliverBy after it is due
 	Deadline  time.Time // zero: Options.Deadline after accept
 	DeliverAt time.Time // zero: at once
+	// Refusal is why it is not accepted. What its Key has made before is answered all
+	// the same: what is asked of a payload changes, and a repeat must not hear that
+	// nothing was accepted.
+	Refusal error
 
 	by string // whoever redrives a dead letter; "": the sender accepts it
 }

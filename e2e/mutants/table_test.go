@@ -347,6 +347,13 @@ var all = []mutant{
 		pkg:   inAPI, test: "TestPayloadIsHeldToItsSchema",
 	},
 	{
+		guard: "a repeat is held to a later schema",
+		file:  "proxy/api/create.go",
+		old:   "	if misfit != nil && in.key == \"\" {\n",
+		new:   "	if misfit != nil {\n",
+		pkg:   inAPI, test: "TestRepeatIsNotHeldToALaterSchema",
+	},
+	{
 		guard: "any number is compared with a schema",
 		file:  "proxy/api/schema.go",
 		old:   "	if where, is := immense(value, at); is {\n",

@@ -130,10 +130,7 @@ func (a *API) acceptItem(raw jsontext.Value, r *http.Request, now time.Time, rea
 	if err != nil {
 		return journal.Accept{}, err
 	}
-	if err := a.checkPayload(in); err != nil {
-		return journal.Accept{}, err
-	}
-	return in.accept(r, now)
+	return a.acceptable(r, in, now)
 }
 
 func (a *API) readBatchItem(raw jsontext.Value) (*asked, error) {

@@ -242,6 +242,18 @@ func camel(name string) string {
 	return b.String()
 }
 
+// acceptable is accept for a payload that fits its schema. Under a key the journal
+// decides whether one that does not is refused: it may have fitted the first time.
+func (a *API) acceptable(r *http.Request, in *asked, now time.Time) (journal.Accept, error) {
+	misfit := a.checkPayload(in)
+	if misfit != nil && in.key == "" {
+		return journal.Accept{}, misfit
+	}
+	acc, err := in.accept(r, now)
+	acc.Refusal = misfit
+	return acc, err
+}
+
 // accept is what the journal is asked for.
 func (in *asked) accept(r *http.Request, now time.Time) (journal.Accept, error) {
 	if c := callerOf(r); c != nil {
@@ -289,10 +301,7 @@ func (in *asked) fingerprinted() []byte {
 // intent is on disk: a crash before the commit is an error to the app, a crash
 // after it is the same intent again under the same key.
 func (a *API) acceptOne(w http.ResponseWriter, r *http.Request, in *asked) error {
-	if err := a.checkPayload(in); err != nil {
-		return err
-	}
-	acc, err := in.accept(r, time.Now())
+	acc, err := a.acceptable(r, in, time.Now())
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,47 @@ func TestPayloadIsHeldToItsSchema(t *testing.T) {
 	w.post("/v1/intents", intent(bad)).refused(422, "schema_invalid")
 }
 
+// A send that is repeated under its key is the first one again, though its payload
+// would be refused now.
+func TestRepeatIsNotHeldToALaterSchema(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	plain := `{"intent_type":"order.created.plain.v1","to_agent":"b","payload":{}}`
+	item := `{"intents":[{"idempotency_key":"item","intent_type":"order.created.plain.v1","to_agent":"b","payload":{}}]}`
+	event := `{"specversion":"1.0","id":"1","source":"/s","type":"order.created.plain.v1","toagent":"b","data":{}}`
+	send := map[string]func() *answer{
+		"plain": func() *answer { return w.post("/v1/intents", plain, "Idempotency-Key: plain") },
+		"short": func() *answer {
+			return w.post("/v1/agents/b/intents/order.created.plain.v1", `{}`, "Idempotency-Key: short")
+		},
+		"event": func() *answer { return w.post("/v1/intents", event, "Content-Type: application/cloudevents+json") },
+	}
+	first := map[string]string{}
+	for name, f := range send {
+		first[name] = f().want(200).text("intent_id")
+	}
+	of := w.post("/v1/intents:batch", item).want(200).text("results.0.intent_id")
+
+	w.post("/v1/schemas", fmt.Sprintf(order, "strict")).want(200)
+	for name, f := range send {
+		if a := f().want(200); a.text("intent_id") != first[name] || a.header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("%s: %s, want %s again", name, a.raw, first[name])
+		}
+	}
+	if a := w.post("/v1/intents:batch", item).want(200); a.text("results.0.intent_id") != of {
+		t.Errorf("batch: %s, want %s again", a.raw, of)
+	}
+	w.post("/v1/intents", plain, "Idempotency-Key: new").refused(422, "schema_invalid")
+	w.post("/v1/intents", plain).refused(422, "schema_invalid")
+	w.post("/v1/intents", strings.Replace(plain, "{}", `{"n":1}`, 1), "Idempotency-Key: plain").refused(409, "idempotency_conflict")
+	if a := w.post("/v1/intents:batch", strings.Replace(item, `"item"`, `"fresh"`, 1)).want(200); a.text("results.0.error.code") != "schema_invalid" {
+		t.Errorf("batch: %s, want a refusal", a.raw)
+	}
+	if n := len(w.get("/v1/intents").list("intents")); n != 4 {
+		t.Errorf("there are %d intents, want 4", n)
+	}
+}
+
 func TestSchemaRefusals(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
