@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pannier/journal"
@@ -250,4 +251,53 @@ func TestKeyMakesOneIntent(t *testing.T) {
 		t.Fatalf("%d intents are due, want 1", n)
 	}
 	w.whole()
+}
+
+// TestKeyIsForgottenAfterADay: a request that comes very late is a new one. The day
+// passes while the journal is closed: nothing of it runs then, so it takes no time.
+func TestKeyIsForgottenAfterADay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		post := func(body byte) journal.Accepted {
+			t.Helper()
+			key := &journal.Key{Hash: [32]byte{1}, Fingerprint: [32]byte{body}}
+			got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope(), Key: key}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got[0]
+		}
+		until := func(then time.Time) {
+			t.Helper()
+			if err := w.j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Until(then))
+			w.open(journal.Options{})
+		}
+		first := post(1)
+		day := first.CreatedAt.Add(24 * time.Hour)
+		until(day.Add(-time.Second))
+		if again := post(1); !again.Replayed || again.ID != first.ID {
+			t.Fatalf("a second before the day is over: %+v, want the first one", again)
+		}
+		if other := post(2); !errors.Is(other.Err, journal.ErrKeyConflict) {
+			t.Fatalf("another body then: %+v, want a conflict", other)
+		}
+		// The replay has given the key no new day.
+		until(day.Add(time.Second))
+		second := post(2)
+		if second.Err != nil || second.Replayed || second.ID == first.ID {
+			t.Fatalf("a day later: %+v, want a new intent", second)
+		}
+		// From here on the key is the second's, for a day of its own.
+		if again := post(2); !again.Replayed || again.ID != second.ID {
+			t.Fatalf("said again: %+v, want the second one", again)
+		}
+		if n := len(w.due()); n != 2 {
+			t.Fatalf("%d intents are due, want 2", n)
+		}
+		w.whole()
+	})
 }

@@ -43,6 +43,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestKeyMakesOneIntent",
 	},
 	{
+		guard: "a key for ever",
+		file:  "journal/accept.go",
+		old:   " || d.CreatedMs < ms(t.now.Add(-keepKeys)) {",
+		new:   " {",
+		pkg:   inJournal, test: "TestKeyIsForgottenAfterADay",
+	},
+	{
 		guard: "no report dedupe",
 		file:  "journal/apply.go",
 		old:   "	if r.No == rec.Applied+1 {\n",
