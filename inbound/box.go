@@ -55,7 +55,7 @@ type flight struct {
 
 	seq      uint64
 	streamed bool    // a stream may take it up again
-	stream   *Stream // that carried it last; nil: of an earlier start
+	stream   *Stream // that carried it last; nil: of an earlier start, or not taken up
 	conn     *Conn   // of stream
 }
 

@@ -37,8 +37,9 @@
 // the stream that waits or comes next and asks from before it, under its number
 // and its lease, and no attempt is counted. After a restart no connection is left,
 // so all of them wait for that. A response carries at most 64 that are unsettled,
-// an agent 1,000; what the app settles gives the rest of its response as long
-// again, in memory first: the journal is told when the lease is due.
+// an agent 1,000, and about 4 MiB are read for it at once, also of what was left.
+// What the app settles gives the rest of its response as long again, in memory
+// first: the journal is told when the lease is due.
 //
 // A [Push] hands over to whoever sends the intents to their app: nobody else can
 // ask for them while it is open. No lease is journaled: the intent stays ready

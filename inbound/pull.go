@@ -186,7 +186,8 @@ func (m *Mailbox) leave(ctx context.Context, b *box, p *pull) ([]journal.Handed,
 	}
 	if len(adopted) > 0 {
 		// Whatever becomes of these they are the connection's, also unread.
-		again, rerr := m.takenUp(adopted)
+		again, rest, rerr := m.takenUp(adopted)
+		m.drop(b, rest)
 		if got = append(got, again...); err == nil {
 			err = rerr
 		}

@@ -188,13 +188,17 @@ func (b *box) adopt(p *pull) {
 	p.free, p.leaving = 0, true
 }
 
-// takenUp reads what a pull has adopted. What was settled meanwhile is left out.
-func (m *Mailbox) takenUp(ids []journal.ID) ([]journal.Handed, error) {
-	var out []journal.Handed
-	for _, id := range ids {
+// takenUp reads what a pull has adopted, up to MaxPullBytes of it; rest are the
+// others. What was settled meanwhile is left out.
+func (m *Mailbox) takenUp(ids []journal.ID) (out []journal.Handed, rest []journal.ID, err error) {
+	bytes := 0
+	for n, id := range ids {
+		if bytes >= m.o.MaxPullBytes {
+			return out, ids[n:], nil
+		}
 		i, err := m.j.Get(id)
 		if err != nil {
-			return out, err
+			return out, ids[n:], err
 		}
 		h := i.Handover
 		if p := state.Phase(h.GetPhase()); p != state.Leased && p != state.Working {
@@ -202,14 +206,37 @@ func (m *Mailbox) takenUp(ids []journal.ID) ([]journal.Handed, error) {
 		}
 		lease, err := journal.IDOf(h.LeaseId)
 		if err != nil {
-			return out, err
+			return out, ids[n:], err
 		}
+		bytes += len(i.Envelope.GetPayload())
 		out = append(out, journal.Handed{
 			ID: id, Envelope: i.Envelope, Seq: h.Seq, Status: state.Status(h.HomeStatus), Attempt: h.Handovers,
 			Redelivered: true, Lease: lease, Until: time.UnixMilli(h.LeaseUntilMs),
 		})
 	}
-	return out, nil
+	return out, nil, nil
+}
+
+// drop leaves behind what a stream has adopted and not taken up: the next to ask
+// gets it.
+func (m *Mailbox) drop(b *box, ids []journal.ID) {
+	if len(ids) == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.unlock()
+	for _, id := range ids {
+		if f, flying := b.flights[id]; flying {
+			b.untrack(id, f)
+			f.stream, f.conn = nil, nil
+			b.flights[id] = f
+			b.track(id, f)
+		}
+	}
+	for _, p := range slices.Clone(b.pulls) {
+		b.adopt(p)
+	}
+	b.finish()
 }
 
 // restart gives the app anew as long for the rest of a response as it had for

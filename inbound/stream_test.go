@@ -185,6 +185,39 @@ func settleRestartsTheClock(t *testing.T) {
 	}
 }
 
+// What a connection left behind is read in the same measure as what is new: how
+// much of it there is may be up to the app.
+func TestWhatIsTakenUpIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	o := fast()
+	o.MaxPullBytes = 200 << 10
+	w := setup(t, o)
+	home := w.dialHome(journal.NewID(), 1)
+	w.ready(100)
+	home.window(100)
+	for _, id := range home.burst(50, 20<<10) {
+		home.verdict(id)
+	}
+	lost, conn := w.reader(0)
+	first := w.next(lost, 50)
+	conn.Close()
+	again, _ := w.reader(0)
+	var all []uint64
+	for len(all) < 50 {
+		got, bytes := w.next(again, 1), 0
+		for _, h := range got {
+			bytes += len(h.Envelope.Payload)
+		}
+		if bytes > 2*o.MaxPullBytes {
+			t.Fatalf("%d of them are %d bytes; about %d are the bound", len(got), bytes, o.MaxPullBytes)
+		}
+		all = append(all, numbers(got)...)
+	}
+	if !slices.Equal(all, numbers(first)) {
+		t.Errorf("taken up: %v, want what was left behind: %v", all, numbers(first))
+	}
+}
+
 func TestRestartKeepsTheLogOfHandovers(t *testing.T) {
 	t.Parallel()
 	w := setup(t, fast())

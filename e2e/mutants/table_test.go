@@ -487,6 +487,13 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestDoor",
 	},
 	{
+		guard: "all that was left is read at once",
+		file:  "inbound/stream.go",
+		old:   "		if bytes >= m.o.MaxPullBytes {",
+		new:   "		if false {",
+		pkg:   inInbound, test: "TestWhatIsTakenUpIsBoundedInBytes",
+	},
+	{
 		guard: "two streams carry one hand-over",
 		file:  "inbound/stream.go",
 		old:   "(f.conn == nil || f.conn.closed)",
