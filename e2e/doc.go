@@ -27,6 +27,7 @@
 //	door_test.go         a sick app is asked one intent at a time, and burns no attempts
 //	                     beyond the five that shut the door
 //	stream_test.go       the log of hand-overs: numbers, what a lost connection leaves, the end
+//	slowreader_test.go   readers of it that do not read, hang up, close half: bounded, nothing skipped
 //	quirk_test.go        clients that read the stream as AXP's do miss nothing over a hundred kills
 //	webhook_test.go      an app that receives by http: signatures, acks, restarts, kills, stops,
 //	                     rotation of its secret

@@ -19,6 +19,9 @@ const (
 	// maxStreamPayload is the largest payload of a frame: readers by line stop
 	// at 64 KiB. The app gets a larger one by the intent's id.
 	maxStreamPayload = 48 << 10
+	// flushAt keeps small what is in memory of a batch for a reader that does not
+	// read it, and gives one that reads slowly its time for each part.
+	flushAt = 128 << 10
 )
 
 // agentStream serves GET /v1/agents/{agent}/intents/stream: the agent's log of
@@ -84,6 +87,11 @@ func (s *agentReader) write(got []journal.Handed) error {
 		s.frames.event(got[i].Seq, "intent.delivered", d)
 		d.free()
 		s.since = max(s.since, got[i].Seq)
+		if s.frames.buf.Len() >= flushAt {
+			if err := s.frames.flush(); err != nil {
+				return err
+			}
+		}
 	}
 	if len(got) > 0 && s.toEnd {
 		s.ending = true

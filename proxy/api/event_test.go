@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -342,6 +344,53 @@ func TestIdleStreamIsKeptAlive(t *testing.T) {
 		want := ": ok\n\n: ka\n\n: ka\n\nevent: stream.timeout\ndata: {\"ok\":true,\"next_seq\":3}\n\n"
 		if got := out.Body.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// pipes is a listener of connections that hold no byte that is not read.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, open := <-p; open {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestReaderThatTakesNothingIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t)
+		a := api.New(api.Options{}, j, nil, nil, slog.New(slog.DiscardHandler))
+		out := httptest.NewRecorder()
+		r := httptest.NewRequest("POST", "/v1/agents/b/intents/a", strings.NewReader(`{}`))
+		r.Host = "localhost"
+		r.Header.Set("Content-Type", "application/json")
+		a.Handler().ServeHTTP(out, r)
+
+		listener, s := make(pipes), &http.Server{Handler: a.Handler()}
+		go s.Serve(listener)
+		client, server := net.Pipe()
+		listener <- server
+		defer s.Close()
+		defer close(listener)
+		defer client.Close()
+		if _, err := fmt.Fprintf(client, "GET %s/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n", out.Header().Get("Location")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(9 * time.Second)
+		if open, _ := a.Active(); open != 1 {
+			t.Errorf("after 9 s %d requests are open, want 1", open)
+		}
+		time.Sleep(2 * time.Second)
+		if open, _ := a.Active(); open != 0 {
+			t.Fatalf("after 11 s %d requests are open", open)
+		}
+		if rest, err := io.ReadAll(client); len(rest) > 0 || err != nil {
+			t.Errorf("it could still read %q, %v", rest, err)
 		}
 	})
 }

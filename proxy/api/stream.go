@@ -16,7 +16,7 @@ const (
 	// nothing before its end.
 	linger    = 75 * time.Millisecond
 	keepAlive = 15 * time.Second
-	frameTime = 10 * time.Second // a reader that takes no byte for so long is gone
+	frameTime = 10 * time.Second // a reader that does not take what is flushed for so long is gone
 	// remotePoll is how often a log that home keeps is asked for news.
 	remotePoll = 500 * time.Millisecond
 	endless    = 365 * 24 * time.Hour
