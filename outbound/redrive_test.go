@@ -49,6 +49,20 @@ func TestHolderRedrives(t *testing.T) {
 		if i, err := w.j.DeadLetter(dead); err != nil || len(i.Head.RedrivenAs) > 0 {
 			t.Fatalf("refused, and done: %v", err)
 		}
+		original, err := w.j.Get(dead)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kill := func(killed bool) {
+			if err := w.j.SetKilled(t.Context(), original.Envelope.FromAgent, killed, "ann"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kill(true)
+		if got := ask(a, 4, dead, nil); got.Error != "agent_killed" {
+			t.Errorf("the sender has been killed: %v", got)
+		}
+		kill(false)
 		got := ask(a, 2, dead, &peer.Redrive{Payload: []byte(`{"n":2}`), DeliverByLeftMs: 60_000, Actor: "ann"})
 		next, err := journal.IDOf(got.RedrivenAs)
 		if err != nil || got.Error != "" || got.CreatedMs == 0 {

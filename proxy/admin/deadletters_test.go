@@ -253,6 +253,30 @@ func TestRedriveOne(t *testing.T) {
 	}
 }
 
+// TestRedriveOfAKilledSender: a successor would be sent in its name.
+func TestRedriveOfAKilledSender(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.die(t)
+	if err := w.journal.SetKilled(t.Context(), "orders", true, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	path := "/v1/admin/dead-letters/" + id.String() + "/redrive"
+	if a := w.say("POST", path, ""); a.Code != 403 || code(t, a) != "policy_denied" {
+		t.Errorf("of one: %d %s", a.Code, a.Body)
+	}
+	got := decode[many](t, w.say("POST", "/v1/admin/dead-letters/redrive", `{"filter":{}}`))
+	if len(got.Redriven) != 0 || len(got.Failed) != 1 || got.Failed[0].ID != id.String() || got.Failed[0].Code != "policy_denied" {
+		t.Errorf("of many: %+v", got)
+	}
+	if err := w.journal.SetKilled(t.Context(), "orders", false, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.say("POST", path, ""); a.Code != 200 {
+		t.Errorf("once it is resumed: %d %s", a.Code, a.Body)
+	}
+}
+
 type many struct {
 	Redriven []struct {
 		ID         string `json:"intent_id"`
