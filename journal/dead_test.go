@@ -9,6 +9,7 @@ import (
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 )
 
 // die makes a dead letter of an intent to billing: the app rejects it at the holder.
@@ -241,6 +242,31 @@ func TestRedriveEdited(t *testing.T) {
 		t.Errorf("deliver_by %d, deadline %d, want %d and no earlier", i.Head.DeliverByMs, i.Head.DeadlineAtMs, by.UnixMilli())
 	}
 	p.home.whole()
+}
+
+// TestRedriveKeepsOptions: what was changed of the original holds for its successor,
+// at home and with the offer.
+func TestRedriveKeepsOptions(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	first := p.home.accept()
+	p.home.change(first, &wire.Change{Controls: []byte(`{"note":"x"}`), MaxAttempts: 3, WorkTimeoutMs: 90_000, TtlMs: 3_600_000})
+	p.home.change(first, &wire.Change{Grants: []byte(`{"who":"ann"}`)})
+	p.refuse(first)
+	next := p.home.redrive(journal.Redrive{ID: first, DeliverBy: time.Now().Add(time.Minute)})
+	h := p.home.get(next)
+	if h.Head.MaxAttempts != 3 || h.Head.WorkTimeoutMs != 90_000 || h.Head.PolicyGeneration != 1 || string(h.Policy.GetControls()) != `{"note":"x"}` || string(h.Policy.GetGrants()) != `{"who":"ann"}` {
+		t.Errorf("successor: %v %v", h.Head, h.Policy)
+	}
+	if left := time.Until(time.UnixMilli(h.Head.DeadlineAtMs)); left > time.Hour+time.Second || left < time.Hour-time.Minute {
+		t.Errorf("its deadline is in %v, want an hour, as was said of the original", left)
+	}
+	p.refuse(next)
+	if at := p.holder.get(next).Handover; at.MaxAttempts != 3 || at.WorkTimeoutMs != 90_000 {
+		t.Errorf("at the holder: %v", at)
+	}
+	p.home.whole()
+	p.holder.whole()
 }
 
 // TestRedriveKey: a key makes one successor of repeated calls.

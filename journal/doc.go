@@ -39,7 +39,8 @@
 //     under a lower one change nothing, but a final answer counts under any.
 //   - A dead letter is in the index of dead letters from the batch that ends it, and a
 //     holder's copy from the batch that says why home ended it, until it is purged. It
-//     has at most one successor, made in the batch that marks it as redriven.
+//     has at most one successor, made in the batch that marks it as redriven, with the
+//     options it had in the end.
 //   - An index key says where to look; the record decides.
 //   - From an agent that is killed nothing is accepted, and to it nothing is leased,
 //     from the commit of the kill on. What was accepted before stays where it is.

@@ -13,7 +13,8 @@ import (
 )
 
 // Redrive asks for the successor of a dead letter of this home. Limits of time that
-// are not given are as long, from now, as those of the original were.
+// are not given are as long, from now, as those of the original were. Options are
+// those that the original had in the end: what controls and policy changed stays so.
 type Redrive struct {
 	ID        ID
 	Payload   []byte    // nil: as it was
@@ -83,11 +84,12 @@ func (r *Redrive) accept(original *Intent) *Accept {
 	if r.ToAgent != "" {
 		e.ToAgent = r.ToAgent
 	}
+	e.MaxDeliveryAttempts = original.Head.MaxAttempts
 	a := &Accept{Envelope: e, Key: r.Key, DeliverBy: r.DeliverBy, by: r.Actor}
 	if a.DeliverBy.IsZero() {
 		a.DeliverBy = again(now, was.CreatedAtMs, was.DeliverByMs)
 	}
-	a.Deadline = again(now, was.CreatedAtMs, was.DeadlineAtMs)
+	a.Deadline = again(now, was.CreatedAtMs, original.Head.DeadlineAtMs)
 	if !a.Deadline.IsZero() && a.Deadline.Before(a.DeliverBy) {
 		a.Deadline = a.DeliverBy
 	}
@@ -125,7 +127,31 @@ func (t *tx) redrive(of ID, a *Accept, id ID, env []byte, res *Accepted) error {
 	if err := t.accept(a, id, env, res); err != nil {
 		return err
 	}
+	if err := t.inherit(id, l); err != nil {
+		return err
+	}
 	l.head.RedrivenAs = id[:]
+	return t.saveLife(l)
+}
+
+// inherit gives a successor what of the changed options is in no envelope: the work
+// timeout, and what was stored to be shown.
+func (t *tx) inherit(id ID, from *life) error {
+	if from.head.PolicyGeneration == 0 {
+		return nil
+	}
+	l, _, err := t.life(id)
+	if err != nil {
+		return err
+	}
+	var rec wire.Policy
+	if _, err := t.get(idKey(classPolicy, from.id), &rec); err != nil {
+		return err
+	}
+	if err := t.put(idKey(classPolicy, id), &rec); err != nil {
+		return err
+	}
+	l.head.PolicyGeneration, l.head.WorkTimeoutMs = 1, from.head.WorkTimeoutMs
 	return t.saveLife(l)
 }
 

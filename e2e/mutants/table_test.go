@@ -85,6 +85,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestRedrive",
 	},
 	{
+		guard: "a successor forgets changed options",
+		file:  "journal/redrive.go",
+		old:   "	if from.head.PolicyGeneration == 0 {",
+		new:   "	if true {",
+		pkg:   inJournal, test: "TestRedriveKeepsOptions",
+	},
+	{
 		guard: "purge of what is open",
 		file:  "journal/dead.go",
 		old:   "	case homed && l.head.DeadMs == 0, !homed && h.rec.DeadReason == 0:",
