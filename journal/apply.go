@@ -129,24 +129,30 @@ func (t *tx) fact(l *life, from ID, r *wire.Report) error {
 		l.head.Taken = true
 		t.move(l, state.Wait, e)
 	case state.FactAttemptFailed:
-		e.Attempt = r.Attempt
+		l.handedOver(e, r)
 		l.head.Attempts = r.Attempts
 		t.move(l, state.DeliveryFailed, e)
 	case state.FactExhausted:
 		return t.exhausted(l, e, r)
 	case state.FactRejected:
-		e.Attempt = r.Attempt
-		l.head.DeliveryAttempt = max(l.head.DeliveryAttempt, r.Attempt) // of a push, home hears only now
+		l.handedOver(e, r)
 		_, err := t.end(l, state.Fail, e, deliveryError("rejected", state.ReasonRejected, r.Text, r.Attempts), r.Text)
 		return err
 	}
 	return t.saveLife(l)
 }
 
+// handedOver notes which hand-over a report is of: of a push home hears only by what
+// came of it. The next holder counts on from there.
+func (l *life) handedOver(e *wire.Event, r *wire.Report) {
+	e.Attempt = r.Attempt
+	l.head.DeliveryAttempt = max(l.head.DeliveryAttempt, r.Attempt)
+}
+
 // exhausted: at the limit of attempts home alone ends the intent, or parks it
 // for an operator where that was asked for. Parked, it stays with its holder.
 func (t *tx) exhausted(l *life, e *wire.Event, r *wire.Report) error {
-	e.Attempt = r.Attempt
+	l.handedOver(e, r)
 	l.head.Attempts = r.Attempts
 	t.move(l, state.DeliveryFailed, e)
 	end := &wire.Event{Actor: actorSelf, Reason: uint32(state.ReasonExhausted), Attempt: r.Attempt, Text: r.Text}

@@ -94,6 +94,10 @@ func TestPush(t *testing.T) {
 					t.Errorf("home: %s, want %s", s, row.status)
 				}
 				p.home.wantEvents(id, append([]string{"created", "submitted"}, row.events...)...)
+				// Whoever has it next counts on from what home has been told.
+				if i, err := p.home.j.Get(id); err != nil || (i.Head.DeliveryAttempt == 1) != (row.events != nil) {
+					t.Errorf("home knows of hand-over %d, %v; it was told %v", i.Head.DeliveryAttempt, err, row.events)
+				}
 				i, err := w.j.Get(id)
 				if err != nil {
 					t.Fatal(err)
