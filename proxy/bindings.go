@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"pannier/inbound"
 	"pannier/journal"
@@ -25,6 +26,9 @@ type bindings struct {
 	mu         sync.Mutex // one change at a time
 	configured []AgentOption
 }
+
+// bindingTime is how long whoever sets a binding waits for the pusher to act on it.
+const bindingTime = 5 * time.Second
 
 // apply tells the pusher whom to push to.
 func (b *bindings) apply() {
@@ -107,6 +111,10 @@ func (b *bindings) SetBinding(ctx context.Context, agent, binding string) error 
 		return err
 	}
 	b.apply()
+	ctx, cancel := context.WithTimeout(ctx, bindingTime)
+	defer cancel()
+	// It is durable: that this takes longer, or is cut short by a stop, is no failure.
+	_ = b.pusher.Acted(ctx)
 	b.mailbox.LookAgain(parsed.Address)
 	return nil
 }

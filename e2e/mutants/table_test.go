@@ -410,6 +410,13 @@ var all = []mutant{
 		pkg:   inWebhook, test: "TestOnlyLoopbackIsCalled",
 	},
 	{
+		guard: "a switch is said to be done before it is",
+		file:  "proxy/webhook/pusher.go",
+		old:   "			<-one.left\n",
+		new:   "			_ = one\n",
+		pkg:   inWebhook, test: "TestActed",
+	},
+	{
 		guard: "redirects are followed",
 		file:  "proxy/webhook/target.go",
 		old:   "return http.ErrUseLastResponse",

@@ -66,6 +66,7 @@ type Pusher struct {
 	apps        map[string]string     // URL, by agent
 	subscribers map[string]Subscriber // by address
 	changed     chan struct{}         // closed at the next change
+	acted       chan struct{}         // closed when Run has acted on the last one
 }
 
 // Subscriber is one who wants events: each intent to its address is one, and is
@@ -87,7 +88,7 @@ func (t target) same(u target) bool {
 
 // New returns a pusher without targets. body writes what an app is sent.
 func New(o Options, m Mailbox, keys *Keyring, body func(*journal.Handed) []byte, log *slog.Logger) *Pusher {
-	return &Pusher{o: o, m: m, keys: keys, body: body, log: log, changed: make(chan struct{})}
+	return &Pusher{o: o, m: m, keys: keys, body: body, log: log, changed: make(chan struct{}), acted: make(chan struct{})}
 }
 
 // Set replaces the targets of apps: URLs by agent. An agent that is not among them
@@ -109,11 +110,29 @@ func (p *Pusher) SetSubscribers(all map[string]Subscriber) {
 
 func (p *Pusher) change() {
 	close(p.changed)
-	p.changed = make(chan struct{})
+	p.changed, p.acted = make(chan struct{}), make(chan struct{})
 }
 
-// targets are those in force, until changed is closed.
-func (p *Pusher) targets() (all map[string]target, changed <-chan struct{}) {
+// Acted returns when Run has acted on all that was set, or ctx ends: apps that are no
+// target any more may ask for their intents then, and the others may not.
+func (p *Pusher) Acted(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		acted, changed := p.acted, p.changed
+		p.mu.Unlock()
+		select {
+		case <-acted:
+			return nil
+		case <-changed: // and acted may stay open
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// targets are those in force, until changed is closed; whoever has acted on them
+// closes acted.
+func (p *Pusher) targets() (all map[string]target, changed <-chan struct{}, acted chan<- struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all = map[string]target{}
@@ -123,7 +142,7 @@ func (p *Pusher) targets() (all map[string]target, changed <-chan struct{}) {
 	for agent, url := range p.apps {
 		all[agent] = target{Subscriber{URL: url}, false}
 	}
-	return all, p.changed
+	return all, p.changed, p.acted
 }
 
 // Agents lists the agents whose apps are pushed to, in order.
@@ -140,10 +159,12 @@ func (p *Pusher) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for {
-		targets, changed := p.targets()
+		targets, changed, acted := p.targets()
+		var gone []*pump
 		for agent, one := range pumps {
 			if !targets[agent].same(one.target) {
 				one.stop()
+				gone = append(gone, one)
 				delete(pumps, agent)
 			}
 		}
@@ -152,6 +173,10 @@ func (p *Pusher) Run(ctx context.Context) error {
 				pumps[agent] = p.start(ctx, &running, agent, to)
 			}
 		}
+		for _, one := range gone { // after those that take their place: nobody comes between
+			<-one.left
+		}
+		close(acted)
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -167,12 +192,13 @@ type pump struct {
 	agent  string
 	client *http.Client
 	push   *inbound.Push
-	stop   func() // takes nothing more; what is under way is answered
+	stop   func()        // takes nothing more; what is under way is answered
+	left   chan struct{} // closed when it takes nothing more
 }
 
 func (p *Pusher) start(ctx context.Context, running *sync.WaitGroup, agent string, to target) *pump {
 	taking, stop := context.WithCancel(ctx)
-	one := &pump{Pusher: p, target: to, agent: agent, client: newClient(to.URL, &p.o), push: p.m.OpenPush(agent), stop: stop}
+	one := &pump{Pusher: p, target: to, agent: agent, client: newClient(to.URL, &p.o), push: p.m.OpenPush(agent), stop: stop, left: make(chan struct{})}
 	running.Go(func() {
 		defer stop()
 		one.run(ctx, taking)
@@ -190,6 +216,7 @@ func (p *pump) run(ctx, taking context.Context) {
 	}
 	var sent sync.WaitGroup
 	defer sent.Wait()
+	defer close(p.left)
 	defer p.push.Close()
 	for {
 		select {

@@ -1,10 +1,12 @@
 package webhook_test
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -416,6 +418,36 @@ func TestSwitch(t *testing.T) {
 	close(answer)
 	if i := w.ends(first, state.Completed); string(i.Outcome.Body) != `{"by":"slow"}` || i.Head.DeliveryAttempt != 1 {
 		t.Errorf("the first: %s at hand-over %d", i.Outcome.Body, i.Head.DeliveryAttempt)
+	}
+}
+
+// Once the pusher has acted on a switch the app may ask for its intents, or may not.
+func TestActed(t *testing.T) {
+	t.Parallel()
+	w := setup(t, quick())
+	url := w.app(func(http.ResponseWriter, *http.Request) {})
+	for n := range 50 {
+		for _, pushed := range []bool{true, false} {
+			apps := map[string]string{}
+			if pushed {
+				apps[billing] = url
+			}
+			w.p.Set(apps)
+			if err := w.p.Acted(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: billing, Limit: 1})
+			if errors.Is(err, inbound.ErrPushed) != pushed {
+				t.Fatalf("switch %d, to pushing: %v: a pull got %v", n, pushed, err)
+			}
+		}
+	}
+	w.stop()
+	w.p.Set(nil)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.p.Acted(over); !errors.Is(err, context.Canceled) {
+		t.Errorf("of one that does not run: %v", err)
 	}
 }
 
