@@ -174,14 +174,16 @@ func TestRejectedWebhookIsRedriven(t *testing.T) {
 	}
 	sound.Store(true)
 	again := holder.dlq(0, "", "redrive", plain)
-	schema := map[string]any{
-		"semantic_type": "intent.order.process.v1", "compatibility_mode": "strict",
-		"schema_json": map[string]any{"type": "object", "required": []string{"order_id"}},
+	for s, member := range map[*sidecar]string{home: "order_id", holder: "of_another_sidecar"} {
+		schema := map[string]any{
+			"semantic_type": "intent.order.process.v1", "compatibility_mode": "strict",
+			"schema_json": map[string]any{"type": "object", "required": []string{member}},
+		}
+		if a := s.call("POST", "/v1/schemas", schema); a.code != http.StatusOK {
+			t.Fatalf("register a schema: %v", a)
+		}
 	}
-	if a := holder.call("POST", "/v1/schemas", schema); a.code != http.StatusOK {
-		t.Fatalf("register a schema: %v", a)
-	}
-	holder.dlq(2, "", "redrive", edited, "--data", `{"n":2}`) // does not fit
+	holder.dlq(2, "", "redrive", edited, "--data", `{"n":2}`) // does not fit home's, which accepts it
 	fixed := holder.dlq(0, "", "redrive", edited, "--data", `{"n":2,"order_id":"ORD-2"}`)
 	home.status(again, "COMPLETED")
 	home.status(fixed, "COMPLETED")

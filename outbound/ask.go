@@ -131,6 +131,7 @@ const (
 	AnswerKeyConflict = "idempotency_conflict"
 	AnswerDenied      = "policy_denied"
 	AnswerKilled      = "agent_killed"
+	AnswerMisfit      = "schema_invalid"
 	answerEnded       = "intent_ended"
 	answerTooLarge    = "payload_too_large"
 )

@@ -48,6 +48,7 @@ type Dispatcher struct {
 	local   Local
 	dial    []grpc.DialOption
 	log     *slog.Logger
+	fits    func(intentType string, payload []byte) error
 
 	started time.Time
 	unclean bool
@@ -87,6 +88,7 @@ type Dispatcher struct {
 func New(o Options, j *journal.Journal, self Self, dir Directory, local Local, dial []grpc.DialOption, log *slog.Logger) *Dispatcher {
 	d := &Dispatcher{
 		opt: o, journal: j, self: self, dir: dir, local: local, dial: dial, log: log,
+		fits:    func(string, []byte) error { return nil },
 		started: time.Now(), unclean: j.Stats().Unclean,
 		wake: make(chan struct{}, 1), settled: make(chan struct{}, 1),
 	}
@@ -100,6 +102,10 @@ func New(o Options, j *journal.Journal, self Self, dir Directory, local Local, d
 	d.mu.holders = map[journal.ID]*holder{}
 	return d
 }
+
+// HoldTo sets what says how the payload of a successor that is asked for by a holder
+// does not fit the schema of its type. Call it before Run.
+func (d *Dispatcher) HoldTo(fits func(intentType string, payload []byte) error) { d.fits = fits }
 
 // Run dispatches until ctx ends, and returns when everything it started has.
 func (d *Dispatcher) Run(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"pannier/journal"
@@ -28,6 +29,13 @@ func (d *Dispatcher) redrive(ctx context.Context, holder journal.ID, a *peer.Ask
 		out.Error = AnswerDenied
 		return out
 	}
+	if err == nil && len(payload) > 0 && i.Envelope != nil {
+		if misfit := d.fits(i.Envelope.IntentType, payload); misfit != nil {
+			text := misfit.Error() // it names what is in the payload
+			out.Error, out.Text = AnswerMisfit, strings.ToValidUTF8(text[:min(len(text), maxMisfit)], "")
+			return out
+		}
+	}
 	if err == nil {
 		var got journal.Redriven
 		got, err = d.journal.Redrive(ctx, wish(id, holder, a.Redrive))
@@ -51,6 +59,9 @@ func (d *Dispatcher) redrive(ctx context.Context, holder journal.ID, a *peer.Ask
 	}
 	return out
 }
+
+// maxMisfit bounds what is said of a payload that does not fit.
+const maxMisfit = 2000
 
 // wish reads what a holder wants to be different.
 func wish(id, holder journal.ID, asked *peer.Redrive) journal.Redrive {

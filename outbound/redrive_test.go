@@ -1,6 +1,7 @@
 package outbound_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -52,6 +53,15 @@ func TestHolderRedrives(t *testing.T) {
 		original, err := w.j.Get(dead)
 		if err != nil {
 			t.Fatal(err)
+		}
+		w.d.HoldTo(func(intentType string, payload []byte) error {
+			if intentType == original.Envelope.IntentType && string(payload) == `{"n":"two"}` {
+				return errors.New("/payload/n must be a number")
+			}
+			return nil
+		})
+		if got := ask(a, 5, dead, &peer.Redrive{Payload: []byte(`{"n":"two"}`)}); got.Error != "schema_invalid" || got.Text != "/payload/n must be a number" {
+			t.Errorf("a payload that does not fit home's schema: %v", got)
 		}
 		kill := func(killed bool) {
 			if err := w.j.SetKilled(t.Context(), original.Envelope.FromAgent, killed, "ann"); err != nil {

@@ -17,7 +17,7 @@ import (
 type deadLetters struct {
 	*journal.Journal
 	ask  func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error)
-	fits func(intentType string, payload []byte) error // the schemas of this sidecar
+	fits func(intentType string, payload []byte) error // the schemas of this sidecar, for what is homed here
 }
 
 // redriveTime is how long home may take to answer, or to dial us first.
@@ -31,12 +31,12 @@ func (d *deadLetters) Redrive(ctx context.Context, r journal.Redrive) (journal.R
 	if err != nil {
 		return journal.Redriven{}, err
 	}
-	if r.Payload != nil && i.Envelope != nil {
-		if err := d.fits(i.Envelope.IntentType, r.Payload); err != nil {
-			return journal.Redriven{}, &admin.PayloadError{Why: err.Error()}
-		}
-	}
 	if i.Head != nil {
+		if r.Payload != nil && i.Envelope != nil {
+			if err := d.fits(i.Envelope.IntentType, r.Payload); err != nil {
+				return journal.Redriven{}, &admin.PayloadError{Why: err.Error()}
+			}
+		}
 		return d.Journal.Redrive(ctx, r)
 	}
 	if r.ToAgent != "" {
@@ -58,6 +58,9 @@ func (d *deadLetters) Redrive(ctx context.Context, r journal.Redrive) (journal.R
 		if err := d.NoteRedriven(ctx, home, r.ID, as); err != nil {
 			return journal.Redriven{}, err
 		}
+	}
+	if answer.Error == outbound.AnswerMisfit {
+		return journal.Redriven{}, &admin.PayloadError{Why: answer.Text}
 	}
 	if answer.Error != "" {
 		return journal.Redriven{}, refusal(answer.Error, as)

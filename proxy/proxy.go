@@ -147,6 +147,7 @@ func (r *run) start(alive context.Context) error {
 	// The app API asks for redrives, and they for its schemas.
 	app := api.New(r.apiOptions(server.Ask, dead.Redrive, how.subscribed), r.journal, mailbox, dispatcher, r.log)
 	dead.fits = app.CheckPayload
+	dispatcher.HoldTo(app.CheckPayload)
 	r.keys.changed = app.KeysChanged
 	pushing := l.Webhook
 	pushing.UserAgent = "Pannier/" + o.Version

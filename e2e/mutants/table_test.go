@@ -113,6 +113,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestOldJournalGainsIndex",
 	},
 	{
+		guard: "what a holder edits is held to no schema",
+		file:  "outbound/redrive.go",
+		old:   "payload); misfit != nil {",
+		new:   "payload); misfit != nil && false {",
+		pkg:   inOutbound, test: "TestHolderRedrives",
+	},
+	{
 		guard: "anybody may redrive",
 		file:  "outbound/redrive.go",
 		old:   "if err == nil && i.Head != nil && string(i.Head.Holder) != string(holder[:]) {",

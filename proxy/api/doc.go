@@ -113,10 +113,11 @@
 //     not_available), not ignored. Fields AXP does not know are ignored, but
 //     inside "delivery" and in bodies that are our own.
 //   - A payload that does not fit the schema of its type is not accepted, nor one
-//     edited at a redrive; what was accepted before is not looked at again, nor a
-//     repeat of it under its key. Schemas refer to nothing outside of themselves:
-//     nothing is ever fetched for one. A number of more than 1,000 digits, written
-//     out, fits none and is in none.
+//     edited at a redrive, wherever that is asked for: it is held to the schemas of
+//     its home. What was accepted before is not looked at again, nor a repeat of it
+//     under its key. Schemas refer to nothing outside of themselves: nothing is ever
+//     fetched for one. A number of more than 1,000 digits, written out, fits none and
+//     is in none.
 //   - An event and its deliveries are one commit. Each delivery is an intent to an
 //     address that no app can name; the secret of a subscription is in no answer.
 //   - A reader of a log watches first and reads then: no event is missed, and

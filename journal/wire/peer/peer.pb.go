@@ -1354,7 +1354,7 @@ type Answer struct {
 	Attempts         uint32                 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	NextDueMs        int64                  `protobuf:"varint,8,opt,name=next_due_ms,json=nextDueMs,proto3" json:"next_due_ms,omitempty"`
 	LeaseUntilMs     int64                  `protobuf:"varint,9,opt,name=lease_until_ms,json=leaseUntilMs,proto3" json:"lease_until_ms,omitempty"`
-	Text             string                 `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`                               // WHY: a cause code of the holder
+	Text             string                 `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`                               // WHY: a cause code of the holder; REDRIVE: what is wrong with the payload
 	AtMs             int64                  `protobuf:"varint,11,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`                  // clock of who answers
 	RedrivenAs       []byte                 `protobuf:"bytes,70,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"` // REDRIVE: the successor, also of one redriven before
 	CreatedMs        int64                  `protobuf:"varint,71,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`   // REDRIVE: when it was made
