@@ -182,6 +182,13 @@ func TestAnswerAtTheHolderIsProvisionalUntilHomeRules(t *testing.T) {
 		if c.status == 200 && (a.text("event.seq") != c.seq || a.text("event.details.result.x") != c.outcome || a.text("event.details.provisional") != "") {
 			t.Errorf("%s: want home's event %s: %s", c.rule, c.seq, a.raw)
 		}
+		// What did not win is not shown as how it ended, also where the status is the same.
+		if i := w.get("/v1/intents/" + id.String()).want(200); i.text("intent.status") != c.ruled.String() || i.text("intent.result.x") != c.outcome {
+			t.Errorf("%s: the holder shows %s", c.rule, i.raw)
+		}
+		if e := w.get("/v1/intents/" + id.String() + "/events").want(200); e.text("events.2.details.result.x") != c.outcome {
+			t.Errorf("%s: the holder's events are %s", c.rule, e.raw)
+		}
 	}
 }
 

@@ -89,7 +89,7 @@ func (a *API) addEnd(p *page, id journal.ID) error {
 	if err != nil {
 		return err
 	}
-	p.outcome = i.Outcome
+	p.outcome = a.said(i)
 	return nil
 }
 

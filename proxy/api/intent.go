@@ -88,8 +88,8 @@ func (a *API) writeIntent(d *doc, i *journal.Intent, show extent) {
 		d.str("redriven_as", as.String())
 	}
 	if status.Terminal() {
-		if show == whole || i.Outcome == nil || len(i.Outcome.Body) <= smallPayload {
-			writeOutcome(d, status, i.Outcome)
+		if end := a.said(i); show == whole || end == nil || len(end.Body) <= smallPayload {
+			writeOutcome(d, status, end)
 		}
 	}
 	d.close('}')
@@ -153,6 +153,23 @@ func writeHandover(d *doc, i *journal.Intent) {
 	d.num("max_delivery_attempts", int64(h.MaxAttempts)).num("delivery_attempt", int64(h.Handovers))
 	d.num("policy_generation", int64(h.PolicyGeneration)).str("handover", state.Phase(h.Phase).String())
 	d.opt("last_error", h.LastError)
+}
+
+// said is what the end of an intent said, as far as it is known here. What our app has
+// answered is not that where home had another answer before it, of the same status
+// even: the copy of home's log tells. The journal keeps it, should home be restored.
+func (a *API) said(i *journal.Intent) *wire.Outcome {
+	if i.Head != nil || i.Outcome == nil || state.Phase(i.Handover.Phase) != state.Answered {
+		return i.Outcome
+	}
+	events, _, err := a.journal.Events(i.ID, 0)
+	if err != nil || len(events) == 0 {
+		return i.Outcome // home has not said yet
+	}
+	if self := a.journal.Identity().Journal; string(events[len(events)-1].Peer) != string(self[:]) {
+		return nil
+	}
+	return i.Outcome
 }
 
 // writeOutcome writes what the end said, as members of the intent or of the
