@@ -33,6 +33,7 @@ type fake struct {
 		version   uint32
 		mute      bool // takes the stream and says nothing
 		holdings  []*peer.Holding
+		reports   []*wire.Report
 		credits   map[string]uint32
 		stream    *line // the present one
 		streams   int
@@ -132,7 +133,7 @@ func (f *fake) greeting() *peer.Frame {
 			Identity:   &peer.Identity{Journal: f.mu.id.Journal[:], Epoch: f.mu.id.Epoch},
 			VersionMin: f.mu.version, VersionMax: f.mu.version, Address: f.address, Ephemeral: f.mu.ephemeral,
 		},
-		Holdings: f.mu.holdings, HoldingDone: true,
+		Holdings: f.mu.holdings, HoldingDone: true, Reports: f.mu.reports,
 	}
 	for a, n := range f.mu.credits {
 		g.Credits = append(g.Credits, &peer.Credit{Agent: a, Window: n})

@@ -148,11 +148,22 @@ func (s *session) missing(ctx context.Context, listed []journal.ID) error {
 			if err := d.journal.Requeue(ctx, s.peer.Journal, again); err != nil {
 				return fmt.Errorf("take back what is missing: %w", err)
 			}
+			d.uncount(s, again)
 		}
 		if len(ids) < page {
 			return nil
 		}
 		after = ids[len(ids)-1]
+	}
+}
+
+// uncount frees what a report in the frames of the list has counted anew: it was of
+// before the holder gave the intent back, which we learn only by the list.
+func (d *Dispatcher) uncount(s *session, again []journal.Requeue) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range again {
+		d.freeAt(s, r.ID)
 	}
 }
 

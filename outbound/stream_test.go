@@ -7,6 +7,7 @@ import (
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 	"pannier/journal/wire/peer"
 	"pannier/outbound"
 )
@@ -101,6 +102,38 @@ func TestReconcile(t *testing.T) {
 		}
 		if _, holder, _ := w.where(ids[1]); holder != b.identity().Journal {
 			t.Error("the second holder is no longer on record")
+		}
+	})
+}
+
+// What failed and was given back while there was no stream is told in the frame that no
+// longer lists it: the attempt counts, and nothing is left counted against credit.
+func TestFailedAndGivenBackMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.holder(addrA)
+		w.peers.set(billing, addrA)
+		ids := w.accept(billing, 2)
+		first := a.expect(1)[0]
+		a.hold(first)
+		w.after(2 * time.Second) // on record
+		w.net.unplug(addrA)
+		a.cut()
+		failed := report(1, first, state.FactAttemptFailed)
+		failed.Attempts = 1
+		a.set(func() { a.mu.reports = []*wire.Report{failed} })
+		w.plug(a)
+		w.after(3 * time.Second)
+		for n, want := range []struct {
+			id       journal.ID
+			no       uint64
+			attempts uint32
+		}{{ids[1], 1, 0}, {ids[0], 2, 1}} {
+			o := a.expect(1)[0] // the window is 1
+			if offerID(o) != want.id || o.OfferNo != want.no || o.Attempts != want.attempts {
+				t.Errorf("offered %v under %d after %d attempts, want %+v", offerID(o), o.OfferNo, o.Attempts, want)
+			}
+			a.hold(o)
+			a.report(report(uint64(n+2), o, state.FactAnswered))
 		}
 	})
 }

@@ -50,6 +50,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestKeyIsForgottenAfterADay",
 	},
 	{
+		guard: "a failed push is no hand-over",
+		file:  "journal/apply.go",
+		old:   "	l.head.DeliveryAttempt = max(l.head.DeliveryAttempt, r.Attempt)\n",
+		new:   "",
+		pkg:   inJournal, test: "TestPush",
+	},
+	{
 		guard: "no report dedupe",
 		file:  "journal/apply.go",
 		old:   "	if r.No == rec.Applied+1 {\n",
@@ -118,6 +125,13 @@ var all = []mutant{
 		old:   "payload); misfit != nil {",
 		new:   "payload); misfit != nil && false {",
 		pkg:   inOutbound, test: "TestHolderRedrives",
+	},
+	{
+		guard: "what a holder lists no more stays counted",
+		file:  "outbound/reconcile.go",
+		old:   "			d.uncount(s, again)\n",
+		new:   "",
+		pkg:   inOutbound, test: "TestFailedAndGivenBackMeanwhile",
 	},
 	{
 		guard: "anybody may redrive",
