@@ -60,8 +60,8 @@
 //     acked when their events are durable.
 //   - A dead letter is redriven for the holder on record alone, for the same agent.
 //   - No attempt is counted here, whatever fails.
-//   - A list without an intent outweighs reports of it that were kept from before: it is
-//     due again, and counts against no credit.
+//   - A refusal, and a list without the intent, outweigh reports of it that were kept
+//     from before: it is due again, and counts against no credit.
 //   - What a holder says of intents it was not offered, and does not have on
 //     record, changes nothing, except an app's final answer and, at reconcile, its
 //     list: what home has due under no higher number is then on record there, and

@@ -318,6 +318,27 @@ func TestReportProvesHeld(t *testing.T) {
 	})
 }
 
+// One that was kept from before we crashed proves too much: the holder may have given
+// the intent back meanwhile, and says so when it is offered.
+func TestRefusalDisprovesHeld(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.holder(addrA)
+		w.peers.set(billing, addrA)
+		ids := w.accept(billing, 1)
+		o := a.expect(1)[0]
+		a.report(report(1, o, state.FactDelivered))
+		a.refuse(o, "busy", 1000)
+		w.after(3 * time.Second)
+		if place, _, no := w.where(ids[0]); place != journal.PlaceDue || no != 2 {
+			t.Errorf("place %d under number %d, want due under 2", place, no)
+		}
+		a.credit(billing, 2)
+		if again := a.expect(1)[0]; again.OfferNo != 2 {
+			t.Errorf("offered again under number %d", again.OfferNo)
+		}
+	})
+}
+
 // Frames stay within a MiB; a larger message goes alone.
 func TestFramesAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

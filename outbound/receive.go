@@ -19,8 +19,8 @@ func (s *session) handle(ctx context.Context, f *peer.Frame) error {
 	d := s.d
 	d.credit(s, f.Credits)
 	d.held(s, f.Held)
-	s.refused(f.Refused)
-	if err := s.released(ctx, f.Releases); err != nil {
+	gone := s.refused(f.Refused)
+	if err := s.released(ctx, append(gone, f.Releases...)); err != nil {
 		return err
 	}
 	if err := s.reports(f.Reports); err != nil {
@@ -203,9 +203,13 @@ func (d *Dispatcher) recorded(h *holder, flights []*flight) {
 // refused: the holder does not have the intents. For now: they are due again,
 // elsewhere or later, and nothing is journaled. For good: another endpoint may
 // take them, and when there is none they are dead letters.
-func (s *session) refused(list []*peer.Refused) {
+//
+// It returns those whose answer we took for given: a report that was kept over our
+// crash, of what the holder has given back since, proves it as well as a new one
+// would. On record there they would stay for as long as the stream does.
+func (s *session) refused(list []*peer.Refused) (gone []*peer.Verdict) {
 	if len(list) == 0 {
-		return
+		return nil
 	}
 	d := s.d
 	var back []*flight
@@ -218,10 +222,13 @@ func (s *session) refused(list []*peer.Refused) {
 		if f := d.owes(s, id, no); f != nil {
 			d.refusal(s, f, r)
 			back = append(back, f)
+			continue
 		}
+		gone = append(gone, &peer.Verdict{Id: r.Id, OfferNo: r.OfferNo})
 	}
 	d.mu.Unlock()
 	d.giveBack(back, false)
+	return gone
 }
 
 // refusal notes what one refusal asks for. Called with mu held.

@@ -127,6 +127,13 @@ var all = []mutant{
 		pkg:   inOutbound, test: "TestHolderRedrives",
 	},
 	{
+		guard: "an old report outweighs a refusal",
+		file:  "outbound/receive.go",
+		old:   "	return gone\n",
+		new:   "	return nil\n",
+		pkg:   inOutbound, test: "TestRefusalDisprovesHeld",
+	},
+	{
 		guard: "what a holder lists no more stays counted",
 		file:  "outbound/reconcile.go",
 		old:   "			d.uncount(s, again)\n",
