@@ -102,8 +102,9 @@ func (s *session) answerAsks(ctx context.Context, asks []*peer.Ask) error {
 }
 
 // writesAtOnce bounds the questions of one holder that wait for a commit at the same
-// time.
-const writesAtOnce = 8
+// time. They share commits, so many wait no longer than few; one more is told to ask
+// again, which its app hears as home out of reach.
+const writesAtOnce = 64
 
 // beside answers a question that writes beside the loop that reads: a commit may
 // take its time.

@@ -89,6 +89,21 @@ func TestOnlyItsHolderHasASay(t *testing.T) {
 				t.Errorf("%v: generation %d, want %d", err, i.Head.PolicyGeneration, want)
 			}
 		}
+		// The apps of a holder may all ask at once.
+		many := &peer.Frame{}
+		for no := range uint64(50) {
+			many.Asks = append(many.Asks, &peer.Ask{No: 10 + no, What: peer.Ask_CHANGE, Id: theirs[:], Change: c})
+		}
+		a.send(many)
+		w.after(time.Second)
+		for _, x := range l.mu.answers {
+			if x.No >= 10 && x.Error != "" {
+				t.Errorf("question %d of 50 at once: %v", x.No, x)
+			}
+		}
+		if n := len(l.mu.answers); n != 54 {
+			t.Errorf("%d answers, want 54", n)
+		}
 		if w.cancel(theirs); w.status(theirs) != state.Canceled {
 			t.Error("it was not canceled")
 		}
