@@ -9,5 +9,5 @@
 // are applied one at a time.
 //
 //	go test -v ./e2e/mutants
-//	go test -v ./e2e/mutants -run 'TestMutants/no_lease_fence'
+//	go test -v ./e2e/mutants -run 'TestMutants/each/no_lease_fence'
 package mutants
