@@ -253,6 +253,42 @@ func TestRedriveOne(t *testing.T) {
 	}
 }
 
+// TestRedriveUnderAKey: a lost answer comes again, and another wish is refused.
+func TestRedriveUnderAKey(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	path := "/v1/admin/dead-letters/" + w.die(t).String() + "/redrive"
+	type answer struct {
+		ID string `json:"intent_id"`
+	}
+	edit := `{"payload":{"order_id":"ORD-2"}}`
+	first := w.say("POST", path, edit, "Idempotency-Key", "k-1")
+	again := w.say("POST", path, ` {"payload": {"order_id": "ORD-2"}} `, "Idempotency-Key", "k-1")
+	if a, b := decode[answer](t, first), decode[answer](t, again); a.ID == "" || a != b {
+		t.Errorf("got %v, then %v", a, b)
+	}
+	if first.Header().Get("Idempotency-Replayed") != "" || again.Header().Get("Idempotency-Replayed") != "true" {
+		t.Errorf("marked as replayed: %q, then %q", first.Header().Get("Idempotency-Replayed"), again.Header().Get("Idempotency-Replayed"))
+	}
+	for _, row := range []struct {
+		body, key, code string
+		status          int
+	}{
+		{`{}`, "k-1", "idempotency_conflict", 409},
+		{edit, "k-2", "already_redriven", 409},
+		{edit, "", "already_redriven", 409},
+		{edit, "a b", "invalid_request", 400},
+	} {
+		header := []string{"Idempotency-Key", row.key}
+		if row.key == "" {
+			header = nil
+		}
+		if a := w.say("POST", path, row.body, header...); a.Code != row.status || code(t, a) != row.code {
+			t.Errorf("%s under %q: %d %s, want %d %s", row.body, row.key, a.Code, a.Body, row.status, row.code)
+		}
+	}
+}
+
 // TestRedriveOfAKilledSender: a successor would be sent in its name.
 func TestRedriveOfAKilledSender(t *testing.T) {
 	t.Parallel()

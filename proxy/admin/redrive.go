@@ -46,7 +46,8 @@ type PayloadError struct{ Why string }
 func (e *PayloadError) Error() string { return "payload: " + e.Why }
 
 // redriveOne serves POST /v1/admin/dead-letters/{id}/redrive. Whoever has lost the
-// answer asks again, and reads the successor's id in the refusal.
+// answer asks again: under the same Idempotency-Key it is answered like the first
+// time, and without one the refusal names the successor.
 func (h *handler) redriveOne(w http.ResponseWriter, r *http.Request) {
 	var asked struct {
 		Payload   json.RawMessage `json:"payload"`
@@ -62,7 +63,12 @@ func (h *handler) redriveOne(w http.ResponseWriter, r *http.Request) {
 		h.refuseDead(w, journal.ErrNotFound)
 		return
 	}
-	wish := journal.Redrive{ID: id, Payload: asked.Payload, DeliverBy: asked.DeliverBy, Actor: actor(asked.Actor)}
+	key, err := api.OperatorKey(r, asked)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "invalid_request", err.Error())
+		return
+	}
+	wish := journal.Redrive{ID: id, Payload: asked.Payload, DeliverBy: asked.DeliverBy, Actor: actor(asked.Actor), Key: key}
 	if asked.Payload != nil {
 		if err := api.Payload(asked.Payload); err != nil {
 			refuse(w, http.StatusUnprocessableEntity, "schema_invalid", "payload: "+err.Error())
@@ -84,7 +90,11 @@ func (h *handler) redriveOne(w http.ResponseWriter, r *http.Request) {
 		h.refuseDead(w, err)
 		return
 	}
-	h.log.Info("dead letter redriven", "intent_id", id.String(), "redriven_as", got.ID.String())
+	if got.Replayed {
+		w.Header().Set("Idempotency-Replayed", "true")
+	} else {
+		h.log.Info("dead letter redriven", "intent_id", id.String(), "redriven_as", got.ID.String())
+	}
 	write(w, http.StatusOK, struct {
 		OK        bool      `json:"ok"`
 		ID        string    `json:"intent_id"` // of the successor

@@ -2,6 +2,7 @@ package api
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -68,6 +69,23 @@ func unescape(s string) (string, bool) {
 		out.WriteByte(s[i])
 	}
 	return out.String(), true
+}
+
+// operators is the identity of whoever calls the admin API: no app has it.
+const operators = "\x00operators"
+
+// OperatorKey is the Idempotency-Key of a request to the admin API that asks for what
+// is given as JSON; nil where it has none.
+func OperatorKey(r *http.Request, asked any) (*journal.Key, error) {
+	key, err := headerKey(r.Header)
+	if err != nil || key == "" {
+		return nil, err
+	}
+	raw, err := json.Marshal(asked)
+	if err != nil {
+		return nil, err
+	}
+	return scopedKey(operators, r.Method+" "+r.URL.Path, key, raw)
 }
 
 // scopedKey is how the committer compares a key: the hash of who called what
