@@ -8,7 +8,11 @@ import (
 )
 
 // readKeyed reads the body of a write that is no intent's, and its key; nil: none.
+// Such a write is refused while we drain.
 func (a *API) readKeyed(w http.ResponseWriter, r *http.Request) (raw []byte, key *journal.Key, err error) {
+	if a.isDraining() {
+		return nil, nil, errDraining
+	}
 	if raw, err = a.readBody(w, r, a.opt.MaxBody); err != nil {
 		return nil, nil, err
 	}

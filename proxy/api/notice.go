@@ -31,9 +31,6 @@ func SubscriberAddress(subscription journal.ID) string { return "webhook:" + sub
 // of this sidecar's own, with everything an intent has: attempts, a door, a dead
 // letter. The answer waits for none of them.
 func (a *API) publish(w http.ResponseWriter, r *http.Request) error {
-	if a.isDraining() {
-		return errDraining
-	}
 	raw, key, err := a.readKeyed(w, r)
 	if err != nil {
 		return err
@@ -93,9 +90,6 @@ func readNotice(body *object, owner string) *wire.Notice {
 // replay serves POST /v1/webhooks/events/{id}/replay: the event goes once more to
 // each subscriber in force for whom no delivery of it is under way.
 func (a *API) replay(w http.ResponseWriter, r *http.Request) error {
-	if a.isDraining() {
-		return errDraining
-	}
 	_, key, err := a.readKeyed(w, r)
 	if err != nil {
 		return err

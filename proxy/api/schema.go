@@ -39,9 +39,6 @@ var schemaModes = []string{"strict", "backward", "warn"}
 // putSchema serves POST /v1/schemas: from now on payloads of the type are held to
 // it, at this sidecar.
 func (a *API) putSchema(w http.ResponseWriter, r *http.Request) error {
-	if a.isDraining() {
-		return errDraining
-	}
 	raw, key, err := a.readKeyed(w, r)
 	if err != nil {
 		return err

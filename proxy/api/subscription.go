@@ -24,9 +24,6 @@ var eventTypes = []string{"inbox.thread_created", "inbox.thread_updated", "inbox
 
 // subscribe serves POST /v1/webhooks/subscriptions.
 func (a *API) subscribe(w http.ResponseWriter, r *http.Request) error {
-	if a.isDraining() {
-		return errDraining
-	}
 	raw, key, err := a.readKeyed(w, r)
 	if err != nil {
 		return err
