@@ -114,7 +114,7 @@ var all = []mutant{
 	},
 	{
 		guard: "old dead letters stay unlisted",
-		file:  "journal/dead.go",
+		file:  "journal/bringup.go",
 		old:   "	if j.birth.BroughtTo >= schemaVersion {",
 		new:   "	if true {",
 		pkg:   inJournal, test: "TestOldJournalGainsIndex",
