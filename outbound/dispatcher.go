@@ -13,8 +13,11 @@ import (
 
 // Endpoint is a sidecar that serves an agent.
 type Endpoint struct {
-	Address string // host:port of its peer listener
-	Zone    string
+	Address  string // host:port of its peer listener
+	Zone     string
+	Priority int // 0 first; the next when none of these can be used
+	Health   Health
+	Subset   string // what a Share names; empty for most
 }
 
 // Directory says where agents live. It is asked often and must answer from
@@ -23,6 +26,8 @@ type Directory interface {
 	// Endpoints returns the sidecars that serve an agent, this one left out.
 	// known is false while nothing has been heard of the agent's place.
 	Endpoints(agent string) (eps []Endpoint, known bool)
+	// Policy returns the traffic policy of an agent.
+	Policy(agent string) Policy
 	// Changed returns a channel that is closed at the next change.
 	Changed() <-chan struct{}
 }

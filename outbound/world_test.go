@@ -287,6 +287,8 @@ func (d *directory) Endpoints(agent string) ([]outbound.Endpoint, bool) {
 	return d.agents[agent], !d.unknown
 }
 
+func (d *directory) Policy(string) outbound.Policy { return outbound.Policy{} }
+
 func (d *directory) Changed() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()

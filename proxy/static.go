@@ -80,6 +80,9 @@ func (f *peersFile) Endpoints(agent string) (eps []outbound.Endpoint, known bool
 	return eps, true
 }
 
+// Policy implements outbound.Directory.
+func (f *peersFile) Policy(string) outbound.Policy { return outbound.Policy{} }
+
 // Changed implements outbound.Directory.
 func (f *peersFile) Changed() <-chan struct{} {
 	f.mu.Lock()
