@@ -4,14 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/xrash/smetrics"
 
 	"pannier/proxy/api"
+	"pannier/proxy/yaml"
 )
 
 // A setting is one key of the config file. set returns only what is wrong
@@ -80,133 +79,80 @@ func LoadConfig(path string, o *Options) error {
 }
 
 func parseConfig(file string, content []byte, o *Options) error {
-	entries, err := parseMapping(file, content)
+	entries, err := yaml.ParseMapping(file, content)
 	if err != nil {
 		return err
 	}
+	keys := make([]string, len(settings))
+	for i, s := range settings {
+		keys[i] = s.key
+	}
 	var errs []error
 	for _, e := range entries {
-		i := slices.IndexFunc(settings, func(s setting) bool { return s.key == e.key })
+		i := slices.IndexFunc(settings, func(s setting) bool { return s.key == e.Key })
 		if i < 0 {
-			errs = append(errs, errorAt(file, e.at, e.key, "not a setting"+suggestion(e.key)))
+			errs = append(errs, yaml.ErrorAt(file, e.At, e.Key, "not a setting"+yaml.DidYouMean(e.Key, keys)))
 			continue
 		}
-		errs = append(errs, placed(settings[i].set(o, file, e.value), file, e))
+		errs = append(errs, yaml.Placed(settings[i].set(o, file, e.Value), file, e))
 	}
 	return errors.Join(errs...)
 }
 
-// placed adds the place of the entry's value where the complaint names none
-// of its own.
-func placed(err error, file string, e entry) error {
-	var has *FileError
-	if err == nil || errors.As(err, &has) {
-		return err
-	}
-	at := e.value.GetToken()
-	if _, empty := e.value.(*ast.NullNode); empty {
-		at = e.at // the value is not there to be pointed at
-	}
-	return errorAt(file, at, e.key, err.Error())
-}
-
-// suggestion is the setting that was probably meant.
-func suggestion(key string) string {
-	typed := strings.ReplaceAll(strings.ToLower(key), "-", "_")
-	best, distance := "", len(typed)/3+1
-	for _, s := range settings {
-		if d := smetrics.WagnerFischer(typed, s.key, 1, 1, 1); d < distance {
-			best, distance = s.key, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (did you mean %q?)", best)
-}
-
-func mismatch(n ast.Node, want string) error {
-	return fmt.Errorf("got %s, want %s", kindOf(n), want)
-}
-
-func text(field func(*Options) *string) func(*Options, string, ast.Node) error {
+// value makes a setting's reader of the reader of its type.
+func value[T any](read func(ast.Node) (T, error), field func(*Options) *T) func(*Options, string, ast.Node) error {
 	return func(o *Options, _ string, n ast.Node) error {
-		s, ok := n.(*ast.StringNode)
-		if !ok {
-			return mismatch(n, "a string: write it in quotes")
-		}
-		*field(o) = s.Value
-		return nil
-	}
-}
-
-func flag(field func(*Options) *bool) func(*Options, string, ast.Node) error {
-	return func(o *Options, _ string, n ast.Node) error {
-		b, ok := n.(*ast.BoolNode)
-		if !ok {
-			return mismatch(n, "true or false")
-		}
-		*field(o) = b.Value
-		return nil
-	}
-}
-
-func count(field func(*Options) *int) func(*Options, string, ast.Node) error {
-	return func(o *Options, _ string, n ast.Node) error {
-		if _, ok := n.(*ast.IntegerNode); !ok {
-			return mismatch(n, "an integer")
-		}
-		// Decimal only: YAML's octal and binary forms are traps in a config file.
-		v, err := strconv.Atoi(n.GetToken().Value)
+		v, err := read(n)
 		if err != nil {
-			return fmt.Errorf("%s is not an integer in decimal", n.GetToken().Value)
+			return err
 		}
 		*field(o) = v
 		return nil
 	}
 }
 
+func text(field func(*Options) *string) func(*Options, string, ast.Node) error {
+	return value(yaml.String, field)
+}
+
+func flag(field func(*Options) *bool) func(*Options, string, ast.Node) error {
+	return value(yaml.Bool, field)
+}
+
+func count(field func(*Options) *int) func(*Options, string, ast.Node) error {
+	return value(yaml.Int, field)
+}
+
 func span(field func(*Options) *time.Duration) func(*Options, string, ast.Node) error {
-	return func(o *Options, _ string, n ast.Node) error {
-		s, ok := n.(*ast.StringNode)
-		if !ok {
-			return mismatch(n, `a duration such as "500ms", "30s" or "72h"`)
-		}
-		d, err := time.ParseDuration(s.Value)
-		if err != nil {
-			return fmt.Errorf(`%q is not a duration such as "500ms", "30s" or "72h"`, s.Value)
-		}
-		*field(o) = d
-		return nil
-	}
+	return value(yaml.Duration, field)
 }
 
 // setRemote reads the hosts beyond loopback that apps may be called at.
 func setRemote(o *Options, file string, n ast.Node) error {
-	items, err := stringsOf(file, "http_remote", n)
+	items, err := yaml.StringsOf(file, "http_remote", n)
 	if err != nil {
 		return err
 	}
 	o.Limits.Webhook.HTTPRemote = nil
 	for _, item := range items {
-		if item.key == "" || strings.ContainsAny(item.key, "/:@ ") && !strings.Contains(item.key, "::") {
-			return errorAt(file, item.at, "http_remote", fmt.Sprintf("%q is not a host: write it without scheme, port and path", item.key))
+		if item.Key == "" || strings.ContainsAny(item.Key, "/:@ ") && !strings.Contains(item.Key, "::") {
+			return yaml.ErrorAt(file, item.At, "http_remote", fmt.Sprintf("%q is not a host: write it without scheme, port and path", item.Key))
 		}
-		o.Limits.Webhook.HTTPRemote = append(o.Limits.Webhook.HTTPRemote, item.key)
+		o.Limits.Webhook.HTTPRemote = append(o.Limits.Webhook.HTTPRemote, item.Key)
 	}
 	return nil
 }
 
 func setAgents(o *Options, file string, n ast.Node) error {
-	items, err := stringsOf(file, "agents", n)
+	items, err := yaml.StringsOf(file, "agents", n)
 	if err != nil {
 		return err
 	}
 	agents := make([]AgentOption, 0, len(items))
 	for _, item := range items {
-		agent, err := ParseAgent(item.key)
+		agent, err := ParseAgent(item.Key)
 		if err != nil {
-			return errorAt(file, item.at, "agents", err.Error())
+			return yaml.ErrorAt(file, item.At, "agents", err.Error())
 		}
 		agents = append(agents, agent)
 	}
@@ -216,15 +162,15 @@ func setAgents(o *Options, file string, n ast.Node) error {
 
 // setCompletions reads the agents that get completions like any other intent.
 func setCompletions(o *Options, file string, n ast.Node) error {
-	items, err := stringsOf(file, "completions", n)
+	items, err := yaml.StringsOf(file, "completions", n)
 	if err != nil {
 		return err
 	}
 	o.Completions = nil
 	for _, item := range items {
-		agent, err := api.Address(item.key)
+		agent, err := api.Address(item.Key)
 		if err != nil {
-			return errorAt(file, item.at, "completions", err.Error())
+			return yaml.ErrorAt(file, item.At, "completions", err.Error())
 		}
 		o.Completions = append(o.Completions, agent)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pannier/proxy"
+	"pannier/proxy/yaml"
 )
 
 // Every message names file, line and column, and what to write instead.
@@ -170,7 +171,7 @@ func checkPlaces(t *testing.T, err error, content []byte) {
 	}
 	lines := 1 + strings.Count(string(content), "\n") + strings.Count(string(content), "\r")
 	for _, err := range all {
-		var at *proxy.FileError
+		var at *yaml.Error
 		if !errors.As(err, &at) {
 			t.Fatalf("%v names no place", err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"pannier/proxy/api"
+	"pannier/proxy/yaml"
 )
 
 const (
@@ -87,28 +88,28 @@ func (f *keysFile) identify(key string) *api.Caller {
 // parseKeys reads the content of a keys file. All that is wrong is reported at
 // once, with its place and never with the text there: it may be a key.
 func parseKeys(file string, text []byte) ([]apiKey, error) {
-	top, err := parseMapping(file, text)
+	top, err := yaml.ParseMapping(file, text)
 	if err != nil {
 		return nil, hushed(err, "not YAML as it is read here (not shown, it may hold a key)")
 	}
 	if len(top) == 0 {
 		// Half of a file that is just being written must not lock everybody out.
-		return nil, &FileError{file, 1 + bytes.Count(text, []byte("\n")), 1, "", `the file is empty, want "keys:"`}
+		return nil, &yaml.Error{File: file, Line: 1 + bytes.Count(text, []byte("\n")), Column: 1, Text: `the file is empty, want "keys:"`}
 	}
 	var keys []apiKey
 	var errs []error
 	for _, e := range top {
-		if e.key != "keys" {
-			errs = append(errs, errorAt(file, e.at, "", `not a setting of a keys file, want "keys"`))
+		if e.Key != "keys" {
+			errs = append(errs, yaml.ErrorAt(file, e.At, "", `not a setting of a keys file, want "keys"`))
 			continue
 		}
-		list, ok := e.value.(*ast.SequenceNode)
+		list, ok := e.Value.(*ast.SequenceNode)
 		if !ok {
-			errs = append(errs, errorAt(file, e.value.GetToken(), "keys", fmt.Sprintf("got %s, want a list of {key or sha256, agents}", kindOf(e.value))))
+			errs = append(errs, yaml.ErrorAt(file, e.Value.GetToken(), "keys", fmt.Sprintf("got %s, want a list of {key or sha256, agents}", yaml.KindOf(e.Value))))
 			continue
 		}
 		if len(list.Values) > maxKeys {
-			errs = append(errs, errorAt(file, list.GetToken(), "keys", fmt.Sprintf("%d entries, at most %d are read", len(list.Values), maxKeys)))
+			errs = append(errs, yaml.ErrorAt(file, list.GetToken(), "keys", fmt.Sprintf("%d entries, at most %d are read", len(list.Values), maxKeys)))
 			continue
 		}
 		seen := map[[sha256.Size]byte]int{}
@@ -120,7 +121,7 @@ func parseKeys(file string, text []byte) ([]apiKey, error) {
 			}
 			line := n.GetToken().Position.Line
 			if first, twice := seen[k.hash]; twice {
-				errs = append(errs, errorAt(file, n.GetToken(), "keys", fmt.Sprintf("the same key as in line %d; one entry lists all its agents", first)))
+				errs = append(errs, yaml.ErrorAt(file, n.GetToken(), "keys", fmt.Sprintf("the same key as in line %d; one entry lists all its agents", first)))
 				continue
 			}
 			seen[k.hash] = line
@@ -135,43 +136,43 @@ func parseKeys(file string, text []byte) ([]apiKey, error) {
 
 // parseKey reads one entry: a key, or its hash, and its agents.
 func parseKey(file string, n ast.Node) (k apiKey, err error) {
-	entries, err := entriesOf(file, n)
+	entries, err := yaml.EntriesOf(file, n)
 	if err != nil {
-		return k, hushed(err, fmt.Sprintf("got %s, want {key or sha256, agents}", kindOf(n)))
+		return k, hushed(err, fmt.Sprintf("got %s, want {key or sha256, agents}", yaml.KindOf(n)))
 	}
 	var errs []error
 	var secrets int
 	for _, e := range entries {
-		switch e.key {
+		switch e.Key {
 		case "key", "sha256":
 			secrets++
 			var why string
 			if k.hash, why = keyHash(e); why != "" {
-				errs = append(errs, errorAt(file, e.value.GetToken(), e.key, why))
+				errs = append(errs, yaml.ErrorAt(file, e.Value.GetToken(), e.Key, why))
 			}
 		case "agents":
 			var list []error
 			k.caller.Agents, list = keyAgents(file, e)
 			errs = append(errs, list...)
 		default:
-			errs = append(errs, errorAt(file, e.at, "", "not a setting of a key, want key or sha256, and agents"))
+			errs = append(errs, yaml.ErrorAt(file, e.At, "", "not a setting of a key, want key or sha256, and agents"))
 		}
 	}
 	if secrets != 1 {
-		errs = append(errs, errorAt(file, n.GetToken(), "keys", "an entry has one of key and sha256"))
+		errs = append(errs, yaml.ErrorAt(file, n.GetToken(), "keys", "an entry has one of key and sha256"))
 	}
 	if k.caller.Agents == nil && len(errs) == 0 {
-		errs = append(errs, errorAt(file, n.GetToken(), "agents", "an entry lists the agents its key is for"))
+		errs = append(errs, yaml.ErrorAt(file, n.GetToken(), "agents", "an entry lists the agents its key is for"))
 	}
 	return k, errors.Join(errs...)
 }
 
-func keyHash(e entry) (hash [sha256.Size]byte, why string) {
-	s, ok := e.value.(*ast.StringNode)
+func keyHash(e yaml.Entry) (hash [sha256.Size]byte, why string) {
+	s, ok := e.Value.(*ast.StringNode)
 	switch {
 	case !ok:
-		return hash, fmt.Sprintf("got %s, want a string: write it in quotes", kindOf(e.value))
-	case e.key == "sha256":
+		return hash, fmt.Sprintf("got %s, want a string: write it in quotes", yaml.KindOf(e.Value))
+	case e.Key == "sha256":
 		sum, err := hex.DecodeString(s.Value)
 		if err != nil || len(sum) != len(hash) {
 			return hash, "must be the 64 hexadecimal digits of a SHA-256"
@@ -188,18 +189,18 @@ func keyHash(e entry) (hash [sha256.Size]byte, why string) {
 	return sha256.Sum256([]byte(s.Value)), ""
 }
 
-func keyAgents(file string, e entry) (agents []string, errs []error) {
-	items, err := stringsOf(file, e.key, e.value)
+func keyAgents(file string, e yaml.Entry) (agents []string, errs []error) {
+	items, err := yaml.StringsOf(file, e.Key, e.Value)
 	if err != nil {
 		return nil, []error{err}
 	}
 	if len(items) == 0 {
-		return nil, []error{errorAt(file, e.value.GetToken(), e.key, "the list is empty: the key would be good for nothing")}
+		return nil, []error{yaml.ErrorAt(file, e.Value.GetToken(), e.Key, "the list is empty: the key would be good for nothing")}
 	}
 	for _, item := range items {
-		granted, err := api.Grant(item.key)
+		granted, err := api.Grant(item.Key)
 		if err != nil {
-			errs = append(errs, errorAt(file, item.at, e.key, `not an address, "PREFIX/*" or "*"`))
+			errs = append(errs, yaml.ErrorAt(file, item.At, e.Key, `not an address, "PREFIX/*" or "*"`))
 			continue
 		}
 		agents = append(agents, granted)
@@ -209,9 +210,9 @@ func keyAgents(file string, e entry) (agents []string, errs []error) {
 
 // hushed takes the text out of a complaint and leaves its place.
 func hushed(err error, text string) error {
-	var at *FileError
+	var at *yaml.Error
 	if errors.As(err, &at) && !strings.HasPrefix(at.Text, "the file has ") {
-		return &FileError{at.File, at.Line, at.Column, "", text}
+		return &yaml.Error{File: at.File, Line: at.Line, Column: at.Column, Text: text}
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"pannier/outbound"
 	"pannier/proxy/api"
+	"pannier/proxy/yaml"
 )
 
 // peersFile is the directory of endpoints for a sidecar without a control
@@ -102,25 +103,25 @@ func (f *peersFile) elsewhere(agent string) (elsewhere, known bool) {
 // parsePeers reads the content of a peers file: address to endpoints, in the
 // file's order. All that is wrong is reported at once.
 func parsePeers(file string, text []byte) (map[string][]string, error) {
-	top, err := parseMapping(file, text)
+	top, err := yaml.ParseMapping(file, text)
 	if err != nil {
 		return nil, err
 	}
 	if len(top) == 0 {
 		// Half of a file that is just being written must not empty the directory.
-		return nil, &FileError{file, 1 + bytes.Count(text, []byte("\n")), 1, "", `the file is empty, want "agents:"`}
+		return nil, &yaml.Error{File: file, Line: 1 + bytes.Count(text, []byte("\n")), Column: 1, Text: `the file is empty, want "agents:"`}
 	}
 	agents := map[string][]string{}
 	var errs []error
 	for _, e := range top {
-		if e.key != "agents" {
-			errs = append(errs, errorAt(file, e.at, e.key, `not a setting of a peers file, want "agents"`))
+		if e.Key != "agents" {
+			errs = append(errs, yaml.ErrorAt(file, e.At, e.Key, `not a setting of a peers file, want "agents"`))
 			continue
 		}
-		list, err := entriesOf(file, e.value)
+		list, err := yaml.EntriesOf(file, e.Value)
 		if err != nil {
-			errs = append(errs, errorAt(file, e.value.GetToken(), e.key,
-				fmt.Sprintf("got %s, want a mapping of addresses to lists of HOST:PORT", kindOf(e.value))))
+			errs = append(errs, yaml.ErrorAt(file, e.Value.GetToken(), e.Key,
+				fmt.Sprintf("got %s, want a mapping of addresses to lists of HOST:PORT", yaml.KindOf(e.Value))))
 			continue
 		}
 		for _, a := range list {
@@ -134,26 +135,26 @@ func parsePeers(file string, text []byte) (map[string][]string, error) {
 }
 
 // addPeers reads one line of the file: an address and its endpoints.
-func addPeers(file string, a entry, agents map[string][]string) error {
-	agent, err := api.Address(a.key)
+func addPeers(file string, a yaml.Entry, agents map[string][]string) error {
+	agent, err := api.Address(a.Key)
 	if err != nil {
-		return errorAt(file, a.at, a.key, err.Error())
+		return yaml.ErrorAt(file, a.At, a.Key, err.Error())
 	}
 	if _, twice := agents[agent]; twice {
-		return errorAt(file, a.at, a.key, "this address is listed twice")
+		return yaml.ErrorAt(file, a.At, a.Key, "this address is listed twice")
 	}
-	items, err := stringsOf(file, a.key, a.value)
+	items, err := yaml.StringsOf(file, a.Key, a.Value)
 	if err != nil {
 		return err
 	}
 	endpoints := make([]string, 0, len(items))
 	for _, item := range items {
-		if err := checkHostPort(item.key); err != nil {
-			return errorAt(file, item.at, a.key, err.Error())
+		if err := checkHostPort(item.Key); err != nil {
+			return yaml.ErrorAt(file, item.At, a.Key, err.Error())
 		}
-		endpoint := normalize(item.key)
+		endpoint := normalize(item.Key)
 		if slices.Contains(endpoints, endpoint) {
-			return errorAt(file, item.at, a.key, fmt.Sprintf("%s is listed twice", item.key))
+			return yaml.ErrorAt(file, item.At, a.Key, fmt.Sprintf("%s is listed twice", item.Key))
 		}
 		endpoints = append(endpoints, endpoint)
 	}

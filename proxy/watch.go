@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"pannier/proxy/yaml"
 )
 
 const (
@@ -148,13 +150,13 @@ func (f *watchedFile) reread() {
 	f.log.Info(f.kind+" read", append([]any{"path", f.path}, said...)...)
 }
 
-// readBounded reads a file of at most maxFile bytes, and one byte more of a
-// larger one, which parseMapping refuses.
+// readBounded reads a file of at most yaml.MaxFile bytes, and one byte more of a
+// larger one, which yaml.ParseMapping refuses.
 func readBounded(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxFile+1))
+	return io.ReadAll(io.LimitReader(file, yaml.MaxFile+1))
 }

@@ -1,4 +1,7 @@
-package proxy
+// Package yaml reads the files that operators write, strictly: every complaint
+// has the line and the column, and nothing in a file means something that cannot
+// be read off it.
+package yaml
 
 import (
 	"bytes"
@@ -6,7 +9,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	goyaml "github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
@@ -14,42 +17,42 @@ import (
 )
 
 const (
-	// maxFile bounds a file we read. The parser's time grows with the square of
+	// MaxFile bounds a file we read. The parser's time grows with the square of
 	// its input: 1 MiB, or 16,000 agents, takes it four seconds.
-	maxFile = 1 << 20
+	MaxFile = 1 << 20
 	// maxNesting bounds [ and { within one another. Our files need two levels;
 	// the parser takes a minute for a hundred thousand.
 	maxNesting = 8
 )
 
-// A FileError is what is wrong at one place of a file that an operator wrote.
-type FileError struct {
+// Error is what is wrong at one place of a file that an operator wrote.
+type Error struct {
 	File         string
 	Line, Column int
 	Key          string // the setting or address it is about, if one is known
 	Text         string
 }
 
-func (e *FileError) Error() string {
+func (e *Error) Error() string {
 	if e.Key == "" {
 		return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text)
 	}
 	return fmt.Sprintf("%s:%d:%d: %s: %s", e.File, e.Line, e.Column, e.Key, e.Text)
 }
 
-// An entry is one key of a mapping with its value.
-type entry struct {
-	key   string
-	at    *token.Token
-	value ast.Node
+// An Entry is one key of a mapping with its value.
+type Entry struct {
+	Key   string
+	At    *token.Token
+	Value ast.Node
 }
 
-// parseMapping reads text as one YAML mapping. Of YAML it takes scalars,
+// ParseMapping reads text as one YAML mapping. Of YAML it takes scalars,
 // lists and mappings: no anchors, tags, directives or computed keys, so that
 // what a file says can be read off it, line by line. JSON is within that.
-func parseMapping(file string, text []byte) ([]entry, error) {
-	if len(text) > maxFile {
-		return nil, &FileError{file, 1, 1, "", fmt.Sprintf("the file has %d bytes, at most %d are read", len(text), maxFile)}
+func ParseMapping(file string, text []byte) ([]Entry, error) {
+	if len(text) > MaxFile {
+		return nil, &Error{file, 1, 1, "", fmt.Sprintf("the file has %d bytes, at most %d are read", len(text), MaxFile)}
 	}
 	tokens := lexer.Tokenize(string(bytes.TrimPrefix(text, []byte("\ufeff"))))
 	if err := checkTokens(file, tokens); err != nil {
@@ -62,7 +65,7 @@ func parseMapping(file string, text []byte) ([]entry, error) {
 	if len(tree.Docs) == 0 || tree.Docs[0].Body == nil {
 		return nil, nil
 	}
-	return entriesOf(file, tree.Docs[0].Body)
+	return EntriesOf(file, tree.Docs[0].Body)
 }
 
 // checkTokens refuses what we do not take before the parser sees it.
@@ -71,10 +74,10 @@ func checkTokens(file string, tokens token.Tokens) error {
 	for i, t := range tokens {
 		switch t.Type {
 		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType, token.DirectiveType, token.MappingKeyType:
-			return errorAt(file, t, "", fmt.Sprintf("%q: anchors, tags, merges and computed keys are not read here", t.Value))
+			return ErrorAt(file, t, "", fmt.Sprintf("%q: anchors, tags, merges and computed keys are not read here", t.Value))
 		case token.DocumentHeaderType, token.DocumentEndType:
 			if i > 0 {
-				return errorAt(file, t, "", "a second document: put everything into one")
+				return ErrorAt(file, t, "", "a second document: put everything into one")
 			}
 		case token.SequenceStartType, token.MappingStartType:
 			depth++
@@ -82,19 +85,19 @@ func checkTokens(file string, tokens token.Tokens) error {
 			depth--
 		case token.SequenceEntryType:
 			if i > 0 && tokens[i-1].Type == token.SequenceEntryType {
-				return errorAt(file, t, "", "a list in a list has no meaning here")
+				return ErrorAt(file, t, "", "a list in a list has no meaning here")
 			}
 		}
 		if depth > maxNesting {
-			return errorAt(file, t, "", "nested too deep")
+			return ErrorAt(file, t, "", "nested too deep")
 		}
 	}
 	return nil
 }
 
-// entriesOf lists a mapping's entries in the file's order. The parser has
+// EntriesOf lists a mapping's entries in the file's order. The parser has
 // refused equal keys.
-func entriesOf(file string, n ast.Node) ([]entry, error) {
+func EntriesOf(file string, n ast.Node) ([]Entry, error) {
 	var values []*ast.MappingValueNode
 	switch m := n.(type) {
 	case *ast.MappingNode:
@@ -102,15 +105,15 @@ func entriesOf(file string, n ast.Node) ([]entry, error) {
 	case *ast.MappingValueNode:
 		values = []*ast.MappingValueNode{m}
 	default:
-		return nil, errorAt(file, n.GetToken(), "", fmt.Sprintf("got %s, want settings of the form \"key: value\"", kindOf(n)))
+		return nil, ErrorAt(file, n.GetToken(), "", fmt.Sprintf("got %s, want settings of the form \"key: value\"", KindOf(n)))
 	}
-	entries := make([]entry, 0, len(values))
+	entries := make([]Entry, 0, len(values))
 	for _, v := range values {
 		key, ok := v.Key.(ast.ScalarNode)
 		if !ok {
-			return nil, errorAt(file, v.Key.GetToken(), "", "a key must be plain text")
+			return nil, ErrorAt(file, v.Key.GetToken(), "", "a key must be plain text")
 		}
-		entries = append(entries, entry{keyText(key), v.Key.GetToken(), v.Value})
+		entries = append(entries, Entry{keyText(key), v.Key.GetToken(), v.Value})
 	}
 	return entries, nil
 }
@@ -122,25 +125,25 @@ func keyText(n ast.ScalarNode) string {
 	return n.GetToken().Value
 }
 
-// stringsOf reads a list of strings; each comes with its place.
-func stringsOf(file, key string, n ast.Node) ([]entry, error) {
+// StringsOf reads a list of strings; each comes with its place.
+func StringsOf(file, key string, n ast.Node) ([]Entry, error) {
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
-		return nil, errorAt(file, n.GetToken(), key, fmt.Sprintf("got %s, want a list", kindOf(n)))
+		return nil, ErrorAt(file, n.GetToken(), key, fmt.Sprintf("got %s, want a list", KindOf(n)))
 	}
-	items := make([]entry, 0, len(list.Values))
+	items := make([]Entry, 0, len(list.Values))
 	for _, v := range list.Values {
 		s, ok := v.(*ast.StringNode)
 		if !ok {
-			return nil, errorAt(file, v.GetToken(), key, fmt.Sprintf("got %s in the list, want a string", kindOf(v)))
+			return nil, ErrorAt(file, v.GetToken(), key, fmt.Sprintf("got %s in the list, want a string", KindOf(v)))
 		}
-		items = append(items, entry{s.Value, s.GetToken(), v})
+		items = append(items, Entry{s.Value, s.GetToken(), v})
 	}
 	return items, nil
 }
 
-// kindOf names a node's type as its writer would.
-func kindOf(n ast.Node) string {
+// KindOf names a node's type as its writer would.
+func KindOf(n ast.Node) string {
 	switch n.(type) {
 	case *ast.StringNode:
 		return "a string"
@@ -162,8 +165,8 @@ func kindOf(n ast.Node) string {
 	return "something else"
 }
 
-func errorAt(file string, t *token.Token, key, text string) *FileError {
-	e := &FileError{File: file, Line: 1, Column: 1, Key: key, Text: text}
+func ErrorAt(file string, t *token.Token, key, text string) *Error {
+	e := &Error{File: file, Line: 1, Column: 1, Key: key, Text: text}
 	if t != nil && t.Position != nil {
 		e.Line, e.Column = max(t.Position.Line, 1), max(t.Position.Column, 1)
 	}
@@ -173,10 +176,10 @@ func errorAt(file string, t *token.Token, key, text string) *FileError {
 // syntaxError keeps the parser's message and place and drops its picture of
 // the source, which is several lines.
 func syntaxError(file string, err error) error {
-	var at yaml.Error
+	var at goyaml.Error
 	if !errors.As(err, &at) {
-		return &FileError{file, 1, 1, "", err.Error()}
+		return &Error{file, 1, 1, "", err.Error()}
 	}
 	text, _, _ := strings.Cut(at.GetMessage(), "\n")
-	return errorAt(file, at.GetToken(), "", text)
+	return ErrorAt(file, at.GetToken(), "", text)
 }
