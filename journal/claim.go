@@ -14,7 +14,7 @@ import (
 type indexes struct {
 	mu struct {
 		sync.Mutex
-		by map[string]*cursor
+		by map[string][]*cursor // of one index, by part
 	}
 }
 
@@ -31,20 +31,36 @@ type cursor struct {
 
 func newIndexes() *indexes {
 	x := &indexes{}
-	x.mu.by = map[string]*cursor{}
+	x.mu.by = map[string][]*cursor{}
 	return x
 }
 
-func (x *indexes) cursor(prefix []byte) *cursor {
+func (x *indexes) cursor(prefix []byte) *cursor { return x.part(prefix, 0) }
+
+// part returns one of several places in one index: its readers leave out what
+// others take, and none passes over that for another. A new one starts at the
+// beginning.
+func (x *indexes) part(prefix []byte, n int) *cursor {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	c := x.mu.by[string(prefix)]
-	if c == nil {
-		c = &cursor{prefix: bytes.Clone(prefix)}
+	all := x.mu.by[string(prefix)]
+	for len(all) <= n {
+		c := &cursor{prefix: bytes.Clone(prefix)}
 		c.mu.next = c.prefix
-		x.mu.by[string(prefix)] = c
+		all = append(all, c)
+		x.mu.by[string(prefix)] = all
 	}
-	return c
+	return all[n]
+}
+
+// lower makes sure that the next scan of every part sees key.
+func (x *indexes) lower(prefix, key []byte) {
+	x.cursor(prefix)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, c := range x.mu.by[string(prefix)] {
+		c.lower(key)
+	}
 }
 
 // lower makes sure that the next scan sees key.
@@ -118,7 +134,7 @@ func (c *cursor) scan(db *badger.DB, now time.Time, visit func(txn *badger.Txn, 
 // new entry.
 func (t *tx) inserted(prefix, key []byte, hook func()) {
 	t.after(func() {
-		t.j.indexes.cursor(prefix).lower(key)
+		t.j.indexes.lower(prefix, key)
 		if hook != nil {
 			hook()
 		}

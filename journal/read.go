@@ -210,10 +210,17 @@ const claimBytes = 1 << 20
 // will be due (zero: none). It starts from a remembered place, which an insert
 // before it moves back: what is in flight may come up again, and skip leaves it out.
 func (j *Journal) Due(a Agent, now time.Time, max int, skip func(ID) bool) (offers []Offer, next time.Time, err error) {
+	return j.DuePart(a, 0, now, max, skip)
+}
+
+// DuePart is Due from a place of its own: several readers that divide a
+// destination's intents among them each pass over what the others take, however
+// far behind those are. Parts are few numbers from 0: each costs a key.
+func (j *Journal) DuePart(a Agent, part int, now time.Time, max int, skip func(ID) bool) (offers []Offer, next time.Time, err error) {
 	if err := j.running(); err != nil {
 		return nil, time.Time{}, err
 	}
-	c := j.indexes.cursor(agentPrefix(classDue, a))
+	c := j.indexes.part(agentPrefix(classDue, a), part)
 	bytes := 0
 	next = c.scan(j.db, now, func(txn *badger.Txn, due time.Time, id ID) bool {
 		if len(offers) >= max || bytes >= claimBytes {
@@ -279,14 +286,14 @@ func readOffer(txn *badger.Txn, id ID, due time.Time, boot uint32) (o Offer, ok 
 }
 
 // Rewind makes the intents of the destination that are due at or after due
-// ones that Due returns again.
+// ones that Due returns again, of every part.
 func (j *Journal) Rewind(a Agent, due time.Time) {
-	j.indexes.cursor(agentPrefix(classDue, a)).lower(dueKey(classDue, a, due.UnixMilli(), ID{}))
+	j.indexes.lower(agentPrefix(classDue, a), dueKey(classDue, a, due.UnixMilli(), ID{}))
 }
 
 // RewindMail is Rewind for a mailbox.
 func (j *Journal) RewindMail(a Agent, due time.Time) {
-	j.indexes.cursor(agentPrefix(classMail, a)).lower(dueKey(classMail, a, due.UnixMilli(), ID{}))
+	j.indexes.lower(agentPrefix(classMail, a), dueKey(classMail, a, due.UnixMilli(), ID{}))
 }
 
 // DueAgents lists the destinations that have an intent in the due index, lanes of
