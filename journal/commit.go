@@ -248,11 +248,15 @@ func (j *Journal) runLazy(t *tx) (ran []*op) {
 				return ran
 			}
 		}
+		alone := len(t.batch.writes) == 0
 		o.err = t.try(o.run)
 		if !t.fits() {
 			t.drop()
-			j.lazyCarry = o // the next batch has room
-			return ran
+			if !alone {
+				j.lazyCarry = o // the next batch has room
+				return ran
+			}
+			o.err = ErrTooLarge // no batch has
 		}
 		t.settle(o.err)
 		ran = append(ran, o)
