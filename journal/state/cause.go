@@ -24,6 +24,15 @@ const (
 	CauseOffered
 	CauseOffering
 
+	// Home: what the traffic policy of the destination says.
+	CausePaused
+	CauseMaxRequests
+	CauseDraining
+	CauseUnhealthy
+	CauseStandby
+	CauseNoSubset
+	CauseFaultInjected
+
 	// Home: the intent.
 	CauseScheduled
 	CauseParked
@@ -74,6 +83,21 @@ var causes = [...]struct{ code, sentence, remedy string }{
 		"Wait; if it stays, that sidecar is slow or its disk is."},
 	CauseOffering: {"offering", "Nothing holds it up: it is being offered.",
 		"Nothing."},
+
+	CausePaused: {"paused", "This agent, or all that this sidecar sends, is paused by a traffic policy: nothing is offered. The limits of time go on.",
+		"Set paused to false where the policy is written; pannier peers shows the policies in force."},
+	CauseMaxRequests: {"max_requests", "As many intents of this agent are sent and unanswered as its traffic policy allows; the next goes when one is answered.",
+		"Wait; if it stays, raise max_requests, or see why the sidecars that serve this agent answer slowly."},
+	CauseDraining: {"endpoint_draining", "Discovery says that the sidecar that serves this agent is about to leave: it gets nothing new.",
+		"Start another sidecar for this agent, or wait until this one is back."},
+	CauseUnhealthy: {"endpoint_unhealthy", "Discovery says that the sidecar that serves this agent is not healthy: it gets nothing new.",
+		"See why it is not ready, where discovery learns it: the probes of its pod, or the peers file."},
+	CauseStandby: {"standby", "A sidecar of a lower priority number serves this agent and can be used; this one takes over when none of those can.",
+		"Nothing; see why those take nothing."},
+	CauseNoSubset: {"no_subset", "The traffic policy gives this intent to one subset of the sidecars that serve its agent, and none of that subset can be used; it goes to no other.",
+		"Start a sidecar of that subset, or set its weight to 0: what waits for it then goes to the others."},
+	CauseFaultInjected: {"fault_injected", "The traffic policy of this agent injects faults: the frame with this intent is delayed, or was not sent; it is sent at the time given.",
+		"Take fault out of the policy, if the test is over."},
 
 	CauseScheduled: {"scheduled", "It is not due before the time given.",
 		"Nothing; it was sent with deliver_at or delay_seconds."},
