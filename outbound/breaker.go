@@ -16,10 +16,13 @@ var errExcluded = errors.New("no outcome")
 // errOpen: nothing may be tried before the breaker's gate.
 var errOpen = errors.New("breaker open")
 
+var errOperator = errors.New("an operator opened the breaker")
+
 const (
-	tripConsecutive = 5
-	tripRequests    = 20
-	healthyAfter    = time.Minute
+	tripRequests = 20 // at least so many, for a share of failures to say something
+	healthyAfter = time.Minute
+	buckets      = 12
+	replayMost   = 10_000
 )
 
 // breaker is the circuit breaker of one address. gobreaker counts and decides;
@@ -35,64 +38,135 @@ const (
 //   - Outcomes older than its interval are thrown away, so slow hangs never trip
 //     it: the interval holds as many of the longest exchanges, with the pauses
 //     between them, as trip it.
+//   - Its settings are those it was made with: the threshold and the gate are
+//     read from ours, and for another interval a new one takes the counts over.
 type breaker struct {
-	min, max time.Duration // of the gate
-	probe    time.Duration // deadline of a half-open permit
-	rand     func() float64
+	rand func() float64
 
 	mu struct {
 		sync.Mutex
 		cb      *gobreaker.TwoStepCircuitBreaker[struct{}]
+		terms   terms
 		state   gobreaker.State
+		life    int // counts the changes of state
 		opened  int // times in a row without being healthy in between
 		gate    time.Time
+		tripped time.Time // when it last was closed no more
 		closed  time.Time // when it last closed
 		probing *permit
+
+		spared bool // the gate is passed over: too many others are open
+		forced bool // an operator holds it open
+		stale  bool // cb counts in another interval than the terms say
+		replay bool // counts are being taken over: nothing trips
 	}
 }
 
 // permit is the right to one exchange with the peer.
 type permit struct {
 	b        *breaker
+	cb       *gobreaker.TwoStepCircuitBreaker[struct{}]
+	life     int
 	report   func(error)
 	deadline time.Time
 	halfOpen bool
 	once     sync.Once
 }
 
-func newBreaker(o Options) *breaker {
-	b := &breaker{min: o.RedialMin, max: o.RedialMax, probe: 2 * o.OfferTimeout, rand: rand.Float64}
-	interval := max(time.Minute, tripConsecutive*2*(o.OfferTimeout+o.RedialMin))
-	b.mu.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+func newBreaker(t terms) *breaker {
+	b := &breaker{rand: rand.Float64}
+	b.mu.terms = t
+	b.mu.cb = b.counter()
+	return b
+}
+
+// counter makes gobreaker's part. Called with b.mu held.
+func (b *breaker) counter() *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	interval := b.mu.terms.interval
+	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:  1,
 		Interval:     interval,
-		BucketPeriod: interval / 12,
+		BucketPeriod: interval / buckets,
 		Timeout:      time.Nanosecond, // the gate is ours
-		ReadyToTrip: func(c gobreaker.Counts) bool {
-			return c.ConsecutiveFailures >= tripConsecutive ||
-				c.Requests >= tripRequests && c.TotalFailures*2 >= c.Requests
-		},
-		IsExcluded: func(err error) bool { return errors.Is(err, errExcluded) },
-		// It runs under gobreaker's lock, and under ours: every call of
-		// gobreaker is made with b.mu held.
+		// Both run under gobreaker's lock, and under ours: every call of gobreaker is
+		// made with b.mu held.
+		ReadyToTrip:   b.trips,
 		OnStateChange: func(_ string, from, to gobreaker.State) { b.changed(from, to) },
+		IsExcluded:    func(err error) bool { return errors.Is(err, errExcluded) },
 	})
-	return b
+}
+
+func (b *breaker) trips(c gobreaker.Counts) bool {
+	trip := uint32(b.mu.terms.trip)
+	return !b.mu.replay && (c.ConsecutiveFailures >= trip ||
+		c.Requests >= max(tripRequests, 4*trip) && c.TotalFailures*2 >= c.Requests)
 }
 
 func (b *breaker) changed(from, to gobreaker.State) {
 	now := time.Now()
 	b.mu.state = to
+	b.mu.life++
 	switch to {
 	case gobreaker.StateClosed:
 		b.mu.closed = now
+		if b.mu.stale {
+			b.mu.cb, b.mu.stale = b.counter(), false
+		}
 	case gobreaker.StateOpen:
-		if from == gobreaker.StateClosed && now.Sub(b.mu.closed) >= healthyAfter {
-			b.mu.opened = 0
+		if from == gobreaker.StateClosed {
+			b.mu.tripped = now
+			if now.Sub(b.mu.closed) >= healthyAfter {
+				b.mu.opened = 0
+			}
 		}
 		b.mu.opened++
-		b.mu.gate = now.Add(pause(b.mu.opened, b.min, b.max, b.rand()))
+		b.mu.gate = now.Add(b.stay())
 	}
+}
+
+// stay is how long it is open this time.
+func (b *breaker) stay() time.Duration {
+	t := b.mu.terms
+	if t.linear {
+		return ejection(b.mu.opened, t.min, t.max, b.rand())
+	}
+	return pause(b.mu.opened, t.min, t.max, b.rand())
+}
+
+// set changes the terms. What was counted counts on, and one that is open stays
+// so, as long as it was told then.
+func (b *breaker) set(t terms) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := b.mu.terms.interval
+	b.mu.terms = t
+	switch {
+	case t.interval == before && !b.mu.stale:
+	case b.mu.state != gobreaker.StateClosed:
+		b.mu.stale = true // it closes with nothing counted
+	default:
+		b.recount()
+	}
+}
+
+// recount puts a new counter in the place of one of another interval. Of the
+// order of what was counted only its end matters.
+func (b *breaker) recount() {
+	_ = b.mu.cb.State() // what is too old by now it forgets only when asked
+	c := b.mu.cb.Counts()
+	b.mu.cb, b.mu.stale, b.mu.replay = b.counter(), false, true
+	defer func() { b.mu.replay = false }()
+	again := func(n uint32, err error) {
+		for range min(n, replayMost) {
+			if report, refused := b.mu.cb.Allow(); refused == nil {
+				report(err)
+			}
+		}
+	}
+	failed := errors.New("counted before")
+	again(c.TotalFailures-min(c.ConsecutiveFailures, c.TotalFailures), failed)
+	again(c.TotalSuccesses, nil)
+	again(c.ConsecutiveFailures, failed)
 }
 
 // allow asks for one exchange. It returns errOpen while nothing may be tried,
@@ -101,16 +175,18 @@ func (b *breaker) allow(now time.Time) (*permit, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reap(now)
-	if now.Before(b.mu.gate) || b.mu.probing != nil {
+	if b.mu.forced || now.Before(b.mu.gate) && !b.mu.spared || b.mu.probing != nil {
 		return nil, errOpen
 	}
 	report, err := b.mu.cb.Allow()
 	if err != nil {
 		return nil, errOpen
 	}
-	p := &permit{b: b, report: report}
-	if b.mu.cb.State() == gobreaker.StateHalfOpen {
-		p.halfOpen, p.deadline = true, now.Add(b.probe)
+	p := &permit{b: b, cb: b.mu.cb, report: report}
+	half := b.mu.cb.State() == gobreaker.StateHalfOpen
+	p.life = b.mu.life
+	if half {
+		p.halfOpen, p.deadline = true, now.Add(b.mu.terms.probe)
 		b.mu.probing = p
 	}
 	return p, nil
@@ -134,10 +210,18 @@ func (p *permit) done(err error) {
 }
 
 func (p *permit) settle(err error) {
-	if p.b.mu.probing == p {
-		p.b.mu.probing = nil
+	b := p.b
+	if b.mu.probing == p {
+		b.mu.probing = nil
 	}
-	p.report(err)
+	switch {
+	case p.cb == b.mu.cb:
+		p.report(err)
+	case p.life == b.mu.life: // counted by the one that took over
+		if report, refused := b.mu.cb.Allow(); refused == nil {
+			report(err)
+		}
+	}
 }
 
 // lift opens the gate at once: the peer has shown that it lives.
@@ -147,6 +231,45 @@ func (b *breaker) lift() {
 	b.mu.gate = time.Time{}
 }
 
+// spare says whether the gate is passed over.
+func (b *breaker) spare(yes bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.spared = yes
+}
+
+// force holds it open until reset.
+func (b *breaker) force() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.forced = true
+}
+
+// reset closes it, with nothing counted.
+func (b *breaker) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.cb, b.mu.stale = b.counter(), false
+	b.mu.life++
+	b.mu.state, b.mu.opened, b.mu.gate = gobreaker.StateClosed, 0, time.Time{}
+	b.mu.probing, b.mu.forced = nil, false
+}
+
+// ejected reports whether it is other than closed, and since when.
+func (b *breaker) ejected() (since time.Time, yes bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.tripped, b.mu.state != gobreaker.StateClosed && !b.mu.forced
+}
+
+// inForce returns what operators ask of a breaker beside its state.
+func (b *breaker) inForce() (forced bool, o Opens) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.mu.terms
+	return b.mu.forced, Opens{After: t.trip, Interval: t.interval.String(), Least: t.min.String(), Most: t.max.String()}
+}
+
 const (
 	breakerClosed   = "closed"
 	breakerOpen     = "open"
@@ -154,14 +277,17 @@ const (
 )
 
 // status names the state without changing it; an open breaker whose gate is
-// past is half-open. until is the end of the gate where it is open.
+// past, or passed over, is half-open. until is the end of the gate where it is
+// open; zero while an operator holds it.
 func (b *breaker) status(now time.Time) (name string, until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
+	case b.mu.forced:
+		return breakerOpen, time.Time{}
 	case b.mu.state == gobreaker.StateClosed:
 		return breakerClosed, time.Time{}
-	case now.Before(b.mu.gate):
+	case now.Before(b.mu.gate) && !b.mu.spared:
 		return breakerOpen, b.mu.gate
 	}
 	return breakerHalfOpen, time.Time{}

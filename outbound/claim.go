@@ -23,6 +23,7 @@ type target struct {
 	local bool
 	opt   option
 	n     int
+	part  int        // of the destination it is taken from
 	seeks journal.ID // an intent that only this one, or not everyone, may get
 }
 
@@ -32,7 +33,9 @@ type option struct {
 	link    *link
 	session *session
 	pair    *pair
-	free    int         // how many more it takes now
+	room    int         // how many more it takes now
+	free    int         // how many of these the policy gives it
+	usable  bool        // nothing is wrong with it: where it has no room it will
 	cause   state.Cause // why it takes none
 	until   time.Time   // when that may change by itself
 }
@@ -46,12 +49,20 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 	now := time.Now()
 	local, window := d.localWindow(dst.name, dst.lane)
 	eps, known := d.dir.Endpoints(dst.name)
+	policy := d.dir.Policy(dst.name)
 
 	d.mu.Lock()
 	if !dst.next.IsZero() && !dst.next.After(now) {
-		dst.next, dst.more = time.Time{}, true
+		dst.next, dst.more = time.Time{}, everyPart
 	}
-	if !dst.more && dst.oldOpen && len(dst.rejects)+len(dst.owed) == 0 {
+	d.adopt(dst, policy, local)
+	if policy.Paused {
+		d.leave(dst)
+		d.alarm(dst, dst.next)
+		d.mu.Unlock()
+		return false // the directory tells when that changes
+	}
+	if dst.more == 0 && dst.oldOpen && len(dst.rejects)+len(dst.owed) == 0 {
 		d.alarm(dst, dst.next)
 		d.mu.Unlock()
 		return false
@@ -63,7 +74,7 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 	if !ok {
 		t, ok = d.pickRejected(dst, options)
 	}
-	if !ok && dst.more {
+	if !ok && dst.more != 0 {
 		t, ok = d.pick(dst, options, local, window, now)
 	}
 	if !ok {
@@ -77,11 +88,11 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 	}
 	t.n = min(t.n, max(1, claimBytes/max(1, dst.size)))
 	oldOpen := dst.oldOpen
-	dst.more, dst.next = false, time.Time{}
+	dst.more &^= 1 << t.part
 	d.mu.claiming = true
 	d.mu.Unlock()
 
-	offers, next, err := d.journal.Due(dst.agent, now, t.n, d.skip(dst, t, oldOpen))
+	offers, next, err := d.journal.DuePart(dst.agent, t.part, now, t.n, d.skip(dst, t, oldOpen))
 	if err != nil {
 		d.log.Error("cannot read what is due", "agent", dst.name, "err", err)
 		next = now.Add(pauseFault)
@@ -118,6 +129,9 @@ func (d *Dispatcher) skip(dst *dest, t target, oldOpen bool) func(journal.ID) bo
 				return true
 			}
 		}
+		if !t.local && id != t.seeks && !mayGo(id, dst.policy.Split, t.opt.Endpoint) {
+			return true
+		}
 		// The time in the id is a hint that saves reading the record; Offer.Old
 		// decides.
 		return !oldOpen && id.Time().Before(d.started)
@@ -147,9 +161,11 @@ func (d *Dispatcher) claimed(dst *dest, t target, offers []journal.Offer, next, 
 			d.drop(f)
 		}
 		f := &flight{id: o.ID, offerNo: o.OfferNo, due: o.Due, dest: dst, offer: o, bytes: len(o.Envelope), stage: claimed}
+		f.handling = d.handling(dst.policy)
 		if !t.local {
 			f.session, f.pair = t.opt.session, t.opt.pair
 			f.pair.out++
+			dst.unanswered++
 			f.session.inFlight++
 			f.session.queued += f.bytes
 		}
@@ -168,12 +184,13 @@ func (d *Dispatcher) claimed(dst *dest, t target, offers []journal.Offer, next, 
 	}
 	d.mu.recorded = d.mu.recorded[:0]
 	switch {
-	case next.IsZero():
+	case next.IsZero(): // to the end of the index
+		dst.next = next
 	case next.After(now):
 		dst.next = next
 		d.alarm(dst, next)
 	default:
-		dst.more = true
+		dst.more |= 1 << t.part
 	}
 	return taken
 }
@@ -251,6 +268,9 @@ func (d *Dispatcher) survey(dst *dest, eps []Endpoint, now time.Time) []option {
 	for _, ep := range eps {
 		if ep.Address != d.self.Address {
 			l := d.link(ep.Address)
+			if ep.Health != Healthy && dst.oldOpen {
+				continue // only what it may have from before our start is asked for
+			}
 			if _, aliased := d.aliased(l); l.session == nil && !aliased {
 				l.want()
 			}
@@ -258,30 +278,42 @@ func (d *Dispatcher) survey(dst *dest, eps []Endpoint, now time.Time) []option {
 		}
 	}
 	d.attach(dst, links)
-	return d.look(dst.key, dst.lane, eps, now)
+	d.spare(dst, links)
+	return d.look(dst, eps, now)
 }
 
 // look weighs the endpoints of a destination and changes nothing. Called with mu
 // held.
-func (d *Dispatcher) look(key string, lane bool, eps []Endpoint, now time.Time) []option {
+func (d *Dispatcher) look(dst *dest, eps []Endpoint, now time.Time) []option {
 	options := make([]option, 0, len(eps))
 	for _, ep := range eps {
-		o := option{Endpoint: ep, link: d.mu.links[ep.Address], cause: state.CauseConnecting}
+		o := option{Endpoint: ep, link: d.mu.links[ep.Address], cause: state.CauseConnecting, usable: true}
 		if ep.Address == d.self.Address || o.link != nil && o.link.self {
 			continue
 		}
 		if o.link != nil {
-			if o.session = o.link.session; o.session == nil {
-				o.session, _ = d.aliased(o.link)
-			}
-			o.weigh(key, lane, now)
+			o.session = d.sessionOf(o.link)
+			o.weigh(dst.key, dst.lane, now)
 		}
 		options = append(options, o)
 	}
+	dst.restrict(options)
 	return options
 }
 
-// weigh decides how many intents an endpoint takes now, or why none.
+// sessionOf is the stream to whoever answers at an address, also where it was
+// opened at another. Called with mu held.
+func (d *Dispatcher) sessionOf(l *link) *session {
+	if l.session != nil {
+		return l.session
+	}
+	s, _ := d.aliased(l)
+	return s
+}
+
+// weigh decides how many intents an endpoint takes now, or why none, and whether
+// anything is wrong with it: one that is dialed for the first time, has no credit
+// left or is busy for a moment is usable.
 func (o *option) weigh(key string, lane bool, now time.Time) {
 	s := o.session
 	o.cause = state.NoCause
@@ -290,8 +322,10 @@ func (o *option) weigh(key string, lane bool, now time.Time) {
 		if s != nil {
 			o.cause = state.CauseReconciling
 		}
+		o.usable = o.cause != state.CauseBreakerOpen && o.link.failures == 0
 		return
 	}
+	o.usable = false
 	o.pair = s.pair(key)
 	if lane {
 		o.pair.window = laneWindow
@@ -302,7 +336,7 @@ func (o *option) weigh(key string, lane bool, now time.Time) {
 	case now.Before(s.pausedUntil):
 		o.cause, o.until = state.CauseRefused, s.pausedUntil
 	case now.Before(o.pair.pausedUntil):
-		o.cause, o.until = state.CauseRefused, o.pair.pausedUntil
+		o.cause, o.until, o.usable = o.pair.pausedBy, o.pair.pausedUntil, !o.pair.away
 	case o.pair.shut:
 		o.cause = state.CauseNoCredit
 	case s.testing():
@@ -313,7 +347,7 @@ func (o *option) weigh(key string, lane bool, now time.Time) {
 			o.cause = state.CauseBreakerOpen
 		}
 	default:
-		o.free = o.pair.window - o.pair.out
+		o.free, o.usable = o.pair.window-o.pair.out, true
 	}
 	if o.free <= 0 && o.cause == state.NoCause {
 		o.free, o.cause = 0, state.CauseNoCredit
@@ -322,12 +356,36 @@ func (o *option) weigh(key string, lane bool, now time.Time) {
 
 // pick chooses who gets the next claim, and how much. Called with mu held.
 func (d *Dispatcher) pick(dst *dest, options []option, local bool, window int, now time.Time) (target, bool) {
+	split := dst.policy.Split
 	if local && window > 0 {
-		if dst.taking || now.Before(dst.localPause) {
+		part := 0
+		if len(split) > 0 {
+			part = localPart
+		}
+		if dst.taking || now.Before(dst.localPause) || !dst.more.has(part) {
 			return target{}, false
 		}
-		return target{local: true, n: min(window, claimMost)}, true
+		return target{local: true, n: min(window, claimMost), part: part}, true
 	}
+	if len(split) == 0 {
+		return d.choose(dst, options, 0)
+	}
+	for i := range split { // in turn, so that none waits for the room of all
+		part := (dst.turn + i) % len(split)
+		if !dst.more.has(part) {
+			continue
+		}
+		if t, ok := d.choose(dst, subset(options, split[part].Subset), part); ok {
+			dst.turn = part + 1
+			return t, true
+		}
+	}
+	return target{}, false
+}
+
+// choose picks one of the endpoints that share a part of the intents. Called with
+// mu held.
+func (d *Dispatcher) choose(dst *dest, options []option, part int) (target, bool) {
 	var open []option
 	full := false
 	for _, o := range options {
@@ -351,7 +409,7 @@ func (d *Dispatcher) pick(dst *dest, options []option, local bool, window int, n
 		most = claimShare
 	}
 	o := d.better(nearest(open, d.self.Zone))
-	return target{opt: o, n: min(o.free, most)}, true
+	return target{opt: o, n: min(o.free, most), part: part}, true
 }
 
 // nearest leaves the endpoints of our own zone where there are any.

@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"pannier/journal"
@@ -14,19 +15,51 @@ const stalled = 6
 
 // clock watches for what does not happen.
 func (s *session) clock(ctx context.Context) {
-	tick := time.NewTicker(max(time.Millisecond, min(time.Second, s.d.opt.OfferTimeout/4)))
-	defer tick.Stop()
+	every := max(time.Millisecond, min(time.Second, s.d.opt.OfferTimeout/4))
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	at := time.Now().Add(every)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
+		case <-s.tick: // a frame may be late before the next look
+			if next := s.nextLate(every); next.Before(at) {
+				at = next
+				timer.Reset(time.Until(at))
+			}
+		case now := <-timer.C:
 			if err := s.check(now); err != nil {
 				s.cancel(err)
 				return
 			}
+			at = s.nextLate(every)
+			timer.Reset(time.Until(at))
 		}
 	}
+}
+
+// nextLate is when to look again: when the next frame is late, but not at once,
+// and not later than the peer's silence asks for.
+func (s *session) nextLate(every time.Duration) time.Time {
+	now := time.Now()
+	next := now.Add(every)
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	for _, f := range s.frames {
+		if late := f.deadline.Add(time.Millisecond); !f.deadline.IsZero() && late.Before(next) {
+			next = late
+		}
+	}
+	if soon := now.Add(time.Millisecond); next.Before(soon) {
+		return soon
+	}
+	return next
+}
+
+// late reports whether an answer is overdue. Frames have different times.
+func (s *session) late(now time.Time) bool {
+	return slices.ContainsFunc(s.frames, func(f *sentFrame) bool { return !f.deadline.IsZero() && now.After(f.deadline) })
 }
 
 // check returns why the session must end, if it must.
@@ -43,7 +76,7 @@ func (s *session) check(now time.Time) error {
 		}
 	case !s.greeted && silence > d.opt.OfferTimeout:
 		return fmt.Errorf("%w: no hello", errSilent)
-	case len(s.frames) > 0 && !s.frames[0].deadline.IsZero() && now.After(s.frames[0].deadline):
+	case s.late(now):
 		return errNoAnswer
 	case silence > stalled*d.opt.OfferTimeout:
 		return errSilent

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"pannier/journal"
@@ -16,14 +17,21 @@ type dest struct {
 	key    string    // in byName, and of its pairs
 	queued bool      // in ready
 	hungry bool      // in hungry
-	more   bool      // the index may have an entry that is due now
+	more   parts     // the index may have an entry of these that is due now
 	next   time.Time // when the next one is due; zero: none
 	at     time.Time // when it is looked at again
 	slot   int       // its place among the alarms, from 1; 0: none
 
+	policy     Policy // as it was looked at last
+	unanswered int    // claimed for a peer, or sent and not answered
+	parts      parts  // there are of it
+	turn       int    // the share that is looked at first
+
 	size     int // of the largest envelope claimed lately
 	inFlight int
 	links    []*link // endpoints it waits for, or uses
+	demand   demand  // made of them
+	spared   []*link // whose breakers it passes over
 
 	taking     bool      // our own mailbox is being given some
 	localPause time.Time // our own mailbox had no room
@@ -69,7 +77,7 @@ func (d *Dispatcher) keyOf(a journal.Agent) string {
 // something due now. Called with mu held.
 func (d *Dispatcher) queue(dst *dest, due bool) {
 	if due {
-		dst.more = true
+		dst.more = everyPart
 	}
 	if dst.queued {
 		return
@@ -89,13 +97,13 @@ func (d *Dispatcher) queueKey(key string) {
 // retire forgets a destination for which nothing is due or in flight. Called
 // with mu held.
 func (d *Dispatcher) retire(dst *dest) {
-	if dst.queued || dst.more || dst.taking || !dst.next.IsZero() || dst.inFlight > 0 || len(dst.rejects) > 0 || d.mu.dests[dst.agent] != dst {
+	if dst.queued || dst.more != 0 || dst.taking || !dst.next.IsZero() || dst.inFlight > 0 || len(dst.rejects) > 0 || d.mu.dests[dst.agent] != dst {
 		return
 	}
 	if !dst.oldOpen {
 		return // it may yet have intents from before the start
 	}
-	d.attach(dst, nil)
+	d.leave(dst)
 	d.mu.alarms.remove(dst)
 	delete(d.mu.dests, dst.agent)
 	delete(d.mu.byName, dst.key)
@@ -104,13 +112,25 @@ func (d *Dispatcher) retire(dst *dest) {
 // attach counts the destination among those that need a link. Called with mu
 // held.
 func (d *Dispatcher) attach(dst *dest, links []*link) {
+	asks := dst.policy.demand()
+	if asks == dst.demand && slices.Equal(links, dst.links) {
+		return
+	}
 	for _, l := range links {
 		l.dests++
+		l.ask(asks, 1)
 	}
 	for _, l := range dst.links {
 		l.dests--
+		l.ask(dst.demand, -1)
 	}
-	dst.links = links
+	dst.links, dst.demand = links, asks
+}
+
+// leave takes the destination off all links. Called with mu held.
+func (d *Dispatcher) leave(dst *dest) {
+	d.attach(dst, nil)
+	d.spare(dst, nil)
 }
 
 func (d *Dispatcher) wakeAll() {

@@ -134,6 +134,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		case <-changed:
 			// The new channel first: a change after it is not missed.
 			changed = d.dir.Changed()
+			d.recall()
 			d.wakeAll()
 		}
 	}

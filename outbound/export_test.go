@@ -17,7 +17,7 @@ func HoldOff(asked time.Duration, n int, min, max time.Duration, r float64) time
 type Breaker struct{ b *breaker }
 
 func NewBreaker(o Options) Breaker {
-	b := newBreaker(o)
+	b := newBreaker(demand{}.terms(o))
 	b.rand = func() float64 { return 0.5 } // pauses as long as their middle
 	return Breaker{b}
 }
@@ -78,3 +78,6 @@ func (c *Claim) Skips(id journal.ID) bool { return c.d.skip(c.dst, c.t, true)(id
 func (c *Claim) End(read ...journal.Offer) int {
 	return len(c.d.claimed(c.dst, c.t, read, time.Time{}, time.Now()))
 }
+
+// ShareOf is the share of a split an intent falls to.
+func ShareOf(id journal.ID, split []Share) int { return shareOf(id, split) }

@@ -37,6 +37,9 @@ type flight struct {
 	stage   stage
 	ended   bool // meanwhile: the answer is awaited, and counts for nothing
 
+	handling           // in the frame it goes with
+	until    time.Time // an injected delay holds it back so long
+
 	session *session // claimed, sent
 	pair    *pair
 	frame   *sentFrame       // sent
@@ -54,6 +57,7 @@ func (d *Dispatcher) drop(f *flight) {
 	if f.session != nil { // claimed or sent
 		f.pair.out--
 		f.session.inFlight--
+		f.dest.unanswered--
 	}
 	if f.stage == owed {
 		d.notOwed(f)
@@ -114,7 +118,7 @@ func (d *Dispatcher) rewind(flights []*flight, wait bool) {
 	for a := range earliest {
 		dst := d.dest(a)
 		if wait {
-			dst.more = true
+			dst.more = everyPart
 			d.alarm(dst, time.Now().Add(pauseFault))
 			continue
 		}
@@ -155,10 +159,10 @@ func (d *Dispatcher) pickOwed(ctx context.Context, dst *dest, options []option) 
 		}
 		i := slices.IndexFunc(options, func(o option) bool { return o.session == h.session })
 		switch {
-		case i < 0 || options[i].pair == nil || options[i].pair.shut || options[i].cause == state.CauseRefused || h.session.leaving:
+		case i < 0 || options[i].pair == nil || options[i].pair.shut || options[i].cause == state.CauseRefused || options[i].Health != Healthy || h.session.leaving:
 			stray = append(stray, f)
-		case options[i].free > 0 && found.n == 0:
-			found = target{opt: options[i], n: options[i].free, seeks: id}
+		case options[i].room > 0 && found.n == 0:
+			found = target{opt: options[i], n: options[i].room, seeks: id, part: strayPart}
 			d.journal.Rewind(dst.agent, f.due)
 		}
 	}
@@ -192,7 +196,7 @@ func (d *Dispatcher) sought(dst *dest, t target, all bool) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	dst.more = true // the cursor went back over what others may take
+	dst.more = everyPart // the cursor went back over what others may take
 	switch f := d.mu.flights[t.seeks]; {
 	case !all:
 	case f == nil:
@@ -238,6 +242,9 @@ func (d *Dispatcher) recordUnanswered() {
 	for holder, l := range lists {
 		// Lazy, but Close of the journal commits what rides along. A crash before
 		// that makes the next start an unclean one, which asks.
-		d.journal.RecordHeld(holder, l.ids, l.nos, false, func() {})
+		for ids := range slices.Chunk(l.ids, page) {
+			d.journal.RecordHeld(holder, ids, l.nos[:len(ids)], false, func() {})
+			l.nos = l.nos[len(ids):]
+		}
 	}
 }

@@ -33,6 +33,11 @@ type link struct {
 	breaker *breaker
 	kick    chan struct{} // something below has changed
 
+	demands  map[demand]int // of those destinations
+	demand   demand         // in force
+	spares   int            // destinations with too many open breakers beside this one
+	failures int            // tries in a row that came to nothing
+
 	phase     phase
 	session   *session
 	dests     int       // destinations with something due that name this address
@@ -56,7 +61,7 @@ const (
 func (d *Dispatcher) link(address string) *link {
 	l := d.mu.links[address]
 	if l == nil {
-		l = &link{d: d, address: address, breaker: newBreaker(d.opt), kick: make(chan struct{}, 1)}
+		l = &link{d: d, address: address, breaker: newBreaker(demand{}.terms(d.opt)), kick: make(chan struct{}, 1), demands: map[demand]int{}}
 		d.mu.links[address] = l
 		d.mu.idle = append(d.mu.idle, l)
 		d.poke()
@@ -146,8 +151,11 @@ func (l *link) next(now time.Time) (time.Duration, *permit) {
 		l.phase, l.knocked = connecting, false
 		return 0, p
 	}
-	if _, until := l.breaker.status(now); until.After(now) {
+	switch name, until := l.breaker.status(now); {
+	case until.After(now):
 		return until.Sub(now), nil
+	case name == breakerOpen: // an operator will tell
+		return time.Hour, nil
 	}
 	return 50 * time.Millisecond, nil // half-open, and the last probe not yet reported
 }
@@ -161,7 +169,10 @@ func (l *link) over(ctx context.Context, err error) {
 	_, aliased := d.aliased(l)
 	l.wanted = l.knocked || d.needs(l) || l.dests > 0 && !aliased
 	l.phase, l.idleSince = waiting, now
-	l.notBefore = now.Add(pause(1, d.opt.RedialMin, d.opt.RedialMax, rand.Float64()))
+	if l.failures++; err == nil || errors.Is(err, errOperator) {
+		l.failures = 0
+	}
+	l.notBefore = now.Add(l.rest())
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, errSelf):
@@ -180,6 +191,15 @@ func (l *link) over(ctx context.Context, err error) {
 	if l.dests > 0 {
 		d.wakeAllLocked() // each of them may have another endpoint
 	}
+}
+
+// rest is the pause before the next try, beside the breaker's gate. Where no
+// policy asks for more it does not grow: the gate does. Called with mu held.
+func (l *link) rest() time.Duration {
+	if b, said := l.demand.backoff.said(l.d.opt); said {
+		return jittered(l.failures, b, rand.Float64())
+	}
+	return pause(1, l.d.opt.RedialMin, l.d.opt.RedialMax, rand.Float64())
 }
 
 // aliased reports whether the journal of this address is reached by another

@@ -453,3 +453,19 @@ func TestFailedAndAcknowledgedInOneFrame(t *testing.T) {
 		b.expect(1)
 	})
 }
+
+// A frame may say held of more than one batch of the journal has room for.
+func TestHeldOfManyInOneFrame(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.roomy(addrA)
+		w.peers.set(billing, addrA)
+		ids := w.accept(billing, 5000)
+		a.hold(a.expect(5000)...)
+		w.after(time.Minute) // it rides along with one batch a second
+		for _, id := range ids {
+			if place, _, _ := w.where(id); place != journal.PlaceHeld {
+				t.Fatalf("%v is at place %d, want on record", id, place)
+			}
+		}
+	})
+}

@@ -26,6 +26,7 @@ type outbox struct {
 		revokes []*peer.Revoke
 		updates []*peer.Update
 		offers  []*flight
+		later   []*flight // held back by an injected delay
 		asks    []*peer.Ask
 		answers []*peer.Answer
 		bye     bool
@@ -66,6 +67,23 @@ func (o *outbox) room() bool {
 
 func (o *outbox) offer(flights []*flight) {
 	o.add(0, func() { o.mu.offers = append(o.mu.offers, flights...) })
+}
+
+// postpone holds offers back until their time.
+func (o *outbox) postpone(flights []*flight) {
+	o.add(0, func() { o.mu.later = append(o.mu.later, flights...) })
+}
+
+// delayed returns when the next of these goes.
+func (o *outbox) delayed() (at time.Time, some bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, f := range o.mu.later {
+		if !some || f.until.Before(at) {
+			at, some = f.until, true
+		}
+	}
+	return at, some
 }
 
 const revokeSize = 32
@@ -129,8 +147,8 @@ func (o *outbox) pong(no uint64) { o.add(0, func() { o.mu.pong = no }) }
 
 // next takes what fits one frame, in order of urgency. The offers are returned
 // beside the frame: the caller decides which of them still go. It returns nil
-// when nothing waits.
-func (o *outbox) next(most int) (*peer.Frame, []*flight) {
+// when nothing waits. The offers of a frame are handled alike.
+func (o *outbox) next(most int, now time.Time) (*peer.Frame, []*flight) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	f := &peer.Frame{}
@@ -140,8 +158,15 @@ func (o *outbox) next(most int) (*peer.Frame, []*flight) {
 	f.Revokes, o.mu.revokes = fit(&b, o.mu.revokes, func(*peer.Revoke) int { return revokeSize })
 	f.Updates, o.mu.updates = fit(&b, o.mu.updates, func(*peer.Update) int { return updateSize })
 	control += revokeSize*len(f.Revokes) + updateSize*len(f.Updates)
-	var offers []*flight
-	offers, o.mu.offers = fit(&b, o.mu.offers, func(x *flight) int { return len(x.offer.Envelope) + 64 })
+	if len(o.mu.later) > 0 {
+		var over []*flight
+		over, o.mu.later = overdue(o.mu.later, now)
+		o.mu.offers = append(over, o.mu.offers...)
+	}
+	offers, _ := fit(&b, alike(o.mu.offers), func(x *flight) int { return len(x.offer.Envelope) + 64 })
+	if o.mu.offers = o.mu.offers[len(offers):]; len(o.mu.offers) == 0 {
+		o.mu.offers = nil
+	}
 	before := b.used
 	f.Asks, o.mu.asks = fit(&b, o.mu.asks, func(x *peer.Ask) int { return proto.Size(x) })
 	f.Answers, o.mu.answers = fit(&b, o.mu.answers, func(x *peer.Answer) int { return proto.Size(x) })
@@ -160,6 +185,28 @@ func (o *outbox) next(most int) (*peer.Frame, []*flight) {
 	o.mu.bytes = max(0, o.mu.bytes-control)
 	signal(o.free)
 	return f, offers
+}
+
+// overdue takes out those whose time has come.
+func overdue(later []*flight, now time.Time) (over, rest []*flight) {
+	for _, f := range later {
+		if f.until.After(now) {
+			rest = append(rest, f)
+		} else {
+			over = append(over, f)
+		}
+	}
+	return over, rest
+}
+
+// alike returns the first offers that are handled in one way.
+func alike(list []*flight) []*flight {
+	for i, f := range list {
+		if f.handling != list[0].handling || f.until != list[0].until {
+			return list[:i:i]
+		}
+	}
+	return list
 }
 
 // takeAcks merges acks while they fit. One that does not is cut: its first

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"pannier/journal"
@@ -88,6 +89,10 @@ func (d *Dispatcher) answer(f *flight) *pair {
 	d.written(f)
 	f.stage, f.session, f.pair, f.frame = answered, nil, nil, nil
 	p.out--
+	f.dest.unanswered--
+	if f.dest.policy.MaxRequests > 0 {
+		d.queue(f.dest, false)
+	}
 	s.inFlight--
 	s.lastWork = time.Now()
 	signal(d.settled)
@@ -170,11 +175,15 @@ func (d *Dispatcher) accepted(h *holder, f *flight) *flight {
 	return f
 }
 
-// record writes who holds the intents.
+// record writes who holds the intents, in pieces: a frame may tell of more than
+// one batch of the journal has room for.
 func (d *Dispatcher) record(holder journal.Identity, h *holder, flights []*flight) {
-	if len(flights) == 0 {
-		return
+	for some := range slices.Chunk(flights, page) {
+		d.recordSome(holder, h, some)
 	}
+}
+
+func (d *Dispatcher) recordSome(holder journal.Identity, h *holder, flights []*flight) {
 	ids, nos := make([]journal.ID, len(flights)), make([]uint64, len(flights))
 	awaited := false
 	for i, f := range flights {
@@ -239,15 +248,23 @@ func (d *Dispatcher) refusal(s *session, f *flight, r *peer.Refused) {
 	}
 	p.refusals++
 	asked := max(v.least, time.Duration(r.RetryAfterMs)*time.Millisecond)
-	until := time.Now().Add(holdOff(asked, p.refusals, retryMin, d.opt.RedialMax, rand.Float64()))
+	until := time.Now().Add(d.holdOff(f.dest.policy.Backoff, asked, p.refusals))
 	switch {
 	case v.scope == ofIntent && !f.ended:
 		d.reject(f, s.link.address, v.reason, r.Code)
 	case v.scope == ofEndpoint:
 		s.pausedUntil = until
 	case v.scope == ofAgent:
-		p.pausedUntil = until
+		p.pausedUntil, p.pausedBy, p.away = until, state.CauseRefused, v.least > 0
 	}
+}
+
+// holdOff is the pause after the n-th refusal in a row.
+func (d *Dispatcher) holdOff(said Backoff, asked time.Duration, n int) time.Duration {
+	if b, ok := said.said(d.opt); ok && asked <= 0 {
+		return jittered(n, b, rand.Float64())
+	}
+	return holdOff(asked, n, retryMin, d.opt.RedialMax, rand.Float64())
 }
 
 // putOffMost is how long an app can have an intent put off.

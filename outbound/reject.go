@@ -45,7 +45,7 @@ func (d *Dispatcher) reject(f *flight, address string, why state.Reason, text st
 // mu held, by the loop.
 func (d *Dispatcher) refuseStale(ctx context.Context, dst *dest, options []option) {
 	for id, r := range dst.rejects {
-		if r.refusing || !r.final && anyLeft(r, options) {
+		if r.refusing || !r.final && anyLeft(r, dst.allowed(id, options)) {
 			continue
 		}
 		r.refusing = true
@@ -62,19 +62,27 @@ func (d *Dispatcher) pickRejected(dst *dest, options []option) (target, bool) {
 			continue
 		}
 		for _, o := range options {
-			if _, asked := r.by[o.Address]; !asked && o.free > 0 {
+			if _, asked := r.by[o.Address]; !asked && o.room > 0 && mayGo(id, dst.policy.Split, o.Endpoint) {
 				d.journal.Rewind(dst.agent, r.due)
-				return target{opt: o, n: o.free, seeks: id}, true
+				return target{opt: o, n: o.room, seeks: id, part: strayPart}, true
 			}
 		}
 	}
 	return target{}, false
 }
 
+// allowed leaves the options an intent may go to. Called with mu held.
+func (dst *dest) allowed(id journal.ID, options []option) []option {
+	if len(dst.policy.Split) == 0 {
+		return options
+	}
+	return subset(options, dst.policy.Split[shareOf(id, dst.policy.Split)].Subset)
+}
+
 // anyLeft reports whether a healthy endpoint has not yet been asked.
 func anyLeft(r *rejection, options []option) bool {
 	for _, o := range options {
-		if _, asked := r.by[o.Address]; !asked && o.session != nil && o.session.live && !o.session.leaving {
+		if _, asked := r.by[o.Address]; !asked && o.Health == Healthy && o.session != nil && o.session.live && !o.session.leaving {
 			return true
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"pannier/journal/failpoint"
 	"pannier/journal/wire/peer"
 )
@@ -13,22 +15,35 @@ import (
 // longer to send than a holder may take to answer.
 type sentFrame struct {
 	left     int
+	answer   time.Duration
 	deadline time.Time // zero while it is being written
 	permit   *permit   // nil until then, unless it is the dial's
 }
 
 // write sends what the outbox has, most urgent first.
 func (s *session) write(ctx context.Context) error {
+	delay := time.NewTimer(time.Hour)
+	defer delay.Stop()
 	for {
-		frame, offers := s.out.next(s.d.opt.MaxFrame)
+		now := time.Now()
+		frame, offers := s.out.next(s.d.opt.MaxFrame, now)
+		if len(offers) > 0 && s.inject(offers, now) {
+			if offers = nil; proto.Size(frame) == 0 {
+				continue
+			}
+		}
 		if len(offers) > 0 {
 			frame.Offers = s.d.launch(s, offers)
 		}
-		if frame == nil { // nothing waits
+		if frame == nil { // nothing waits, or not yet
+			if at, some := s.out.delayed(); some {
+				delay.Reset(at.Sub(now))
+			}
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-s.out.wake:
+			case <-delay.C:
 			}
 			continue
 		}
@@ -54,7 +69,7 @@ func (d *Dispatcher) launch(s *session, offers []*flight) []*peer.Offer {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	frame := &sentFrame{permit: s.probe}
+	frame := &sentFrame{permit: s.probe, answer: offers[0].answer}
 	var out []*peer.Offer
 	for _, f := range offers {
 		if d.mu.flights[f.id] != f || f.stage != claimed || f.session != s {
@@ -105,8 +120,9 @@ func (d *Dispatcher) landed(s *session, offers []*flight) {
 	now := time.Now()
 	for _, frame := range s.frames {
 		if frame.deadline.IsZero() {
-			frame.deadline = now.Add(d.opt.OfferTimeout)
+			frame.deadline = now.Add(frame.answer)
 			frame.begin(s.link.breaker, now)
+			signal(s.tick)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"pannier/journal"
+	"pannier/journal/state"
 	"pannier/journal/wire/peer"
 )
 
@@ -42,6 +43,8 @@ type session struct {
 	cancel context.CancelCauseFunc
 	out    *outbox
 	ended  chan struct{} // closed when everything of it is gone
+
+	tick chan struct{} // for the clock: a frame has less time than it sleeps
 
 	heard atomic.Int64 // when the last frame came, unix nanoseconds
 	busy  atomic.Bool  // the reader is at work on one: not the peer's silence
@@ -88,7 +91,9 @@ type pair struct {
 	out         int  // offered or held, and unsettled
 	shut        bool // it gave some back: nothing more until its window is above the floor
 	pausedUntil time.Time
-	refusals    int // in a row
+	pausedBy    state.Cause
+	away        bool // it was refused as no endpoint of this agent: not merely busy
+	refusals    int  // in a row
 }
 
 // connect makes one session and stays until it is over. The permit gets its
@@ -108,7 +113,7 @@ func (l *link) connect(ctx context.Context, p *permit) (err error) {
 		return err
 	}
 	defer conn.Close()
-	s := &session{d: l.d, link: l, cancel: cancel, out: newOutbox(), ended: make(chan struct{}), probe: p, lastWork: time.Now()}
+	s := &session{d: l.d, link: l, cancel: cancel, out: newOutbox(), ended: make(chan struct{}), tick: make(chan struct{}, 1), probe: p, lastWork: time.Now()}
 	s.pairs = map[string]*pair{}
 	s.answering = map[journal.ID]struct{}{}
 	s.asks.pending = map[uint64]chan *peer.Answer{}
@@ -257,6 +262,7 @@ func (s *session) detach(err error) {
 			unsent = append(unsent, f)
 			d.drop(f)
 		case f.stage == sent:
+			f.dest.unanswered--
 			d.owe(f)
 		}
 	}
@@ -292,7 +298,7 @@ func (s *session) detach(err error) {
 // failure, however many frames were owed on it.
 func (s *session) outcome(err error, frames []*sentFrame, probe *permit) {
 	blame := err
-	if errors.Is(err, context.Canceled) || errors.Is(err, errIdle) || errors.Is(err, errSuperseded) || errors.Is(err, errForgotten) || errors.Is(err, errSelf) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, errIdle) || errors.Is(err, errSuperseded) || errors.Is(err, errForgotten) || errors.Is(err, errSelf) || errors.Is(err, errOperator) || errors.Is(err, errAborted) {
 		blame = errExcluded
 	}
 	for _, f := range frames {

@@ -21,16 +21,84 @@ type PeerStatus struct {
 	Held      int            `json:"held"`   // intents unsettled there
 	Credit    map[string]int `json:"credit"` // how many more it takes, by agent
 	NextTry   *time.Time     `json:"next_try,omitempty"`
+
+	// BreakerForced: an operator has opened it.
+	BreakerForced bool `json:"breaker_forced,omitempty"`
+	// Opens says when the breaker opens, and for how long the next time.
+	Opens Opens `json:"breaker_opens"`
+	// Serves is what discovery and policy say of it, by agent: those of Agents, and
+	// those something is due for.
+	Serves []Served `json:"serves"`
 }
+
+// Opens are the terms of a breaker in force: the most careful of what is asked for
+// by the policies of the agents an address serves.
+type Opens struct {
+	After    int    `json:"after"` // failures in a row
+	Interval string `json:"interval"`
+	Least    string `json:"least"`
+	Most     string `json:"most"`
+}
+
+// Served is an agent at an endpoint.
+type Served struct {
+	Agent    string `json:"agent"`
+	Health   string `json:"health"`
+	Zone     string `json:"zone,omitempty"`
+	Priority int    `json:"priority"`
+	Subset   string `json:"subset,omitempty"`
+	Policy   Policy `json:"policy"`
+}
+
+// servedMost bounds the agents listed of one address.
+const servedMost = 100
 
 // Peers lists every address there is a link to, and every holder without one.
 func (d *Dispatcher) Peers() []PeerStatus {
+	out := d.peers()
+	for i := range out {
+		out[i].Serves = d.served(out[i])
+	}
+	return out
+}
+
+// served asks the directory, without the lock.
+func (d *Dispatcher) served(p PeerStatus) []Served {
+	all := []Served{}
+	for _, s := range p.Serves {
+		s.Health, s.Policy = "", d.dir.Policy(s.Agent)
+		eps, _ := d.dir.Endpoints(s.Agent)
+		for _, ep := range eps {
+			if ep.Address == p.Address {
+				s.Health, s.Zone, s.Priority, s.Subset = ep.Health.String(), ep.Zone, ep.Priority, ep.Subset
+			}
+		}
+		all = append(all, s) // without health: discovery no longer names it
+	}
+	return all
+}
+
+func (d *Dispatcher) peers() []PeerStatus {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	due := map[*link][]string{}
+	for _, dst := range d.mu.dests {
+		for _, l := range dst.links {
+			if !dst.lane && len(due[l]) < servedMost {
+				due[l] = append(due[l], dst.name)
+			}
+		}
+	}
 	now := time.Now()
 	out := make([]PeerStatus, 0, len(d.mu.links))
 	for _, l := range d.mu.links {
-		out = append(out, d.status(l, now))
+		p := d.status(l, now)
+		names := append(due[l], p.Agents...)
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
+			p.Serves = append(p.Serves, Served{Agent: name})
+		}
+		out = append(out, p)
 	}
 	for _, h := range d.mu.holders {
 		if h.session == nil && (h.held > 0 || h.owed > 0) && d.mu.links[h.address] == nil {
@@ -57,10 +125,11 @@ func (d *Dispatcher) status(l *link, now time.Time) PeerStatus {
 	p := PeerStatus{Address: l.address, State: phaseNames[l.phase], LastError: l.lastError, Agents: []string{}, Credit: map[string]int{}}
 	var gate time.Time
 	p.Breaker, gate = l.breaker.status(now)
+	p.BreakerForced, p.Opens = l.breaker.inForce()
 	if s := l.session; s != nil {
 		p.JournalID, p.Epoch, p.Held = s.peer.Journal.String(), s.peer.Epoch, s.held
 		for _, pr := range s.pairs {
-			if lane := strings.HasSuffix(pr.agent, laneKey("")); !lane && len(p.Agents) < 100 {
+			if lane := strings.HasSuffix(pr.agent, laneKey("")); !lane && len(p.Agents) < servedMost {
 				p.Agents = append(p.Agents, pr.agent)
 				p.Credit[pr.agent] = max(0, pr.window-pr.out)
 			}
@@ -101,6 +170,7 @@ func (d *Dispatcher) Why(id journal.ID, agent string, completion bool) []state.D
 		key = laneKey(agent)
 	}
 	eps, known := d.dir.Endpoints(agent)
+	policy := d.dir.Policy(agent)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var out []state.Delay
@@ -110,11 +180,18 @@ func (d *Dispatcher) Why(id journal.ID, agent string, completion bool) []state.D
 		h := d.mu.holders[f.holder.Journal]
 		out = append(out, state.Delay{Cause: state.CauseHolderUnreachable, Peer: h.address, Until: h.deadline})
 	}
-	options := d.look(key, completion, eps, now)
+	if policy.Paused {
+		return append(out, state.Delay{Cause: state.CausePaused})
+	}
+	if f := d.mu.flights[id]; f != nil && f.stage == claimed && f.until.After(now) {
+		return append(out, state.Delay{Cause: state.CauseFaultInjected, Peer: f.session.link.address, Until: f.until})
+	}
 	dst := d.mu.byName[key]
 	if dst == nil {
-		dst = &dest{oldOpen: true} // nothing of it is due: judge as if the first were
+		// Nothing of it is due: judge as if the first were.
+		dst = &dest{key: key, lane: completion, oldOpen: true, policy: policy}
 	}
+	options := dst.allowed(id, d.look(dst, eps, now))
 	if !dst.oldOpen && !dst.knownSince.IsZero() {
 		out = append(out, state.Delay{Cause: state.CauseUncleanWait, Until: dst.knownSince.Add(d.opt.UncleanWait)})
 	}
@@ -125,8 +202,11 @@ func (d *Dispatcher) Why(id journal.ID, agent string, completion bool) []state.D
 		out = append(out, state.Delay{Cause: state.CauseNoCredit, Peer: d.self.Address, Until: dst.localPause})
 	case len(options) == 0 && !known:
 		return append(out, state.Delay{Cause: state.CauseDiscoveryPending})
-	case len(options) == 0:
+	case len(options) == 0 && len(dst.policy.Split) == 0:
 		return append(out, state.Delay{Cause: state.CauseNoEndpoint})
+	}
+	if len(dst.policy.Split) > 0 && !slices.ContainsFunc(options, func(o option) bool { return o.usable || o.free > 0 }) {
+		out = append(out, state.Delay{Cause: state.CauseNoSubset})
 	}
 	for _, o := range options {
 		if o.free > 0 {

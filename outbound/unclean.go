@@ -37,8 +37,11 @@ func (d *Dispatcher) openOld(dst *dest, options []option, known, local bool, now
 	return until
 }
 
+// epoch is before everything that is due.
+var epoch = time.UnixMilli(0)
+
 // letOld sets the cursor back to the first of them. Called with mu held.
 func (d *Dispatcher) letOld(dst *dest, raise bool) {
-	dst.oldOpen, dst.oldRaise, dst.more = true, raise, true
-	d.journal.Rewind(dst.agent, time.UnixMilli(0))
+	dst.oldOpen, dst.oldRaise, dst.more = true, raise, everyPart
+	d.journal.Rewind(dst.agent, epoch)
 }

@@ -255,10 +255,11 @@ func (w *world) peer(address string) outbound.PeerStatus {
 
 // directory is a Directory in memory.
 type directory struct {
-	mu      sync.Mutex
-	agents  map[string][]outbound.Endpoint
-	unknown bool
-	changed chan struct{}
+	mu       sync.Mutex
+	agents   map[string][]outbound.Endpoint
+	policies map[string]outbound.Policy
+	unknown  bool
+	changed  chan struct{}
 }
 
 func (d *directory) set(agent string, addresses ...string) {
@@ -287,7 +288,22 @@ func (d *directory) Endpoints(agent string) ([]outbound.Endpoint, bool) {
 	return d.agents[agent], !d.unknown
 }
 
-func (d *directory) Policy(string) outbound.Policy { return outbound.Policy{} }
+func (d *directory) Policy(agent string) outbound.Policy {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.policies[agent]
+}
+
+func (d *directory) policy(agent string, p outbound.Policy) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.policies == nil {
+		d.policies = map[string]outbound.Policy{}
+	}
+	d.policies[agent] = p
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
 
 func (d *directory) Changed() <-chan struct{} {
 	d.mu.Lock()
