@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"pannier/proxy/api"
+	"pannier/proxy/mesh"
 	"pannier/proxy/yaml"
 )
 
@@ -38,6 +39,7 @@ var settings = []setting{
 	{"learn", text(func(o *Options) *string { return &o.Learn })},
 
 	{"completions", setCompletions},
+	{"policies", setPolicies},
 
 	{"drain_seconds", count(func(o *Options) *int { return &o.Limits.DrainSeconds })},
 	{"deliver_by", span(func(o *Options) *time.Duration { return &o.Limits.DeliverBy })},
@@ -158,6 +160,12 @@ func setAgents(o *Options, file string, n ast.Node) error {
 	}
 	o.Agents = agents
 	return nil
+}
+
+// setPolicies reads the traffic policies by address or pattern.
+func setPolicies(o *Options, file string, n ast.Node) (err error) {
+	o.Policies, err = mesh.ReadPolicies(file, n, api.Grant)
+	return err
 }
 
 // setCompletions reads the agents that get completions like any other intent.

@@ -9,15 +9,21 @@ import (
 
 	"pannier/outbound"
 	"pannier/proxy/api"
+	"pannier/proxy/mesh"
 )
 
 var (
 	ParseConfig  = parseConfig
-	ParsePeers   = parsePeers
 	OpenKeys     = openKeys
 	Listen       = listen
 	LoopbackOnly = loopbackOnly
 )
+
+// ParsePeers reads the endpoints of a peers file.
+func ParsePeers(file string, text []byte) (map[string][]outbound.Endpoint, error) {
+	agents, _, err := parsePeers(file, text)
+	return agents, err
+}
 
 // Identify is whose key this is, nil for nobody's.
 func Identify(f *keysFile, key string) *api.Caller { return f.identify(key) }
@@ -40,7 +46,7 @@ type Directory struct{ f *peersFile }
 // StartDirectory runs the directory until the test ends.
 func StartDirectory(t testing.TB, path string, log io.Writer, self ...string) Directory {
 	t.Helper()
-	f, err := openPeers(path, slog.New(slog.NewTextHandler(log, nil)))
+	f, err := openPeers(path, mesh.Policies{}, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +67,7 @@ func StartDirectory(t testing.TB, path string, log io.Writer, self ...string) Di
 }
 
 func (d Directory) Endpoints(agent string) ([]outbound.Endpoint, bool) { return d.f.Endpoints(agent) }
+func (d Directory) Policy(agent string) outbound.Policy                { return d.f.Policy(agent) }
 func (d Directory) Changed() <-chan struct{}                           { return d.f.Changed() }
 func (d Directory) Elsewhere(agent string) (bool, bool)                { return d.f.elsewhere(agent) }
 

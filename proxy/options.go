@@ -14,6 +14,7 @@ import (
 	"pannier/journal"
 	"pannier/outbound"
 	"pannier/proxy/api"
+	"pannier/proxy/mesh"
 	"pannier/proxy/webhook"
 )
 
@@ -38,6 +39,8 @@ type Options struct {
 
 	MaxBody int    // bytes of a payload
 	Learn   string // off, local or advertise
+
+	Policies mesh.Policies // of the traffic to agents; those of Peers come first
 
 	Completions []string // agents that get completions as intents, not as threads
 
@@ -146,7 +149,7 @@ func (o *Options) Validate() error {
 	if _, err := openKeys(o.APIKeys, slog.New(slog.DiscardHandler)); err != nil {
 		errs = append(errs, err)
 	}
-	if _, err := openPeers(o.Peers, slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := openPeers(o.Peers, o.Policies, slog.New(slog.DiscardHandler)); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -50,7 +50,7 @@ func New(o Options) (*Proxy, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	peers, err := openPeers(o.Peers, o.Log)
+	peers, err := openPeers(o.Peers, o.Policies, o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +230,7 @@ func (r *run) listen() error {
 func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters) {
 	p := r.parts.Load()
 	source := admin.Source{
-		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: p.dispatcher.Peers, Forget: p.dispatcher.Forget,
+		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: p.dispatcher.Peers, Forget: p.dispatcher.Forget, Breaker: p.dispatcher,
 		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead,
 	}
 	r.serveHTTP("admin", newHTTPServer(admin.New(source, r.hosts(), r.log), r.log), r.adminListener)

@@ -10,27 +10,40 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/goccy/go-yaml/ast"
+
 	"pannier/outbound"
 	"pannier/proxy/api"
+	"pannier/proxy/mesh"
 	"pannier/proxy/yaml"
 )
 
 // peersFile is the directory of endpoints for a sidecar without a control
-// plane: a YAML file, watched.
+// plane: a YAML file, watched. Of an endpoint that is more than an address the
+// rest is what discovery would say of it; policies are as in the config file, and
+// come before those: they may be changed while the sidecar runs.
 //
 //	agents:
 //	  agent://acme/prod/billing: ["10.0.0.7:7401", "10.0.0.8:7401"]
+//	  agent://acme/prod/ledger:
+//	    - {address: "10.0.0.9:7401", zone: a, priority: 0, subset: stable, health: healthy}
+//	    - {address: "10.1.0.9:7401", zone: b, priority: 1}
+//	policies:
+//	  agent://acme/prod/billing: {max_requests: 100, per_try_timeout: 2s}
+//	  "*": {paused: true}
 //
 // The last good content stays in force whatever becomes of the file. Without
 // a file the directory is known and empty.
 type peersFile struct {
 	watchedFile
+	configured mesh.Policies // by the config file
 
 	mu struct {
 		sync.Mutex
-		self    []string // addresses that are this sidecar, normalized
-		agents  map[string][]string
-		changed chan struct{} // closed at the next change
+		self     []string // addresses that are this sidecar, normalized
+		agents   map[string][]outbound.Endpoint
+		policies mesh.Policies
+		changed  chan struct{} // closed at the next change
 	}
 }
 
@@ -38,25 +51,26 @@ var _ outbound.Directory = (*peersFile)(nil)
 
 // openPeers reads the file for the first time, when an error is one of
 // configuration. An empty path is no file.
-func openPeers(path string, log *slog.Logger) (*peersFile, error) {
-	f := &peersFile{watchedFile: watchedFile{key: "peers", kind: "peers file", path: path, log: log}}
+func openPeers(path string, configured mesh.Policies, log *slog.Logger) (*peersFile, error) {
+	f := &peersFile{configured: configured, watchedFile: watchedFile{key: "peers", kind: "peers file", path: path, log: log}}
 	f.take = f.replace
+	f.mu.policies = configured
 	f.mu.changed = make(chan struct{})
 	return f, f.open()
 }
 
 // replace makes a content the one in force.
 func (f *peersFile) replace(text []byte) ([]any, error) {
-	agents, err := parsePeers(f.path, text)
+	agents, policies, err := parsePeers(f.path, text)
 	if err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mu.agents = agents
+	f.mu.agents, f.mu.policies = agents, policies.Over(f.configured)
 	close(f.mu.changed)
 	f.mu.changed = make(chan struct{})
-	return []any{"agents", len(agents)}, nil
+	return []any{"agents", len(agents), "policies", policies.Len()}, nil
 }
 
 // iAm says which addresses in the file are this sidecar's own. Nobody dials
@@ -73,16 +87,21 @@ func (f *peersFile) iAm(addresses ...string) {
 func (f *peersFile) Endpoints(agent string) (eps []outbound.Endpoint, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, a := range f.mu.agents[agent] {
-		if !slices.Contains(f.mu.self, a) {
-			eps = append(eps, outbound.Endpoint{Address: a})
+	for _, e := range f.mu.agents[agent] {
+		if !slices.Contains(f.mu.self, e.Address) {
+			eps = append(eps, e)
 		}
 	}
 	return eps, true
 }
 
 // Policy implements outbound.Directory.
-func (f *peersFile) Policy(string) outbound.Policy { return outbound.Policy{} }
+func (f *peersFile) Policy(agent string) outbound.Policy {
+	f.mu.Lock()
+	policies := f.mu.policies // never changed, only replaced
+	f.mu.Unlock()
+	return policies.For(agent)
+}
 
 // Changed implements outbound.Directory.
 func (f *peersFile) Changed() <-chan struct{} {
@@ -96,46 +115,57 @@ func (f *peersFile) elsewhere(agent string) (elsewhere, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := f.mu.agents[agent]
-	here := slices.ContainsFunc(all, func(a string) bool { return slices.Contains(f.mu.self, a) })
+	here := slices.ContainsFunc(all, func(e outbound.Endpoint) bool { return slices.Contains(f.mu.self, e.Address) })
 	return len(all) > 0 && !here, true
 }
 
 // parsePeers reads the content of a peers file: address to endpoints, in the
-// file's order. All that is wrong is reported at once.
-func parsePeers(file string, text []byte) (map[string][]string, error) {
+// file's order, and policies. All that is wrong is reported at once.
+func parsePeers(file string, text []byte) (map[string][]outbound.Endpoint, mesh.Policies, error) {
+	var policies mesh.Policies
 	top, err := yaml.ParseMapping(file, text)
 	if err != nil {
-		return nil, err
+		return nil, policies, err
 	}
 	if len(top) == 0 {
 		// Half of a file that is just being written must not empty the directory.
-		return nil, &yaml.Error{File: file, Line: 1 + bytes.Count(text, []byte("\n")), Column: 1, Text: `the file is empty, want "agents:"`}
+		return nil, policies, &yaml.Error{File: file, Line: 1 + bytes.Count(text, []byte("\n")), Column: 1, Text: `the file is empty, want "agents:"`}
 	}
-	agents := map[string][]string{}
+	agents := map[string][]outbound.Endpoint{}
 	var errs []error
 	for _, e := range top {
-		if e.Key != "agents" {
-			errs = append(errs, yaml.ErrorAt(file, e.At, e.Key, `not a setting of a peers file, want "agents"`))
-			continue
-		}
-		list, err := yaml.EntriesOf(file, e.Value)
-		if err != nil {
-			errs = append(errs, yaml.ErrorAt(file, e.Value.GetToken(), e.Key,
-				fmt.Sprintf("got %s, want a mapping of addresses to lists of HOST:PORT", yaml.KindOf(e.Value))))
-			continue
-		}
-		for _, a := range list {
-			errs = append(errs, addPeers(file, a, agents))
+		switch e.Key {
+		case "agents":
+			errs = append(errs, addAgents(file, e, agents))
+		case "policies":
+			if policies, err = mesh.ReadPolicies(file, e.Value, api.Grant); err != nil {
+				errs = append(errs, err)
+			}
+		default:
+			errs = append(errs, yaml.ErrorAt(file, e.At, e.Key, `not a setting of a peers file, want "agents" or "policies"`))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return nil, mesh.Policies{}, err
 	}
-	return agents, nil
+	return agents, policies, nil
+}
+
+func addAgents(file string, e yaml.Entry, agents map[string][]outbound.Endpoint) error {
+	list, err := yaml.EntriesOf(file, e.Value)
+	if err != nil {
+		return yaml.ErrorAt(file, e.Value.GetToken(), e.Key,
+			fmt.Sprintf("got %s, want a mapping of addresses to lists of HOST:PORT", yaml.KindOf(e.Value)))
+	}
+	var errs []error
+	for _, a := range list {
+		errs = append(errs, addPeers(file, a, agents))
+	}
+	return errors.Join(errs...)
 }
 
 // addPeers reads one line of the file: an address and its endpoints.
-func addPeers(file string, a yaml.Entry, agents map[string][]string) error {
+func addPeers(file string, a yaml.Entry, agents map[string][]outbound.Endpoint) error {
 	agent, err := api.Address(a.Key)
 	if err != nil {
 		return yaml.ErrorAt(file, a.At, a.Key, err.Error())
@@ -143,20 +173,25 @@ func addPeers(file string, a yaml.Entry, agents map[string][]string) error {
 	if _, twice := agents[agent]; twice {
 		return yaml.ErrorAt(file, a.At, a.Key, "this address is listed twice")
 	}
-	items, err := yaml.StringsOf(file, a.Key, a.Value)
-	if err != nil {
-		return err
+	list, ok := a.Value.(*ast.SequenceNode)
+	if !ok {
+		return yaml.ErrorAt(file, a.Value.GetToken(), a.Key, fmt.Sprintf("got %s, want a list", yaml.KindOf(a.Value)))
 	}
-	endpoints := make([]string, 0, len(items))
-	for _, item := range items {
-		if err := checkHostPort(item.Key); err != nil {
-			return yaml.ErrorAt(file, item.At, a.Key, err.Error())
+	endpoints := make([]outbound.Endpoint, 0, len(list.Values))
+	for _, item := range list.Values {
+		e, err := mesh.ReadEndpoint(file, a.Key, item)
+		if err != nil {
+			return err
 		}
-		endpoint := normalize(item.Key)
-		if slices.Contains(endpoints, endpoint) {
-			return yaml.ErrorAt(file, item.At, a.Key, fmt.Sprintf("%s is listed twice", item.Key))
+		if err := checkHostPort(e.Address); err != nil {
+			return yaml.ErrorAt(file, item.GetToken(), a.Key, err.Error())
 		}
-		endpoints = append(endpoints, endpoint)
+		written := e.Address
+		e.Address = normalize(e.Address)
+		if slices.ContainsFunc(endpoints, func(x outbound.Endpoint) bool { return x.Address == e.Address }) {
+			return yaml.ErrorAt(file, item.GetToken(), a.Key, fmt.Sprintf("%s is listed twice", written))
+		}
+		endpoints = append(endpoints, e)
 	}
 	agents[agent] = endpoints
 	return nil

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pannier/outbound"
 	"pannier/proxy"
 )
 
@@ -18,7 +20,7 @@ func TestPeersFileRefusals(t *testing.T) {
 	for _, row := range []struct{ name, yaml, want string }{
 		{"empty", "", `p.yaml:1:1: the file is empty, want "agents:"`},
 		{"only a comment", "# later\n", `p.yaml:2:1: the file is empty, want "agents:"`},
-		{"another key", "agent:\n  a: [\"h:1\"]\n", `p.yaml:1:1: agent: not a setting of a peers file, want "agents"`},
+		{"another key", "agent:\n  a: [\"h:1\"]\n", `p.yaml:1:1: agent: not a setting of a peers file, want "agents" or "policies"`},
 		{"nothing below agents", "agents:\n", `p.yaml:1:9: agents: got nothing, want a mapping of addresses to lists of HOST:PORT`},
 		{"a list of agents", "agents: [a]\n", `p.yaml:1:9: agents: got a list, want a mapping of addresses to lists of HOST:PORT`},
 		{"one endpoint without a list", "agents:\n  a: h:1\n", `p.yaml:2:6: a: got a string, want a list`},
@@ -30,6 +32,11 @@ func TestPeersFileRefusals(t *testing.T) {
 		{"the same endpoint twice", "agents:\n  a: [\"localhost:1\", \"127.0.0.1:1\"]\n", `p.yaml:2:22: a: 127.0.0.1:1 is listed twice`},
 		{"no address", "agents:\n  \"a b\": []\n", `p.yaml:2:3: a b: "a b" is not an address: letters, digits and . _ ~ @ + - between slashes`},
 		{"two spellings of one agent", "agents:\n  a/b: []\n  agent://a/b: []\n", `p.yaml:3:3: agent://a/b: this address is listed twice`},
+		{"another key of an endpoint", "agents:\n  a: [{addres: \"h:1\"}]\n", `p.yaml:2:8: addres: not a setting of an endpoint (did you mean "address"?)`},
+		{"an endpoint of no address", "agents:\n  a: [{zone: z}]\n", `p.yaml:2:7: a: an endpoint has an address`},
+		{"no health", "agents:\n  a: [{address: \"h:1\", health: ill}]\n", `p.yaml:2:32: health: "ill"; use healthy, draining or unhealthy`},
+		{"no priority", "agents:\n  a: [{address: \"h:1\", priority: 999}]\n", `p.yaml:2:34: priority: 999; use 0 (first) to 128`},
+		{"a policy of nobody", "agents: {}\npolicies:\n  \"a b\": {}\n", `p.yaml:3:3: a b: "a b" is not an address: letters, digits and . _ ~ @ + - between slashes`},
 		{"two errors", "agents:\n  a: x\n  b: y\n", "p.yaml:2:6: a: got a string, want a list\np.yaml:3:6: b: got a string, want a list"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -46,7 +53,7 @@ func TestPeersFileRefusals(t *testing.T) {
 
 func TestPeersFileForms(t *testing.T) {
 	t.Parallel()
-	want := map[string][]string{"agent://acme/prod/billing": {"10.0.0.7:7401", "127.0.0.1:7401"}, "orders": {}}
+	want := map[string][]outbound.Endpoint{"agent://acme/prod/billing": {{Address: "10.0.0.7:7401"}, {Address: "127.0.0.1:7401"}}, "orders": {}}
 	for _, content := range []string{
 		"agents:\n  agent://acme/prod/billing: [10.0.0.7:7401, localhost:7401]\n  orders: []\n",
 		"agents:\n  acme/prod/billing:\n    - \"10.0.0.7:7401\"\n    - LOCALHOST:7401 # ours\n  orders: []\n",
@@ -57,6 +64,31 @@ func TestPeersFileForms(t *testing.T) {
 			t.Errorf("%s\ngot  %v, %v\nwant %v", content, got, err, want)
 		}
 	}
+}
+
+// TestPeersFileSays: what discovery would say of an endpoint, and policies, are in
+// the file, and a change of it is one of the directory.
+func TestPeersFileSays(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "peers.yaml")
+	content := "agents:\n  " + billing + ":\n    - {address: \"10.0.0.7:1\", zone: a, priority: 2, subset: canary, health: draining}\n"
+	write(t, path, content+"policies:\n  acme/prod/*: {max_requests: 3}\n")
+	d := proxy.StartDirectory(t, path, t.Output())
+	want := outbound.Endpoint{Address: "10.0.0.7:1", Zone: "a", Priority: 2, Subset: "canary", Health: outbound.Draining}
+	if eps, _ := d.Endpoints(billing); len(eps) != 1 || eps[0] != want {
+		t.Errorf("got %+v, want %+v", eps, want)
+	}
+	if got := d.Policy(billing).MaxRequests; got != 3 {
+		t.Errorf("max_requests %d, want 3", got)
+	}
+	changed := d.Changed()
+	write(t, path, content+"policies:\n  \"*\": {paused: true}\n")
+	select {
+	case <-changed:
+	case <-time.After(time.Minute):
+		t.Fatal("the change was not seen")
+	}
+	within(t, time.Minute, "paused", func() bool { return d.Policy(billing).Paused })
 }
 
 func FuzzPeersFile(f *testing.F) {
@@ -78,7 +110,7 @@ func FuzzPeersFile(f *testing.F) {
 		for agent, endpoints := range agents {
 			plain.WriteString("\n  \"" + agent + "\": [")
 			for _, e := range endpoints {
-				plain.WriteString("\"" + e + "\", ")
+				fmt.Fprintf(&plain, "{address: %q, zone: %q, priority: %d, subset: %q, health: %v}, ", e.Address, e.Zone, e.Priority, e.Subset, e.Health)
 			}
 			plain.WriteString("],")
 		}

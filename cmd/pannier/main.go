@@ -68,6 +68,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			nackCommand(),
 			extendCommand(),
 			peersCommand(),
+			breakerCommand(),
 			agentsCommand(),
 			dlqCommand(),
 			secretCommand(),

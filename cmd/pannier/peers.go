@@ -37,6 +37,21 @@ type peersAnswer struct {
 		LastError string          `json:"last_error"`
 		Held      int64           `json:"held"`
 		Credit    json.RawMessage `json:"credit"`
+		NextTry   string          `json:"next_try"`
+		Forced    bool            `json:"breaker_forced"`
+		Opens     struct {
+			After       int    `json:"after"`
+			Interval    string `json:"interval"`
+			Least, Most string
+		} `json:"breaker_opens"`
+		Serves []struct {
+			Agent    string          `json:"agent"`
+			Health   string          `json:"health"`
+			Zone     string          `json:"zone"`
+			Priority int             `json:"priority"`
+			Subset   string          `json:"subset"`
+			Policy   json.RawMessage `json:"policy"`
+		} `json:"serves"`
 	} `json:"peers"`
 }
 
@@ -48,7 +63,28 @@ func printPeers(w io.Writer, a peersAnswer) error {
 			oneLine(p.Credit), strings.Join(p.Agents, " "), p.LastError,
 		})
 	}
-	return table(w, []string{"ADDRESS", "JOURNAL", "EPOCH", "STATE", "BREAKER", "HELD", "CREDIT", "AGENTS", "LAST ERROR"}, rows)
+	if err := table(w, []string{"ADDRESS", "JOURNAL", "EPOCH", "STATE", "BREAKER", "HELD", "CREDIT", "AGENTS", "LAST ERROR"}, rows); err != nil {
+		return err
+	}
+	return printServed(w, a)
+}
+
+// printServed shows what discovery and policy say, where they say anything.
+func printServed(w io.Writer, a peersAnswer) error {
+	var rows [][]string
+	for _, p := range a.Peers {
+		for _, s := range p.Serves {
+			if s.Health == "healthy" && s.Zone == "" && s.Priority == 0 && s.Subset == "" && string(s.Policy) == "{}" {
+				continue
+			}
+			rows = append(rows, []string{p.Address, s.Agent, s.Health, s.Zone, strconv.Itoa(s.Priority), s.Subset, oneLine(s.Policy)})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return table(w, []string{"ADDRESS", "AGENT", "HEALTH", "ZONE", "PRIORITY", "SUBSET", "POLICY"}, rows)
 }
 
 func forgetCommand() *cli.Command {

@@ -7,6 +7,8 @@
 //	GET  /v1/admin/status              journal, version, readiness
 //	GET  /v1/admin/peers               the sidecars this one delivers to
 //	POST /v1/admin/peers/{id}/forget   gives a sidecar up for lost
+//	POST /v1/admin/breakers/open       leaves an endpoint alone, {"address": "HOST:PORT"}
+//	POST /v1/admin/breakers/close      forgets its failures
 //	GET  /v1/admin/agents              the agents served here, and how their apps receive
 //	POST /v1/admin/agents/set          another way, at once
 //	GET  /v1/admin/dead-letters        what ended for a reason of delivery, newest first
@@ -65,6 +67,7 @@ type Source struct {
 	Stats   func() journal.Stats
 	Peers   func() []outbound.PeerStatus
 	Forget  func(context.Context, journal.ID) error
+	Breaker Breaker
 	Pushed  func() []string // agents that receive by http
 	Secrets Secrets
 	Agents  Agents
@@ -90,6 +93,8 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	mux.HandleFunc("GET /v1/admin/status", h.status)
 	mux.HandleFunc("GET /v1/admin/peers", h.peers)
 	mux.HandleFunc("POST /v1/admin/peers/{id}/forget", h.forget)
+	mux.HandleFunc("POST /v1/admin/breakers/open", h.openBreaker)
+	mux.HandleFunc("POST /v1/admin/breakers/close", h.closeBreaker)
 	mux.HandleFunc("GET /v1/admin/agents", h.agents)
 	mux.HandleFunc("POST /v1/admin/agents/set", h.setBinding)
 	mux.HandleFunc("GET /v1/admin/dead-letters", h.listDead)

@@ -15,6 +15,7 @@ import (
 // stands: what is wrong with the whole is said there.
 type policyReader struct {
 	file   string
+	what   string // it reads, for complaints
 	policy outbound.Policy
 	places map[string]yaml.Entry // by the key of PolicyError
 	errs   []error
@@ -39,7 +40,7 @@ type field struct {
 //
 // All that is wrong is reported at once, each with its place.
 func ReadPolicy(file string, n ast.Node) (outbound.Policy, error) {
-	r := &policyReader{file: file, places: map[string]yaml.Entry{}}
+	r := &policyReader{file: file, what: "a policy", places: map[string]yaml.Entry{}}
 	p := &r.policy
 	r.mapping(n, "", []field{
 		{"paused", into(&p.Paused, yaml.Bool)},
@@ -105,7 +106,7 @@ func (r *policyReader) mapping(n ast.Node, prefix string, fields []field) {
 		i := slices.Index(known, e.Key)
 		e.Key = prefix + e.Key
 		if i < 0 {
-			r.errs = append(r.errs, yaml.ErrorAt(r.file, e.At, e.Key, "not a setting of a policy"+yaml.DidYouMean(e.Key[len(prefix):], known)))
+			r.errs = append(r.errs, yaml.ErrorAt(r.file, e.At, e.Key, "not a setting of "+r.what+yaml.DidYouMean(e.Key[len(prefix):], known)))
 			continue
 		}
 		r.places[e.Key] = e

@@ -1,0 +1,63 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"pannier/outbound"
+	"pannier/proxy/yaml"
+)
+
+// priorityMost is Envoy's bound of LocalityLbEndpoints.priority.
+const priorityMost = 128
+
+// ReadEndpoint reads an endpoint of a file of an operator's: its address alone,
+// or a mapping with what discovery would say of it. key is whose it is, for
+// complaints. Whether the address can be dialed is not looked at.
+func ReadEndpoint(file, key string, n ast.Node) (outbound.Endpoint, error) {
+	var e outbound.Endpoint
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+	default:
+		s, ok := n.(*ast.StringNode)
+		if !ok {
+			return e, yaml.ErrorAt(file, n.GetToken(), key, fmt.Sprintf("got %s in the list, want a string", yaml.KindOf(n)))
+		}
+		e.Address = s.Value
+		return e, nil
+	}
+	r := &policyReader{file: file, what: "an endpoint", places: map[string]yaml.Entry{}}
+	r.mapping(n, "", []field{
+		{"address", into(&e.Address, yaml.String)},
+		{"zone", into(&e.Zone, yaml.String)},
+		{"priority", into(&e.Priority, priority)},
+		{"subset", into(&e.Subset, yaml.String)},
+		{"health", into(&e.Health, health)},
+	})
+	if len(r.errs) == 0 && e.Address == "" {
+		r.errs = append(r.errs, yaml.ErrorAt(file, n.GetToken(), key, "an endpoint has an address"))
+	}
+	return e, errors.Join(r.errs...)
+}
+
+func priority(n ast.Node) (int, error) {
+	v, err := yaml.Int(n)
+	if err == nil && (v < 0 || v > priorityMost) {
+		return 0, fmt.Errorf("%d; use 0 (first) to %d", v, priorityMost)
+	}
+	return v, err
+}
+
+func health(n ast.Node) (outbound.Health, error) {
+	s, err := yaml.String(n)
+	if err != nil {
+		return 0, err
+	}
+	h, ok := outbound.ParseHealth(s)
+	if !ok {
+		return 0, fmt.Errorf("%q; use healthy, draining or unhealthy", s)
+	}
+	return h, nil
+}
