@@ -203,3 +203,62 @@ func TestBreakerLift(t *testing.T) {
 		}
 	})
 }
+
+// Trap: gobreaker's settings are those it was made with. New terms count on from
+// what was counted, and leave an open breaker open as long as it was told.
+func TestBreakerTakesNewTerms(t *testing.T) {
+	inBubble(t, func(t *testing.T, b outbound.Breaker) {
+		fail := func(n int) {
+			for range n {
+				b.Allow()(errDown)
+			}
+		}
+		longer := outbound.Policy{Breaker: outbound.BreakerPolicy{Interval: time.Hour}}
+		fail(2)
+		b.Allow()(nil)
+		fail(3)
+		late := b.Allow()
+		b.Set(longer)
+		if got := b.State(); got != "closed" {
+			t.Fatalf("new terms made it %s", got)
+		}
+		late(errDown) // asked for under the former terms
+		if got := b.State(); got != "closed" {
+			t.Fatalf("four failures in a row of five made it %s", got)
+		}
+		time.Sleep(20 * time.Minute) // within the new interval, not the old
+		fail(1)
+		if got := b.State(); got != "open" {
+			t.Fatalf("five failures in a row within an hour left it %s", got)
+		}
+		until := b.Until()
+		b.Set(outbound.Policy{Breaker: outbound.BreakerPolicy{Interval: 10 * time.Minute, BaseEjection: time.Hour}})
+		if got := b.Until(); !got.Equal(until) || b.State() != "open" {
+			t.Errorf("%s until %v, want open until %v as before", b.State(), got, until)
+		}
+		time.Sleep(time.Until(until) + 1)
+		b.Allow()(nil)
+		fail(4)
+		time.Sleep(11 * time.Minute) // they are too old for the terms it closed with
+		fail(1)
+		if got := b.State(); got != "closed" {
+			t.Errorf("a failure 11 minutes after four others made it %s, want an interval of 10", got)
+		}
+	})
+}
+
+// An interval too short for as many failures as open it would never see them.
+func TestBreakerIntervalHoldsWhatTripsIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, b outbound.Breaker) {
+		b.Set(outbound.Policy{Breaker: outbound.BreakerPolicy{Interval: time.Second, Consecutive: 8}, PerTryTimeout: 20 * time.Second})
+		for range 8 {
+			time.Sleep(time.Second)
+			done := b.Allow()
+			time.Sleep(20 * time.Second)
+			done(errDown)
+		}
+		if got := b.State(); got != "open" {
+			t.Errorf("8 hangs of 20 s left it %s", got)
+		}
+	})
+}

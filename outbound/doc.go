@@ -19,7 +19,8 @@
 //	      │ Continued, Changed hooks ─▶ update
 //
 // One loop (Run) looks at destinations in turn. For each it asks the directory,
-// weighs the endpoints (stream reconciled? credit? breaker? pause?), and claims
+// weighs the endpoints (stream reconciled? credit? breaker? pause?), restricts
+// them by health and policy (see Policy), and claims
 // as much as the chosen one takes: an intent it has claimed is in flight until
 // the holder has answered and the journal knows of it (see flight). A session is
 // a reader, a writer and a clock; the reader waits for the writer only while it
@@ -68,7 +69,25 @@
 //     what it lists as answered under any number, for its report counts.
 //   - Open holds: nothing is written to an address whose breaker is open; the
 //     dial, the reconciliation and the first frame of offers are one probe, and
-//     in half-open that frame carries one intent. A knock lifts the gate.
+//     in half-open that frame carries one intent. A knock lifts the gate; an
+//     operator's word holds until the next.
+//   - No policy loses, ends or counts anything: a paused destination, one that has
+//     as much unanswered as it may, an aborted frame, a subset nobody serves leave
+//     their intents due, and the limits of time go on. A change takes effect with the
+//     directory's, also for what is claimed and not yet written; breakers keep what
+//     they have counted.
+//
+// # Choosing an endpoint
+//
+// First the split, if the policy has one: the id of an intent gives its subset, and
+// each subset has a place of its own in the journal's index, so that one with no
+// room holds up no other. In the subset the lowest priority number of which an
+// endpoint is usable: dialed for the first time, full or busy is usable; failed,
+// refused, half-open, leaving or given back to is not. In the priority our own zone,
+// where one of it has room. Of these the one with less outstanding of two. One that
+// discovery calls draining or unhealthy gets nothing new. Offers that a holder owes
+// the answer to, and those that others have refused for good, go where they must,
+// whatever the priority.
 //
 // # Links
 //
@@ -78,7 +97,11 @@
 // breaker opens after 5 failures in a row, or when half of 20 or more fail within an
 // interval that holds five of the longest exchanges with their pauses. An outcome
 // is one frame of offers, or a dial with nothing to offer; a broken stream is one
-// failure. The gate doubles from RedialMin to RedialMax, half of it random.
+// failure, and so is a frame that an injected fault aborts, after which the stream
+// goes on unless that opens the breaker. The gate doubles from RedialMin to
+// RedialMax, half of it random. The policies of the destinations an address serves
+// change these terms, the most careful first. Offers share a frame where their
+// policies give them one answer time and one fault.
 //
 // # Crashes
 //
@@ -95,7 +118,8 @@
 // It judges no app, counts no attempts and ends no intent but the one every
 // endpoint refuses for good. To a holder whose door is shut it offers at most the
 // floor window (1; 2 while a reader waits), and at 1 nothing more once some was
-// released. It does not limit its own rate: credit
-// and the door do. It knows no discovery protocol: a Directory tells. It does not
+// released. It does not limit its own rate: credit,
+// the door and max_requests do. It spills no intent of a split to another subset,
+// and no work to the next priority while the first is only full. It knows no discovery protocol: a Directory tells. It does not
 // encrypt: the dial options do.
 package outbound

@@ -31,6 +31,16 @@ func (b Breaker) Allow() func(error) {
 	return p.done
 }
 
+// Set puts a policy in force.
+func (b Breaker) Set(p Policy) { b.b.set(p.demand().terms(DefaultOptions())) }
+
+// Jittered and Ejection are the pauses a policy asks for.
+func Jittered(n int, b Backoff, r float64) time.Duration { return jittered(n, b, r) }
+
+func Ejection(n int, base, max time.Duration, r float64) time.Duration {
+	return ejection(n, base, max, r)
+}
+
 func (b Breaker) State() string { s, _ := b.b.status(time.Now()); return s }
 
 func (b Breaker) Until() time.Time { _, until := b.b.status(time.Now()); return until }

@@ -51,6 +51,29 @@ func TestHoldOff(t *testing.T) {
 	}
 }
 
+func TestPolicyPauses(t *testing.T) {
+	t.Parallel()
+	b := outbound.Backoff{Base: time.Second, Max: 5 * time.Second}
+	for _, c := range []struct {
+		rule string
+		got  time.Duration
+		want time.Duration
+	}{
+		{"full jitter has a floor", outbound.Jittered(1, b, 0), 50 * time.Millisecond},
+		{"and ends at base", outbound.Jittered(1, b, 1), time.Second},
+		{"it doubles", outbound.Jittered(3, b, 1), 4 * time.Second},
+		{"up to max", outbound.Jittered(9, b, 1), 5 * time.Second},
+		{"a base below the floor is the floor", outbound.Jittered(1, outbound.Backoff{Base: time.Millisecond, Max: time.Second}, 0), time.Millisecond},
+		{"an ejection is n times base", outbound.Ejection(3, 10*time.Second, time.Minute, 0), 30 * time.Second},
+		{"up to max", outbound.Ejection(99, 10*time.Second, time.Minute, 0), time.Minute},
+		{"spread upwards by a fifth", outbound.Ejection(99, 10*time.Second, time.Minute, 1), 72 * time.Second},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %v, want %v", c.rule, c.got, c.want)
+		}
+	}
+}
+
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

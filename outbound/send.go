@@ -128,7 +128,7 @@ func (d *Dispatcher) landed(s *session, offers []*flight) {
 }
 
 // begin asks for the frame's permit, where the dial's was not left for it.
-// While a session is live its breaker is closed: it opens only as one ends.
+// While a session is live its breaker is closed: what opens it ends the session.
 func (f *sentFrame) begin(b *breaker, now time.Time) {
 	if f.permit != nil {
 		return

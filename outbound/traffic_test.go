@@ -1,6 +1,8 @@
 package outbound_test
 
 import (
+	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -452,5 +454,54 @@ func TestPriorityWhenTheDoorIsShut(t *testing.T) {
 		a.release(o...)
 		w.after(time.Second)
 		b.expect(3)
+	})
+}
+
+// An operator's word opens a breaker until another, and ends the stream without
+// blame; closing forgets what was counted.
+func TestOperatorSetsABreaker(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.roomy(addrA)
+		w.peers.set(billing, addrA)
+		w.accept(billing, 1)
+		a.hold(a.expect(1)...)
+		if err := w.d.OpenBreaker(addrA); err != nil {
+			t.Fatal(err)
+		}
+		ids := w.accept(billing, 2)
+		w.after(5 * time.Minute)
+		a.expect(0)
+		w.wantWhy(ids[0], "breaker_open")
+		if p := w.peer(addrA); a.connected() || p.Breaker != "open" || !p.BreakerForced || w.net.dialed(addrA) != 1 {
+			t.Errorf("opened by an operator: %+v, %d dials", p, w.net.dialed(addrA))
+		}
+		if err := w.d.CloseBreaker(addrA); err != nil {
+			t.Fatal(err)
+		}
+		// The one it held and does not list is missing, and comes again.
+		a.expect(3)
+		if err := w.d.OpenBreaker("nobody:1"); !errors.Is(err, outbound.ErrNoLink) {
+			t.Errorf("an address nothing is sent to: %v", err)
+		}
+	})
+}
+
+// What operators see of an address: health and policy by agent, the breaker's
+// terms.
+func TestPeersShowPolicy(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.peers.policy(billing, outbound.Policy{MaxRequests: 4, PerTryTimeout: 2 * time.Second, Breaker: outbound.BreakerPolicy{Consecutive: 3, BaseEjection: time.Minute, MaxEjection: time.Hour}})
+		w.peers.zones(billing, outbound.Endpoint{Address: addrA, Zone: "a", Priority: 1, Subset: "canary"})
+		w.accept(billing, 1)
+		w.after(time.Second)
+		p := w.peer(addrA)
+		if p.Opens.After != 3 || p.Opens.Least != "1m0s" || p.Opens.Most != "1h0m0s" {
+			t.Errorf("the breaker's terms: %+v", p.Opens)
+		}
+		got, err := json.Marshal(p.Serves)
+		want := `[{"agent":"agent://acme/prod/billing","health":"healthy","zone":"a","priority":1,"subset":"canary","policy":{"max_requests":4,"per_try_timeout":"2s","breaker":{"consecutive":3,"base_ejection":"1m0s","max_ejection":"1h0m0s"}}}]`
+		if err != nil || string(got) != want {
+			t.Errorf("got  %s, %v\nwant %s", got, err, want)
+		}
 	})
 }

@@ -79,7 +79,10 @@
 //	AXP           the public intent API whose names and bodies the app API speaks
 //	breaker       what keeps home from offering to an endpoint that does not answer
 //	endpoint      HOST:PORT of a sidecar that serves an agent
-//	directory     which endpoints serve an agent; here the peers file
+//	directory     which endpoints serve an agent, and its policy; here the peers file
+//	policy        how the traffic to an agent is sent: pause, limits, breaker, split
+//	split         parts of an agent's intents by weight, each to one subset
+//	subset        endpoints that share a part of a split
 //	learned       an agent served here because its app asked, not by configuration
 //	dead letter   an intent that ended for a reason of delivery; its last holder has a copy
 //	redrive       makes the one successor of a dead letter: a new intent, with the first

@@ -5,5 +5,9 @@
 //
 //	Service ──Build──▶ Listener, RouteConfiguration, Cluster, ClusterLoadAssignment ──Read──▶ Service
 //
+// A policy is also read from YAML, with line and column: of a sidecar's files and of
+// those of a control plane (ReadPolicy, ReadPolicies, ReadEndpoint). Both readers end
+// in one type, outbound.Policy, and both are held to its Validate.
+//
 // It holds no state and knows no stream.
 package mesh
