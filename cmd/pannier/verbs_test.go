@@ -158,6 +158,26 @@ func TestVerbs(t *testing.T) {
 			rule: "peers forget", args: `peers forget J/1 --admin ADDR`, answer: `{"ok":true}`,
 			want: call{method: "POST", path: "/v1/admin/peers/J%2F1/forget"}, stdout: []string{"J/1 forgotten\n"},
 		},
+		{
+			rule: "peers with policy", args: `peers --admin ADDR`,
+			answer: `{"ok":true,"peers":[{"address":"h:1","state":"open","breaker":"closed","agents":["b"],"credit":{"b":3},"serves":[{"agent":"b","health":"draining","zone":"z","priority":1,"subset":"canary","policy":{"max_requests":3}},{"agent":"plain","health":"healthy","priority":0,"policy":{}}]}]}`,
+			want:   call{method: "GET", path: "/v1/admin/peers"},
+			stdout: []string{"ADDRESS  AGENT  HEALTH    ZONE  PRIORITY  SUBSET  POLICY", "h:1      b      draining  z     1         canary  {\"max_requests\":3}"},
+		},
+		{
+			rule: "breaker", args: `breaker --admin ADDR`,
+			answer: `{"ok":true,"peers":[{"address":"h:1","breaker":"open","breaker_forced":true,"breaker_opens":{"after":3,"interval":"1m50s","least":"1s","most":"1m0s"},"last_error":"refused"}]}`,
+			want:   call{method: "GET", path: "/v1/admin/peers"},
+			stdout: []string{"h:1      open     when an operator closes it  3            1m50s   1s - 1m0s  refused"},
+		},
+		{
+			rule: "breaker open", args: `breaker open h:1 --admin ADDR`, answer: `{"ok":true,"address":"h:1","breaker":"open"}`,
+			want: call{method: "POST", path: "/v1/admin/breakers/open", body: `{"address":"h:1"}`}, stdout: []string{"h:1 open\n"},
+		},
+		{
+			rule: "breaker close", args: `breaker close h:1 --admin ADDR`, answer: `{"ok":true,"address":"h:1","breaker":"closed"}`,
+			want: call{method: "POST", path: "/v1/admin/breakers/close", body: `{"address":"h:1"}`}, stdout: []string{"h:1 closed\n"},
+		},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
 			t.Parallel()

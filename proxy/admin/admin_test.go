@@ -26,6 +26,7 @@ type world struct {
 	forget    error
 	secrets   *webhook.Keyring
 	agents    agents
+	breakers  breakers
 	journal   *journal.Journal
 }
 
@@ -51,6 +52,7 @@ func setup(t *testing.T) *world {
 			w.forgotten = append(w.forgotten, id)
 			return w.forget
 		},
+		Breaker: &w.breakers,
 		Pushed:  func() []string { return []string{billing} },
 		Secrets: w.secrets,
 		Agents:  &w.agents,
