@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/goccy/go-yaml/ast"
@@ -79,7 +77,7 @@ func (f *peersFile) iAm(addresses ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range addresses {
-		f.mu.self = append(f.mu.self, normalize(a))
+		f.mu.self = append(f.mu.self, mesh.Address(a))
 	}
 }
 
@@ -187,7 +185,7 @@ func addPeers(file string, a yaml.Entry, agents map[string][]outbound.Endpoint) 
 			return yaml.ErrorAt(file, item.GetToken(), a.Key, err.Error())
 		}
 		written := e.Address
-		e.Address = normalize(e.Address)
+		e.Address = mesh.Address(e.Address)
 		if slices.ContainsFunc(endpoints, func(x outbound.Endpoint) bool { return x.Address == e.Address }) {
 			return yaml.ErrorAt(file, item.GetToken(), a.Key, fmt.Sprintf("%s is listed twice", written))
 		}
@@ -195,21 +193,4 @@ func addPeers(file string, a yaml.Entry, agents map[string][]outbound.Endpoint) 
 	}
 	agents[agent] = endpoints
 	return nil
-}
-
-// normalize makes two spellings of one address equal: a host is compared
-// without regard to case, and localhost is 127.0.0.1.
-func normalize(address string) string {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	host = strings.ToLower(host)
-	if host == "localhost" {
-		host = "127.0.0.1"
-	}
-	if ip := net.ParseIP(host); ip != nil {
-		host = ip.String()
-	}
-	return net.JoinHostPort(host, port)
 }

@@ -9,5 +9,6 @@
 // those of a control plane (ReadPolicy, ReadPolicies, ReadEndpoint). Both readers end
 // in one type, outbound.Policy, and both are held to its Validate.
 //
-// It holds no state and knows no stream.
+// Node is what a sidecar says of itself when it asks; Switches are what operators switch
+// for all at once. It holds no state and knows no stream.
 package mesh
