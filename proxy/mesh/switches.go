@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"maps"
+
 	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 )
@@ -54,3 +56,8 @@ func switchedOn(v *structpb.Value) bool {
 
 // Paused reports whether nothing is to be offered to an agent.
 func (s Switches) Paused(agent string) bool { return s.outbound || s.destinations[Key(agent)] }
+
+// Equal reports whether the same is switched.
+func (s Switches) Equal(other Switches) bool {
+	return s.outbound == other.outbound && maps.Equal(s.destinations, other.destinations)
+}
