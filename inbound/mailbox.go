@@ -47,6 +47,7 @@ type Mailbox struct {
 		learn       string
 		elsewhere   func(agent string) (elsewhere, known bool)
 		onWindow    func(agent string)
+		onLearned   func()
 		server      *Server
 		homes       int // sessions
 		draining    bool
@@ -59,8 +60,9 @@ type Mailbox struct {
 
 // news is what others are told once the mutex is free.
 type news struct {
-	agent string
-	local bool // our own home may offer; else: the window of all homes changed
+	agent   string
+	local   bool // our own home may offer; else: the window of all homes changed
+	learned bool // instead: an agent is served that was not
 }
 
 // NewMailbox returns a mailbox over the journal. It does nothing before Run.
@@ -77,6 +79,7 @@ func NewMailbox(o Options, j *journal.Journal, log *slog.Logger) *Mailbox {
 	m.mu.rebuilding = map[journal.ID]bool{}
 	m.mu.elsewhere = func(string) (bool, bool) { return false, true }
 	m.mu.onWindow = func(string) {}
+	m.mu.onLearned = func() {}
 	m.mu.discovered = make(chan struct{})
 	m.mu.learn = "local"
 	return m
@@ -129,6 +132,9 @@ func (m *Mailbox) rebuild() error {
 		m.mu.Lock()
 		b := m.box(a.Name)
 		b.learned = a.Learned
+		if a.Learned {
+			m.mu.news = append(m.mu.news, news{agent: a.Name, learned: true})
+		}
 		m.number(b, a.Agent)
 		for _, e := range entries {
 			switch {

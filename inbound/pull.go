@@ -103,7 +103,7 @@ func (m *Mailbox) reader(ctx context.Context, agent string, over <-chan time.Tim
 		b := m.box(agent)
 		b.learned = true
 		m.number(b, no)
-		m.mu.news = append(m.mu.news, news{agent: agent, local: true})
+		m.mu.news = append(m.mu.news, news{agent: agent, local: true}, news{agent: agent, learned: true})
 		m.unlock()
 	}
 }

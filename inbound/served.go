@@ -68,6 +68,14 @@ func (m *Mailbox) OnWindow(f func(agent string)) {
 	m.mu.onWindow = f
 }
 
+// OnLearned sets what is called when Served has more to list: an agent was
+// learned, or one that was learned before the start is known. It must not block.
+func (m *Mailbox) OnLearned(f func()) {
+	m.mu.Lock()
+	defer m.unlock()
+	m.mu.onLearned = f
+}
+
 // Serves reports whether intents for the agent are taken here: configured
 // beats discovered beats learned.
 func (m *Mailbox) Serves(agent string) bool {

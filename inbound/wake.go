@@ -48,11 +48,13 @@ func (m *Mailbox) tellWindow(b *box) {
 // unlock frees the mutex and then tells others what has changed: they have
 // locks of their own.
 func (m *Mailbox) unlock() {
-	told, server, onWindow := m.mu.news, m.mu.server, m.mu.onWindow
+	told, server, onWindow, onLearned := m.mu.news, m.mu.server, m.mu.onWindow, m.mu.onLearned
 	m.mu.news = nil
 	m.mu.Unlock()
 	for _, n := range told {
 		switch {
+		case n.learned:
+			onLearned()
 		case n.local:
 			onWindow(n.agent)
 		case server != nil:
