@@ -32,6 +32,7 @@ var settings = []setting{
 	{"journal", text(func(o *Options) *string { return &o.Journal })},
 	{"api_keys", text(func(o *Options) *string { return &o.APIKeys })},
 	{"peers", text(func(o *Options) *string { return &o.Peers })},
+	{"xds", setXDS},
 	{"zone", text(func(o *Options) *string { return &o.Zone })},
 	{"insecure_peer", flag(func(o *Options) *bool { return &o.InsecurePeer })},
 	{"accept_loss", flag(func(o *Options) *bool { return &o.AcceptLoss })},
@@ -67,6 +68,7 @@ var settings = []setting{
 	{"http_concurrency", count(func(o *Options) *int { return &o.Limits.Webhook.HTTPConcurrency })},
 	{"http_timeout", span(func(o *Options) *time.Duration { return &o.Limits.Webhook.HTTPTimeout })},
 	{"http_remote", setRemote},
+	{"deletion_grace", span(func(o *Options) *time.Duration { return &o.Limits.XDS.DeletionGrace })},
 	{"orphan_after", span(func(o *Options) *time.Duration { return &o.Limits.Inbound.OrphanAfter })},
 }
 
@@ -141,6 +143,26 @@ func setRemote(o *Options, file string, n ast.Node) error {
 			return yaml.ErrorAt(file, item.At, "http_remote", fmt.Sprintf("%q is not a host: write it without scheme, port and path", item.Key))
 		}
 		o.Limits.Webhook.HTTPRemote = append(o.Limits.Webhook.HTTPRemote, item.Key)
+	}
+	return nil
+}
+
+// setXDS reads one control plane, or several in order of preference.
+func setXDS(o *Options, file string, n ast.Node) error {
+	if one, ok := n.(*ast.StringNode); ok {
+		o.XDS = []string{one.Value}
+		return nil
+	}
+	items, err := stringsOf(file, "xds", n)
+	if err != nil {
+		return err
+	}
+	o.XDS = nil
+	for _, item := range items {
+		if err := checkHostPort(item.key); err != nil {
+			return errorAt(file, item.at, "xds", err.Error())
+		}
+		o.XDS = append(o.XDS, item.key)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func StartDirectory(t testing.TB, path string, log io.Writer, self ...string) Di
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.iAm(self...)
+	f.IAm(self...)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -69,7 +69,7 @@ func StartDirectory(t testing.TB, path string, log io.Writer, self ...string) Di
 func (d Directory) Endpoints(agent string) ([]outbound.Endpoint, bool) { return d.f.Endpoints(agent) }
 func (d Directory) Policy(agent string) outbound.Policy                { return d.f.Policy(agent) }
 func (d Directory) Changed() <-chan struct{}                           { return d.f.Changed() }
-func (d Directory) Elsewhere(agent string) (bool, bool)                { return d.f.elsewhere(agent) }
+func (d Directory) Elsewhere(agent string) (bool, bool)                { return d.f.Elsewhere(agent) }
 
 // Cleanups are the named steps of a stop.
 type Cleanups struct{ c *cleanups }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"pannier/proxy/api"
 	"pannier/proxy/mesh"
 	"pannier/proxy/webhook"
+	"pannier/proxy/xds"
 )
 
 // Options configure one sidecar. DefaultOptions has the default of each;
@@ -33,7 +35,8 @@ type Options struct {
 
 	APIKeys string // file of the keys that the app API asks for; empty: it asks for none
 
-	Peers        string // static peers file; empty: none
+	Peers        string   // static peers file; empty: none
+	XDS          []string // HOST:PORT of control planes, in order of preference; empty: none
 	Zone         string
 	InsecurePeer bool // plain text between sidecars beyond loopback
 
@@ -61,6 +64,7 @@ type Limits struct {
 	Outbound outbound.Options
 	Inbound  inbound.Options
 	Webhook  webhook.Options
+	XDS      xds.Options
 }
 
 // AgentOption is an address served here and how its app receives.
@@ -88,6 +92,7 @@ func DefaultOptions() Options {
 			Outbound:     outbound.DefaultOptions(),
 			Inbound:      inbound.DefaultOptions(),
 			Webhook:      webhook.DefaultOptions(),
+			XDS:          xds.DefaultOptions(),
 		},
 	}
 }
@@ -133,6 +138,7 @@ func (o *Options) Validate() error {
 	errs := []error{
 		o.validateListeners(),
 		o.validateAgents(),
+		o.validateXDS(),
 		o.Limits.validate(),
 	}
 	if o.Journal == "" {
@@ -187,6 +193,21 @@ func (o *Options) validateListeners() error {
 	return errors.Join(errs...)
 }
 
+func (o *Options) validateXDS() error {
+	var errs []error
+	for i, server := range o.XDS {
+		if err := checkHostPort(server); err != nil {
+			errs = append(errs, fmt.Errorf("xds: %w", err))
+		} else if slices.Contains(o.XDS[:i], server) {
+			errs = append(errs, fmt.Errorf("xds: %s is listed twice", server))
+		}
+	}
+	if len(o.XDS) > 0 && o.Peers != "" {
+		errs = append(errs, errors.New("xds, peers: both say where agents live, and neither could be believed when they differ; leave one out"))
+	}
+	return errors.Join(errs...)
+}
+
 func (o *Options) validateAgents() error {
 	var errs []error
 	seen := map[string]bool{}
@@ -215,7 +236,7 @@ func (l *Limits) validate() error {
 	if l.RetryMax < l.RetryMin {
 		errs = append(errs, fmt.Errorf("retry_max: %s is below retry_min (%s); use at least that", l.RetryMax, l.RetryMin))
 	}
-	return errors.Join(append(errs, l.Outbound.Validate(), l.Inbound.Validate(), l.Webhook.Validate())...)
+	return errors.Join(append(errs, l.Outbound.Validate(), l.Inbound.Validate(), l.Webhook.Validate(), l.XDS.Validate())...)
 }
 
 func (l *Limits) drain() time.Duration { return time.Duration(l.DrainSeconds) * time.Second }

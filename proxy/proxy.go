@@ -20,6 +20,7 @@ import (
 	"pannier/proxy/admin"
 	"pannier/proxy/api"
 	"pannier/proxy/webhook"
+	"pannier/proxy/xds"
 )
 
 // Info is the ready line.
@@ -97,6 +98,8 @@ type run struct {
 	cleanups cleanups
 
 	journal *journal.Journal
+	dir     directory
+	xds     *xds.Client           // nil without control planes
 	parts   atomic.Pointer[parts] // nil until they are wired
 
 	apiListener, peerListener, adminListener net.Listener
@@ -124,18 +127,20 @@ func (r *run) start(alive context.Context) error {
 	}
 	o, l := &r.opts, &r.opts.Limits
 	address := r.advertised()
-	r.peers.iAm(address, r.peerListener.Addr().String())
+	r.openDirectory()
+	r.dir.IAm(address, r.peerListener.Addr().String())
 	identity, ephemeral := r.journal.Identity(), !r.journal.Stats().Durable
 	dial := dialOptions(o.InsecurePeer)
 
 	mailbox := inbound.NewMailbox(l.Inbound, r.journal, r.log)
 	mailbox.Configure(r.agents(), o.Learn)
 	mailbox.Completions(o.Completions)
-	mailbox.SetElsewhere(r.peers.elsewhere)
+	mailbox.SetElsewhere(r.dir.Elsewhere)
+	mailbox.OnLearned(r.announce)
 
 	dispatcher := outbound.New(l.Outbound, r.journal,
 		outbound.Self{Identity: identity, Address: address, Ephemeral: ephemeral, Zone: o.Zone},
-		r.peers, mailbox, dial, r.log)
+		r.dir, mailbox, dial, r.log)
 	mailbox.OnWindow(dispatcher.LocalWindow)
 
 	server := inbound.NewServer(l.Inbound, r.journal, mailbox,
@@ -233,6 +238,9 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: p.dispatcher.Peers, Forget: p.dispatcher.Forget, Breaker: p.dispatcher,
 		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead,
 	}
+	if r.xds != nil {
+		source.XDS = r.xds.Status
+	}
 	r.serveHTTP("admin", newHTTPServer(admin.New(source, r.hosts(), r.log), r.log), r.adminListener)
 }
 
@@ -241,22 +249,8 @@ func (r *run) startLoops() {
 	for _, loop := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"peers file", r.peers.Run}, {"API keys file", r.keys.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
+	}{{"directory", r.dir.Run}, {"API keys file", r.keys.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
 		r.cleanups.add(loop.name, 500*time.Millisecond, r.crew.start(loop.name, loop.run))
-	}
-}
-
-// discover tells the mailbox of a changed directory: pulls may wait for one.
-// The dispatcher watches it by itself.
-func (r *run) discover(ctx context.Context) error {
-	for {
-		changed := r.peers.Changed()
-		r.parts.Load().mailbox.Discovered()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
 	}
 }
 
@@ -323,7 +317,11 @@ func (r *run) health() admin.Health {
 	if !durable.OK {
 		durable.Detail = "the journal's volume does not outlive this host: intents are lost with it"
 	}
-	return admin.Health{Started: phase > starting, Checks: []admin.Check{journalCheck, listeners, running, durable}}
+	checks := []admin.Check{journalCheck, listeners, running, durable}
+	if discovery, asked := r.discovery(); asked {
+		checks = append(checks, discovery)
+	}
+	return admin.Health{Started: phase > starting, Checks: checks}
 }
 
 func (r *run) info() Info {

@@ -45,7 +45,7 @@ type peersFile struct {
 	}
 }
 
-var _ outbound.Directory = (*peersFile)(nil)
+var _ directory = (*peersFile)(nil)
 
 // openPeers reads the file for the first time, when an error is one of
 // configuration. An empty path is no file.
@@ -71,9 +71,9 @@ func (f *peersFile) replace(text []byte) ([]any, error) {
 	return []any{"agents", len(agents), "policies", policies.Len()}, nil
 }
 
-// iAm says which addresses in the file are this sidecar's own. Nobody dials
+// IAm says which addresses in the file are this sidecar's own. Nobody dials
 // itself: what this sidecar serves it takes without a wire.
-func (f *peersFile) iAm(addresses ...string) {
+func (f *peersFile) IAm(addresses ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range addresses {
@@ -108,8 +108,8 @@ func (f *peersFile) Changed() <-chan struct{} {
 	return f.mu.changed
 }
 
-// elsewhere reports whether an agent lives at other sidecars and not here.
-func (f *peersFile) elsewhere(agent string) (elsewhere, known bool) {
+// Elsewhere reports whether an agent lives at other sidecars and not here.
+func (f *peersFile) Elsewhere(agent string) (elsewhere, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := f.mu.agents[agent]

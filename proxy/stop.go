@@ -16,6 +16,7 @@ func (r *run) serve(ctx, force, alive context.Context) error {
 	}
 	began := time.Now()
 	r.phase.Store(draining)
+	r.announce()
 	r.log.Info("stopping: no new work is taken on, apps may finish theirs", "within", r.opts.Limits.drain())
 	r.drain(force, alive)
 	r.log.Info("closing", "after", time.Since(began).Round(time.Millisecond))

@@ -16,6 +16,8 @@
 //	POST /v1/admin/dead-letters/{id}/redrive   a successor for one
 //	POST /v1/admin/dead-letters/redrive        for many, at a rate
 //	POST /v1/admin/dead-letters/purge          removes many; counts first
+//	GET  /v1/admin/xds                 what control planes have told: servers, agents, resources
+//	GET  /v1/admin/xds/dump            the same with the resources themselves
 //	GET  /v1/admin/secrets             what requests to apps are signed with, by fingerprint
 //	POST /v1/admin/secrets/rotate      the next one, with an overlap
 //
@@ -37,6 +39,7 @@ import (
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/outbound"
+	"pannier/proxy/xds"
 )
 
 // A Check is one condition of readiness.
@@ -73,6 +76,10 @@ type Source struct {
 	Agents  Agents
 
 	DeadLetters DeadLetters
+
+	// XDS says what control planes have told, with dump also the resources
+	// themselves; nil where none is configured.
+	XDS func(dump bool) xds.Status
 }
 
 // handler serves the admin listener.
@@ -102,10 +109,12 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	mux.HandleFunc("POST /v1/admin/dead-letters/{id}/redrive", h.redriveOne)
 	mux.HandleFunc("POST /v1/admin/dead-letters/redrive", h.redriveMany)
 	mux.HandleFunc("POST /v1/admin/dead-letters/purge", h.purge)
+	mux.HandleFunc("GET /v1/admin/xds", h.xds)
+	mux.HandleFunc("GET /v1/admin/xds/dump", h.xdsDump)
 	mux.HandleFunc("GET /v1/admin/secrets", h.listSecrets)
 	mux.HandleFunc("POST /v1/admin/secrets/rotate", h.rotateSecret)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, "not_found", "no such page: see /healthz, /readyz, /startupz, /v1/admin/status, /v1/admin/peers, /v1/admin/agents, /v1/admin/dead-letters, /v1/admin/secrets")
+		refuse(w, http.StatusNotFound, "not_found", "no such page: see /healthz, /readyz, /startupz, /v1/admin/status, /v1/admin/peers, /v1/admin/agents, /v1/admin/dead-letters, /v1/admin/xds, /v1/admin/secrets")
 	})
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

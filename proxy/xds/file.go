@@ -80,9 +80,7 @@ func (c *Client) encode(now time.Time) []byte {
 		return nil
 	}
 	c.mu.dirty, c.mu.saved = false, now
-	if c.live() {
-		c.mu.confirmed = now
-	}
+	c.mu.confirmed = c.lastHeard(now)
 	c.alarm(now.Add(rewriteEvery))
 	var body bytes.Buffer
 	ask := &discoveryv3.DeltaDiscoveryRequest{InitialResourceVersions: map[string]string{fieldReceived: stamp(c.mu.confirmed)}}

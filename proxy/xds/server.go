@@ -31,6 +31,7 @@ type server struct {
 		lastAt  time.Time
 		nextTry time.Time
 		heard   time.Time // the last response
+		lostAt  time.Time // when a stream that had a response ended
 		nacks   uint64
 		strange uint64 // responses for types nobody asked for
 	}

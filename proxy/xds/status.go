@@ -73,11 +73,8 @@ func (c *Client) Status(dump bool) Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Status{
-		Node: node.GetId(), Stale: !c.live(), Confirmed: pointer(c.mu.confirmed),
+		Node: node.GetId(), Stale: !c.live(), Confirmed: pointer(c.lastHeard(now)),
 		Servers: []ServerStatus{}, Agents: []AgentStatus{}, Resources: []ResourceStatus{},
-	}
-	if !s.Stale {
-		s.Confirmed = &now
 	}
 	for _, one := range c.mu.servers {
 		s.Servers = append(s.Servers, one.status())
@@ -102,6 +99,29 @@ func (c *Client) Status(dump bool) Status {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type))
 	})
 	return s
+}
+
+// Confirmed is when a server last spoke, before this start too; live says that
+// one speaks now.
+func (c *Client) Confirmed() (at time.Time, live bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lastHeard(time.Now()), c.live()
+}
+
+// lastHeard is when a server spoke, or would have if it had had anything to say.
+// Called with mu held.
+func (c *Client) lastHeard(now time.Time) time.Time {
+	if c.live() {
+		return now
+	}
+	at := c.mu.confirmed
+	for _, s := range c.mu.servers {
+		if s.mu.lostAt.After(at) {
+			at = s.mu.lostAt
+		}
+	}
+	return at
 }
 
 func (s *server) status() ServerStatus {

@@ -194,6 +194,9 @@ func (c *Client) unask(t *stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t.server.mu.live = false
+	if t.spoke {
+		t.server.mu.lostAt = time.Now()
+	}
 	for i := range t.asked {
 		for name := range t.asked[i] {
 			if r := c.mu.resources[i][name]; r != nil {
