@@ -69,6 +69,8 @@ func newApp(force context.Context, args []string) *cli.App {
 			extendCommand(),
 			peersCommand(),
 			breakerCommand(),
+			xdsCommand(),
+			checkCommand(),
 			agentsCommand(),
 			dlqCommand(),
 			secretCommand(),

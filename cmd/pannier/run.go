@@ -27,9 +27,9 @@ func runCommand(force context.Context, args []string) *cli.Command {
 	if path := configPath(args); path != "" {
 		fileErr = proxy.LoadConfig(path, &opts)
 	}
-	agents := cli.NewStringSlice()
+	agents, servers := cli.NewStringSlice(), cli.NewStringSlice()
 	return &cli.Command{
-		Name: "run", Usage: "run a sidecar", Flags: runFlags(&opts, agents),
+		Name: "run", Usage: "run a sidecar", Flags: runFlags(&opts, agents, servers),
 		Action: func(c *cli.Context) error {
 			if _, err := exactArgs(c); err != nil {
 				return err
@@ -42,13 +42,16 @@ func runCommand(force context.Context, args []string) *cli.Command {
 					return err
 				}
 			}
+			if c.IsSet("xds") {
+				opts.XDS = servers.Value()
+			}
 			logTo(c.App.ErrWriter, slog.LevelInfo)
 			return serve(c.Context, force, opts, c.App.Writer)
 		},
 	}
 }
 
-func runFlags(o *proxy.Options, agents *cli.StringSlice) []cli.Flag {
+func runFlags(o *proxy.Options, agents, servers *cli.StringSlice) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "config", EnvVars: []string{configEnv}, Usage: "YAML `FILE` with any of these settings"},
 		&cli.StringSliceFlag{Name: "agent", EnvVars: []string{"PANNIER_AGENT"}, Destination: agents, Usage: "`ADDRESS[=poll]` served here (repeatable)"},
@@ -59,6 +62,7 @@ func runFlags(o *proxy.Options, agents *cli.StringSlice) []cli.Flag {
 		&cli.StringFlag{Name: "journal", EnvVars: []string{"PANNIER_JOURNAL"}, Value: o.Journal, Destination: &o.Journal, Usage: "`DIR` of the journal"},
 		&cli.StringFlag{Name: "api-keys", EnvVars: []string{"PANNIER_API_KEYS"}, Value: o.APIKeys, Destination: &o.APIKeys, Usage: "YAML `FILE` of the keys that the app API asks for; it is watched"},
 		&cli.StringFlag{Name: "peers", EnvVars: []string{"PANNIER_PEERS"}, Value: o.Peers, Destination: &o.Peers, Usage: "YAML `FILE` that says which sidecars serve which agents; it is watched"},
+		&cli.StringSliceFlag{Name: "xds", EnvVars: []string{"PANNIER_XDS"}, Destination: servers, Usage: "`HOST:PORT` of a control plane that says which sidecars serve which agents (repeatable, in order of preference)"},
 		&cli.StringFlag{Name: "zone", EnvVars: []string{"PANNIER_ZONE"}, Value: o.Zone, Destination: &o.Zone, Usage: "`NAME` of the zone this sidecar runs in"},
 		&cli.BoolFlag{Name: "insecure-peer", EnvVars: []string{"PANNIER_INSECURE_PEER"}, Value: o.InsecurePeer, Destination: &o.InsecurePeer, Usage: "allow plain text between sidecars beyond loopback"},
 		&cli.IntFlag{Name: "max-body", EnvVars: []string{"PANNIER_MAX_BODY"}, Value: o.MaxBody, Destination: &o.MaxBody, Usage: "largest payload, in `BYTES`"},

@@ -41,7 +41,7 @@ func TestPrecedence(t *testing.T) {
 		if row.env != "" {
 			t.Setenv("PANNIER_ZONE", row.env)
 		}
-		app := &cli.App{Flags: runFlags(&opts, cli.NewStringSlice()), HideHelp: true, Action: func(*cli.Context) error { return nil }}
+		app := &cli.App{Flags: runFlags(&opts, cli.NewStringSlice(), cli.NewStringSlice()), HideHelp: true, Action: func(*cli.Context) error { return nil }}
 		if err := app.Run(append([]string{"pannier"}, strings.Fields(row.args)...)); err != nil {
 			t.Fatal(err)
 		}
