@@ -10,10 +10,10 @@ import (
 // disk is what keeping a file needs of one, in the order of use. What is written
 // survives a crash once it is synced, a new name once its directory is.
 type disk interface {
-	create(path string) (file, error) // empties what is there
-	rename(from, to string) error
-	syncDir(path string) error
-	read(path string, most int64) ([]byte, error)
+	Create(path string) (file, error) // empties what is there
+	Rename(from, to string) error
+	SyncDir(path string) error
+	Read(path string, most int64) ([]byte, error)
 }
 
 type file interface {
@@ -24,7 +24,7 @@ type file interface {
 // replace makes a file have this content, or leaves what was there.
 func replace(d disk, path string, content []byte) error {
 	temporary := path + ".new"
-	f, err := d.create(temporary)
+	f, err := d.Create(temporary)
 	if err != nil {
 		return err
 	}
@@ -42,22 +42,22 @@ func replace(d disk, path string, content []byte) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := d.rename(temporary, path); err != nil {
+	if err := d.Rename(temporary, path); err != nil {
 		return err
 	}
 	// If we crash here the file is the old one or the new one, whole either way.
-	return d.syncDir(filepath.Dir(path))
+	return d.SyncDir(filepath.Dir(path))
 }
 
 type osDisk struct{}
 
-func (osDisk) create(path string) (file, error) {
+func (osDisk) Create(path string) (file, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 }
 
-func (osDisk) rename(from, to string) error { return os.Rename(from, to) }
+func (osDisk) Rename(from, to string) error { return os.Rename(from, to) }
 
-func (osDisk) syncDir(path string) error {
+func (osDisk) SyncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (osDisk) syncDir(path string) error {
 	return d.Sync()
 }
 
-func (osDisk) read(path string, most int64) ([]byte, error) {
+func (osDisk) Read(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -138,7 +138,7 @@ func (c *Client) load(now time.Time) {
 	if c.o.File == "" {
 		return
 	}
-	content, err := c.disk.read(c.o.File, maxFile)
+	content, err := c.disk.Read(c.o.File, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}

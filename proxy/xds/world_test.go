@@ -153,7 +153,16 @@ func (p *plane) DeltaAggregatedResources(s discoveryv3.AggregatedDiscoveryServic
 
 // start runs the client, with what its file says.
 func (w *world) start() {
-	w.c = xds.New(w.opt, w.node, slog.New(slog.NewTextHandler(&w.log, nil)))
+	w.run(xds.New(w.opt, w.node, slog.New(slog.NewTextHandler(&w.log, nil))))
+}
+
+// startOn is start with another disk.
+func (w *world) startOn(d xds.Disk) {
+	w.run(xds.NewOnDisk(w.opt, w.node, slog.New(slog.NewTextHandler(&w.log, nil)), d))
+}
+
+func (w *world) run(c *xds.Client) {
+	w.c = c
 	w.c.IAm(w.node.Peer)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
