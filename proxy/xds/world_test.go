@@ -59,6 +59,7 @@ type plane struct {
 	l       *bufconn.Listener
 	server  *grpc.Server
 	streams chan *play
+	last    *play // accepted
 }
 
 // play is one stream as its server has it.
@@ -187,8 +188,8 @@ func (w *world) quit() {
 func (p *plane) accept() *play {
 	p.t.Helper()
 	select {
-	case s := <-p.streams:
-		return s
+	case p.last = <-p.streams:
+		return p.last
 	case <-time.After(5 * time.Minute):
 		p.t.Fatal("no stream in 5 minutes")
 		return nil
