@@ -86,3 +86,22 @@ func TestRunRefusesABadConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// Control planes are named one by one, or in a list, and in their order.
+func TestXDSFlag(t *testing.T) {
+	for _, row := range []struct{ env, args string }{
+		{"", "--xds a:1 --xds b:2"}, {"", "--xds a:1,b:2"}, {"a:1,b:2", ""}, {"c:3", "--xds a:1,b:2"},
+	} {
+		if row.env != "" {
+			t.Setenv("PANNIER_XDS", row.env)
+		}
+		opts, servers := proxy.DefaultOptions(), cli.NewStringSlice()
+		app := &cli.App{Flags: runFlags(&opts, cli.NewStringSlice(), servers), HideHelp: true, Action: func(*cli.Context) error { return nil }}
+		if err := app.Run(append([]string{"pannier"}, strings.Fields(row.args)...)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(servers.Value(), " "); got != "a:1 b:2" {
+			t.Errorf("PANNIER_XDS=%q %s: %s, want a:1 b:2", row.env, row.args, got)
+		}
+	}
+}

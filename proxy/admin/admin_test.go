@@ -16,6 +16,7 @@ import (
 	"pannier/outbound"
 	"pannier/proxy/admin"
 	"pannier/proxy/webhook"
+	"pannier/proxy/xds"
 )
 
 // world is an admin listener over a sidecar whose state the test sets.
@@ -221,4 +222,27 @@ func code(t *testing.T, a *httptest.ResponseRecorder) string {
 		t.Errorf("not a problem document of its status: %s", a.Body)
 	}
 	return p.Error.Code
+}
+
+func TestXDS(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		path string
+		xds  func(bool) xds.Status
+		want string
+	}{
+		{"/v1/admin/xds", nil, `{"ok":true,"configured":false}`},
+		{"/v1/admin/xds", func(dump bool) xds.Status { return xds.Status{Node: fmt.Sprint("dump ", dump), Stale: true} },
+			`{"ok":true,"configured":true,"node_id":"dump false","stale":true,"servers":null,"agents":null,"resources":null}`},
+		{"/v1/admin/xds/dump", func(dump bool) xds.Status { return xds.Status{Node: fmt.Sprint("dump ", dump)} },
+			`{"ok":true,"configured":true,"node_id":"dump true","stale":false,"servers":null,"agents":null,"resources":null}`},
+	} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, row.path, nil)
+		r.Host = "localhost"
+		admin.New(admin.Source{XDS: row.xds}, nil, slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
+		if got := strings.TrimSpace(w.Body.String()); w.Code != 200 || got != row.want {
+			t.Errorf("%s: %d %s, want %s", row.path, w.Code, got, row.want)
+		}
+	}
 }
