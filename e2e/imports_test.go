@@ -70,6 +70,13 @@ var importRules = []importRule{
 		plant:   [2]string{"pannier/inbound", "go.opentelemetry.io/otel/sdk/trace"},
 	},
 	{
+		in:      []string{"pannier/proxy"},
+		except:  []string{"pannier/proxy/mesh", "pannier/proxy/xds", "pannier/proxy/controlplane"},
+		forbids: []string{"github.com/envoyproxy/go-control-plane"},
+		why:     "mesh turns Envoy's resources into our terms and back, once; who needs more than that reads resources a second way",
+		plant:   [2]string{"pannier/proxy/admin", "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"},
+	},
+	{
 		in: []string{"pannier/journal"}, forbids: []string{"net/http", "log/slog", "go.opentelemetry.io/otel"},
 		why:   "the journal knows no protocol and no exporter; it reports through the funcs in its options",
 		plant: [2]string{"pannier/journal", "net/http"},

@@ -2,7 +2,8 @@
 // listeners, and stops in order. Nothing else lives here but options, the
 // config file, the static peers file, the API keys file and a loop that gives memory back at rest.
 //
-// Read this first, then journal/state, journal, outbound, inbound, proxy/api, proxy/webhook.
+// Read this first, then journal/state, journal, outbound, inbound, proxy/api, proxy/webhook,
+// proxy/mesh, proxy/xds.
 //
 // A sidecar is one process with three listeners: app (HTTP), peer (gRPC) and
 // admin (HTTP). `pannier dev` runs two sidecars in one process. Every other verb is
@@ -22,12 +23,12 @@
 //	          │                   ▲        │ held, report │                            │
 //	          │              directory     │              │                            │
 //	          └───────────────────┼────────┘              └────────────────────────────┘
-//	                          peers file
+//	                     peers file, or xds
 //
 // Both halves are in every sidecar. One that serves the addressed agent itself
 // takes its own offers: the dispatcher calls the mailbox without a wire.
 //
-//	cmd ──▶ proxy ──▶ proxy/api, admin, webhook ──▶ outbound, inbound ──▶ journal ──▶ Badger
+//	cmd ──▶ proxy ──▶ proxy/api, admin, webhook, xds ──▶ outbound, inbound ──▶ journal ──▶ Badger
 //
 // outbound and inbound never import each other: this package wires them. Badger is
 // imported by journal only. A test holds the imports to this.
@@ -42,6 +43,9 @@
 //     mailbox hands them to the app and takes its answers.
 //   - [pannier/proxy/api] is HTTP for the app, [pannier/proxy/webhook] sends to an app
 //     that receives by http, [pannier/proxy/admin] is HTTP for operators.
+//   - [pannier/proxy/xds] asks control planes where agents live, in the terms of
+//     [pannier/proxy/mesh]. Either it or the peers file is the directory, never both:
+//     where they differ neither could be believed.
 //
 // # Words
 //
@@ -79,10 +83,13 @@
 //	AXP           the public intent API whose names and bodies the app API speaks
 //	breaker       what keeps home from offering to an endpoint that does not answer
 //	endpoint      HOST:PORT of a sidecar that serves an agent
-//	directory     which endpoints serve an agent, and its policy; here the peers file
+//	directory     which endpoints serve an agent, and its policy: the peers file, or control planes
 //	policy        how the traffic to an agent is sent: pause, limits, breaker, split
 //	split         parts of an agent's intents by weight, each to one subset
 //	subset        endpoints that share a part of a split
+//	control plane a server that tells sidecars by xDS where agents live
+//	last known good   what control planes have said, in a file, for a start without them
+//	stale         in force, and no control plane speaks
 //	learned       an agent served here because its app asked, not by configuration
 //	dead letter   an intent that ended for a reason of delivery; its last holder has a copy
 //	redrive       makes the one successor of a dead letter: a new intent, with the first
@@ -97,12 +104,12 @@
 // # Start and stop
 //
 // [Proxy.Run] opens the journal and the listeners, answers operators, starts the
-// loops (peers file, API keys file, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
+// loops (directory, API keys file, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
 // the app in last and says so. It waits for no app, no peer and no network: apps often wait for their sidecar.
 //
 // When ctx ends (SIGTERM):
 //
-//  1. /readyz of the admin listener is 503, no credit is given, waiting polls and
+//  1. /readyz of the admin listener is 503, control planes hear that we drain, no credit is given, waiting polls and
 //     streams of agents end, nothing more is handed over;
 //  2. what is unleased is released to its home;
 //  3. posts and answers are still taken and delivered, until no app request has
@@ -118,7 +125,7 @@
 //
 // # Crashes
 //
-// Nothing in this package is durable, so nothing of it is lost: a sidecar that
+// Nothing in this package is durable (the last known good is xds's), so nothing of it is lost: a sidecar that
 // is killed starts over from its journal (package journal says what that
 // holds). A failed commit poisons the journal; Run then returns within a second
 // with that error and flushes nothing, because what it would say may be wrong.
@@ -128,6 +135,6 @@
 //
 // # What it does not do
 //
-// No discovery beyond the peers file, no TLS: neither between sidecars nor on the
+// No TLS: neither between sidecars nor on the
 // app API, which listens beyond loopback only where it asks for keys.
 package proxy

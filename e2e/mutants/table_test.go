@@ -8,6 +8,8 @@ const (
 	inInbound  = "./inbound"
 	inWebhook  = "./proxy/webhook"
 	inAdmin    = "./proxy/admin"
+	inXDS      = "./proxy/xds"
+	inProxy    = "./proxy"
 	inE2E      = "./e2e"
 )
 
@@ -990,5 +992,84 @@ var all = []mutant{
 		old:   "DisableGeneralOptionsHandler: true,",
 		new:   "DisableGeneralOptionsHandler: false,",
 		pkg:   inE2E, test: "TestRawRequests",
+	},
+
+	// Discovery: what a control plane can do to a sidecar.
+	{
+		guard: "last known good without a sync",
+		file:  "proxy/xds/disk.go",
+		old:   "	if err := f.Sync(); err != nil {\n",
+		new:   "	if err := error(nil); err != nil {\n",
+		pkg:   inXDS, test: "TestCrashAtEveryStep",
+	},
+	{
+		guard: "a refused resource is used",
+		file:  "proxy/xds/stream.go",
+		old:   "			mine.refuse(err.Error(), one.GetVersion(), now)\n",
+		new:   "			mine.take(m, one.GetVersion(), now)\n",
+		pkg:   inXDS, test: "TestNackIsPerResource",
+	},
+	{
+		guard: "no grace for a deletion",
+		file:  "proxy/xds/resource.go",
+		old:   "		r.gone = now\n",
+		new:   "		r.drop()\n",
+		pkg:   inXDS, test: "TestDeletionHasAGrace",
+	},
+	{
+		guard: "a dead server's silence is believed",
+		file:  "proxy/xds/client.go",
+		old:   "!end.IsZero() && c.live()",
+		new:   "!end.IsZero()",
+		pkg:   inXDS, test: "TestDoesNotExist",
+	},
+	{
+		guard: "a cold route is used",
+		file:  "proxy/xds/agent.go",
+		old:   "a.cold.Add(warmWithin)) {",
+		new:   "a.cold) {",
+		pkg:   inXDS, test: "TestWarming",
+	},
+	{
+		guard: "backoff resets without a response",
+		file:  "proxy/xds/server.go",
+		old:   "		if spoke {\n",
+		new:   "		if _ = spoke; true {\n",
+		pkg:   inXDS, test: "TestBackoffResetsAfterAResponse",
+	},
+	{
+		guard: "a silent server is kept",
+		file:  "proxy/xds/stream.go",
+		old:   "func() { cancel(errSilent) })",
+		new:   "func() {})",
+		pkg:   inXDS, test: "TestSilence",
+	},
+	{
+		guard: "a type nobody asked for is acknowledged",
+		file:  "proxy/xds/stream.go",
+		old:   "		t.server.client.strange(t, r)\n		return nil\n",
+		new:   "		t.server.client.strange(t, r)\n		return t.send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetNonce()})\n",
+		pkg:   inXDS, test: "TestMisbehavingServer/a_type_nobody_asked_for",
+	},
+	{
+		guard: "known versions are not told",
+		file:  "proxy/xds/stream.go",
+		old:   "			r.InitialResourceVersions[name] = one.version\n",
+		new:   "",
+		pkg:   inXDS, test: "TestLinearCache",
+	},
+	{
+		guard: "draining is not announced",
+		file:  "proxy/stop.go",
+		old:   "	r.announce()\n",
+		new:   "",
+		pkg:   inProxy, test: "TestAnnounced",
+	},
+	{
+		guard: "a switch that pauses nothing",
+		file:  "proxy/xds/client.go",
+		old:   "	p.Paused = c.mu.switches.Paused(agent)\n",
+		new:   "",
+		pkg:   inXDS, test: "TestPause",
 	},
 }

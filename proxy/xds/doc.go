@@ -1,0 +1,67 @@
+// Package xds is the sidecar's client of control planes: it subscribes to the
+// agents that outbound and inbound ask for, over one stream of the aggregated
+// discovery service in its incremental form (delta ADS), and answers where they
+// are and how to send to them from memory.
+//
+//	outbound, inbound                     Client                               control planes
+//	┌───────────────┐          ┌──────────────────────────────┐
+//	│ Endpoints ────┼── ask ──▶│ agents ──names──▶ resources ─┼── names, 15 ms ──▶ first server
+//	│ Policy        │◀─ Read ──│   ▲ assemble        ▲        │                    (the next only when it
+//	│ Elsewhere     │          │   │                 │ parse, │◀── responses ────  is away and something
+//	│ Changed ◀─────┼── close ─│ refresh ◀───────────┘ check  │── ACK, NACK ─────▶ is missing)
+//	└───────────────┘          │                    file      │
+//	                           └─────────────────────┼────────┘
+//	                                          last known good
+//
+// An agent is four kinds of names: its RouteConfiguration, the Clusters that
+// names, the ClusterLoadAssignment of each, and for all agents one Runtime layer
+// of switches. A question about an agent subscribes to it; questions within 15 ms
+// are one request. An agent nobody has asked for in an hour is let go of, after
+// whoever watches the directory was woken once to ask again.
+//
+// # Invariants
+//
+//   - Whatever a control plane does, or does not, what is in force stays until
+//     there is better: a server that goes away takes nothing along, a resource that
+//     is refused leaves its last good, a deleted one is used on for DeletionGrace,
+//     a route is swapped in when its clusters are whole (or after 15 s). An empty
+//     ClusterLoadAssignment is no mistake: it is obeyed.
+//   - Each resource is judged alone, by its generated rules (PGV) and by what this
+//     sidecar can use; a NACK names those refused and why, and the others of the
+//     response are in force. A later good version mends it on the same stream.
+//   - A resource that does not come within 15 s from a server that speaks does not
+//     exist. A server that has never spoken is no authority.
+//   - Every stream begins with a subscription to all Runtime layers, without known
+//     versions: servers answer that even when they have nothing new, so silence for
+//     60 s is a dead server. After the first response nothing is stale any more.
+//   - Only types whose code is linked are asked for. A response for another is
+//     ignored and counted: to acknowledge it would ask for everything of its type.
+//   - Between two tries are 1 s, times 1.6, up to 30 s, with full jitter; only a
+//     response resets that. A stream that ends after a response is no error.
+//   - The node goes with the first request of a stream, so a change of it (agents
+//     served, address, draining) ends the stream and opens the next on the same
+//     connection at once, with the versions of all that is known.
+//   - Bounded: 20,000 agents, 16 MiB a response, 4,096 endpoints a cluster, 64
+//     clusters a route, 8 servers. Nothing here gates the sidecar's start,
+//     readiness or accepts.
+//
+// # Crashes
+//
+// What is in force is in one file, written beside it, synced, renamed, and its
+// directory synced: a crash at any step leaves the one before or the new one. It
+// is read before anything is listened to, and marked stale until a server speaks;
+// its versions go with the first requests, so a restart, also against another
+// replica, costs only the differences. It is a second behind at most; what it
+// lacks after a crash is asked for again. A broken or a month old file is left
+// out, with a line in the log. The times of deletions are in it, so their grace
+// goes on.
+//
+// # What it does not do
+//
+// No state of the world form (a server that has no delta is out of reach), no
+// listeners, no secrets, no LEDS, no xdstp names, no load reports. It does
+// not judge whether a server may say what it says: the credentials it is given do.
+// It pings every 30 s; a server must allow that, as Envoy's and Istio's do.
+// Client status is JSON of the admin listener, not the CSDS service, whose types
+// would bring all of Envoy's into the binary.
+package xds
