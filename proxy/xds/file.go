@@ -74,35 +74,51 @@ func (c *Client) save(now time.Time) {
 // encode is the content of the file; nil where it is not behind, or where no
 // server has spoken yet and there is nothing better to write than what is there.
 func (c *Client) encode(now time.Time) []byte {
+	ask, all := c.toKeep(now)
+	if ask == nil {
+		return nil
+	}
+	var body bytes.Buffer
+	put(&body, ask)
+	for i, kept := range all {
+		one := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: kinds[i].url}
+		for _, r := range kept {
+			if r.value != nil {
+				one.Resources = append(one.Resources, r.kept())
+			} else {
+				one.RemovedResources = append(one.RemovedResources, r.name)
+			}
+		}
+		put(&body, one)
+	}
+	sum := sha256.Sum256(body.Bytes())
+	return slices.Concat([]byte(fileMagic), sum[:], body.Bytes())
+}
+
+// toKeep copies what is to be written, so that encoding it keeps nobody waiting:
+// a value is never changed, only replaced.
+func (c *Client) toKeep(now time.Time) (ask *discoveryv3.DeltaDiscoveryRequest, all [len(kinds)][]resource) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.mu.dirty || !c.mu.spoke {
-		return nil
+		return nil, all
 	}
 	c.mu.dirty, c.mu.saved = false, now
 	c.mu.confirmed = c.lastHeard(now)
 	c.alarm(now.Add(rewriteEvery))
-	var body bytes.Buffer
-	ask := &discoveryv3.DeltaDiscoveryRequest{InitialResourceVersions: map[string]string{fieldReceived: stamp(c.mu.confirmed)}}
+	ask = &discoveryv3.DeltaDiscoveryRequest{InitialResourceVersions: map[string]string{fieldReceived: stamp(c.mu.confirmed)}}
 	for address := range c.mu.agents {
 		ask.ResourceNamesSubscribe = append(ask.ResourceNamesSubscribe, address)
 	}
 	slices.Sort(ask.ResourceNamesSubscribe)
-	put(&body, ask)
 	for i, byName := range c.mu.resources {
-		all := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: kinds[i].url}
-		for name, r := range byName {
-			switch {
-			case r.value != nil:
-				all.Resources = append(all.Resources, r.kept())
-			case r.absent:
-				all.RemovedResources = append(all.RemovedResources, name)
+		for _, r := range byName {
+			if r.value != nil || r.absent {
+				all[i] = append(all[i], resource{name: r.name, value: r.value, version: r.version, received: r.received, gone: r.gone})
 			}
 		}
-		put(&body, all)
 	}
-	sum := sha256.Sum256(body.Bytes())
-	return slices.Concat([]byte(fileMagic), sum[:], body.Bytes())
+	return ask, all
 }
 
 func put(to *bytes.Buffer, m proto.Message) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,12 +89,12 @@ func (s *server) connect(ctx context.Context) (spoke bool, err error) {
 	s.enter(stateConnecting)
 	// Each try is a connection of its own: gRPC would wait between its own tries,
 	// and resolve the name only now and then.
-	options := append([]grpc.DialOption{
+	options := append(slices.Clone(s.client.o.Dial),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
-	}, s.client.o.Dial...)
-	options = append(options, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+	)
 	conn, err := grpc.NewClient("passthrough:///"+s.address, options...)
 	if err != nil {
 		return false, err
