@@ -153,16 +153,16 @@ func setXDS(o *Options, file string, n ast.Node) error {
 		o.XDS = []string{one.Value}
 		return nil
 	}
-	items, err := stringsOf(file, "xds", n)
+	items, err := yaml.StringsOf(file, "xds", n)
 	if err != nil {
 		return err
 	}
 	o.XDS = nil
 	for _, item := range items {
-		if err := checkHostPort(item.key); err != nil {
-			return errorAt(file, item.at, "xds", err.Error())
+		if err := checkHostPort(item.Key); err != nil {
+			return yaml.ErrorAt(file, item.At, "xds", err.Error())
 		}
-		o.XDS = append(o.XDS, item.key)
+		o.XDS = append(o.XDS, item.Key)
 	}
 	return nil
 }
