@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"pannier/proxy/api"
+	"pannier/proxy/hostport"
 	"pannier/proxy/mesh"
 	"pannier/proxy/yaml"
 )
@@ -159,7 +160,7 @@ func setXDS(o *Options, file string, n ast.Node) error {
 	}
 	o.XDS = nil
 	for _, item := range items {
-		if err := checkHostPort(item.Key); err != nil {
+		if err := hostport.Dial(item.Key); err != nil {
 			return yaml.ErrorAt(file, item.At, "xds", err.Error())
 		}
 		o.XDS = append(o.XDS, item.Key)

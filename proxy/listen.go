@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+
+	"pannier/proxy/hostport"
 )
 
 const (
@@ -229,7 +231,7 @@ func dialOptions(insecurePeer bool) []grpc.DialOption {
 // loopbackOnly refuses plain text beyond loopback. It sees the address after
 // the name was resolved, so no name gets around it.
 func loopbackOnly(_, address string, _ syscall.RawConn) error {
-	if onLoopback(address) {
+	if hostport.OnLoopback(address) {
 		return nil
 	}
 	return fmt.Errorf("plain text to %s beyond loopback: set insecure_peer if the network itself is trusted", address)

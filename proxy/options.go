@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"pannier/journal"
 	"pannier/outbound"
 	"pannier/proxy/api"
+	"pannier/proxy/hostport"
 	"pannier/proxy/mesh"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
@@ -170,23 +169,23 @@ func (o *Options) validateListeners() error {
 		if path == "" || len(path) > maxUnixPath {
 			errs = append(errs, fmt.Errorf("api: %q; a socket's path has 1 to %d bytes", o.API, maxUnixPath))
 		}
-	} else if err := checkListen(o.API); err != nil {
+	} else if err := hostport.Listen(o.API); err != nil {
 		errs = append(errs, fmt.Errorf("api: %w, or unix:PATH", err))
-	} else if !onLoopback(o.API) && o.APIKeys == "" {
+	} else if !hostport.OnLoopback(o.API) && o.APIKeys == "" {
 		errs = append(errs, fmt.Errorf("api: %s is beyond loopback, where whoever reaches it could post and take intents; use 127.0.0.1:PORT or unix:PATH, or set api_keys", o.API))
 	}
-	if err := checkListen(o.Peer); err != nil {
+	if err := hostport.Listen(o.Peer); err != nil {
 		errs = append(errs, fmt.Errorf("peer: %w", err))
-	} else if !onLoopback(o.Peer) && !o.InsecurePeer {
+	} else if !hostport.OnLoopback(o.Peer) && !o.InsecurePeer {
 		errs = append(errs, fmt.Errorf("peer: %s is beyond loopback and the channel is plain text; use 127.0.0.1:PORT, or set insecure_peer if the network itself is trusted", o.Peer))
-	} else if o.Advertise == "" && everyInterface(o.Peer) {
+	} else if o.Advertise == "" && hostport.Everywhere(o.Peer) {
 		errs = append(errs, fmt.Errorf("advertise: empty while peer listens on every interface (%s); say at which HOST:PORT other sidecars reach this one", o.Peer))
 	}
-	if err := checkListen(o.Admin); err != nil {
+	if err := hostport.Listen(o.Admin); err != nil {
 		errs = append(errs, fmt.Errorf("admin: %w", err))
 	}
 	if o.Advertise != "" {
-		if err := checkHostPort(o.Advertise); err != nil {
+		if err := hostport.Dial(o.Advertise); err != nil {
 			errs = append(errs, fmt.Errorf("advertise: %w", err))
 		}
 	}
@@ -196,7 +195,7 @@ func (o *Options) validateListeners() error {
 func (o *Options) validateXDS() error {
 	var errs []error
 	for i, server := range o.XDS {
-		if err := checkHostPort(server); err != nil {
+		if err := hostport.Dial(server); err != nil {
 			errs = append(errs, fmt.Errorf("xds: %w", err))
 		} else if slices.Contains(o.XDS[:i], server) {
 			errs = append(errs, fmt.Errorf("xds: %s is listed twice", server))
@@ -253,53 +252,4 @@ func (l *Limits) backoff(attempts int) time.Duration {
 		ceiling *= 2
 	}
 	return rand.N(ceiling + 1)
-}
-
-// checkListen takes HOST:PORT with an empty or zero-valued part: port 0 is
-// any free one.
-func checkListen(address string) error {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q; use HOST:PORT", address)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
-		return fmt.Errorf("%q has no port from 0 to 65535; use HOST:PORT", address)
-	}
-	return nil
-}
-
-// checkHostPort takes an address that can be dialed.
-func checkHostPort(address string) error {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%q is not HOST:PORT", address)
-	}
-	ip := net.ParseIP(host)
-	if ip != nil && ip.IsUnspecified() {
-		return fmt.Errorf("%q is no address that can be dialed", address)
-	}
-	if ip == nil && (host == "" || strings.Trim(host, hostBytes) != "") {
-		return fmt.Errorf("%q names no host", address)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || strconv.FormatUint(n, 10) != port {
-		return fmt.Errorf("%q has no port from 1 to 65535", address)
-	}
-	return nil
-}
-
-// hostBytes may stand in a host's name.
-const hostBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
-
-// onLoopback reports whether only this machine reaches the address. A name
-// other than localhost may come to mean anything.
-func onLoopback(address string) bool {
-	host, _, _ := net.SplitHostPort(address)
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
-}
-
-func everyInterface(address string) bool {
-	host, _, _ := net.SplitHostPort(address)
-	ip := net.ParseIP(host)
-	return host == "" || ip != nil && ip.IsUnspecified()
 }

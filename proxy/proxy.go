@@ -19,6 +19,7 @@ import (
 	"pannier/outbound"
 	"pannier/proxy/admin"
 	"pannier/proxy/api"
+	"pannier/proxy/hostport"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
 )
@@ -380,7 +381,7 @@ func (r *run) apiOptions(
 	}
 	if r.opts.APIKeys != "" {
 		o.Identify = r.keys.identify
-		o.AnyHost = !strings.HasPrefix(r.opts.API, unixPrefix) && !onLoopback(r.opts.API)
+		o.AnyHost = !strings.HasPrefix(r.opts.API, unixPrefix) && !hostport.OnLoopback(r.opts.API)
 	}
 	if len(r.opts.Agents) > 0 {
 		o.DefaultAgent = r.opts.Agents[0].Address

@@ -12,6 +12,7 @@ import (
 
 	"pannier/outbound"
 	"pannier/proxy/api"
+	"pannier/proxy/hostport"
 	"pannier/proxy/mesh"
 	"pannier/proxy/yaml"
 )
@@ -181,7 +182,7 @@ func addPeers(file string, a yaml.Entry, agents map[string][]outbound.Endpoint) 
 		if err != nil {
 			return err
 		}
-		if err := checkHostPort(e.Address); err != nil {
+		if err := hostport.Dial(e.Address); err != nil {
 			return yaml.ErrorAt(file, item.GetToken(), a.Key, err.Error())
 		}
 		written := e.Address
