@@ -40,7 +40,7 @@ type agentsAnswer struct {
 }
 
 func (h *handler) agents(w http.ResponseWriter, _ *http.Request) {
-	write(w, http.StatusOK, agentsAnswer{OK: true, Agents: h.Agents.Agents()})
+	Write(w, http.StatusOK, agentsAnswer{OK: true, Agents: h.Agents.Agents()})
 }
 
 func (h *handler) setBinding(w http.ResponseWriter, r *http.Request) {

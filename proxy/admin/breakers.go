@@ -42,7 +42,7 @@ func (h *handler) breaker(w http.ResponseWriter, r *http.Request, becomes string
 		return
 	}
 	h.log.Warn("breaker set", "peer", asked.Address, "state", becomes, "reason", state.ReasonOperator.String())
-	write(w, http.StatusOK, struct {
+	Write(w, http.StatusOK, struct {
 		OK      bool   `json:"ok"`
 		Address string `json:"address"`
 		Breaker string `json:"breaker"`

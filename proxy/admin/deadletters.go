@@ -216,7 +216,7 @@ func (h *handler) listDead(w http.ResponseWriter, r *http.Request) {
 		next := f.After.String()
 		out.Next = &next
 	}
-	write(w, http.StatusOK, out)
+	Write(w, http.StatusOK, out)
 }
 
 // listWaiting lists what has not ended, and waits for an operator: it is no dead
@@ -261,7 +261,7 @@ func (h *handler) listWaiting(w http.ResponseWriter, q url.Values, limit int) {
 		next := f.Before.String()
 		out.Next = &next
 	}
-	write(w, http.StatusOK, out)
+	Write(w, http.StatusOK, out)
 }
 
 func number(q url.Values, name string, otherwise, least, most int) (int, error) {
@@ -332,7 +332,7 @@ func (h *handler) showDead(w http.ResponseWriter, r *http.Request) {
 		h.refuseDead(w, err)
 		return
 	}
-	write(w, http.StatusOK, struct {
+	Write(w, http.StatusOK, struct {
 		OK         bool       `json:"ok"`
 		DeadLetter deadLetter `json:"dead_letter"`
 	}{true, h.view(d.Intent, d.Events, d.At, int(^uint(0)>>1))})

@@ -24,6 +24,11 @@ type problemError struct {
 	At        time.Time `json:"at"`
 }
 
+// NotFound answers for what is no page; text says what there is.
+func NotFound(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "not_found", text) }
+}
+
 func refuse(w http.ResponseWriter, status int, code, text string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)

@@ -57,7 +57,7 @@ func (h *handler) purge(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case asked.DryRun:
 		h.sample(&out, ids)
-		write(w, http.StatusOK, out)
+		Write(w, http.StatusOK, out)
 		return
 	case asked.Confirm == nil || *asked.Confirm != len(ids):
 		refuse(w, http.StatusConflict, "confirmation_required",
@@ -76,7 +76,7 @@ func (h *handler) purge(w http.ResponseWriter, r *http.Request) {
 		h.refuseDead(w, err)
 		return
 	}
-	write(w, http.StatusOK, out)
+	Write(w, http.StatusOK, out)
 }
 
 func (h *handler) purgeSome(r *http.Request, ids []journal.ID, by string, out *purgeAnswer) error {

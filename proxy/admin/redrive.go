@@ -95,7 +95,7 @@ func (h *handler) redriveOne(w http.ResponseWriter, r *http.Request) {
 	} else {
 		h.log.Info("dead letter redriven", "intent_id", id.String(), "redriven_as", got.ID.String())
 	}
-	write(w, http.StatusOK, struct {
+	Write(w, http.StatusOK, struct {
 		OK        bool      `json:"ok"`
 		ID        string    `json:"intent_id"` // of the successor
 		RedriveOf string    `json:"redrive_of"`
@@ -213,7 +213,7 @@ func (h *handler) redriveMany(w http.ResponseWriter, r *http.Request) {
 	}
 	h.redriveAt(r.Context(), asked.Rate, ids, actor(asked.Actor), &out)
 	h.log.Info("dead letters redriven", "redriven", len(out.Redriven), "failed", len(out.Failed))
-	write(w, http.StatusOK, out)
+	Write(w, http.StatusOK, out)
 }
 
 // collect returns the ids of up to most dead letters, and moves f.After to where

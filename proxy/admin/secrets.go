@@ -33,7 +33,7 @@ func (h *handler) answerSecrets(w http.ResponseWriter, list []webhook.KeyInfo, e
 		refuse(w, http.StatusInternalServerError, "internal_error", err.Error())
 		return
 	}
-	write(w, http.StatusOK, secretsAnswer{OK: true, Secrets: append([]webhook.KeyInfo{}, list...)})
+	Write(w, http.StatusOK, secretsAnswer{OK: true, Secrets: append([]webhook.KeyInfo{}, list...)})
 }
 
 // maxOverlap is how long two secrets may sign.

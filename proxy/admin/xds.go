@@ -21,5 +21,5 @@ func (h *handler) showXDS(w http.ResponseWriter, dump bool) {
 		status := h.XDS(dump)
 		answer.Configured, answer.Status = true, &status
 	}
-	write(w, http.StatusOK, answer)
+	Write(w, http.StatusOK, answer)
 }
