@@ -8,6 +8,15 @@ type Service struct {
 	Agent     string
 	Endpoints []outbound.Endpoint
 	Policy    outbound.Policy
+	// Hints are what else is known of an endpoint, by its address. Nothing
+	// depends on them.
+	Hints map[string]Hint
+}
+
+// Hint is what is known of an endpoint and decides nothing.
+type Hint struct {
+	Region  string
+	Journal string // what it last said; its hello decides
 }
 
 const (
@@ -15,8 +24,9 @@ const (
 	// endpoints and nodes.
 	Metadata = "pannier"
 
-	// Fields of it. On a cluster: the agent's address. On a node: what it serves,
-	// where its peer listener is, its journal's id, and whether it drains.
+	// Fields of it. On a cluster: the agent's address. On an endpoint: its journal's
+	// id. On a node: what it serves, where its peer listener is, its journal's id,
+	// and whether it drains.
 	FieldAgent    = "agent"
 	FieldAgents   = "agents"
 	FieldPeer     = "peer"
