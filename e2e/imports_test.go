@@ -77,6 +77,12 @@ var importRules = []importRule{
 		plant:   [2]string{"pannier/proxy/admin", "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"},
 	},
 	{
+		in: []string{"pannier/proxy/controlplane", "pannier/proxy/mesh"}, inTests: true,
+		forbids: []string{"pannier/journal", "pannier/inbound", "pannier/proxy/xds"},
+		why:     "a control plane keeps nothing and serves clients nobody here wrote; what it shares with a sidecar is proxy/mesh",
+		plant:   [2]string{"pannier/proxy/controlplane", "pannier/journal"},
+	},
+	{
 		in: []string{"pannier/journal"}, forbids: []string{"net/http", "log/slog", "go.opentelemetry.io/otel"},
 		why:   "the journal knows no protocol and no exporter; it reports through the funcs in its options",
 		plant: [2]string{"pannier/journal", "net/http"},

@@ -1,0 +1,187 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
+	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/proto"
+
+	"pannier/proxy/mesh"
+)
+
+// grpcAgent begins the user agent of gRPC's own xDS clients, whatever their
+// language.
+const grpcAgent = "gRPC"
+
+// caches are what is served: a LinearCache for each type, and a second one of
+// clusters for gRPC's own clients, who refuse certificates named by SDS.
+//
+// Neither of go-control-plane's ways to serve several types would do. A
+// SnapshotCache in ADS mode withholds endpoints and routes from whoever does not
+// name each one in the snapshot, and drops the watch. A MuxCache fails the whole
+// stream when one type has no cache, and the client comes back with the same
+// request for ever.
+type caches struct {
+	listeners, routes, clusters, grpcClusters, endpoints, runtime *cache.LinearCache
+
+	// settled is closed when what clients knew before may be taken from them.
+	settled <-chan struct{}
+	log     *slog.Logger
+}
+
+var _ cache.Cache = (*caches)(nil)
+
+// newCaches makes empty caches. prefix sets the versions of state-of-the-world
+// responses, which are counters, apart from another replica's.
+func newCaches(prefix string, settled <-chan struct{}, log *slog.Logger) *caches {
+	linear := func(typeURL string) *cache.LinearCache {
+		return cache.NewLinearCache(typeURL, cache.WithVersionPrefix(prefix))
+	}
+	return &caches{
+		listeners: linear(mesh.TypeListener), routes: linear(mesh.TypeRoute), clusters: linear(mesh.TypeCluster),
+		grpcClusters: linear(mesh.TypeCluster), endpoints: linear(mesh.TypeEndpoints), runtime: linear(mesh.TypeRuntime),
+		settled: settled, log: log,
+	}
+}
+
+// of is the cache of a type for a client. Of a type that is not served there is
+// an empty one: the client waits for it and gets all else.
+func (c *caches) of(typeURL string, node *core.Node) *cache.LinearCache {
+	switch typeURL {
+	case mesh.TypeListener:
+		return c.listeners
+	case mesh.TypeRoute:
+		return c.routes
+	case mesh.TypeEndpoints:
+		return c.endpoints
+	case mesh.TypeRuntime:
+		return c.runtime
+	case mesh.TypeCluster:
+		if strings.HasPrefix(node.GetUserAgentName(), grpcAgent) {
+			return c.grpcClusters
+		}
+		return c.clusters
+	}
+	return cache.NewLinearCache(typeURL)
+}
+
+// CreateWatch implements cache.Cache for state-of-the-world streams.
+func (c *caches) CreateWatch(r *cache.Request, sub cache.Subscription, value chan cache.Response) (func(), error) {
+	return c.of(r.GetTypeUrl(), r.GetNode()).CreateWatch(r, sub, value)
+}
+
+// CreateDeltaWatch implements cache.Cache for delta streams. A client that comes
+// with what it knew is answered when the sidecars have had the time to register
+// again, since until then what it knows is better than what is known here. One
+// that knows nothing is answered with what there is.
+func (c *caches) CreateDeltaWatch(r *cache.DeltaRequest, sub cache.Subscription, value chan cache.DeltaResponse) (func(), error) {
+	create := func() (func(), error) {
+		return c.of(r.GetTypeUrl(), r.GetNode()).CreateDeltaWatch(r, sub, value)
+	}
+	select {
+	case <-c.settled:
+		return create()
+	default:
+	}
+	if r.GetResponseNonce() != "" || len(sub.ReturnedResources()) == 0 {
+		return create()
+	}
+	return c.later(create), nil
+}
+
+// later creates a watch once things have settled, unless it is cancelled before.
+func (c *caches) later(create func() (func(), error)) (cancel func()) {
+	var mu sync.Mutex // the subscription must stand still while a watch is created
+	var once sync.Once
+	var inner func()
+	gone := make(chan struct{})
+	go func() { // ends when things have settled, or the stream ends or asks again
+		select {
+		case <-gone:
+			return
+		case <-c.settled:
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		select {
+		case <-gone:
+			return
+		default:
+		}
+		var err error
+		if inner, err = create(); err != nil {
+			c.log.Error("watch not created", "err", err) // the client asks again on its next stream
+		}
+	}()
+	return func() {
+		once.Do(func() { close(gone) })
+		mu.Lock()
+		defer mu.Unlock()
+		if inner != nil {
+			inner()
+		}
+	}
+}
+
+// Fetch implements cache.Cache. Nobody asks: REST is not served.
+func (c *caches) Fetch(context.Context, *cache.Request) (cache.Response, error) {
+	return nil, errors.New("only streams are served")
+}
+
+// change is what is to become of the resources of one type.
+type change struct {
+	set    map[string]types.Resource
+	remove []string
+}
+
+func newChange() change { return change{set: map[string]types.Resource{}} }
+
+// compare adds what makes one service's resources of a type the new ones.
+func (c *change) compare(old, now map[string]proto.Message) {
+	for name, resource := range now {
+		if was, ok := old[name]; !ok || !proto.Equal(was, resource) {
+			c.set[name] = resource
+		}
+	}
+	for name := range old {
+		if _, ok := now[name]; !ok {
+			c.remove = append(c.remove, name)
+		}
+	}
+}
+
+// changes are one update of everything.
+type changes struct {
+	listeners, routes, clusters, grpcClusters, endpoints, runtime change
+}
+
+// apply makes before it breaks: whoever reads a route finds its clusters, and
+// whoever reads a cluster its endpoints.
+func (c *caches) apply(all changes) error {
+	steps := []struct {
+		cache *cache.LinearCache
+		change
+	}{
+		{c.endpoints, all.endpoints}, {c.clusters, all.clusters}, {c.grpcClusters, all.grpcClusters},
+		{c.routes, all.routes}, {c.listeners, all.listeners}, {c.runtime, all.runtime},
+	}
+	var errs []error
+	for _, s := range steps {
+		if len(s.set) > 0 {
+			errs = append(errs, s.cache.UpdateResources(s.set, nil))
+		}
+	}
+	for i := len(steps) - 1; i >= 0; i-- {
+		if s := steps[i]; len(s.remove) > 0 {
+			errs = append(errs, s.cache.UpdateResources(nil, s.remove))
+		}
+	}
+	return errors.Join(errs...)
+}

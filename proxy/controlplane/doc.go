@@ -1,0 +1,47 @@
+// Package controlplane tells sidecars by xDS where agents live and how to send to
+// them. It is `pannier control-plane`, and a value that another program starts
+// with sources of its own.
+//
+//	file ─────────┐
+//	registration ─┼─▶ merge ──▶ build ──▶ one LinearCache per type ──▶ mux ──▶ ADS ─┬▶ sidecars (delta)
+//	dns ──────────┘  (model)   (mesh)     (clusters twice)                          ├▶ gRPC's own clients (sotw)
+//	      ▲                                                                         └▶ Envoy
+//	      └──────────────── node metadata of the streams ◀──────────────────────────┘
+//
+// A [Source] reports all it knows whenever that changes. What the sources say is
+// put together in a fixed order of belief (merge), built into Envoy's resources
+// by proxy/mesh, held to Envoy's rules, and served by go-control-plane's server.
+//
+// # What holds
+//
+//   - Nothing is served before every source has synced: a part of the world would
+//     be taken for the whole. Clients that connect before wait.
+//   - A change is served when the sources have been silent for 50 ms, at most 1 s
+//     after it. Only resources that differ are sent.
+//   - The version of a resource is the hash of its bytes, and the same service has
+//     the same bytes. A client that comes back, or goes to another replica, is sent
+//     what differs and nothing else. Clients of the state-of-the-world protocol are
+//     sent all.
+//   - Additions are made from the endpoints up, removals from the listener down.
+//   - What breaks the rules in Envoy's protos is logged and not sent; what was there
+//     before stays.
+//   - A client that asks for a type not served here waits for that type and gets
+//     the others.
+//   - A sidecar registers by the metadata of its node on its own stream, and again
+//     when it sends the node again or on another stream; the newest stream counts.
+//     It is announced while the stream lives and 10 s longer.
+//
+// # Crash behaviour
+//
+// There is no state. Sidecars go on with what they know while there is no control
+// plane. After a start with the source registration, nothing is taken from clients
+// that come with what they know for the first 10 s: those they know of are on
+// their way back, too. Clients that know nothing are answered at once.
+//
+// # What it does not do
+//
+// It elects no leader: each replica serves from its own sources, and sidecars that
+// register at one are not known to the other. It has no LEDS, no ECDS, no REST, no
+// state-of-the-world wildcards beyond those of the protocol, and no private keys.
+// It has not been run against Envoy.
+package controlplane
