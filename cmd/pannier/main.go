@@ -56,6 +56,7 @@ func newApp(force context.Context, args []string) *cli.App {
 		Commands: []*cli.Command{
 			runCommand(force, args),
 			devCommand(force),
+			controlPlaneCommand(),
 			sendCommand(),
 			waitCommand(),
 			watchCommand(),
