@@ -74,7 +74,7 @@ func parseSources(words []string) ([]controlplane.Source, error) {
 		case kind == sourceRegistration && !given:
 			byKind[kind] = controlplane.NewRegistration(slog.Default())
 		case kind == sourceFile && argument != "":
-			err = fmt.Errorf("not there yet")
+			byKind[kind], err = controlplane.OpenFile(argument, slog.Default())
 		default:
 			return nil, usageError("--source %s: use registration or file=PATH", word)
 		}

@@ -22,14 +22,12 @@ type world struct {
 //     Kubernetes knows, nobody can widen by registering.
 //   - of the same address a later source adds what is lacking (zone, region,
 //     journal), and the worse health counts: whoever says it drains is right.
-//   - the policy is the first one that says anything, whole.
-//   - everything pauses when one source wants it.
+//   - the policy is the first one that says anything, whole: that of the agent
+//     before that of a pattern.
+//   - an agent, or everything, pauses when one source wants it.
 func merge(updates []*Update) world {
 	w := world{services: map[string]mesh.Service{}}
 	for _, u := range updates {
-		if u == nil {
-			continue
-		}
 		w.paused = w.paused || u.Paused
 		for _, s := range u.Services {
 			known, ok := w.services[s.Agent]
@@ -39,15 +37,33 @@ func merge(updates []*Update) world {
 			w.services[s.Agent] = combine(known, s)
 		}
 	}
+	for _, u := range updates {
+		if u.Policies.Len() == 0 {
+			continue
+		}
+		for agent, s := range w.services {
+			s.Policy = before(s.Policy, u.Policies.For(agent))
+			w.services[agent] = s
+		}
+	}
 	return w
+}
+
+// before is the more believed of two policies, paused when either is.
+func before(known, later outbound.Policy) outbound.Policy {
+	paused := known.Paused || later.Paused
+	known.Paused = false
+	if reflect.ValueOf(known).IsZero() {
+		known = later
+	}
+	known.Paused = paused
+	return known
 }
 
 // combine adds to a service what a less believed source says of it. It changes
 // neither.
 func combine(known, later mesh.Service) mesh.Service {
-	if reflect.ValueOf(known.Policy).IsZero() {
-		known.Policy = later.Policy
-	}
+	known.Policy = before(known.Policy, later.Policy)
 	if known.Endpoints == nil {
 		known.Endpoints, known.Hints = later.Endpoints, later.Hints
 		return known

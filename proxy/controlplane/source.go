@@ -28,7 +28,8 @@ type Update struct {
 	// where an agent is, empty ones that it is nowhere; a zero Policy says nothing
 	// of its traffic.
 	Services []mesh.Service
-	Paused   bool // all sidecars are to send nothing
+	Policies mesh.Policies // of agents for which Services have no policy
+	Paused   bool          // all sidecars are to send nothing
 }
 
 // inbox keeps the last update of each source until it is looked at.
