@@ -80,10 +80,11 @@ type part struct {
 	endpoints []outbound.Endpoint
 }
 
-// partition cuts a service into clusters. Without a split there is one, with
-// every endpoint. With one there is a cluster for each subset that gets a share,
-// and the first is always the one whose name is the key, which has the endpoints
-// without a subset. Endpoints that no share names are in none.
+// partition cuts a service into clusters. The first is always the one whose name
+// is the key. Without a share of its own it has every endpoint, also where a
+// split leads past it: a call that chose it before the split came still finds
+// somebody. With one it has the endpoints without a subset. Each other subset that
+// gets a share has a cluster; endpoints that no share names are in none of these.
 func partition(s Service) []part {
 	parts := []part{{}}
 	for _, share := range s.Policy.Split {
@@ -97,17 +98,23 @@ func partition(s Service) []part {
 		}
 		parts[i].weight += share.Weight
 	}
-	if len(parts) == 1 && parts[0].weight == 0 {
-		return []part{{endpoints: s.Endpoints}}
-	}
 	for i := range parts {
-		for _, e := range s.Endpoints {
-			if e.Subset == parts[i].subset {
-				parts[i].endpoints = append(parts[i].endpoints, e)
-			}
+		if p := &parts[i]; p.subset == "" && p.weight == 0 {
+			p.endpoints = s.Endpoints
+		} else {
+			p.endpoints = subsetOfEndpoints(s.Endpoints, p.subset)
 		}
 	}
 	return parts
+}
+
+func subsetOfEndpoints(all []outbound.Endpoint, subset string) (some []outbound.Endpoint) {
+	for _, e := range all {
+		if e.Subset == subset {
+			some = append(some, e)
+		}
+	}
+	return some
 }
 
 // buildListener is what gRPC asks for first. It never changes: whatever does is

@@ -170,6 +170,14 @@ func TestSplitIsWeightedClusters(t *testing.T) {
 	if want := []string{"stable|" + key + " 95 of 3", "canary|" + key + " 5 of 1"}; !slices.Equal(got, want) {
 		t.Errorf("clusters of the route %q, want %q", got, want)
 	}
+	// Calls under way when a split comes, or goes, have chosen the key's cluster.
+	n := 0
+	for _, l := range built.Endpoints[key].(*endpoint.ClusterLoadAssignment).GetEndpoints() {
+		n += len(l.GetLbEndpoints())
+	}
+	if n != 4 {
+		t.Errorf("%d endpoints beside the split, want all four", n)
+	}
 }
 
 // The two views of a cluster differ in how certificates are named, and only there.
