@@ -20,7 +20,7 @@ func controlPlaneCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", EnvVars: []string{"PANNIER_LISTEN"}, Value: opts.Listen, Destination: &opts.Listen, Usage: "listen for xDS clients on `ADDR`"},
 			&cli.StringFlag{Name: "admin", EnvVars: []string{"PANNIER_ADMIN"}, Value: opts.Admin, Destination: &opts.Admin, Usage: "listen for operators on `ADDR`"},
-			&cli.StringSliceFlag{Name: "source", EnvVars: []string{"PANNIER_SOURCE"}, Destination: sources, DefaultText: sourceRegistration, Usage: "`SOURCE` of agents: registration or file=PATH (repeatable)"},
+			&cli.StringSliceFlag{Name: "source", EnvVars: []string{"PANNIER_SOURCE"}, Destination: sources, DefaultText: sourceRegistration, Usage: "`SOURCE` of agents: registration, file=PATH or dns=AGENT=HOST:PORT (repeatable)"},
 			&cli.BoolFlag{Name: "insecure", EnvVars: []string{"PANNIER_INSECURE"}, Destination: &opts.Insecure, Usage: "allow plain text beyond loopback"},
 		},
 		Action: func(c *cli.Context) error {
@@ -56,14 +56,16 @@ func controlPlaneCommand() *cli.Command {
 const (
 	sourceFile         = "file"
 	sourceRegistration = "registration"
+	sourceDNS          = "dns"
 )
 
-var sourceKinds = []string{sourceFile, sourceRegistration}
+var sourceKinds = []string{sourceFile, sourceRegistration, sourceDNS}
 
 // parseSources makes the sources of the command line, in the order in which they are believed,
 // however they are listed.
 func parseSources(words []string) ([]controlplane.Source, error) {
 	byKind := map[string]controlplane.Source{}
+	var names []string // dns is one source of many names
 	for _, word := range words {
 		kind, argument, given := strings.Cut(word, "=")
 		if byKind[kind] != nil {
@@ -75,11 +77,19 @@ func parseSources(words []string) ([]controlplane.Source, error) {
 			byKind[kind] = controlplane.NewRegistration(slog.Default())
 		case kind == sourceFile && argument != "":
 			byKind[kind], err = controlplane.OpenFile(argument, slog.Default())
+		case kind == sourceDNS && argument != "":
+			names = append(names, argument)
 		default:
-			return nil, usageError("--source %s: use registration or file=PATH", word)
+			return nil, usageError("--source %s: use registration, file=PATH or dns=AGENT=HOST:PORT", word)
 		}
 		if err != nil {
 			return nil, configError(fmt.Errorf("--source %s: %w", word, err))
+		}
+	}
+	if len(names) > 0 {
+		var err error
+		if byKind[sourceDNS], err = controlplane.NewDNS("", names, slog.Default()); err != nil {
+			return nil, configError(fmt.Errorf("--source: %w", err))
 		}
 	}
 	var sources []controlplane.Source
