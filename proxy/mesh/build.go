@@ -158,11 +158,9 @@ func buildRoute(key string, p outbound.Policy, parts []part) *route.RouteConfigu
 		Action: &route.Route_Route{Route: action},
 	}
 	if p.Fault != (outbound.Fault{}) {
-		// In a FilterConfig a client may leave out what it does not know; bare, gRPC
-		// refuses the whole route for it.
-		all.TypedPerFilterConfig = map[string]*anypb.Any{FaultFilter: pack(&route.FilterConfig{
-			IsOptional: true, Config: pack(buildFault(p.Fault)),
-		})}
+		// Bare: every gRPC knows the filter, and the one for Node refuses a route in
+		// which a filter it knows is wrapped in a FilterConfig.
+		all.TypedPerFilterConfig = map[string]*anypb.Any{FaultFilter: pack(buildFault(p.Fault))}
 	}
 	return &route.RouteConfiguration{
 		Name:         key,
