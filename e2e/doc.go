@@ -56,6 +56,7 @@
 //	axp_test.go          what AXP's clients take for granted; its published schemas
 //	checklist_test.go    what is easy to get wrong about AXP, and the test of each line
 //	examples_test.go     the programs of examples/, in four languages, do what they show
+//	interop_test.go      xDS clients of other languages resolve an agent at our control plane
 //	figures_test.go      rates and latencies of this machine, judged by nobody
 //	mutants/             each guard switched off once: some test must go red
 //

@@ -35,7 +35,7 @@ var languages = []language{
 		argv: func(program string) []string { return []string{"bash", "examples/curl/" + program + ".sh"} }},
 	{name: "go", tools: []string{"go"}, ready: func(testing.TB) error { return goExamples() },
 		argv: func(program string) []string { return []string{filepath.Join(scratch, "examples", program)} }},
-	{name: "typescript", tools: []string{"node", "npx"}, ready: func(t testing.TB) error { needModules(t); return typescriptExamples() },
+	{name: "typescript", tools: []string{"node", "npx"}, ready: func(t testing.TB) error { needModules(t, "examples/typescript"); return typescriptExamples() },
 		argv: func(program string) []string { return []string{"node", "examples/typescript/dist/" + program + ".js"} }},
 	{name: "python", tools: []string{"python3"},
 		argv: func(program string) []string { return []string{"python3", "examples/python/" + program + ".py"} }},
@@ -62,24 +62,16 @@ func output(name string, args ...string) error {
 	return nil
 }
 
-// needModules stops a test that needs what npm installs, or Node 20.
-func needModules(t testing.TB) {
+// needModules stops a test that needs what npm installs in a directory, or Node 20.
+func needModules(t testing.TB, dir string) {
 	t.Helper()
 	need(t, false, "node", "npm")
-	var missing string
 	version, err := exec.Command("node", "--version").Output()
 	var major int
 	if _, scan := fmt.Sscanf(string(version), "v%d.", &major); err != nil || scan != nil || major < 20 {
-		missing = fmt.Sprintf("needs Node 20, not %q", strings.TrimSpace(string(version)))
-	} else if _, err := os.Stat("examples/typescript/node_modules/.package-lock.json"); err != nil {
-		missing = "needs npm ci in e2e/examples/typescript"
-	}
-	switch {
-	case missing == "":
-	case os.Getenv("CI") == "true":
-		t.Fatal(missing)
-	default:
-		t.Skip(missing)
+		lacks(t, fmt.Sprintf("Node 20, not %q", strings.TrimSpace(string(version))))
+	} else if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
+		lacks(t, "npm ci in e2e/"+dir)
 	}
 }
 

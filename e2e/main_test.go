@@ -77,13 +77,18 @@ func need(t testing.TB, root bool, tools ...string) {
 			missing = append(missing, tool)
 		}
 	}
-	if len(missing) == 0 {
-		return
+	if len(missing) > 0 {
+		lacks(t, strings.Join(missing, ", "))
 	}
+}
+
+// lacks stops a test that lacks something else.
+func lacks(t testing.TB, what string) {
+	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("needs %s", strings.Join(missing, ", "))
+		t.Fatalf("needs %s", what)
 	}
-	t.Skipf("needs %s", strings.Join(missing, ", "))
+	t.Skipf("needs %s", what)
 }
 
 // number is a setting of a test, by the environment.

@@ -23,7 +23,7 @@ import (
 func TestRotationBeforeTheReferences(t *testing.T) {
 	t.Parallel()
 	typescript := languages[2]
-	needModules(t)
+	needModules(t, "examples/typescript")
 	if err := typescript.ready(t); err != nil {
 		t.Fatal(err)
 	}
