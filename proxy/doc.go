@@ -6,7 +6,8 @@
 // proxy/mesh, proxy/xds.
 //
 // A sidecar is one process with three listeners: app (HTTP), peer (gRPC) and
-// admin (HTTP). `pannier dev` runs two sidecars in one process. Every other verb is
+// admin (HTTP). `pannier dev` runs two sidecars in one process; `pannier control-plane` is another
+// program in the same binary ([pannier/proxy/controlplane]). Every other verb is
 // a client of one of the HTTP listeners, but version, and verify, which reads a
 // stopped journal.
 //

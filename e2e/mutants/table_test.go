@@ -10,6 +10,7 @@ const (
 	inAdmin    = "./proxy/admin"
 	inXDS      = "./proxy/xds"
 	inProxy    = "./proxy"
+	inPlane    = "./proxy/controlplane"
 	inE2E      = "./e2e"
 )
 
@@ -1071,5 +1072,49 @@ var all = []mutant{
 		old:   "	p.Paused = c.mu.switches.Paused(agent)\n",
 		new:   "",
 		pkg:   inXDS, test: "TestPause",
+	},
+
+	// The control plane: what clients are told, and when.
+	{
+		guard: "a part of the world is served",
+		file:  "proxy/controlplane/controlplane.go",
+		old:   "			return nil // a part of the world is not the world\n",
+		new:   "			updates = updates[:1]\n			break\n",
+		pkg:   inPlane, test: "TestNothingBeforeEverySourceHasSynced",
+	},
+	{
+		guard: "an unknown type ends the stream",
+		file:  "proxy/controlplane/caches.go",
+		old:   "	return cache.NewLinearCache(typeURL)\n}",
+		new:   "	return c.endpoints\n}",
+		pkg:   inPlane, test: "TestUnknownTypes",
+	},
+	{
+		guard: "agents are taken back before sidecars are",
+		file:  "proxy/controlplane/caches.go",
+		old:   "	if r.GetResponseNonce() != \"\" || len(sub.ReturnedResources()) == 0 {",
+		new:   "	if true {",
+		pkg:   inPlane, test: "TestNothingIsTakenBeforeItHasSettled",
+	},
+	{
+		guard: "what breaks Envoy's rules is sent",
+		file:  "proxy/controlplane/builder.go",
+		old:   "		built = was.built\n",
+		new:   "",
+		pkg:   inPlane, test: "TestWrongResourcesAreNotSent",
+	},
+	{
+		guard: "gRPC gets certificates by SDS",
+		file:  "proxy/controlplane/caches.go",
+		old:   "			return c.grpcClusters\n",
+		new:   "			return c.clusters\n",
+		pkg:   inPlane, test: "TestClustersForGRPC",
+	},
+	{
+		guard: "the end of an older stream takes a sidecar away",
+		file:  "proxy/controlplane/registration.go",
+		old:   "n.stream == stream && n.gone.IsZero()",
+		new:   "n.gone.IsZero()",
+		pkg:   inPlane, test: "TestRegistration",
 	},
 }
