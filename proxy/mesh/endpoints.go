@@ -71,13 +71,13 @@ func buildEndpoint(e outbound.Endpoint, hint Hint) *endpoint.LbEndpoint {
 				Address: host, PortSpecifier: &core.SocketAddress_PortValue{PortValue: port},
 			}},
 		}}},
-		HealthStatus:        health(e.Health),
+		HealthStatus:        healthStatus(e.Health),
 		Metadata:            metadata(map[string]string{FieldJournal: hint.Journal}),
 		LoadBalancingWeight: wrapperspb.UInt32(1),
 	}
 }
 
-func health(h outbound.Health) core.HealthStatus {
+func healthStatus(h outbound.Health) core.HealthStatus {
 	switch h {
 	case outbound.Healthy:
 		return core.HealthStatus_HEALTHY
