@@ -89,6 +89,10 @@ func (s *session) answerAsks(ctx context.Context, asks []*peer.Ask) error {
 		if err := s.waitRoom(ctx); err != nil {
 			return err
 		}
+		if refused := s.mayAsk(a); refused != nil {
+			s.out.answer(refused)
+			continue
+		}
 		switch a.What {
 		case peer.Ask_REDRIVE:
 			s.beside(a, func() *peer.Answer { return s.d.redrive(ctx, s.peer.Journal, a) })

@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"pannier/journal"
@@ -37,6 +38,7 @@ type option struct {
 	free    int         // how many of these the policy gives it
 	usable  bool        // nothing is wrong with it: where it has no room it will
 	cause   state.Cause // why it takes none
+	why     error       // with CauseUntrusted: who answers there
 	until   time.Time   // when that may change by itself
 }
 
@@ -279,7 +281,14 @@ func (d *Dispatcher) survey(dst *dest, eps []Endpoint, now time.Time) []option {
 	}
 	d.attach(dst, links)
 	d.spare(dst, links)
-	return d.look(dst, eps, now)
+	options := d.look(dst, eps, now)
+	for _, o := range options {
+		if o.why != nil && o.link.lastError != o.why.Error() {
+			o.link.lastError = o.why.Error()
+			d.log.Warn("nothing is offered to a peer that may not speak for the agent", "agent", dst.name, "peer", o.Address, "err", o.why)
+		}
+	}
+	return options
 }
 
 // look weighs the endpoints of a destination and changes nothing. Called with mu
@@ -326,6 +335,10 @@ func (o *option) weigh(key string, lane bool, now time.Time) {
 		return
 	}
 	o.usable = false
+	if o.why = s.speaks(strings.TrimSuffix(key, laneKey(""))); o.why != nil {
+		o.cause = state.CauseUntrusted
+		return
+	}
 	o.pair = s.pair(key)
 	if lane {
 		o.pair.window = laneWindow

@@ -52,6 +52,7 @@ type Dispatcher struct {
 	dir     Directory
 	local   Local
 	dial    []grpc.DialOption
+	trust   Trust // nil: channels prove nothing
 	log     *slog.Logger
 	fits    func(intentType string, payload []byte) error
 

@@ -59,6 +59,10 @@
 //     holder is made here, in its journal's time.
 //   - No offer before the stream is reconciled. Reports are applied in order and
 //     acked when their events are durable.
+//   - Where trust is set, a peer is offered nothing of an agent it may not speak for,
+//     hears nothing of it, and nothing it says of it counts, an app's final answer
+//     included; a journal with intents on record answers through a peer that may
+//     speak for all of their agents, or not at all.
 //   - A dead letter is redriven for the holder on record alone, for the same agent.
 //   - No attempt is counted here, whatever fails.
 //   - A refusal, and a list without the intent, outweigh reports of it that were kept
@@ -121,5 +125,5 @@
 // released. It does not limit its own rate: credit,
 // the door and max_requests do. It spills no intent of a split to another subset,
 // and no work to the next priority while the first is only full. It knows no discovery protocol: a Directory tells. It does not
-// encrypt: the dial options do.
+// encrypt: the dial options do; nor does it know who a peer is: [Trust] tells.
 package outbound

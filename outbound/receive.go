@@ -251,7 +251,7 @@ func (d *Dispatcher) refusal(s *session, f *flight, r *peer.Refused) {
 	until := time.Now().Add(d.holdOff(f.dest.policy.Backoff, asked, p.refusals))
 	switch {
 	case v.scope == ofIntent && !f.ended:
-		d.reject(f, s.link.address, v.reason, r.Code)
+		d.reject(f, s.link.address, v.reason, refusalText(r))
 	case v.scope == ofEndpoint:
 		s.pausedUntil = until
 	case v.scope == ofAgent:

@@ -56,6 +56,10 @@ func (s *session) listing(ctx context.Context, lines []*peer.Holding) ([]journal
 	if len(lines) == 0 {
 		return nil, nil
 	}
+	lines, err := s.own(lines)
+	if err != nil {
+		return nil, err
+	}
 	list := make([]journal.Holding, 0, len(lines))
 	for _, l := range lines {
 		id, err := journal.IDOf(l.Id)

@@ -82,7 +82,7 @@ func (dst *dest) allowed(id journal.ID, options []option) []option {
 // anyLeft reports whether a healthy endpoint has not yet been asked.
 func anyLeft(r *rejection, options []option) bool {
 	for _, o := range options {
-		if _, asked := r.by[o.Address]; !asked && o.Health == Healthy && o.session != nil && o.session.live && !o.session.leaving {
+		if _, asked := r.by[o.Address]; !asked && o.Health == Healthy && o.session != nil && o.session.live && !o.session.leaving && o.cause != state.CauseUntrusted {
 			return true
 		}
 	}

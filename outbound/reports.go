@@ -33,6 +33,10 @@ func (s *session) reports(list []*wire.Report) error {
 	if err := checkBodies(list); err != nil {
 		return err
 	}
+	strange, err := s.disown(list)
+	if err != nil {
+		return err
+	}
 	d := s.d
 	var finals []journal.ID
 	var proven []*flight
@@ -80,6 +84,7 @@ func (s *session) reports(list []*wire.Report) error {
 	}
 	d.record(s.peer, h, proven)
 	d.journal.Apply(s.peer, list, func(acked []journal.Acked, upTo uint64, err error) {
+		mask(acked, strange)
 		d.applied(s, finals, acked, upTo, err)
 	})
 	return nil

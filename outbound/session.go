@@ -53,6 +53,7 @@ type session struct {
 	peer      journal.Identity
 	ephemeral bool
 	agents    []string
+	speaksFor func(agent string) error // nil: for every agent
 
 	// Guarded by the dispatcher's mu.
 	greeted     bool
@@ -218,6 +219,9 @@ func (s *session) greet(ctx context.Context) (*peer.Frame, error) {
 	s.peer = journal.Identity{Journal: id, Epoch: h.Identity.Epoch}
 	s.ephemeral = h.Ephemeral
 	s.agents = h.Agents[:min(len(h.Agents), 1000)]
+	if err := s.prove(); err != nil {
+		return nil, err
+	}
 	return f, d.register(ctx, s)
 }
 

@@ -1,9 +1,11 @@
 package outbound
 
 import (
+	"strings"
 	"time"
 
 	"pannier/journal/state"
+	"pannier/journal/wire/peer"
 )
 
 // A holder's refusal is translated here and nowhere else.
@@ -44,4 +46,15 @@ func judge(code string) verdict {
 		return verdict{scope: ofAgent, least: 5 * time.Second}
 	}
 	return v
+}
+
+// refusalMost bounds what is kept of a holder's words.
+const refusalMost = 500
+
+// refusalText is a refusal for people to read.
+func refusalText(r *peer.Refused) string {
+	if r.Text == "" {
+		return r.Code
+	}
+	return r.Code + ": " + strings.ToValidUTF8(r.Text[:min(len(r.Text), refusalMost)], "")
 }

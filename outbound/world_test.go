@@ -43,6 +43,7 @@ type world struct {
 	net   *network
 	stop  func() // of the dispatcher
 	opt   outbound.Options
+	trust outbound.Trust // nil: everybody is taken at its word
 }
 
 // bubble runs f in a fresh world.
@@ -112,6 +113,9 @@ func (w *world) run() {
 	}
 	self := outbound.Self{Identity: w.j.Identity(), Address: home, Zone: "z1"}
 	w.d = outbound.New(w.opt, w.j, self, w.peers, w.local, dial, log)
+	if w.trust != nil {
+		w.d.SetTrust(w.trust)
+	}
 	w.hooks.Store(w.d)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -351,8 +355,23 @@ func (n *network) dial(ctx context.Context, address string) (net.Conn, error) {
 	if connect == nil {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 	}
-	return connect()
+	conn, err := connect()
+	return &placed{conn, place(address)}, err
 }
+
+// placed is a connection that knows where its other end is.
+type placed struct {
+	net.Conn
+	to place
+}
+
+func (c *placed) RemoteAddr() net.Addr { return c.to }
+
+// place is an address in the network.
+type place string
+
+func (p place) Network() string { return "test" }
+func (p place) String() string  { return string(p) }
 
 func (n *network) dialed(address string) int {
 	n.mu.Lock()

@@ -17,6 +17,7 @@ const (
 	CauseDiscoveryPending
 	CauseConnecting
 	CauseReconciling
+	CauseUntrusted
 	CauseBreakerOpen
 	CauseNoCredit
 	CauseRefused
@@ -71,6 +72,8 @@ var causes = [...]struct{ code, sentence, remedy string }{
 		"Wait; if it stays, see whether its peer address can be reached from here."},
 	CauseReconciling: {"reconciling", "The sidecar that serves this agent is connected and is listing what it already holds; nothing is offered before.",
 		"Wait; it takes moments."},
+	CauseUntrusted: {"peer_untrusted", "The sidecar that answers where this agent is said to live has proven to be another; it is not offered what it may not speak for.",
+		"See whom pannier peers names; mend the directory, or the certificate or key of that sidecar, or the mapping under identities here."},
 	CauseBreakerOpen: {"breaker_open", "The sidecar that serves this agent could not be reached or did not answer several times; it is tried again at the time given.",
 		"See whether that sidecar runs and can be reached: pannier peers."},
 	CauseNoCredit: {"no_credit", "The sidecar that serves this agent has as many unsettled intents of this agent as it takes; the next goes when one is settled.",

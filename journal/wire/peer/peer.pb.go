@@ -1068,6 +1068,7 @@ type Refused struct {
 	OfferNo       uint64                 `protobuf:"varint,2,opt,name=offer_no,json=offerNo,proto3" json:"offer_no,omitempty"`
 	Code          string                 `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"` // busy draining disk agent_unknown version policy_denied too_large schema_invalid
 	RetryAfterMs  uint32                 `protobuf:"varint,4,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	Text          string                 `protobuf:"bytes,230,opt,name=text,proto3" json:"text,omitempty"` // why, where the code alone does not say
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1128,6 +1129,13 @@ func (x *Refused) GetRetryAfterMs() uint32 {
 		return x.RetryAfterMs
 	}
 	return 0
+}
+
+func (x *Refused) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
 }
 
 type Credit struct {
@@ -1744,12 +1752,13 @@ const file_peer_proto_rawDesc = "" +
 	"\aVerdict\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
-	"\x12not_before_left_ms\x18\x03 \x01(\x03R\x0fnotBeforeLeftMs\"n\n" +
+	"\x12not_before_left_ms\x18\x03 \x01(\x03R\x0fnotBeforeLeftMs\"\x83\x01\n" +
 	"\aRefused\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x12$\n" +
-	"\x0eretry_after_ms\x18\x04 \x01(\rR\fretryAfterMs\"6\n" +
+	"\x0eretry_after_ms\x18\x04 \x01(\rR\fretryAfterMs\x12\x13\n" +
+	"\x04text\x18\xe6\x01 \x01(\tR\x04text\"6\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x16\n" +
 	"\x06window\x18\x02 \x01(\rR\x06window\"\xa1\x02\n" +
