@@ -111,6 +111,9 @@
 //   - The journal is written to, and pages of it are read, with no mutex held; only
 //     an offer about to be refused looks up its one record under the mailbox's.
 //     Hooks only note and wake. Mutexes are taken in the order session, mailbox.
+//   - Where trust is set, an offer is taken only if its home may bring it (refused:
+//     policy_denied, with the reason), and a hello only from a peer that may speak
+//     for all that its journal has sent and that is here, or reported and not acked.
 //   - Of one home there is at most one session, and the next begins only when all
 //     the last one has read is journaled or dropped.
 //
@@ -127,6 +130,6 @@
 //
 // It ends no intent for reasons of time: past its limits an entry is not handed
 // over, and home does the rest. It chooses no holder, dials nobody but to knock,
-// and speaks no HTTP: package proxy/webhook sends what a Push hands over. Threads
+// speaks no HTTP, and knows nobody: [Trust] tells who a home is. Package proxy/webhook sends what a Push hands over. Threads
 // are not built yet, and no route lets an app wait: parked is reached by no one yet.
 package inbound

@@ -75,8 +75,12 @@ func (ss *session) offered(offers []*peer.Offer) error {
 			broken = err
 			break // what came before it is good
 		}
+		if why := ss.denied(&h); why != "" {
+			ss.refuse(h.id, o.OfferNo, "policy_denied", why)
+			continue
+		}
 		if code := ss.admit(&h); code != "" {
-			ss.refuse(h.id, o.OfferNo, code)
+			ss.refuse(h.id, o.OfferNo, code, "")
 			continue
 		}
 		in, size = append(in, h), size+len(o.Envelope)
@@ -91,6 +95,8 @@ func (ss *session) offered(offers []*peer.Offer) error {
 type holding struct {
 	id         journal.ID
 	agent      string
+	from       string
+	intentType string
 	completion bool
 	request    journal.HoldRequest
 	place      place
@@ -113,7 +119,7 @@ func (ss *session) readOffer(o *peer.Offer) (holding, error) {
 	if p := jsontext.Value(env.Payload); p.Kind() != '{' || !p.IsValid() {
 		return holding{}, fmt.Errorf("the payload of %s is no JSON object", id)
 	}
-	return holding{id: id, agent: env.ToAgent, completion: len(env.CompletionOf) > 0, request: journal.HoldRequest{
+	return holding{id: id, agent: env.ToAgent, from: env.FromAgent, intentType: env.IntentType, completion: len(env.CompletionOf) > 0, request: journal.HoldRequest{
 		Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
 		Handovers: o.DeliveryAttempt, DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
 		Policy: journal.Policy{ID: id, Generation: o.PolicyGeneration, MaxAttempts: o.MaxDeliveryAttempts, Work: left(o.WorkTimeoutMs)},
@@ -144,14 +150,14 @@ func (ss *session) admit(h *holding) (code string) {
 	return ""
 }
 
-func (ss *session) refuse(id journal.ID, offerNo uint64, code string) {
+func (ss *session) refuse(id journal.ID, offerNo uint64, code, text string) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	if len(ss.mu.out.refused) >= refusedMost {
 		ss.end(status.Error(codes.ResourceExhausted, "offers without end, and their answers are not read"))
 		return
 	}
-	ss.mu.out.refused = append(ss.mu.out.refused, &peer.Refused{Id: id[:], OfferNo: offerNo, Code: code, RetryAfterMs: uint32(busyRetry.Milliseconds())})
+	ss.mu.out.refused = append(ss.mu.out.refused, &peer.Refused{Id: id[:], OfferNo: offerNo, Code: code, Text: text, RetryAfterMs: uint32(busyRetry.Milliseconds())})
 	ss.notify()
 }
 

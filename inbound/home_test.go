@@ -40,6 +40,7 @@ type home struct {
 		done       bool
 		verdicts   map[journal.ID]string // held, released, or the code of a refusal
 		reports    []*wire.Report
+		texts      []string // of refusals
 		asks       []*peer.Ask
 		answers    []*peer.Answer
 		goodbye    *peer.Goodbye
@@ -148,6 +149,9 @@ func (h *home) take(f *peer.Frame) {
 		h.mu.verdicts[journal.ID(v.Id)] = "held"
 	}
 	for _, r := range f.Refused {
+		if r.Text != "" {
+			h.mu.texts = append(h.mu.texts, r.Text)
+		}
 		if len(r.Id) == 16 {
 			h.mu.verdicts[journal.ID(r.Id)] = r.Code
 		} else {

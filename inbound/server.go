@@ -40,6 +40,7 @@ type Server struct {
 	self    Self
 	knocked func(journal.Identity, string)
 	dial    []grpc.DialOption
+	trust   Trust // nil: channels prove nothing
 	log     *slog.Logger
 
 	wake  chan struct{}  // a home may have to be knocked at
@@ -87,6 +88,10 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) Session(stream grpc.BidiStreamingServer[peer.Frame, peer.Frame]) error {
 	ctx, end := context.WithCancelCause(stream.Context())
 	defer end(nil)
+	proven, err := s.prove(ctx)
+	if err != nil {
+		return err
+	}
 	in := make(chan *peer.Frame)
 	if !s.start(func() { end(receive(ctx, stream, in)) }) {
 		return errStopping
@@ -107,6 +112,11 @@ func (s *Server) Session(stream grpc.BidiStreamingServer[peer.Frame, peer.Frame]
 		return err
 	}
 	ss := newSession(s, home, hello, end)
+	ss.peer = proven
+	if err := ss.checkHome(); err != nil {
+		s.log.Warn("home refused", "peer", home.Journal.String(), "err", err)
+		return err
+	}
 	if err := s.register(ctx, ss); err != nil {
 		return err
 	}
@@ -307,7 +317,10 @@ func (s *Server) Ask(ctx context.Context, home journal.ID, ask *peer.Ask) (*peer
 const askedMax = 1000
 
 // Knock is called by a holder that needs us, its home.
-func (s *Server) Knock(_ context.Context, r *peer.KnockRequest) (*peer.KnockResponse, error) {
+func (s *Server) Knock(ctx context.Context, r *peer.KnockRequest) (*peer.KnockResponse, error) {
+	if _, err := s.prove(ctx); err != nil {
+		return nil, err
+	}
 	holder, err := identity(r.Identity)
 	if err != nil || r.Address == "" {
 		return nil, status.Error(codes.InvalidArgument, "a knock says who and where")

@@ -24,6 +24,7 @@ type session struct {
 	s     *Server
 	home  journal.Identity
 	hello *peer.Hello // home's
+	peer  Peer        // nil: its channel proves nothing
 	end   context.CancelCauseFunc
 	over  chan struct{} // closed when all it has read is committed or dropped
 

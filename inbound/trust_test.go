@@ -1,0 +1,180 @@
+package inbound_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"pannier/inbound"
+	"pannier/journal"
+	"pannier/journal/wire"
+	"pannier/journal/wire/peer"
+)
+
+// passport is who the next home that connects is.
+type passport struct {
+	mu    sync.Mutex
+	agent string // "": nobody
+}
+
+func (p *passport) is(agent string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.agent = agent
+}
+
+func (p *passport) of(context.Context) (inbound.Peer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.agent == "" {
+		return nil, errors.New("nobody knows you")
+	}
+	return bearer{p.agent}, nil
+}
+
+// bearer speaks for one agent, may send anybody anything but secrets, and tell
+// one's org only.
+type bearer struct{ agent string }
+
+func (b bearer) SpeaksFor(agent string) error {
+	if agent != b.agent {
+		return fmt.Errorf("%s may not speak for %s", b.agent, agent)
+	}
+	return nil
+}
+
+func (b bearer) MaySend(from, _, intentType string) error {
+	if intentType == "secret.v1" {
+		return errors.New("no secrets")
+	}
+	return b.SpeaksFor(from)
+}
+
+func (b bearer) MayTell(string) error {
+	if b.agent == "stranger" {
+		return errors.New("a stranger tells nothing")
+	}
+	return nil
+}
+
+// trusting is a holder that asks its homes who they are.
+func trusting(t *testing.T) (*world, *passport) {
+	w, p := setup(t, fast()), &passport{}
+	w.s.SetTrust(p.of)
+	return w, p
+}
+
+// from is an intent of an agent.
+func from(sender, intentType string, completionOf []byte) (journal.ID, []byte) {
+	id := journal.NewID()
+	b, err := proto.Marshal(&wire.Envelope{
+		Id: id[:], IntentType: intentType, FromAgent: sender, ToAgent: agent, Payload: []byte("{}"), CreatedAtMs: time.Now().UnixMilli(), CompletionOf: completionOf,
+	})
+	if err != nil {
+		panic(err)
+	}
+	return id, b
+}
+
+func TestHomeMustBeKnown(t *testing.T) {
+	t.Parallel()
+	w, _ := trusting(t)
+	conn := w.listen()
+	h := w.dialOn(conn, journal.NewID(), 1)
+	if err := h.ended(); status.Code(err) != codes.PermissionDenied || status.Convert(err).Message() != "nobody knows you" {
+		t.Errorf("the stream of a stranger ends with %v", err)
+	}
+	id := journal.NewID()
+	_, err := peer.NewPeerClient(conn).Knock(t.Context(), &peer.KnockRequest{Identity: &peer.Identity{Journal: id[:], Epoch: 1}, Address: "stranger:1"})
+	if status.Code(err) != codes.PermissionDenied {
+		t.Errorf("the knock of a stranger: %v", err)
+	}
+	select {
+	case address := <-w.knocked:
+		t.Errorf("it makes us dial %s", address)
+	default:
+	}
+}
+
+// An offer is refused for good where its home may not bring it; what is beside it
+// in the frame is taken.
+func TestOffersAreJudgedByTheirHome(t *testing.T) {
+	t.Parallel()
+	w, p := trusting(t)
+	p.is("orders")
+	h := w.dialHome(journal.NewID(), 1)
+	w.ready(8) // its app reads: the window is not the floor
+	good, env := from("orders", "charge.v1", nil)
+	other, otherEnv := from("billing", "charge.v1", nil)
+	secret, secretEnv := from("orders", "secret.v1", nil)
+	told, toldEnv := from("billing", "completion", make([]byte, 16))
+	h.send(&peer.Frame{Offers: []*peer.Offer{{Envelope: otherEnv, OfferNo: 1}, {Envelope: secretEnv, OfferNo: 1}, {Envelope: env, OfferNo: 1}, {Envelope: toldEnv, OfferNo: 1}}})
+	for id, want := range map[journal.ID]string{good: "held", other: "policy_denied", secret: "policy_denied", told: "held"} {
+		if got := h.verdict(id); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	for _, id := range []journal.ID{other, secret} {
+		if _, err := w.j.Get(id); !errors.Is(err, journal.ErrNotFound) {
+			t.Errorf("a denied offer is in the journal: %v", err)
+		}
+	}
+	h.mu.Lock()
+	texts := strings.Join(h.mu.texts, "; ")
+	h.mu.Unlock()
+	if texts != "orders may not speak for billing; no secrets" {
+		t.Errorf("the refusals say %q", texts)
+	}
+	h.close()
+	p.is("stranger")
+	h = w.dialHome(journal.NewID(), 1)
+	told, toldEnv = from("billing", "completion", make([]byte, 16))
+	h.offer(toldEnv, 1)
+	if got := h.verdict(told); got != "policy_denied" {
+		t.Errorf("a completion of a stranger: %s", got)
+	}
+}
+
+// Whoever says the id of a home must speak for those it has sent for, as long as
+// anything of them is here or is to be told.
+func TestHomeIsWhoSentIt(t *testing.T) {
+	t.Parallel()
+	w, p := trusting(t)
+	conn := w.listen()
+	p.is("orders")
+	id := journal.NewID()
+	h := w.dialOn(conn, id, 1)
+	one, env := from("orders", "charge.v1", nil)
+	h.offer(env, 1)
+	if got := h.verdict(one); got != "held" {
+		t.Fatal(got)
+	}
+	p.is("billing")
+	impostor := w.dialOn(conn, id, 2)
+	if err := impostor.ended(); status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "has sent in the name of orders: billing may not speak for orders") {
+		t.Errorf("another peer as the same home: %v", err)
+	}
+	impostor.mu.Lock()
+	if impostor.mu.hello != nil || len(impostor.mu.holding) > 0 {
+		t.Error("it is told what is held")
+	}
+	impostor.mu.Unlock()
+	// The home itself was not disturbed. What is settled has a report not yet acked.
+	w.settle(journal.Ack, w.pull(1)...)
+	h.facts(1)
+	h.close()
+	p.is("billing")
+	if err := w.dialOn(conn, id, 1).ended(); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("another peer could ack the report: %v", err)
+	}
+	p.is("orders")
+	w.dialOn(conn, id, 1).facts(1)
+}
