@@ -23,11 +23,11 @@ type Caller struct {
 // May reports whether the caller may act as the agent. Where no keys are asked
 // for there is no caller, and everybody may.
 func (c *Caller) May(agent string) bool {
-	return c == nil || slices.ContainsFunc(c.Agents, func(granted string) bool { return covers(granted, agent) })
+	return c == nil || slices.ContainsFunc(c.Agents, func(granted string) bool { return Covers(granted, agent) })
 }
 
-// covers reports whether a grant, an address or a pattern, is for the agent.
-func covers(granted, agent string) bool {
+// Covers reports whether a grant, an address or a pattern, is for the agent.
+func Covers(granted, agent string) bool {
 	if prefix, ok := strings.CutSuffix(granted, everyAgent); ok {
 		return strings.HasPrefix(agent, prefix) && len(agent) > len(prefix)
 	}
