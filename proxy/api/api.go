@@ -36,6 +36,9 @@ type Options struct {
 	// those homed here.
 	Redrive func(context.Context, journal.Redrive) (journal.Redriven, error)
 
+	// MaySend says why the app may not send such an intent from here; nil: it may.
+	MaySend func(from, to, intentType string) error
+
 	// CheckCallback says what is wrong with a URL that events are to be sent to;
 	// nil: only loopback will do.
 	CheckCallback func(url string) error
@@ -114,6 +117,9 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 	}
 	if o.CheckCallback == nil {
 		o.CheckCallback = func(url string) error { return webhook.CheckCallback(url, nil) }
+	}
+	if o.MaySend == nil {
+		o.MaySend = func(string, string, string) error { return nil }
 	}
 	if o.Subscribed == nil {
 		o.Subscribed = func() {}

@@ -249,13 +249,13 @@ func (a *API) acceptable(r *http.Request, in *asked, now time.Time) (journal.Acc
 	if misfit != nil && in.key == "" {
 		return journal.Accept{}, misfit
 	}
-	acc, err := in.accept(r, now)
+	acc, err := a.accept(r, in, now)
 	acc.Refusal = misfit
 	return acc, err
 }
 
 // accept is what the journal is asked for.
-func (in *asked) accept(r *http.Request, now time.Time) (journal.Accept, error) {
+func (a *API) accept(r *http.Request, in *asked, now time.Time) (journal.Accept, error) {
 	if c := callerOf(r); c != nil {
 		var err error
 		if in.named == "" && c.May(in.source) {
@@ -264,6 +264,9 @@ func (in *asked) accept(r *http.Request, now time.Time) (journal.Accept, error) 
 		if in.from, err = c.sender(in.named); err != nil {
 			return journal.Accept{}, err
 		}
+	}
+	if err := a.opt.MaySend(in.from, in.to, in.intentType); err != nil {
+		return journal.Accept{}, refuse(codePolicyDenied, "from_agent: %s", err)
 	}
 	trace := validTrace(in.traceparent)
 	if trace == "" {
