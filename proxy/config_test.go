@@ -63,7 +63,7 @@ func TestConfigSetsEveryField(t *testing.T) {
 	for _, key := range proxy.Settings() {
 		o, before := proxy.DefaultOptions(), proxy.DefaultOptions()
 		var err error
-		for _, value := range []string{"17", "17s", "true", "[orders=poll]", "[orders]", "{orders: {paused: true}}", "'quoted'"} {
+		for _, value := range []string{"17", "17s", "true", "[orders=poll]", "[orders]", "{orders: {paused: true}}", "'quoted'", "{a.example: [orders]}", "[{from: [a], to: [b]}]"} {
 			if err = proxy.ParseConfig("c.yaml", []byte(key+": "+value+"\n"), &o); err == nil {
 				break
 			}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"pannier/outbound"
 	"pannier/proxy/admin"
 	"pannier/proxy/mesh"
@@ -41,7 +43,10 @@ func (r *run) openDirectory() {
 	}
 	o := r.opts.Limits.XDS
 	o.Servers, o.Zone, o.Version = r.opts.XDS, r.opts.Zone, r.opts.Version
-	o.Dial = dialOptions(r.opts.InsecurePeer)
+	o.Dial = r.dialOptions()
+	if r.identified() {
+		o.Dial = append(o.Dial, grpc.WithTransportCredentials(r.trust.DialHost())) // the last one counts
+	}
 	o.File = filepath.Join(r.opts.Journal, lastKnownGood)
 	r.xds = xds.New(o, r.node(nil), r.log)
 	r.dir = r.xds

@@ -1,9 +1,9 @@
 // Package proxy is the sidecar as a process: it wires the packages, opens the
 // listeners, and stops in order. Nothing else lives here but options, the
-// config file, the static peers file, the API keys file and a loop that gives memory back at rest.
+// config file, the static peers file, the API keys file, the keyring and a loop that gives memory back at rest.
 //
 // Read this first, then journal/state, journal, outbound, inbound, proxy/api, proxy/webhook,
-// proxy/mesh, proxy/xds.
+// proxy/mesh, proxy/xds, proxy/identity.
 //
 // A sidecar is one process with three listeners: app (HTTP), peer (gRPC) and
 // admin (HTTP). `pannier dev` runs two sidecars in one process; `pannier control-plane` is another
@@ -47,6 +47,7 @@
 //   - [pannier/proxy/xds] asks control planes where agents live, in the terms of
 //     [pannier/proxy/mesh]. Either it or the peers file is the directory, never both:
 //     where they differ neither could be believed.
+//   - [pannier/proxy/identity] proves to other sidecars who this one is, and judges them.
 //
 // # Words
 //
@@ -100,12 +101,14 @@
 //	thread        how a completion is kept where it arrives: done, and handed to nobody
 //	generation    number of the options of an intent, as controls and policy change them
 //	identity      journal id and epoch: one life of a journal
+//	peer          the sidecar at the other end of a channel, as its certificate or key proves it
+//	speaks for    an agent: may send as it, and receive for it
 //	durable       synced to the volume; in the ready line: the volume outlives the host
 //
 // # Start and stop
 //
 // [Proxy.Run] opens the journal and the listeners, answers operators, starts the
-// loops (directory, API keys file, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
+// loops (directory, API keys file, identity, keyring, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
 // the app in last and says so. It waits for no app, no peer and no network: apps often wait for their sidecar.
 //
 // When ctx ends (SIGTERM):
@@ -131,11 +134,10 @@
 // holds). A failed commit poisons the journal; Run then returns within a second
 // with that error and flushes nothing, because what it would say may be wrong.
 // A loop that ends unasked, a listener that breaks, are the same kind of end:
-// the supervisor's restart is the repair. A bad edit of the peers file or of the
-// keys file is not: the last good one stays in force.
+// the supervisor's restart is the repair. A bad edit of the peers file, the keys
+// file, the keyring or the certificates is not: the last good one stays in force.
 //
 // # What it does not do
 //
-// No TLS: neither between sidecars nor on the
-// app API, which listens beyond loopback only where it asks for keys.
+// No TLS on the app API, which listens beyond loopback only where it asks for keys.
 package proxy

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"pannier/proxy/hostport"
+	"pannier/proxy/identity"
 )
 
 const (
@@ -124,15 +125,19 @@ func shutHTTP(s *http.Server) func(context.Context) error {
 	}
 }
 
-func newPeerServer() *grpc.Server {
-	return grpc.NewServer(
+func newPeerServer(trust *identity.Trust, identified bool) *grpc.Server {
+	opts := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
-		grpc.ConnectionTimeout(10*time.Second),
+		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.MaxConcurrentStreams(64), // of one connection: a home needs one, and a few for knocks
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery / 2, PermitWithoutStream: true}),
-	)
+	}
+	if identified {
+		opts = append(opts, trust.ServerOptions()...)
+	}
+	return grpc.NewServer(opts...)
 }
 
 // servePeer is the gRPC server's loop in the crew.
@@ -212,13 +217,17 @@ func (c *cutConn) Close() error {
 }
 
 // dialOptions are how this sidecar dials another.
-func dialOptions(insecurePeer bool) []grpc.DialOption {
+func (p *Proxy) dialOptions() []grpc.DialOption {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	if !insecurePeer {
+	channel := insecure.NewCredentials()
+	switch {
+	case p.identified():
+		channel = p.trust.Dial()
+	case !p.opts.InsecurePeer:
 		dialer.Control = loopbackOnly
 	}
 	return []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(channel),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", address)
 		}),
@@ -234,5 +243,5 @@ func loopbackOnly(_, address string, _ syscall.RawConn) error {
 	if hostport.OnLoopback(address) {
 		return nil
 	}
-	return fmt.Errorf("plain text to %s beyond loopback: set insecure_peer if the network itself is trusted", address)
+	return fmt.Errorf("plain text to %s beyond loopback: set tls_cert, tls_key and tls_ca, or keyring; or insecure_peer if the network itself is trusted", address)
 }

@@ -14,6 +14,7 @@ import (
 	"pannier/outbound"
 	"pannier/proxy/api"
 	"pannier/proxy/hostport"
+	"pannier/proxy/identity"
 	"pannier/proxy/mesh"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
@@ -25,7 +26,7 @@ type Options struct {
 	Agents []AgentOption // served here
 
 	API       string // HOST:PORT on loopback, or unix:PATH
-	Peer      string // HOST:PORT
+	Peer      string // HOST:PORT; empty: as PeerAddress says
 	Admin     string // HOST:PORT
 	Advertise string // HOST:PORT where peers reach us; empty: where we listen
 
@@ -38,6 +39,7 @@ type Options struct {
 	XDS          []string // HOST:PORT of control planes, in order of preference; empty: none
 	Zone         string
 	InsecurePeer bool // plain text between sidecars beyond loopback
+	Identity     identity.Options
 
 	MaxBody int    // bytes of a payload
 	Learn   string // off, local or advertise
@@ -77,7 +79,6 @@ type AgentOption struct {
 func DefaultOptions() Options {
 	return Options{
 		API:     "127.0.0.1:7400",
-		Peer:    "127.0.0.1:7401",
 		Admin:   "127.0.0.1:7402",
 		Journal: "./pannier-data",
 		MaxBody: 1 << 20,
@@ -157,7 +158,22 @@ func (o *Options) Validate() error {
 	if _, err := openPeers(o.Peers, o.Policies, slog.New(slog.DiscardHandler)); err != nil {
 		errs = append(errs, err)
 	}
+	if _, _, err := openTrust(o.Identity, slog.New(slog.DiscardHandler)); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
+}
+
+// PeerAddress is where the peer listener is to be: to be reached from elsewhere,
+// unless said otherwise, once peers prove who they are.
+func (o *Options) PeerAddress() string {
+	switch {
+	case o.Peer != "":
+		return o.Peer
+	case o.Identity.Configured():
+		return "0.0.0.0:7401"
+	}
+	return "127.0.0.1:7401"
 }
 
 // maxMaxBody is one record of the journal; larger bodies need chunks.
@@ -174,12 +190,15 @@ func (o *Options) validateListeners() error {
 	} else if !hostport.OnLoopback(o.API) && o.APIKeys == "" {
 		errs = append(errs, fmt.Errorf("api: %s is beyond loopback, where whoever reaches it could post and take intents; use 127.0.0.1:PORT or unix:PATH, or set api_keys", o.API))
 	}
-	if err := hostport.Listen(o.Peer); err != nil {
-		errs = append(errs, fmt.Errorf("peer: %w", err))
-	} else if !hostport.OnLoopback(o.Peer) && !o.InsecurePeer {
-		errs = append(errs, fmt.Errorf("peer: %s is beyond loopback and the channel is plain text; use 127.0.0.1:PORT, or set insecure_peer if the network itself is trusted", o.Peer))
-	} else if o.Advertise == "" && hostport.Everywhere(o.Peer) {
-		errs = append(errs, fmt.Errorf("advertise: empty while peer listens on every interface (%s); say at which HOST:PORT other sidecars reach this one", o.Peer))
+	if peer := o.PeerAddress(); hostport.Listen(peer) != nil {
+		errs = append(errs, fmt.Errorf("peer: %w", hostport.Listen(peer)))
+	} else if !hostport.OnLoopback(peer) && !o.InsecurePeer && !o.Identity.Configured() {
+		errs = append(errs, fmt.Errorf("peer: %s is beyond loopback and the channel is plain text; set tls_cert, tls_key and tls_ca, or keyring; or use 127.0.0.1:PORT, or insecure_peer if the network itself is trusted", peer))
+	} else if o.Advertise == "" && hostport.Everywhere(peer) {
+		errs = append(errs, fmt.Errorf("advertise: empty while peer listens on every interface (%s); say at which HOST:PORT other sidecars reach this one", peer))
+	}
+	if o.InsecurePeer && o.Identity.Configured() {
+		errs = append(errs, errors.New("insecure_peer: set beside an identity, which it would have no effect on; take one of them out"))
 	}
 	if err := hostport.Listen(o.Admin); err != nil {
 		errs = append(errs, fmt.Errorf("admin: %w", err))

@@ -20,6 +20,7 @@ import (
 	"pannier/proxy/admin"
 	"pannier/proxy/api"
 	"pannier/proxy/hostport"
+	"pannier/proxy/identity"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
 )
@@ -37,10 +38,12 @@ type Info struct {
 
 // Proxy is one sidecar, not yet running.
 type Proxy struct {
-	opts  Options
-	peers *peersFile
-	keys  *keysFile
-	log   *slog.Logger
+	opts    Options
+	peers   *peersFile
+	keys    *keysFile
+	trust   *identity.Trust
+	keyring *keyringFile
+	log     *slog.Logger
 }
 
 // New checks the options and reads the files they name: its errors are all the
@@ -60,7 +63,11 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Proxy{opts: o, peers: peers, keys: keys, log: o.Log}, nil
+	trust, keyring, err := openTrust(o.Identity, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &Proxy{opts: o, peers: peers, keys: keys, trust: trust, keyring: keyring, log: o.Log}, nil
 }
 
 // Run runs the sidecar once. It calls ready when the sidecar takes intents,
@@ -130,8 +137,8 @@ func (r *run) start(alive context.Context) error {
 	address := r.advertised()
 	r.openDirectory()
 	r.dir.IAm(address, r.peerListener.Addr().String())
-	identity, ephemeral := r.journal.Identity(), !r.journal.Stats().Durable
-	dial := dialOptions(o.InsecurePeer)
+	self, ephemeral := r.journal.Identity(), !r.journal.Stats().Durable
+	dial := r.dialOptions()
 
 	mailbox := inbound.NewMailbox(l.Inbound, r.journal, r.log)
 	mailbox.Configure(r.agents(), o.Learn)
@@ -140,18 +147,23 @@ func (r *run) start(alive context.Context) error {
 	mailbox.OnLearned(r.announce)
 
 	dispatcher := outbound.New(l.Outbound, r.journal,
-		outbound.Self{Identity: identity, Address: address, Ephemeral: ephemeral, Zone: o.Zone},
+		outbound.Self{Identity: self, Address: address, Ephemeral: ephemeral, Zone: o.Zone},
 		r.dir, mailbox, dial, r.log)
 	mailbox.OnWindow(dispatcher.LocalWindow)
 
 	server := inbound.NewServer(l.Inbound, r.journal, mailbox,
-		inbound.Self{Identity: identity, Address: address, Ephemeral: ephemeral},
+		inbound.Self{Identity: self, Address: address, Ephemeral: ephemeral},
 		dispatcher.Knocked, dial, r.log)
+	if r.identified() {
+		dispatcher.SetTrust(r.holderOf)
+		server.SetTrust(r.homeOf)
+	}
+	r.introduce(r.agents())
 
 	dead := &deadLetters{Journal: r.journal, ask: server.Ask}
 	how := &bindings{journal: r.journal, mailbox: mailbox, configured: o.Agents}
 	// The app API asks for redrives, and they for its schemas.
-	app := api.New(r.apiOptions(server.Ask, dead.Redrive, how.subscribed), r.journal, mailbox, dispatcher, r.log)
+	app := api.New(r.apiOptions(server.Ask, dead.Redrive, how.subscribed, r.maySend(mailbox.Serves)), r.journal, mailbox, dispatcher, r.log)
 	dead.fits = app.CheckPayload
 	dispatcher.HoldTo(app.CheckPayload)
 	r.keys.changed = app.KeysChanged
@@ -216,7 +228,7 @@ func (r *run) listen() error {
 		to      *net.Listener
 		key     string
 		address string
-	}{{&r.apiListener, "api", r.opts.API}, {&r.peerListener, "peer", r.opts.Peer}, {&r.adminListener, "admin", r.opts.Admin}} {
+	}{{&r.apiListener, "api", r.opts.API}, {&r.peerListener, "peer", r.opts.PeerAddress()}, {&r.adminListener, "admin", r.opts.Admin}} {
 		listener, err := listen(l.address)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.key, err)
@@ -250,14 +262,14 @@ func (r *run) startLoops() {
 	for _, loop := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"directory", r.dir.Run}, {"API keys file", r.keys.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
+	}{{"directory", r.dir.Run}, {"API keys file", r.keys.Run}, {"identity", r.trust.Run}, {"keyring", r.keyring.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
 		r.cleanups.add(loop.name, 500*time.Millisecond, r.crew.start(loop.name, loop.run))
 	}
 }
 
 // servePeers answers other sidecars.
 func (r *run) servePeers() {
-	server := newPeerServer()
+	server := newPeerServer(r.trust, r.identified())
 	peer.RegisterPeerServer(server, r.parts.Load().server)
 	listener := newCutter(r.peerListener)
 	join := r.crew.start("peer listener", servePeer(server, listener))
@@ -322,6 +334,9 @@ func (r *run) health() admin.Health {
 	if discovery, asked := r.discovery(); asked {
 		checks = append(checks, discovery)
 	}
+	if r.identified() {
+		checks = append(checks, r.identityCheck())
+	}
 	return admin.Health{Started: phase > starting, Checks: checks}
 }
 
@@ -368,6 +383,7 @@ func (r *run) apiOptions(
 	askHome func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error),
 	redrive func(context.Context, journal.Redrive) (journal.Redriven, error),
 	subscribed func(),
+	maySend func(from, to, intentType string) error,
 ) api.Options {
 	o := api.Options{
 		MaxBody: r.opts.MaxBody,
@@ -375,6 +391,7 @@ func (r *run) apiOptions(
 		Version: r.opts.Version,
 		AskHome: askHome,
 		Redrive: redrive,
+		MaySend: maySend,
 
 		CheckCallback: func(url string) error { return webhook.CheckCallback(url, r.opts.Limits.Webhook.HTTPRemote) },
 		Subscribed:    subscribed,

@@ -27,6 +27,7 @@ const refusedFor = 5 * time.Second
 type transport struct {
 	trust  *Trust
 	server string // of a dial: the name the other side must have; empty: any
+	host   bool   // server is the host that is dialed
 }
 
 // ServerOptions are for a listener of sidecars: they admit whom t trusts, and
@@ -61,11 +62,20 @@ func (t *Trust) DialNamed(name string) credentials.TransportCredentials {
 	return transport{trust: t, server: name}
 }
 
+// DialHost is DialNamed with the name of the host that is dialed.
+func (t *Trust) DialHost() credentials.TransportCredentials { return transport{trust: t, host: true} }
+
 // ClientHandshake implements credentials.TransportCredentials.
 func (c transport) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	m := c.trust.material()
 	if m == nil {
 		return nil, nil, c.trust.lacking()
+	}
+	if c.host {
+		c.server = authority
+		if host, _, err := net.SplitHostPort(authority); err == nil {
+			c.server = host
+		}
 	}
 	var found *standing
 	conf := &tls.Config{MinVersion: tls.VersionTLS13}
