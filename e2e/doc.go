@@ -50,6 +50,8 @@
 //	stop_test.go         the order of a stop: what is leased finishes, what is not goes
 //	                     elsewhere, no post is acked and lost
 //	peers_test.go        the peers file edited, broken and mended
+//	identity_test.go     sidecars prove who they are: strangers are told why not, rotations lose
+//	                     nothing, plain text beyond loopback is exit 2
 //	dev_test.go          `pannier dev`: two sidecars, at once, in few words
 //	cli_test.go          the verbs of the command line and their exit codes
 //	readme_test.go       the README's transcript, replayed
@@ -83,6 +85,8 @@
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
 //	requests that are no requests  go test ./e2e -run 'RawRequests|EndlessBodies|HTTP2' -v
 //	peers file broken              go test ./e2e -run Peers -v
+//	certificates, keys: wrong, rotated  go test ./e2e ./proxy/identity -run 'MutualTLS|Rotat|Stranger|WrongKey|BadFiles' -v
+//	a peer's words replayed        go test ./proxy/identity -run Replay -v
 //	SIGTERM under load             go test ./e2e -run 'Stop|SecondSignal' -v
 //	a guard switched off           go test ./e2e/mutants -v
 //

@@ -94,6 +94,17 @@ var importRules = []importRule{
 		plant:   [2]string{"pannier/journal/wire", "google.golang.org/grpc"},
 	},
 	{
+		except: []string{"pannier/proxy/identity"}, inTests: true,
+		forbids: []string{"github.com/spiffe/go-spiffe"},
+		why:     "who a peer is must be asked of one package, whatever proves it; the rest sees agents",
+		plant:   [2]string{"pannier/inbound", "github.com/spiffe/go-spiffe/v2/spiffeid"},
+	},
+	{
+		forbids: []string{"pannier/proxy/identity/identitytest"},
+		why:     "it makes certificates that nobody should trust: it has no place in the binary",
+		plant:   [2]string{"pannier/proxy", "pannier/proxy/identity/identitytest"},
+	},
+	{
 		forbids: []string{"pannier/proxy/api/apitest"},
 		why:     "it is for tests: what it judges with has no place in the binary",
 		plant:   [2]string{"pannier/proxy", "pannier/proxy/api/apitest"},

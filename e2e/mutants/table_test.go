@@ -11,6 +11,7 @@ const (
 	inXDS      = "./proxy/xds"
 	inProxy    = "./proxy"
 	inPlane    = "./proxy/controlplane"
+	inIdentity = "./proxy/identity"
 	inE2E      = "./e2e"
 )
 
@@ -1116,5 +1117,147 @@ var all = []mutant{
 		old:   "n.stream == stream && n.gone.IsZero()",
 		new:   "n.gone.IsZero()",
 		pkg:   inPlane, test: "TestRegistration",
+	},
+
+	// Who a peer is.
+	{
+		guard: "a stranger's call is handled",
+		file:  "proxy/identity/transport.go",
+		old:   "			if _, err := admitted(ctx); err != nil {",
+		new:   "			if _, err := admitted(ctx); false {",
+		pkg:   inIdentity, test: "TestStrangersAreRefused",
+	},
+	{
+		guard: "any authority will do",
+		file:  "proxy/identity/material.go",
+		old:   "	if err := verify(chain, roots, m.usages(as), now); err != nil {",
+		new:   "	if err := verify(chain, roots, m.usages(as), now); false {",
+		pkg:   inIdentity, test: "TestStrangersAreRefused",
+	},
+	{
+		guard: "any trust domain will do",
+		file:  "proxy/identity/material.go",
+		old:   "	if !known {",
+		new:   "	if !known && false {",
+		pkg:   inIdentity, test: "TestServerJudgesTheTrustDomain",
+	},
+	{
+		guard: "a certificate need only name a key",
+		file:  "proxy/identity/keyring.go",
+		old:   "[]x509.ExtKeyUsage{x509.ExtKeyUsageAny}, time.Now()); err != nil {",
+		new:   "[]x509.ExtKeyUsage{x509.ExtKeyUsageAny}, time.Now()); err != nil && false {",
+		pkg:   inIdentity, test: "TestWrongKey",
+	},
+	{
+		guard: "a channel outlives its key",
+		file:  "proxy/identity/trust.go",
+		old:   "	t.mu.Unlock()\n	t.review()\n",
+		new:   "	t.mu.Unlock()\n",
+		pkg:   inIdentity, test: "TestChannelsAreCut/the_key_is_taken_out",
+	},
+	{
+		guard: "a channel outlives its certificate",
+		file:  "proxy/identity/transport.go",
+		old:   "end := c.chain[0].NotAfter; now.After(end) {",
+		new:   "end := c.chain[0].NotAfter; false {",
+		pkg:   inIdentity, test: "TestChannelsAreCut/its_certificate_expires",
+	},
+	{
+		guard: "half a bundle is taken",
+		file:  "proxy/identity/files.go",
+		old:   "			if bytes.Contains(rest, []byte(\"-----BEGIN\")) {",
+		new:   "			if false && bytes.Contains(rest, nil) {",
+		pkg:   inIdentity, test: "TestBundlesFromOutside",
+	},
+	{
+		guard: "a wildcard in a name is taken for one here",
+		file:  "proxy/identity/name.go",
+		old:   "strange = strange || err != nil || strings.Contains(words[word], \"/\")",
+		new:   "_ = err",
+		pkg:   inIdentity, test: "TestNamesOfCertificates",
+	},
+	{
+		guard: "any org may send to any",
+		file:  "proxy/identity/policy.go",
+		old:   "	if orgOf(from) != orgOf(to) {",
+		new:   "	if false {",
+		pkg:   inIdentity, test: "TestPolicy",
+	},
+	{
+		guard: "a keyring for all to read",
+		file:  "proxy/keyring.go",
+		old:   "	if open != 0 {",
+		new:   "	if open != 0 && false {",
+		pkg:   inProxy, test: "TestKeyringIsPrivate",
+	},
+	{
+		guard: "plain text for the world",
+		file:  "proxy/options.go",
+		old:   "!onLoopback(peer) && !o.InsecurePeer && !o.Identity.Configured() {",
+		new:   "false {",
+		pkg:   inProxy, test: "TestValidateNamesTheKey",
+	},
+	{
+		guard: "home sends in anybody's name",
+		file:  "proxy/api/create.go",
+		old:   "	if err := a.opt.MaySend(in.from, in.to, in.intentType); err != nil {",
+		new:   "	if err := a.opt.MaySend(in.from, in.to, in.intentType); false {",
+		pkg:   inAPI, test: "TestSenderMustBeOurs",
+	},
+	{
+		guard: "a home may bring anything",
+		file:  "inbound/frames.go",
+		old:   "		if why := ss.denied(&h); why != \"\" {",
+		new:   "		if why := ss.denied(&h); false {",
+		pkg:   inInbound, test: "TestOffersAreJudgedByTheirHome",
+	},
+	{
+		guard: "a home is whoever says so",
+		file:  "inbound/server.go",
+		old:   "	if err := ss.checkHome(); err != nil {",
+		new:   "	if err := ss.checkHome(); false {",
+		pkg:   inInbound, test: "TestHomeIsWhoSentIt",
+	},
+	{
+		guard: "strangers knock",
+		file:  "inbound/server.go",
+		old:   "	if _, err := s.prove(ctx); err != nil {",
+		new:   "	if _, err := s.prove(ctx); false {",
+		pkg:   inInbound, test: "TestHomeMustBeKnown",
+	},
+	{
+		guard: "payloads go to whoever answers",
+		file:  "outbound/claim.go",
+		old:   "laneKey(\"\"))); o.why != nil {",
+		new:   "laneKey(\"\"))); false {",
+		pkg:   inOutbound, test: "TestOffersGoToWhoSpeaksForTheAgent",
+	},
+	{
+		guard: "whom one may not ask is left to ask",
+		file:  "outbound/reject.go",
+		old:   " && o.cause != state.CauseUntrusted {",
+		new:   " {",
+		pkg:   inOutbound, test: "TestUntrustedEndpointIsNobodyToAsk",
+	},
+	{
+		guard: "a stranger's answer counts",
+		file:  "outbound/trust.go",
+		old:   "			r.Fact, r.OfferNo = uint32(state.NoFact), 0\n",
+		new:   "			_ = state.NoFact\n",
+		pkg:   inOutbound, test: "TestReportsOfStrangersDoNotCount",
+	},
+	{
+		guard: "a stranger's list counts",
+		file:  "outbound/reconcile.go",
+		old:   "	lines, err := s.own(lines)",
+		new:   "	lines, err := lines, error(nil)",
+		pkg:   inOutbound, test: "TestReportsOfStrangersDoNotCount",
+	},
+	{
+		guard: "a journal answers through anybody",
+		file:  "outbound/trust.go",
+		old:   "		for _, why := range strange {\n",
+		new:   "		for _, why := range map[journal.ID]error{} {\n",
+		pkg:   inOutbound, test: "TestJournalAnswersThroughItsOwnPeer",
 	},
 }
