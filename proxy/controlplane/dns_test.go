@@ -50,6 +50,12 @@ func startNameServer(t testing.TB) *nameServer {
 	return s
 }
 
+func (s *nameServer) failing(fail bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = fail
+}
+
 func (s *nameServer) answer(m dnsmessage.Message) *dnsmessage.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +110,7 @@ func TestDNS(t *testing.T) {
 func TestDNSIsNotSyncedByFailures(t *testing.T) {
 	t.Parallel()
 	server := startNameServer(t)
-	server.fail = true
+	server.failing(true)
 	source, err := controlplane.NewDNS(server.conn.LocalAddr().String(), []string{billing + "=billing.test.:7401"}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
