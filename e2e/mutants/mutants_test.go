@@ -126,7 +126,11 @@ func (m mutant) flags(prefix string) []string {
 	for _, part := range strings.Split(m.test, "/") {
 		pattern = append(pattern, "^"+part+"$")
 	}
-	return []string{prefix + "v", prefix + "count=1", prefix + "failfast", prefix + "timeout=5m", prefix + "run=" + strings.Join(pattern, "/")}
+	patience := "90s" // of a test that hangs with its mutant
+	if m.pkg == inE2E {
+		patience = "5m"
+	}
+	return []string{prefix + "v", prefix + "count=1", prefix + "failfast", prefix + "timeout=" + patience, prefix + "run=" + strings.Join(pattern, "/")}
 }
 
 // ran runs a test and says what became of it.

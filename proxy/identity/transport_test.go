@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -221,14 +222,21 @@ func TestChannelsAreCut(t *testing.T) {
 	t.Parallel()
 	watch := func(client, server *side) func() error {
 		_, address := serve(t, server)
-		stream, err := dial(t, client, address).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		t.Cleanup(cancel)
+		stream, err := dial(t, client, address).Watch(ctx, &grpc_health_v1.HealthCheckRequest{})
 		if err == nil {
 			_, err = stream.Recv()
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		return func() error { _, err := stream.Recv(); return err } // blocks while it lives
+		return func() error { // nil: it lives on
+			if _, err := stream.Recv(); ctx.Err() == nil {
+				return err
+			}
+			return nil
+		}
 	}
 
 	t.Run("the key is taken out", func(t *testing.T) {
