@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// CompletionType is the intent type of every completion.
+	// CompletionType tells a completion from what an app was sent by another.
 	CompletionType = "intent.completion.v1"
 
 	completionDeliverBy = 7 * 24 * time.Hour

@@ -1227,7 +1227,7 @@ var all = []mutant{
 	},
 	{
 		guard: "payloads go to whoever answers",
-		file:  "outbound/claim.go",
+		file:  "outbound/survey.go",
 		old:   "laneKey(\"\"))); o.why != nil {",
 		new:   "laneKey(\"\"))); false {",
 		pkg:   inOutbound, test: "TestOffersGoToWhoSpeaksForTheAgent",

@@ -67,7 +67,7 @@ func (o *Options) Validate() error {
 		errs = append(errs, fmt.Errorf("admin: %w", err))
 	}
 	if len(o.Sources) == 0 {
-		errs = append(errs, errors.New("source: none; name at least one of registration, file=PATH, dns=FILE"))
+		errs = append(errs, errors.New("source: none; name at least one of registration, file=PATH, dns=AGENT=HOST:PORT"))
 	}
 	seen := map[string]bool{}
 	for _, s := range o.Sources {
