@@ -178,7 +178,7 @@ func addPeers(file string, a yaml.Entry, agents map[string][]outbound.Endpoint) 
 	}
 	endpoints := make([]outbound.Endpoint, 0, len(list.Values))
 	for _, item := range list.Values {
-		e, err := mesh.ReadEndpoint(file, a.Key, item)
+		e, err := mesh.ReadEndpoint(file, a.Key, item, nil)
 		if err != nil {
 			return err
 		}

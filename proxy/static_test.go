@@ -35,7 +35,7 @@ func TestPeersFileRefusals(t *testing.T) {
 		{"another key of an endpoint", "agents:\n  a: [{addres: \"h:1\"}]\n", `p.yaml:2:8: addres: not a setting of an endpoint (did you mean "address"?)`},
 		{"an endpoint of no address", "agents:\n  a: [{zone: z}]\n", `p.yaml:2:7: a: an endpoint has an address`},
 		{"no health", "agents:\n  a: [{address: \"h:1\", health: ill}]\n", `p.yaml:2:32: health: "ill"; use healthy, draining or unhealthy`},
-		{"no priority", "agents:\n  a: [{address: \"h:1\", priority: 999}]\n", `p.yaml:2:34: priority: 999; use 0 (first) to 128`},
+		{"no priority", "agents:\n  a: [{address: \"h:1\", priority: 999}]\n", `p.yaml:2:34: priority: 999; use 0 to 128, 0 first`},
 		{"a policy of nobody", "agents: {}\npolicies:\n  \"a b\": {}\n", `p.yaml:3:3: a b: "a b" is not an address: letters, digits and . _ ~ @ + - between slashes`},
 		{"two errors", "agents:\n  a: x\n  b: y\n", "p.yaml:2:6: a: got a string, want a list\np.yaml:3:6: b: got a string, want a list"},
 	} {

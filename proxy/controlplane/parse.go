@@ -37,9 +37,8 @@ type parser struct {
 }
 
 var (
-	fileKeys     = []string{"agents", "policies", "paused"}
-	agentKeys    = []string{"endpoints", "policy"}
-	endpointKeys = []string{"address", "zone", "region", "priority", "health", "subset"}
+	fileKeys  = []string{"agents", "policies", "paused"}
+	agentKeys = []string{"endpoints", "policy"}
 )
 
 func unknown(file string, e yaml.Entry, of string, known []string) error {
@@ -157,69 +156,12 @@ func readEndpoints(file string, e yaml.Entry, s *mesh.Service) error {
 }
 
 func readEndpoint(file, key string, n ast.Node) (endpoint outbound.Endpoint, hint mesh.Hint, err error) {
-	if short, ok := n.(*ast.StringNode); ok {
-		endpoint.Address, err = readAddress(short)
-		return endpoint, hint, yaml.Placed(err, file, yaml.Entry{Key: key, At: n.GetToken(), Value: n})
+	if endpoint, err = mesh.ReadEndpoint(file, key, n, &hint.Region); err != nil {
+		return endpoint, hint, err
 	}
-	settings, err := yaml.EntriesOf(file, n)
-	if err != nil {
-		return endpoint, hint, yaml.ErrorAt(file, n.GetToken(), key, fmt.Sprintf("got %s, want HOST:PORT or {address, …}", yaml.KindOf(n)))
+	if err := hostport.Dial(endpoint.Address); err != nil {
+		return endpoint, hint, yaml.ErrorAt(file, n.GetToken(), key, err.Error())
 	}
-	var errs []error
-	for _, e := range settings {
-		var err error
-		switch e.Key {
-		case "address":
-			endpoint.Address, err = readAddress(e.Value)
-		case "zone":
-			endpoint.Zone, err = yaml.String(e.Value)
-		case "region":
-			hint.Region, err = yaml.String(e.Value)
-		case "subset":
-			endpoint.Subset, err = yaml.String(e.Value)
-		case "health":
-			endpoint.Health, err = readHealth(e.Value)
-		case "priority":
-			endpoint.Priority, err = readPriority(e.Value)
-		default:
-			err = unknown(file, e, "an endpoint", endpointKeys)
-		}
-		errs = append(errs, yaml.Placed(err, file, e))
-	}
-	if endpoint.Address == "" && errors.Join(errs...) == nil {
-		errs = append(errs, yaml.ErrorAt(file, n.GetToken(), key, "an endpoint has an address"))
-	}
-	return endpoint, hint, errors.Join(errs...)
-}
-
-func readAddress(n ast.Node) (string, error) {
-	text, err := yaml.String(n)
-	if err == nil {
-		err = hostport.Dial(text)
-	}
-	return mesh.Address(text), err
-}
-
-func readHealth(n ast.Node) (outbound.Health, error) {
-	text, err := yaml.String(n)
-	if err != nil {
-		return 0, err
-	}
-	for word, health := range map[string]outbound.Health{"healthy": outbound.Healthy, "draining": outbound.Draining, "unhealthy": outbound.Unhealthy} {
-		if text == word {
-			return health, nil
-		}
-	}
-	return 0, fmt.Errorf("%q; use healthy, draining or unhealthy", text)
-}
-
-// maxPriority is Envoy's.
-const maxPriority = 128
-
-func readPriority(n ast.Node) (int, error) {
-	v, err := yaml.Int(n)
-	if err == nil && (v < 0 || v > maxPriority) {
-		err = fmt.Errorf("%d; use 0 to %d, 0 first", v, maxPriority)
-	}
-	return v, err
+	endpoint.Address = mesh.Address(endpoint.Address)
+	return endpoint, hint, nil
 }

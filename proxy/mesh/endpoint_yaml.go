@@ -16,7 +16,9 @@ const priorityMost = 128
 // ReadEndpoint reads an endpoint of a file of an operator's: its address alone,
 // or a mapping with what discovery would say of it. key is whose it is, for
 // complaints. Whether the address can be dialed is not looked at.
-func ReadEndpoint(file, key string, n ast.Node) (outbound.Endpoint, error) {
+//
+// region is where its region goes; nil: that is no setting there.
+func ReadEndpoint(file, key string, n ast.Node, region *string) (outbound.Endpoint, error) {
 	var e outbound.Endpoint
 	switch n.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
@@ -29,13 +31,17 @@ func ReadEndpoint(file, key string, n ast.Node) (outbound.Endpoint, error) {
 		return e, nil
 	}
 	r := &policyReader{file: file, what: "an endpoint", places: map[string]yaml.Entry{}}
-	r.mapping(n, "", []field{
+	fields := []field{
 		{"address", into(&e.Address, yaml.String)},
 		{"zone", into(&e.Zone, yaml.String)},
 		{"priority", into(&e.Priority, priority)},
 		{"subset", into(&e.Subset, yaml.String)},
 		{"health", into(&e.Health, health)},
-	})
+	}
+	if region != nil {
+		fields = append(fields, field{"region", into(region, yaml.String)})
+	}
+	r.mapping(n, "", fields)
 	if len(r.errs) == 0 && e.Address == "" {
 		r.errs = append(r.errs, yaml.ErrorAt(file, n.GetToken(), key, "an endpoint has an address"))
 	}
@@ -45,7 +51,7 @@ func ReadEndpoint(file, key string, n ast.Node) (outbound.Endpoint, error) {
 func priority(n ast.Node) (int, error) {
 	v, err := yaml.Int(n)
 	if err == nil && (v < 0 || v > priorityMost) {
-		return 0, fmt.Errorf("%d; use 0 (first) to %d", v, priorityMost)
+		return 0, fmt.Errorf("%d; use 0 to %d, 0 first", v, priorityMost)
 	}
 	return v, err
 }
