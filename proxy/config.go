@@ -12,6 +12,7 @@ import (
 	"pannier/proxy/api"
 	"pannier/proxy/hostport"
 	"pannier/proxy/mesh"
+	"pannier/proxy/watch"
 	"pannier/proxy/yaml"
 )
 
@@ -83,7 +84,7 @@ var settings = []setting{
 // LoadConfig reads a config file over the options: what it does not name
 // stays as it is. It reports all that is wrong, each with its place.
 func LoadConfig(path string, o *Options) error {
-	content, err := readBounded(path)
+	content, err := watch.ReadBounded(path)
 	if err != nil {
 		return fmt.Errorf("config: %w", err)
 	}

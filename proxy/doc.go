@@ -1,6 +1,6 @@
 // Package proxy is the sidecar as a process: it wires the packages, opens the
 // listeners, and stops in order. Nothing else lives here but options, the
-// config file, the static peers file, the API keys file, the keyring and a loop that gives memory back at rest.
+// config file, the static peers file, the API keys file and a loop that gives memory back at rest.
 //
 // Read this first, then journal/state, journal, outbound, inbound, proxy/api, proxy/webhook,
 // proxy/mesh, proxy/xds, proxy/identity.

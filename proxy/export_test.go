@@ -9,7 +9,6 @@ import (
 
 	"pannier/outbound"
 	"pannier/proxy/api"
-	"pannier/proxy/identity"
 	"pannier/proxy/mesh"
 )
 
@@ -24,12 +23,6 @@ var (
 func ParsePeers(file string, text []byte) (map[string][]outbound.Endpoint, error) {
 	agents, _, err := parsePeers(file, text)
 	return agents, err
-}
-
-// OpenKeyring reads a keyring as a start does.
-func OpenKeyring(path string, set func([]identity.Key) error, log *slog.Logger) error {
-	_, err := openKeyring(path, set, log)
-	return err
 }
 
 // Identify is whose key this is, nil for nobody's.

@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 
 	"github.com/goccy/go-yaml/ast"
 
 	"pannier/proxy/api"
+	"pannier/proxy/watch"
 	"pannier/proxy/yaml"
 )
 
@@ -33,7 +33,7 @@ const (
 // Two keys of one agent are valid at a time: that is how one takes the place of
 // the other. Only hashes stay in memory.
 type keysFile struct {
-	watchedFile
+	watch.File
 	changed func() // called after the keys have changed
 
 	mu struct {
@@ -51,13 +51,13 @@ type apiKey struct {
 // openKeys reads the file for the first time, when an error is one of
 // configuration. An empty path is no file, and asks nobody for a key.
 func openKeys(path string, log *slog.Logger) (*keysFile, error) {
-	f := &keysFile{watchedFile: watchedFile{key: "api_keys", kind: "API keys file", path: path, log: log}, changed: func() {}}
-	f.take = f.replace
-	return f, f.open()
+	f := &keysFile{File: watch.File{Key: "api_keys", Kind: "API keys file", Path: path, Log: log}, changed: func() {}}
+	f.Take = f.replace
+	return f, f.Open()
 }
 
 func (f *keysFile) replace(text []byte) ([]any, error) {
-	keys, err := parseKeys(f.path, text)
+	keys, err := parseKeys(f.Path, text)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (f *keysFile) identify(key string) *api.Caller {
 func parseKeys(file string, text []byte) ([]apiKey, error) {
 	top, err := yaml.ParseMapping(file, text)
 	if err != nil {
-		return nil, hushed(err, "not YAML as it is read here (not shown, it may hold a key)")
+		return nil, yaml.Hushed(err, "not YAML as it is read here (not shown, it may hold a key)")
 	}
 	if len(top) == 0 {
 		// Half of a file that is just being written must not lock everybody out.
@@ -138,7 +138,7 @@ func parseKeys(file string, text []byte) ([]apiKey, error) {
 func parseKey(file string, n ast.Node) (k apiKey, err error) {
 	entries, err := yaml.EntriesOf(file, n)
 	if err != nil {
-		return k, hushed(err, fmt.Sprintf("got %s, want {key or sha256, agents}", yaml.KindOf(n)))
+		return k, yaml.Hushed(err, fmt.Sprintf("got %s, want {key or sha256, agents}", yaml.KindOf(n)))
 	}
 	var errs []error
 	var secrets int
@@ -206,13 +206,4 @@ func keyAgents(file string, e yaml.Entry) (agents []string, errs []error) {
 		agents = append(agents, granted)
 	}
 	return agents, errs
-}
-
-// hushed takes the text out of a complaint and leaves its place.
-func hushed(err error, text string) error {
-	var at *yaml.Error
-	if errors.As(err, &at) && !strings.HasPrefix(at.Text, "the file has ") {
-		return &yaml.Error{File: at.File, Line: at.Line, Column: at.Column, Text: text}
-	}
-	return err
 }

@@ -15,6 +15,7 @@ import (
 	"pannier/proxy/api"
 	"pannier/proxy/hostport"
 	"pannier/proxy/identity"
+	"pannier/proxy/identity/identityfile"
 	"pannier/proxy/mesh"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
@@ -158,7 +159,7 @@ func (o *Options) Validate() error {
 	if _, err := openPeers(o.Peers, o.Policies, slog.New(slog.DiscardHandler)); err != nil {
 		errs = append(errs, err)
 	}
-	if _, _, err := openTrust(o.Identity, slog.New(slog.DiscardHandler)); err != nil {
+	if _, _, err := identityfile.Open(o.Identity, slog.New(slog.DiscardHandler)); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -21,6 +21,7 @@ import (
 	"pannier/proxy/api"
 	"pannier/proxy/hostport"
 	"pannier/proxy/identity"
+	"pannier/proxy/identity/identityfile"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
 )
@@ -42,7 +43,7 @@ type Proxy struct {
 	peers   *peersFile
 	keys    *keysFile
 	trust   *identity.Trust
-	keyring *keyringFile
+	keyring *identityfile.Keyring
 	log     *slog.Logger
 }
 
@@ -63,7 +64,7 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	trust, keyring, err := openTrust(o.Identity, o.Log)
+	trust, keyring, err := identityfile.Open(o.Identity, o.Log)
 	if err != nil {
 		return nil, err
 	}

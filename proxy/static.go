@@ -14,6 +14,7 @@ import (
 	"pannier/proxy/api"
 	"pannier/proxy/hostport"
 	"pannier/proxy/mesh"
+	"pannier/proxy/watch"
 	"pannier/proxy/yaml"
 )
 
@@ -34,7 +35,7 @@ import (
 // The last good content stays in force whatever becomes of the file. Without
 // a file the directory is known and empty.
 type peersFile struct {
-	watchedFile
+	watch.File
 	configured mesh.Policies // by the config file
 
 	mu struct {
@@ -51,16 +52,16 @@ var _ directory = (*peersFile)(nil)
 // openPeers reads the file for the first time, when an error is one of
 // configuration. An empty path is no file.
 func openPeers(path string, configured mesh.Policies, log *slog.Logger) (*peersFile, error) {
-	f := &peersFile{configured: configured, watchedFile: watchedFile{key: "peers", kind: "peers file", path: path, log: log}}
-	f.take = f.replace
+	f := &peersFile{configured: configured, File: watch.File{Key: "peers", Kind: "peers file", Path: path, Log: log}}
+	f.Take = f.replace
 	f.mu.policies = configured
 	f.mu.changed = make(chan struct{})
-	return f, f.open()
+	return f, f.Open()
 }
 
 // replace makes a content the one in force.
 func (f *peersFile) replace(text []byte) ([]any, error) {
-	agents, policies, err := parsePeers(f.path, text)
+	agents, policies, err := parsePeers(f.Path, text)
 	if err != nil {
 		return nil, err
 	}

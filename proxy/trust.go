@@ -2,134 +2,26 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
 	"pannier/inbound"
 	"pannier/proxy/admin"
-	"pannier/proxy/identity"
-	"pannier/proxy/yaml"
-)
-
-// mappingsMost and rulesMost bound what is looked through at each handshake, and
-// at each offer.
-const (
-	mappingsMost = 1000
-	rulesMost    = 1000
+	"pannier/proxy/identity/identityfile"
 )
 
 // setIdentities reads which agents the names of certificates stand for.
-//
-//	identities:
-//	  "spiffe://acme.example/ns/{env}/sa/{name}": ["agent://acme/{env}/{name}"]
-func setIdentities(o *Options, file string, n ast.Node) error {
-	entries, err := yaml.EntriesOf(file, n)
-	if err != nil {
-		return yaml.ErrorAt(file, n.GetToken(), "identities", fmt.Sprintf("got %s, want a mapping of names of certificates to lists of agents", yaml.KindOf(n)))
-	}
-	if len(entries) > mappingsMost {
-		return fmt.Errorf("%d entries, at most %d are read", len(entries), mappingsMost)
-	}
-	o.Identity.Identities = nil
-	var errs []error
-	for _, e := range entries {
-		items, err := yaml.StringsOf(file, e.Key, e.Value)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		agents := make([]string, len(items))
-		for i, item := range items {
-			agents[i] = item.Key
-		}
-		m, err := identity.NewMapping(e.Key, agents)
-		if err != nil {
-			errs = append(errs, yaml.ErrorAt(file, e.At, "identities", err.Error()))
-			continue
-		}
-		o.Identity.Identities = append(o.Identity.Identities, m)
-	}
-	return errors.Join(errs...)
+func setIdentities(o *Options, file string, n ast.Node) (err error) {
+	o.Identity.Identities, err = identityfile.Mappings(file, n)
+	return err
 }
 
 // setAllow reads who may send to whom; what it does not list is refused.
-//
-//	allow:
-//	  - from: ["agent://partner/prod/*"]
-//	    to: ["agent://acme/prod/billing"]
-//	    types: ["order.*"]   # left out: every type
-func setAllow(o *Options, file string, n ast.Node) error {
-	list, ok := n.(*ast.SequenceNode)
-	if !ok {
-		return fmt.Errorf("got %s, want a list of {from, to, types}", yaml.KindOf(n))
-	}
-	if len(list.Values) > rulesMost {
-		return fmt.Errorf("%d entries, at most %d are read", len(list.Values), rulesMost)
-	}
-	o.Identity.Allow = identity.Policy{}
-	var errs []error
-	for _, v := range list.Values {
-		r, err := parseRule(file, v)
-		o.Identity.Allow, errs = append(o.Identity.Allow, r), append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-func parseRule(file string, n ast.Node) (r identity.Rule, err error) {
-	entries, err := yaml.EntriesOf(file, n)
-	if err != nil {
-		return r, err
-	}
-	var errs []error
-	for _, e := range entries {
-		switch e.Key {
-		case "from":
-			r.From, err = grantsOf(file, e)
-		case "to":
-			r.To, err = grantsOf(file, e)
-		case "types":
-			r.Types, err = typesOf(file, e)
-		default:
-			err = yaml.ErrorAt(file, e.At, e.Key, "not a setting of a rule, want from, to and types")
-		}
-		errs = append(errs, err)
-	}
-	if (r.From == nil || r.To == nil) && errors.Join(errs...) == nil {
-		errs = append(errs, yaml.ErrorAt(file, n.GetToken(), "allow", "a rule has from and to"))
-	}
-	return r, errors.Join(errs...)
-}
-
-func typesOf(file string, e yaml.Entry) (types []string, err error) {
-	items, err := yaml.StringsOf(file, e.Key, e.Value)
-	if err != nil {
-		return nil, err
-	}
-	if len(items) == 0 {
-		return nil, yaml.ErrorAt(file, e.Value.GetToken(), e.Key, "the list is empty: leave it out for every type")
-	}
-	var errs []error
-	for _, item := range items {
-		if err := identity.CheckType(item.Key); err != nil {
-			errs = append(errs, yaml.ErrorAt(file, item.At, e.Key, err.Error()))
-		}
-		types = append(types, item.Key)
-	}
-	return types, errors.Join(errs...)
-}
-
-// openTrust reads the files of an identity: errors are of configuration.
-func openTrust(o identity.Options, log *slog.Logger) (*identity.Trust, *keyringFile, error) {
-	trust, err := identity.New(o, log)
-	if err != nil {
-		return nil, nil, err
-	}
-	keyring, err := openKeyring(o.Keyring, trust.SetKeys, log)
-	return trust, keyring, err
+func setAllow(o *Options, file string, n ast.Node) (err error) {
+	o.Identity.Allow, err = identityfile.Policy(file, n)
+	return err
 }
 
 // identified reports whether channels prove who is at their ends.

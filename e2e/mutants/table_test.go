@@ -1185,10 +1185,10 @@ var all = []mutant{
 	},
 	{
 		guard: "a keyring for all to read",
-		file:  "proxy/keyring.go",
+		file:  "proxy/identity/identityfile/keyring.go",
 		old:   "	if open != 0 {",
 		new:   "	if open != 0 && false {",
-		pkg:   inProxy, test: "TestKeyringIsPrivate",
+		pkg:   "./proxy/identity/identityfile", test: "TestKeyringIsPrivate",
 	},
 	{
 		guard: "plain text for the world",

@@ -183,3 +183,13 @@ func syntaxError(file string, err error) error {
 	text, _, _ := strings.Cut(at.GetMessage(), "\n")
 	return ErrorAt(file, at.GetToken(), "", text)
 }
+
+// Hushed takes the text out of a complaint and leaves its place: where a file has
+// secrets, what it says there may be one.
+func Hushed(err error, text string) error {
+	var at *Error
+	if errors.As(err, &at) && !strings.HasPrefix(at.Text, "the file has ") {
+		return &Error{File: at.File, Line: at.Line, Column: at.Column, Text: text}
+	}
+	return err
+}

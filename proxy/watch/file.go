@@ -1,4 +1,6 @@
-package proxy
+// Package watch reads files of the operator's again whenever they change: the
+// last good content stays in force whatever becomes of a file.
+package watch
 
 import (
 	"context"
@@ -24,16 +26,15 @@ const (
 	settleFor = 50 * time.Millisecond
 )
 
-// watchedFile is a file of the operator's that is read again whenever it
-// changes. The last good content stays in force whatever becomes of the file.
-type watchedFile struct {
-	key  string // the setting that names it
-	kind string // begins each line of the log
-	path string // empty: there is none
-	log  *slog.Logger
-	// take checks a content and, where it is good, makes it the one in force.
+// File is one such file.
+type File struct {
+	Key  string // the setting that names it
+	Kind string // begins each line of the log
+	Path string // empty: there is none
+	Log  *slog.Logger
+	// Take checks a content and, where it is good, makes it the one in force.
 	// It returns what to log of it, never what may be secret.
-	take func(text []byte) ([]any, error)
+	Take func(text []byte) ([]any, error)
 
 	mu struct {
 		sync.Mutex
@@ -42,26 +43,26 @@ type watchedFile struct {
 	}
 }
 
-// open reads the file for the first time, when an error is one of
+// Open reads the file for the first time, when an error is one of
 // configuration.
-func (f *watchedFile) open() error {
-	if f.path == "" {
+func (f *File) Open() error {
+	if f.Path == "" {
 		return nil
 	}
-	text, err := readBounded(f.path)
+	text, err := ReadBounded(f.Path)
 	if err != nil {
-		return fmt.Errorf("%s: %w; make the file or leave the setting out", f.key, err)
+		return fmt.Errorf("%s: %w; make the file or leave the setting out", f.Key, err)
 	}
 	f.mu.seen = sha256.Sum256(text)
-	_, err = f.take(text)
+	_, err = f.Take(text)
 	return err
 }
 
 // Run watches the file until ctx ends. It watches the directory: a file that
 // is replaced by rename, as editors and Kubernetes do it, takes a watch on
 // itself along.
-func (f *watchedFile) Run(ctx context.Context) error {
-	if f.path == "" {
+func (f *File) Run(ctx context.Context) error {
+	if f.Path == "" {
 		<-ctx.Done()
 		return nil
 	}
@@ -97,18 +98,18 @@ func (f *watchedFile) Run(ctx context.Context) error {
 
 // watch starts watching the directory. Without inotify (its limits are per
 // user, and shared with everything else) the re-read goes on alone.
-func (f *watchedFile) watch() (events <-chan fsnotify.Event, again func(), done func()) {
+func (f *File) watch() (events <-chan fsnotify.Event, again func(), done func()) {
 	nothing := func() {}
 	unwatched := func(err error) {
-		f.log.Warn(f.kind+" is not watched, only read again from time to time", "path", f.path, "every", rereadEvery, "err", err)
+		f.Log.Warn(f.Kind+" is not watched, only read again from time to time", "path", f.Path, "every", rereadEvery, "err", err)
 	}
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		unwatched(err)
 		return nil, nothing, nothing
 	}
-	again = func() { w.Add(filepath.Dir(f.path)) } // a directory that is gone is tried again at the next tick
-	if err := w.Add(filepath.Dir(f.path)); err != nil {
+	again = func() { w.Add(filepath.Dir(f.Path)) } // a directory that is gone is tried again at the next tick
+	if err := w.Add(filepath.Dir(f.Path)); err != nil {
 		unwatched(err)
 	}
 	drained := make(chan struct{})
@@ -122,15 +123,15 @@ func (f *watchedFile) watch() (events <-chan fsnotify.Event, again func(), done 
 
 // reread takes over what the file says now. A content that was already
 // looked at, good or bad, is not looked at again.
-func (f *watchedFile) reread() {
-	text, err := readBounded(f.path)
+func (f *File) reread() {
+	text, err := ReadBounded(f.Path)
 	if err != nil {
 		f.mu.Lock()
 		first := !f.mu.absent
 		f.mu.absent = true
 		f.mu.Unlock()
 		if first {
-			f.log.Error(f.kind+" cannot be read, the last good one stays in force", "path", f.path, "err", err)
+			f.Log.Error(f.Kind+" cannot be read, the last good one stays in force", "path", f.Path, "err", err)
 		}
 		return
 	}
@@ -142,17 +143,17 @@ func (f *watchedFile) reread() {
 	if known {
 		return
 	}
-	said, err := f.take(text)
+	said, err := f.Take(text)
 	if err != nil {
-		f.log.Error(f.kind+" is wrong, the last good one stays in force", "path", f.path, "err", err)
+		f.Log.Error(f.Kind+" is wrong, the last good one stays in force", "path", f.Path, "err", err)
 		return
 	}
-	f.log.Info(f.kind+" read", append([]any{"path", f.path}, said...)...)
+	f.Log.Info(f.Kind+" read", append([]any{"path", f.Path}, said...)...)
 }
 
-// readBounded reads a file of at most yaml.MaxFile bytes, and one byte more of a
+// ReadBounded reads a file of at most yaml.MaxFile bytes, and one byte more of a
 // larger one, which yaml.ParseMapping refuses.
-func readBounded(path string) ([]byte, error) {
+func ReadBounded(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err

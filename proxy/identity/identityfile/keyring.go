@@ -1,4 +1,4 @@
-package proxy
+package identityfile
 
 import (
 	"bytes"
@@ -12,12 +12,12 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"pannier/proxy/api"
 	"pannier/proxy/identity"
+	"pannier/proxy/watch"
 	"pannier/proxy/yaml"
 )
 
-// keyringFile holds the keys shared by sidecars that have no certificates: a
+// Keyring holds the keys shared by sidecars that have no certificates: a
 // YAML file, watched, that nobody else may read.
 //
 //	keys:
@@ -25,29 +25,29 @@ import (
 //	    secret: 3f9c1e…      # of openssl rand -base64 32
 //	    use: current         # or next, or retiring
 //	    agents: ["acme/*"]   # left out: every agent
-type keyringFile struct {
-	watchedFile
+type Keyring struct {
+	watch.File
 	set func([]identity.Key) error
 }
 
-// openKeyring reads the file for the first time, when an error is one of
+// OpenKeyring reads the file for the first time, when an error is one of
 // configuration. An empty path is no file.
-func openKeyring(path string, set func([]identity.Key) error, log *slog.Logger) (*keyringFile, error) {
-	f := &keyringFile{watchedFile: watchedFile{key: "keyring", kind: "keyring", path: path, log: log}, set: set}
-	f.take = f.replace
-	return f, f.open()
+func OpenKeyring(path string, set func([]identity.Key) error, log *slog.Logger) (*Keyring, error) {
+	f := &Keyring{File: watch.File{Key: "keyring", Kind: "keyring", Path: path, Log: log}, set: set}
+	f.Take = f.replace
+	return f, f.Open()
 }
 
-func (f *keyringFile) replace(text []byte) ([]any, error) {
-	if err := private(f.path); err != nil {
+func (f *Keyring) replace(text []byte) ([]any, error) {
+	if err := private(f.Path); err != nil {
 		return nil, fmt.Errorf("keyring: %w", err)
 	}
-	keys, err := parseKeyring(f.path, text)
+	keys, err := parseKeyring(f.Path, text)
 	if err != nil {
 		return nil, err
 	}
 	if err := f.set(keys); err != nil {
-		return nil, fmt.Errorf("keyring: %s: %w", f.path, err)
+		return nil, fmt.Errorf("keyring: %s: %w", f.Path, err)
 	}
 	ids := make([]string, len(keys))
 	for i, k := range keys {
@@ -79,7 +79,7 @@ func private(path string) error {
 func parseKeyring(file string, text []byte) ([]identity.Key, error) {
 	top, err := yaml.ParseMapping(file, text)
 	if err != nil {
-		return nil, hushed(err, "not YAML as it is read here (not shown, it may hold a key)")
+		return nil, yaml.Hushed(err, "not YAML as it is read here (not shown, it may hold a key)")
 	}
 	if len(top) == 0 {
 		return nil, &yaml.Error{File: file, Line: 1 + bytes.Count(text, []byte("\n")), Column: 1, Text: `the file is empty, want "keys:"`}
@@ -112,7 +112,7 @@ func parseKeyring(file string, text []byte) ([]identity.Key, error) {
 func parseRingKey(file string, n ast.Node) (k identity.Key, err error) {
 	entries, err := yaml.EntriesOf(file, n)
 	if err != nil {
-		return k, hushed(err, fmt.Sprintf("got %s, want {id, secret, use, agents}", yaml.KindOf(n)))
+		return k, yaml.Hushed(err, fmt.Sprintf("got %s, want {id, secret, use, agents}", yaml.KindOf(n)))
 	}
 	var errs []error
 	for _, e := range entries {
@@ -167,25 +167,4 @@ func setRingKey(k *identity.Key, field, value string) (why string) {
 		return "not a setting of a key, want id, secret, use and agents"
 	}
 	return ""
-}
-
-// grantsOf reads a list of addresses, "PREFIX/*" and "*".
-func grantsOf(file string, e yaml.Entry) (grants []string, err error) {
-	items, err := yaml.StringsOf(file, e.Key, e.Value)
-	if err != nil {
-		return nil, err
-	}
-	if len(items) == 0 {
-		return nil, yaml.ErrorAt(file, e.Value.GetToken(), e.Key, "the list is empty")
-	}
-	var errs []error
-	for _, item := range items {
-		g, err := api.Grant(item.Key)
-		if err != nil {
-			errs = append(errs, yaml.ErrorAt(file, item.At, e.Key, `not an address, "PREFIX/*" or "*"`))
-			continue
-		}
-		grants = append(grants, g)
-	}
-	return grants, errors.Join(errs...)
 }
