@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
 	"pannier/proxy/hostport"
@@ -219,7 +218,7 @@ func (c *cutConn) Close() error {
 // dialOptions are how this sidecar dials another.
 func (p *Proxy) dialOptions() []grpc.DialOption {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	channel := insecure.NewCredentials()
+	channel := identity.Plain()
 	switch {
 	case p.identified():
 		channel = p.trust.Dial()

@@ -6,11 +6,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -112,6 +115,9 @@ func (c transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 	conf.SessionTicketsDisabled = true         // each connection is judged anew
 	conn, info, err := credentials.NewTLS(conf).ServerHandshake(raw)
 	if err != nil {
+		if err = hint(err); !hungUp(err) {
+			c.trust.tell(raw.RemoteAddr(), err)
+		}
 		return nil, nil, err
 	}
 	chain := info.(credentials.TLSInfo).State.PeerCertificates
@@ -163,9 +169,15 @@ func (c transport) named(leaf *x509.Certificate, found *standing) error {
 func hint(err error) error {
 	var plain tls.RecordHeaderError
 	if errors.As(err, &plain) {
-		return fmt.Errorf("the peer does not speak TLS: configure it like this sidecar (%w)", err)
+		return fmt.Errorf("the peer does not speak TLS: give it an identity, as this end has one (%w)", err)
 	}
 	return err
+}
+
+// hungUp reports whether a handshake only ended: what looks whether a port is open
+// does that all day.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // Info implements credentials.TransportCredentials.
