@@ -1184,6 +1184,27 @@ var all = []mutant{
 		pkg:   inIdentity, test: "TestPolicy",
 	},
 	{
+		guard: "anybody's agents are announced",
+		file:  "proxy/controlplane/registration.go",
+		old:   "	return a.SpeaksFor(agent)",
+		new:   "	return nil",
+		pkg:   inPlane, test: "TestAnnouncerIsMapped",
+	},
+	{
+		guard: "a node id is taken over",
+		file:  "proxy/controlplane/registration.go",
+		old:   "	key := sidecarKey{who.name, n.GetId()}",
+		new:   "	key := sidecarKey{\"\", n.GetId()}",
+		pkg:   inPlane, test: "TestAnnouncerIsProven",
+	},
+	{
+		guard: "a control plane serves strangers",
+		file:  "proxy/controlplane/controlplane.go",
+		old:   "c.opts.Trust.ServerOptions()...)",
+		new:   "c.opts.Trust.ServerOptions()[:1]...)",
+		pkg:   inPlane, test: "TestStrangersAreRefused",
+	},
+	{
 		guard: "a keyring for all to read",
 		file:  "proxy/identity/identityfile/keyring.go",
 		old:   "	if open != 0 {",

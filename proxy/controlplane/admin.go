@@ -39,7 +39,19 @@ func (c *ControlPlane) health() admin.Health {
 	}
 	h.Started = !c.mu.applied.IsZero()
 	h.Checks = append(h.Checks, serving)
+	if c.opts.Trust != nil {
+		h.Checks = append(h.Checks, identityCheck(c.opts.Trust.Fault(time.Now())))
+	}
 	return h
+}
+
+// identityCheck is advice: no other replica and no restart mends an identity.
+func identityCheck(fault error) admin.Check {
+	check := admin.Check{Name: "identity", OK: fault == nil, Advice: true}
+	if fault != nil {
+		check.Detail = fault.Error()
+	}
+	return check
 }
 
 type xdsAnswer struct {

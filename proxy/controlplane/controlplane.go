@@ -15,7 +15,6 @@ import (
 	serverv3 "github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -53,6 +52,15 @@ func New(o Options) (*ControlPlane, error) {
 	}
 	if err := o.Validate(); err != nil {
 		return nil, err
+	}
+	if r := o.registration(); r != nil && r.Identify == nil && o.Trust != nil {
+		r.Identify = func(ctx context.Context) (Announcer, error) {
+			peer, err := o.Trust.Of(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return peer, nil
+		}
 	}
 	settled := make(chan struct{})
 	c := &ControlPlane{
@@ -183,21 +191,20 @@ const (
 )
 
 func (c *ControlPlane) serveXDS(ctx context.Context, l net.Listener) error {
-	creds := c.opts.Credentials
-	if creds == nil {
-		creds = insecure.NewCredentials()
-	}
-	server := grpc.NewServer(
-		grpc.Creds(creds),
+	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.ConnectionTimeout(10*time.Second),
+		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.MaxConcurrentStreams(64),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: pingEvery, Timeout: pingTimeout,
 			MaxConnectionAge: c.opts.MaxAge, MaxConnectionAgeGrace: ageGrace, // gRPC adds the jitter
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	}
+	if c.opts.Trust != nil {
+		options = append(options, c.opts.Trust.ServerOptions()...)
+	}
+	server := grpc.NewServer(options...)
 	discovery.RegisterAggregatedDiscoveryServiceServer(server, serverv3.NewServer(ctx, c.caches, c.streams.callbacks()))
 	stopped := make(chan struct{})
 	go func() { // ends with ctx, and is waited for below

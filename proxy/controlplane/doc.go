@@ -27,6 +27,18 @@
 //     before stays.
 //   - A client that asks for a type not served here waits for that type and gets
 //     the others.
+//   - With an identity ([identity.Trust]) clients must have one, too: certificates
+//     under one authority or of one trust domain, or a key of one keyring. Who is
+//     not trusted is told why by the status of its stream, and nothing else.
+//   - A sidecar registers those of its agents that it is proven to speak for, by
+//     the rules of peers: the mappings, or else the names of certificates; keys by
+//     their agents. Of the rest it is told in the header of its stream
+//     (mesh.HeaderRefused), and operators at /v1/admin/xds; it is served like any
+//     client. A node id and a peer address are those of the name that had them
+//     first, while its stream lives: nobody takes another off the mesh. On plain
+//     text everybody is believed. What may be announced is judged when a stream
+//     says its node; what an identity loses later shows at its next stream, half an
+//     hour away at most.
 //   - A sidecar registers by the metadata of its node on its own stream, and again
 //     when it sends the node again or on another stream; the newest stream counts.
 //     It is announced while the stream lives and 10 s longer.

@@ -46,7 +46,13 @@ func backend(t testing.TB) string {
 // dial resolves an agent as any gRPC client does that was told of a control plane.
 func (r *running) dial(t testing.TB, agent string) healthpb.HealthClient {
 	t.Helper()
-	bootstrap := fmt.Sprintf(`{"xds_servers": [{"server_uri": %q, "channel_creds": [{"type": "insecure"}], "server_features": ["xds_v3"]}], "node": {"id": %q}}`, r.info.XDS, t.Name())
+	return r.dialOver(t, agent, `{"type": "insecure"}`)
+}
+
+// dialOver is dial with the credentials of gRPC's bootstrap for the control plane.
+func (r *running) dialOver(t testing.TB, agent, creds string) healthpb.HealthClient {
+	t.Helper()
+	bootstrap := fmt.Sprintf(`{"xds_servers": [{"server_uri": %q, "channel_creds": [%s], "server_features": ["xds_v3"]}], "node": {"id": %q}}`, r.info.XDS, creds, t.Name())
 	resolver, err := xds.NewXDSResolverWithConfigForTesting([]byte(bootstrap))
 	if err != nil {
 		t.Fatal(err)

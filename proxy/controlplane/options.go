@@ -6,9 +6,8 @@ import (
 	"log/slog"
 	"time"
 
-	"google.golang.org/grpc/credentials"
-
 	"pannier/proxy/hostport"
+	"pannier/proxy/identity"
 	"pannier/proxy/mesh"
 )
 
@@ -17,10 +16,10 @@ type Options struct {
 	Listen string // HOST:PORT for xDS
 	Admin  string // HOST:PORT for operators
 
-	// Credentials are how clients reach it; nil is plain text, which is refused
-	// beyond loopback without Insecure.
-	Credentials credentials.TransportCredentials
-	Insecure    bool
+	// Trust admits clients, and proves to them who this is; whoever made it runs it.
+	// Nil is plain text, which is refused beyond loopback without Insecure.
+	Trust    *identity.Trust
+	Insecure bool
 
 	// Sources, the most believed first. Of what a *Registration has heard at one
 	// start, nothing is left at the next.
@@ -60,8 +59,11 @@ func (o *Options) Validate() error {
 	var errs []error
 	if err := hostport.Listen(o.Listen); err != nil {
 		errs = append(errs, fmt.Errorf("listen: %w", err))
-	} else if o.Credentials == nil && !o.Insecure && !hostport.OnLoopback(o.Listen) {
-		errs = append(errs, fmt.Errorf("listen: %s is beyond loopback and the channel is plain text; use 127.0.0.1:PORT, or set insecure if the network itself is trusted", o.Listen))
+	} else if o.Trust == nil && !o.Insecure && !hostport.OnLoopback(o.Listen) {
+		errs = append(errs, fmt.Errorf("listen: %s is beyond loopback and the channel is plain text; set tls_cert, tls_key and tls_ca, spiffe_socket, or keyring; or use 127.0.0.1:PORT, or insecure if the network itself is trusted", o.Listen))
+	}
+	if o.Insecure && o.Trust != nil {
+		errs = append(errs, errors.New("insecure: set beside an identity, which it would have no effect on; take one of them out"))
 	}
 	if err := hostport.Listen(o.Admin); err != nil {
 		errs = append(errs, fmt.Errorf("admin: %w", err))

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"google.golang.org/grpc/peer"
 
 	"pannier/outbound"
 	"pannier/proxy/api"
@@ -34,17 +33,61 @@ const (
 type Registration struct {
 	// Grace is set before Run.
 	Grace time.Duration
-	// Allow says whether the peer at the other end of a stream may announce an
-	// agent; nil lets everybody. The error is for the log and for operators.
-	Allow func(p *peer.Peer, agent string) error
+	// Identify says who is at the other end of a stream, by its context. It is set
+	// before Run; nil, where the server has no identity either, lets everybody
+	// announce everything. Its error is why that one may announce nothing: the
+	// stream goes on, and is told.
+	Identify func(ctx context.Context) (Announcer, error)
 
 	log  *slog.Logger
 	wake chan struct{}
 	mu   struct {
 		sync.Mutex
-		nodes map[string]*registered // by node id
-		count uint64                 // orders registrations
+		nodes map[sidecarKey]*registered
+		count uint64 // orders registrations
 	}
+}
+
+// An Announcer is who is proven to be at the other end of a stream.
+type Announcer interface {
+	// String is its name. What one name has announced no other takes away.
+	String() string
+	// SpeaksFor returns nil where it may announce an agent; the error is for it, for
+	// the log and for operators.
+	SpeaksFor(agent string) error
+}
+
+// announcer is Identify's answer about one stream.
+type announcer struct {
+	Announcer        // nil: nobody is asked who they are, or
+	err       error  // nobody knows
+	name      string // as it was called when the stream was opened
+}
+
+// identify asks who is at the other end of a stream.
+func (r *Registration) identify(ctx context.Context) announcer {
+	if r.Identify == nil {
+		return announcer{}
+	}
+	a, err := r.Identify(ctx)
+	if err != nil {
+		return announcer{err: err}
+	}
+	return announcer{Announcer: a, name: a.String()}
+}
+
+// mayAnnounce returns nil where the agent may be announced.
+func (a announcer) mayAnnounce(agent string) error {
+	if a.Announcer == nil {
+		return a.err
+	}
+	return a.SpeaksFor(agent)
+}
+
+// sidecarKey is one sidecar: ids are said, names are proven.
+type sidecarKey struct {
+	name string // empty where nobody is asked
+	node string
 }
 
 // registered is one sidecar.
@@ -55,12 +98,26 @@ type registered struct {
 	stream streamKey // the last one it announced itself on
 	gone   time.Time // when that ended; zero: it lives
 	order  uint64
+	since  uint64 // the order in which it came to its address
+}
+
+// yields reports whether what one announces makes way for what another does, at
+// one address. Of one name the newest counts: a sidecar was replaced. Between two
+// names, who was there first, unless that one is gone.
+func (n *registered) yields(name, otherName string, other *registered) bool {
+	switch {
+	case name == otherName:
+		return n.order < other.order
+	case n.gone.IsZero() != other.gone.IsZero():
+		return other.gone.IsZero()
+	}
+	return n.since > other.since
 }
 
 // NewRegistration returns the source. The server that runs with it feeds it.
 func NewRegistration(log *slog.Logger) *Registration {
 	r := &Registration{Grace: DefaultGrace, log: log, wake: make(chan struct{}, 1)}
-	r.mu.nodes = map[string]*registered{}
+	r.mu.nodes = map[sidecarKey]*registered{}
 	return r
 }
 
@@ -88,7 +145,7 @@ func (r *Registration) Run(ctx context.Context, report func(Update)) error {
 
 // seen takes what a stream says of its node. A nil error means it is announced,
 // or is no sidecar.
-func (r *Registration) seen(stream streamKey, p *peer.Peer, n *core.Node) error {
+func (r *Registration) seen(stream streamKey, who announcer, n *core.Node) error {
 	node, ours := mesh.ReadNode(n.GetMetadata())
 	if !ours {
 		return nil
@@ -96,31 +153,36 @@ func (r *Registration) seen(stream streamKey, p *peer.Peer, n *core.Node) error 
 	if n.GetId() == "" {
 		return errors.New("node.id: empty")
 	}
+	key := sidecarKey{who.name, n.GetId()}
 	if node.Peer == "" && len(node.Agents) == 0 {
-		r.forget(n.GetId()) // it only sends, from now on
+		r.forget(key) // it only sends, from now on
 		return nil
 	}
 	if err := hostport.Dial(node.Peer); err != nil {
-		r.forget(n.GetId())
+		r.forget(key)
 		return fmt.Errorf("node.metadata.%s.%s: %w", mesh.Metadata, mesh.FieldPeer, err)
 	}
-	agents, refused := r.agents(p, node.Agents)
+	agents, refused := announced(who, node.Agents)
 	node.Agents, node.Peer = agents, mesh.Address(node.Peer)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known := r.mu.nodes[n.GetId()]
+	known := r.mu.nodes[key]
 	if known == nil && len(r.mu.nodes) >= maxNodes {
 		return fmt.Errorf("%d sidecars are registered, no more are taken", maxNodes)
 	}
 	if known == nil {
 		known = &registered{}
-		r.mu.nodes[n.GetId()] = known
+		r.mu.nodes[key] = known
 	}
 	zone, region := n.GetLocality().GetZone(), n.GetLocality().GetRegion()
 	same := known.node.Equal(node) && known.zone == zone && known.region == region
 	r.mu.count++
-	*known = registered{node: node, zone: zone, region: region, stream: stream, order: r.mu.count}
+	since := r.mu.count
+	if known.node.Peer == node.Peer && known.gone.IsZero() {
+		since = known.since
+	}
+	*known = registered{node: node, zone: zone, region: region, stream: stream, order: r.mu.count, since: since}
 	if !same {
 		r.changed()
 	}
@@ -128,42 +190,48 @@ func (r *Registration) seen(stream streamKey, p *peer.Peer, n *core.Node) error 
 }
 
 // forget takes back what a node announced before.
-func (r *Registration) forget(node string) {
+func (r *Registration) forget(key sidecarKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.mu.nodes[node] != nil {
-		delete(r.mu.nodes, node)
+	if r.mu.nodes[key] != nil {
+		delete(r.mu.nodes, key)
 		r.changed()
 	}
 }
 
-// agents are the addresses a node may announce, in their canonical form.
-func (r *Registration) agents(p *peer.Peer, said []string) (agents []string, refused error) {
+// announced are the addresses a node may announce, in their canonical form, and
+// why not the others: the first of them, since most often all have one reason.
+func announced(who announcer, said []string) (agents []string, refused error) {
 	if len(said) > maxNodeAgents {
 		said, refused = said[:maxNodeAgents], fmt.Errorf("node.metadata: %d agents, the first %d are taken", len(said), maxNodeAgents)
 	}
+	more := 0
 	for _, a := range said {
 		agent, err := api.Address(a)
-		if err == nil && r.Allow != nil {
-			err = r.Allow(p, agent)
+		if err == nil {
+			err = who.mayAnnounce(agent)
 		}
-		if err != nil {
-			refused = fmt.Errorf("agent not announced: %w", err)
-			continue
-		}
-		if !slices.Contains(agents, agent) {
+		switch {
+		case err != nil && refused != nil:
+			more++
+		case err != nil:
+			refused = fmt.Errorf("agent %s is not announced: %w", a, err)
+		case !slices.Contains(agents, agent):
 			agents = append(agents, agent)
 		}
+	}
+	if more > 0 {
+		refused = fmt.Errorf("%w; and %d more", refused, more)
 	}
 	return agents, refused
 }
 
 // closed says that a stream has ended. A newer stream of the same node has taken
 // its place and is not touched.
-func (r *Registration) closed(stream streamKey, node string) {
+func (r *Registration) closed(stream streamKey, key sidecarKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := r.mu.nodes[node]; n != nil && n.stream == stream && n.gone.IsZero() {
+	if n := r.mu.nodes[key]; n != nil && n.stream == stream && n.gone.IsZero() {
 		n.gone = time.Now()
 		r.changed()
 	}
@@ -182,20 +250,24 @@ func (r *Registration) update(now time.Time) (Update, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var next time.Duration
-	byAddress := map[string]*registered{} // who spoke last for an address has it
-	for id, n := range r.mu.nodes {
+	byAddress := map[string]*registered{} // who has an address
+	names := map[string]string{}          // its name
+	for key, n := range r.mu.nodes {
 		if !n.gone.IsZero() {
 			left := n.gone.Add(r.Grace).Sub(now)
 			if left <= 0 {
-				delete(r.mu.nodes, id)
+				delete(r.mu.nodes, key)
 				continue
 			}
 			if next == 0 || left < next {
 				next = left
 			}
 		}
-		if other := byAddress[n.node.Peer]; other == nil || other.order < n.order {
-			byAddress[n.node.Peer] = n
+		if len(n.node.Agents) == 0 {
+			continue // who announces nothing has no claim to an address
+		}
+		if other := byAddress[n.node.Peer]; other == nil || other.yields(names[n.node.Peer], key.name, n) {
+			byAddress[n.node.Peer], names[n.node.Peer] = n, key.name
 		}
 	}
 	services := map[string]*mesh.Service{}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,7 +13,9 @@ import (
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	serverv3 "github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	rpc "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
@@ -26,8 +29,8 @@ const (
 	maxStreamTypes = 10
 	// maxNacks bounds the nodes whose last refusal is kept; the oldest go first.
 	maxNacks = 1_000
-	// maxNackText bounds a client's words.
-	maxNackText = 1 << 10
+	// maxText bounds a client's words, and ours of them.
+	maxText = 1 << 10
 )
 
 // streamKey is a stream of this process: the two protocols count apart.
@@ -42,7 +45,8 @@ type NodeStatus struct {
 	Cluster   string              `json:"cluster,omitempty"`
 	UserAgent string              `json:"user_agent,omitempty"`
 	Peer      string              `json:"peer"`
-	Protocol  string              `json:"protocol"` // delta or sotw
+	Identity  string              `json:"identity,omitempty"` // who it is proven to be
+	Protocol  string              `json:"protocol"`           // delta or sotw
 	Since     time.Time           `json:"since"`
 	Refused   string              `json:"refused,omitempty"` // why it is not announced as it asks to be
 	Types     map[string]Exchange `json:"types"`             // by type URL
@@ -83,8 +87,9 @@ type streams struct {
 
 type stream struct {
 	NodeStatus
-	peer *peer.Peer
-	node *core.Node // as last looked at
+	who  announcer
+	node *core.Node        // as last looked at
+	tell func(text string) // puts it in the header of the stream, if that has not left
 }
 
 func newStreams(r *Registration, log *slog.Logger) *streams {
@@ -122,7 +127,14 @@ func (s *streams) opened(ctx context.Context, key streamKey) error {
 		st.Protocol = "delta"
 	}
 	if p, ok := peer.FromContext(ctx); ok {
-		st.peer, st.Peer = p, p.Addr.String()
+		st.Peer = p.Addr.String()
+	}
+	if s.registration != nil {
+		st.who = s.registration.identify(ctx)
+		st.Identity = st.who.name
+	}
+	st.tell = func(text string) {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(mesh.HeaderRefused, text)) // too late: its next stream hears it
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +151,7 @@ func (s *streams) closed(key streamKey) {
 	delete(s.mu.open, key)
 	s.mu.Unlock()
 	if s.registration != nil {
-		s.registration.closed(key, st.Node)
+		s.registration.closed(key, sidecarKey{st.who.name, st.Node})
 	}
 }
 
@@ -150,6 +162,9 @@ func (s *streams) asked(key streamKey, node *core.Node, typeURL, nonce string, r
 	st := s.mu.open[key]
 	said := node != nil && node != st.node
 	if said {
+		if s.registration != nil && st.Node != node.GetId() {
+			s.registration.closed(key, sidecarKey{st.who.name, st.Node}) // one stream is one sidecar
+		}
 		st.node = node
 		st.Node, st.Cluster, st.UserAgent = node.GetId(), node.GetCluster(), node.GetUserAgentName()
 	}
@@ -180,9 +195,10 @@ func (s *streams) asked(key streamKey, node *core.Node, typeURL, nonce string, r
 // end the stream: it may still learn of others.
 func (s *streams) register(key streamKey, st *stream, node *core.Node) {
 	refused := ""
-	if err := s.registration.seen(key, st.peer, node); err != nil {
-		refused = err.Error()
-		s.log.Warn("sidecar not announced as it asks to be", "node", node.GetId(), "peer", st.Peer, "err", err)
+	if err := s.registration.seen(key, st.who, node); err != nil {
+		refused = short(err.Error())
+		st.tell(refused)
+		s.log.Warn("sidecar not announced as it asks to be", "node", node.GetId(), "peer", st.Peer, "identity", st.Identity, "err", refused)
 	}
 	s.mu.Lock()
 	st.Refused = refused
@@ -191,9 +207,7 @@ func (s *streams) register(key streamKey, st *stream, node *core.Node) {
 
 // nacked keeps a refusal; s.mu is held.
 func (s *streams) nacked(node, typeURL, text string) {
-	if len(text) > maxNackText {
-		text = text[:maxNackText]
-	}
+	text = short(text)
 	s.log.Error("client refuses a resource", "node", node, "type", typeURL, "err", text)
 	kind := typeURL
 	if _, served := typeNames[typeURL]; !served {
@@ -209,6 +223,14 @@ func (s *streams) nacked(node, typeURL, text string) {
 		s.mu.nacks[node] = n
 	}
 	*n = Nack{Node: node, Type: typeURL, Error: text, At: time.Now(), Count: n.Count + 1}
+}
+
+// short cuts text of unknown length.
+func short(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
 }
 
 func (s *streams) forgetNack() {

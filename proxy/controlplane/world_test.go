@@ -14,6 +14,7 @@ import (
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	rpc "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"pannier/proxy/controlplane"
@@ -104,7 +105,13 @@ type client struct {
 
 func (r *running) connect(node *core.Node) *client {
 	r.t.Helper()
-	conn, err := grpc.NewClient(r.info.XDS, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return r.connectAs(insecure.NewCredentials(), node)
+}
+
+// connectAs is connect over a channel of these credentials.
+func (r *running) connectAs(as credentials.TransportCredentials, node *core.Node) *client {
+	r.t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+r.info.XDS, grpc.WithTransportCredentials(as))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -15,6 +15,11 @@ type Node struct {
 	Draining bool     // it takes nothing new
 }
 
+// HeaderRefused is the header of a stream of ours in which a control plane says why
+// it does not announce the node as it asks to be. Its value is text for people.
+// Clients of other kinds do not look at it.
+const HeaderRefused = "pannier-not-announced-bin"
+
 // Metadata is the node's metadata: one namespace of ours, as in filter_metadata.
 func (n Node) Metadata() *structpb.Struct {
 	agents := make([]*structpb.Value, len(n.Agents))

@@ -8,6 +8,7 @@ import (
 
 	"pannier/proxy/api"
 	"pannier/proxy/identity"
+	"pannier/proxy/watch"
 	"pannier/proxy/yaml"
 )
 
@@ -49,6 +50,36 @@ func Mappings(file string, n ast.Node) (mappings []identity.Mapping, err error) 
 		mappings = append(mappings, m)
 	}
 	return mappings, errors.Join(errs...)
+}
+
+// ReadMappings reads a file of mappings, which has them as a sidecar's config file
+// has them and nothing else.
+func ReadMappings(path string) ([]identity.Mapping, error) {
+	text, err := watch.ReadBounded(path)
+	if err != nil {
+		return nil, fmt.Errorf("identities: %w", err)
+	}
+	entries, err := yaml.ParseMapping(path, text)
+	if err != nil {
+		return nil, err
+	}
+	var mappings []identity.Mapping
+	var errs []error
+	for _, e := range entries {
+		if e.Key != "identities" {
+			errs = append(errs, yaml.ErrorAt(path, e.At, e.Key, `not a setting of a file of identities, want "identities"`))
+			continue
+		}
+		mappings, err = Mappings(path, e.Value)
+		errs = append(errs, yaml.Placed(err, path, e))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if len(mappings) == 0 {
+		return nil, fmt.Errorf("identities: %s names nobody; leave the setting out where certificates name their agents themselves", path)
+	}
+	return mappings, nil
 }
 
 // Policy reads who may send to whom; what it does not list is refused.

@@ -1,0 +1,227 @@
+package controlplane_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"pannier/proxy/controlplane"
+	"pannier/proxy/identity"
+	"pannier/proxy/identity/identitytest"
+	"pannier/proxy/mesh"
+)
+
+const domain = "spiffe://acme.example/agent/"
+
+// trusting runs a trust of these settings until the test ends.
+func trusting(t testing.TB, o identity.Options) *identity.Trust {
+	t.Helper()
+	trust, err := identity.New(o, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- trust.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return trust
+}
+
+// withFiles are the settings of a certificate.
+func withFiles(t testing.TB, ca *identitytest.CA, names ...string) identity.Options {
+	t.Helper()
+	f := ca.Issue(nil, names...).Write(t.TempDir(), ca)
+	return identity.Options{TLSCert: f.Cert, TLSKey: f.Key, TLSCA: f.CA}
+}
+
+// of is who announces what, by the stream's node.
+func (r *running) of(node string) controlplane.NodeStatus {
+	r.t.Helper()
+	var answer struct{ Nodes []controlplane.NodeStatus }
+	r.get("/v1/admin/xds", &answer)
+	for _, n := range answer.Nodes {
+		if n.Node == node {
+			return n
+		}
+	}
+	r.t.Fatalf("no stream of %s among %+v", node, answer.Nodes)
+	return controlplane.NodeStatus{}
+}
+
+// refusal is what the stream's header says of its node.
+func (c *client) refusal() string {
+	c.t.Helper()
+	header, err := c.stream.Header()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return strings.Join(header.Get(mesh.HeaderRefused), "; ")
+}
+
+// A sidecar announces the agents that its certificate is for. What else it says is
+// not announced, and it is told; it is served like anybody. Neither the id nor the
+// address of another becomes its own.
+func TestAnnouncerIsProven(t *testing.T) {
+	t.Parallel()
+	ca := identitytest.NewCA(t, "acme")
+	registration := controlplane.NewRegistration(slog.New(slog.NewTextHandler(t.Output(), nil)))
+	plane := start(t, func(o *controlplane.Options) {
+		o.Trust = trusting(t, withFiles(t, ca, "spiffe://acme.example/control-plane"))
+	}, registration)
+	as := func(name string) *identity.Trust { return trusting(t, withFiles(t, ca, name)) }
+	forBilling, forOrders, stranger := as(domain+"acme/prod/billing"), as(domain+"acme/prod/orders"), as("spiffe://acme.example/else")
+
+	watcher := plane.connectAs(stranger.Dial(), &core.Node{Id: "watcher"})
+	watcher.subscribe(mesh.TypeEndpoints, nil, mesh.Key(billing))
+	node := mesh.Node{Agents: []string{billing}, Peer: "127.0.0.1:7401", Journal: "j1"}
+	good := plane.connectAs(forBilling.Dial(), sidecar("good", node))
+	good.subscribe(mesh.TypeRuntime, nil, mesh.Runtime)
+	good.next()
+	if got := good.refusal(); got != "" {
+		t.Errorf("its own agent: refused with %q", got)
+	}
+	if got := healths(t, watcher.next()); len(got) != 1 || got[7401] != core.HealthStatus_HEALTHY {
+		t.Fatalf("its own agent: %v, want 7401 healthy", got)
+	}
+
+	for _, row := range []struct {
+		name, id, words string
+		as              *identity.Trust
+		node            mesh.Node
+	}{
+		{"another's agent", "thief", "agent " + billing + " is not announced: " + domain + "acme/prod/orders may not speak for " + billing, forOrders,
+			mesh.Node{Agents: []string{billing, orders}, Peer: "127.0.0.1:7402"}},
+		{"no agent of its own", "nobody", "no agent belongs to spiffe://acme.example/else", stranger, mesh.Node{Agents: []string{billing}, Peer: "127.0.0.1:7403"}},
+		{"another's id", "good", "", forOrders, mesh.Node{Agents: []string{orders}, Peer: "127.0.0.1:7404"}},
+		{"another's id, and it is gone", "good", "", forOrders, mesh.Node{}},
+		{"another's address", "squatter", "", forOrders, mesh.Node{Agents: []string{orders}, Peer: "127.0.0.1:7401"}},
+		{"another's address, for nothing", "empty", "", forBilling, mesh.Node{Peer: "127.0.0.1:7401"}},
+	} {
+		c := plane.connectAs(row.as.Dial(), sidecar(row.id, row.node))
+		c.subscribe(mesh.TypeRuntime, nil, mesh.Runtime)
+		if r := c.next(); len(r.GetResources()) != 1 {
+			t.Errorf("%s: %v, want the runtime all the same", row.name, r)
+		}
+		if got := c.refusal(); row.words == "" && got != "" || !strings.Contains(got, row.words) {
+			t.Errorf("%s: it is told %q, want %q", row.name, got, row.words)
+		}
+		if row.words != "" {
+			if got := plane.of(row.id); !strings.Contains(got.Refused, row.words) {
+				t.Errorf("%s: operators are told %+v", row.name, got)
+			}
+		}
+	}
+	if got := plane.of("thief"); got.Identity != domain+"acme/prod/orders" {
+		t.Errorf("the thief's identity: %q", got.Identity)
+	}
+	// The last word of all that: billing has a second replica, and still its first.
+	second := plane.connectAs(forBilling.Dial(), sidecar("second", mesh.Node{Agents: []string{billing}, Peer: "127.0.0.1:7501"}))
+	second.subscribe(mesh.TypeRuntime, nil, mesh.Runtime)
+	if got := healths(t, watcher.next()); len(got) != 2 || got[7401] != core.HealthStatus_HEALTHY || got[7501] != core.HealthStatus_HEALTHY {
+		t.Errorf("billing: %v, want its two replicas and nobody else's", got)
+	}
+	// An address goes to another once who had it is gone.
+	good.close()
+	eventually(t, "the address of who is gone is another's", func() bool {
+		ordersAt := plane.connectAs(stranger.Dial(), &core.Node{Id: "reader"})
+		defer ordersAt.close()
+		ordersAt.subscribe(mesh.TypeEndpoints, nil, mesh.Key(orders))
+		_, found := healths(t, ordersAt.next())[7401]
+		return found
+	})
+}
+
+// Mappings say for whom certificates speak whose names do not.
+func TestAnnouncerIsMapped(t *testing.T) {
+	t.Parallel()
+	ca := identitytest.NewCA(t, "acme")
+	mapping, err := identity.NewMapping("spiffe://acme.example/ns/{env}/sa/{name}", []string{"agent://acme/{env}/{name}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plane := start(t, func(o *controlplane.Options) {
+		trust := withFiles(t, ca, "control.example")
+		trust.Identities = []identity.Mapping{mapping}
+		o.Trust = trusting(t, trust)
+	}, controlplane.NewRegistration(slog.New(slog.NewTextHandler(t.Output(), nil))))
+	for name, words := range map[string]string{
+		"spiffe://acme.example/ns/prod/sa/billing": "",
+		"spiffe://acme.example/ns/prod/sa/orders":  "may not speak for " + billing,
+		domain + "acme/prod/billing":               "no agent belongs to",
+	} {
+		c := plane.connectAs(trusting(t, withFiles(t, ca, name)).Dial(), sidecar(name, mesh.Node{Agents: []string{billing}, Peer: "127.0.0.1:7401"}))
+		c.subscribe(mesh.TypeRuntime, nil, mesh.Runtime)
+		c.next()
+		if got := c.refusal(); words == "" && got != "" || !strings.Contains(got, words) {
+			t.Errorf("%s: told %q, want %q", name, got, words)
+		}
+	}
+}
+
+// gRPC's own client with a certificate is served as one on plain text; without one
+// it learns nothing.
+func TestGRPCGoOverTLS(t *testing.T) {
+	t.Parallel()
+	ca := identitytest.NewCA(t, "acme")
+	a := backend(t)
+	plane := start(t, func(o *controlplane.Options) {
+		trust := withFiles(t, ca, "localhost")
+		o.Trust = trusting(t, trust)
+	}, newScripted("s", says(rich(a))))
+	_, port, _ := strings.Cut(plane.info.XDS, ":")
+	plane.info.XDS = "localhost:" + port
+	files := ca.Issue(nil, "client.example").Write(t.TempDir(), ca)
+	with := fmt.Sprintf(`{"type": "tls", "config": {"certificate_file": %q, "private_key_file": %q, "ca_certificate_file": %q}}`, files.Cert, files.Key, files.CA)
+	reaches(t, plane.dialOver(t, billing, with), a)
+	plane.tookAll(t, mesh.TypeListener, mesh.TypeRoute, mesh.TypeCluster, mesh.TypeEndpoints)
+
+	without := fmt.Sprintf(`{"type": "tls", "config": {"ca_certificate_file": %q}}`, filepath.Clean(files.CA))
+	stranger := plane.dialOver(t, billing, without)
+	_, err := stranger.Check(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("without a certificate: %v", err)
+	}
+}
+
+// Who is not trusted is told why, and nothing of what is known here.
+func TestStrangersAreRefused(t *testing.T) {
+	t.Parallel()
+	ca, other := identitytest.NewCA(t, "acme"), identitytest.NewCA(t, "other")
+	plane := start(t, func(o *controlplane.Options) {
+		o.Trust = trusting(t, withFiles(t, ca, "spiffe://acme.example/control-plane"))
+	}, newScripted("s", says(at(billing, "127.0.0.1:7401"))))
+	known, err := identity.NewMapping("spiffe://acme.example/*", []string{"*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		words string
+		by    *identitytest.CA
+		name  string
+	}{
+		{"signed by none of the authorities trusted here", other, domain + "acme/prod/billing"},
+		{"is of the trust domain evil.example, ours is acme.example", ca, "spiffe://evil.example/agent/acme/prod/billing"},
+	} {
+		f := row.by.Issue(nil, row.name).Write(t.TempDir(), ca)
+		trust := trusting(t, identity.Options{TLSCert: f.Cert, TLSKey: f.Key, TLSCA: f.CA, Identities: []identity.Mapping{known}})
+		c := plane.connectAs(trust.Dial(), sidecar("stranger", mesh.Node{}))
+		_ = c.stream.Send(&discovery.DeltaDiscoveryRequest{Node: c.node, TypeUrl: mesh.TypeEndpoints, ResourceNamesSubscribe: []string{mesh.Key(billing)}})
+		if r, err := c.stream.Recv(); err == nil || !strings.Contains(err.Error(), row.words) {
+			t.Errorf("%s: %v, %v, want an error with %q", row.name, r, err, row.words)
+		}
+	}
+	if n := plane.streams(); n != 0 {
+		t.Errorf("%d streams of strangers", n)
+	}
+}
