@@ -119,6 +119,9 @@ func examineXDS(a xdsAnswer, now time.Time) (all []finding) {
 		f := finding{About: "control plane " + s.Address, Level: fine, Detail: s.State}
 		if s.LastError != "" {
 			f.Level, f.Detail = warning, s.State+": "+s.LastError
+		} else if s.Refused != "" {
+			f.Level, f.Detail = wrong, s.State+", and does not announce this sidecar as it asks to be: "+s.Refused
+			f.Hint = "others may not find it: give it an identity that may speak for its agents, or map the one it has under identities at the control plane"
 		}
 		all = append(all, f)
 	}

@@ -50,6 +50,7 @@ type xdsAnswer struct {
 		LastError string     `json:"last_error"`
 		NextTry   *time.Time `json:"next_try"`
 		Nacks     uint64     `json:"nacks"`
+		Refused   string     `json:"not_announced"`
 	} `json:"servers"`
 	Agents []struct {
 		Agent     string `json:"agent"`
@@ -75,7 +76,11 @@ func printXDS(w io.Writer, a xdsAnswer) error {
 	}
 	var servers, agents, resources [][]string
 	for _, s := range a.Servers {
-		servers = append(servers, []string{s.Address, s.State, s.Since.Format(time.RFC3339), strconv.FormatUint(s.Nacks, 10), s.LastError})
+		said := s.LastError
+		if said == "" && s.Refused != "" {
+			said = "this sidecar is not announced as it asks to be: " + s.Refused
+		}
+		servers = append(servers, []string{s.Address, s.State, s.Since.Format(time.RFC3339), strconv.FormatUint(s.Nacks, 10), said})
 	}
 	for _, g := range a.Agents {
 		place := "unknown"

@@ -66,6 +66,9 @@ func TestCheck(t *testing.T) {
 			"XX  resource cluster billing.prod.acme: refused: type: STRICT_DNS is not used here\n    mend it",
 			"!!  agent orders: asked for, and", "!!  agent cart: nobody serves it", "!!  agent billing: paused",
 		}},
+		{"not announced", fineStatus, noPeers, answer{status: 200, body: `{"configured":true,"servers":[{"address":"h:1","state":"connected","not_announced":"not for x"}]}`}, 1, []string{
+			"XX  control plane h:1: connected, and does not announce this sidecar as it asks to be: not for x\n    others may not find it",
+		}},
 	} {
 		s := newSidecarDouble(t, row.status, row.peers, row.xds)
 		got := pannier(t, "", "check", "--admin", s.addr)

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/metadata"
+
 	"pannier/outbound"
 	"pannier/proxy/mesh"
 	"pannier/proxy/xds"
@@ -381,3 +383,29 @@ func TestHere(t *testing.T) {
 }
 
 var _ outbound.Directory = (*xds.Client)(nil)
+
+// What the control plane says of the node, in the header of its stream, is for
+// operators; what it says on a later stream takes its place.
+func TestNotAnnounced(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := w.up(first)
+		w.start()
+		const text = "agent x is not announced: ü may not speak for it"
+		s := p.accept()
+		if err := s.SetHeader(metadata.Pairs(mesh.HeaderRefused, text)); err != nil {
+			t.Fatal(err)
+		}
+		s.greet()
+		if got := w.c.Status(false).Servers[0]; got.Refused != text || got.State != "connected" {
+			t.Errorf("the status says %+v", got)
+		}
+		if n := w.log.count("does not announce this sidecar"); n != 1 {
+			t.Errorf("%d lines of it in the log", n)
+		}
+		s.end <- nil
+		p.accept().greet()
+		if got := w.c.Status(false).Servers[0].Refused; got != "" {
+			t.Errorf("announced, and the status says %q", got)
+		}
+	})
+}

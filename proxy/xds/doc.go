@@ -38,6 +38,8 @@
 //     ignored and counted: to acknowledge it would ask for everything of its type.
 //   - Between two tries are 1 s, times 1.6, up to 30 s, with full jitter; only a
 //     response resets that. A stream that ends after a response is no error.
+//   - A server that does not announce the node as it asks to be says so in the
+//     header of the stream (mesh.HeaderRefused): it is logged, and in the status.
 //   - The node goes with the first request of a stream, so a change of it (agents
 //     served, address, draining) ends the stream and opens the next on the same
 //     connection at once, with the versions of all that is known.

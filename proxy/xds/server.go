@@ -35,6 +35,7 @@ type server struct {
 		lostAt  time.Time // when a stream that had a response ended
 		nacks   uint64
 		strange uint64 // responses for types nobody asked for
+		refused string // why it does not announce this sidecar as it asks to be
 	}
 }
 

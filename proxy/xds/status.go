@@ -39,6 +39,7 @@ type ServerStatus struct {
 	LastResponse *time.Time `json:"last_response,omitempty"`
 	LastError    string     `json:"last_error,omitempty"`
 	NextTry      *time.Time `json:"next_try,omitempty"`
+	Refused      string     `json:"not_announced,omitempty"` // why it does not announce this sidecar as it asks to be
 	Nacks        uint64     `json:"nacks"`
 	Unexpected   uint64     `json:"unexpected"` // responses for types nobody asked for
 }
@@ -127,7 +128,7 @@ func (c *Client) lastHeard(now time.Time) time.Time {
 func (s *server) status() ServerStatus {
 	out := ServerStatus{
 		Address: s.address, State: s.mu.state, Since: s.mu.since, LastResponse: pointer(s.mu.heard),
-		Nacks: s.mu.nacks, Unexpected: s.mu.strange,
+		Nacks: s.mu.nacks, Unexpected: s.mu.strange, Refused: s.mu.refused,
 	}
 	if s.mu.state != stateConnected {
 		out.LastError = s.mu.last

@@ -209,6 +209,9 @@ func (c *Client) unask(t *stream) {
 // answer takes a response in and acknowledges it, or says what of it was refused.
 // What was good in it is in force either way.
 func (t *stream) answer(r *discoveryv3.DeltaDiscoveryResponse) error {
+	if !t.spoke {
+		t.greeted()
+	}
 	i := indexOf(r.GetTypeUrl())
 	if i < 0 || t.asked[i] == nil {
 		// An acknowledgment would be the first request of its type, which asks for
@@ -232,6 +235,23 @@ func join(refused []string) string {
 		refused = append(slices.Clone(refused[:maxRefused]), fmt.Sprintf("and %d more", n))
 	}
 	return strings.Join(refused, "; ")
+}
+
+// greeted reads what the server made of the node, which it says before its first
+// response.
+func (t *stream) greeted() {
+	header, err := t.wire.Header()
+	if err != nil {
+		return // the stream is at its end, and its reader has the reason
+	}
+	refused := short(strings.Join(header.Get(mesh.HeaderRefused), "; "))
+	c, s := t.server.client, t.server
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if refused != "" && refused != s.mu.refused {
+		c.log.Error("the control plane does not announce this sidecar as it asks to be: others may not find it", "peer", s.address, "err", refused)
+	}
+	s.mu.refused = refused
 }
 
 func (c *Client) strange(t *stream, r *discoveryv3.DeltaDiscoveryResponse) {
