@@ -174,6 +174,7 @@ type controlPlane struct {
 	XDS   string
 	Admin string
 	proc  *process
+	log   string // file with its stderr
 }
 
 // startControlPlane runs one on free ports and waits for its ready line.
@@ -192,7 +193,7 @@ func startControlPlane(t testing.TB, args ...string) *controlPlane {
 			t.Logf("control plane:\n%s", tail(string(text), 3000))
 		}
 	})
-	plane := &controlPlane{proc: p}
+	plane := &controlPlane{proc: p, log: log}
 	select {
 	case line := <-p.first:
 		if err := json.Unmarshal([]byte(line), plane); err != nil || plane.XDS == "" {

@@ -35,6 +35,7 @@ var settings = []setting{
 	{"api_keys", text(func(o *Options) *string { return &o.APIKeys })},
 	{"peers", text(func(o *Options) *string { return &o.Peers })},
 	{"xds", setXDS},
+	{"xds_name", text(func(o *Options) *string { return &o.XDSName })},
 	{"zone", text(func(o *Options) *string { return &o.Zone })},
 	{"tls_cert", text(func(o *Options) *string { return &o.Identity.TLSCert })},
 	{"tls_key", text(func(o *Options) *string { return &o.Identity.TLSKey })},

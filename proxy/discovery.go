@@ -45,7 +45,11 @@ func (r *run) openDirectory() {
 	o.Servers, o.Zone, o.Version = r.opts.XDS, r.opts.Zone, r.opts.Version
 	o.Dial = r.dialOptions()
 	if r.identified() {
-		o.Dial = append(o.Dial, grpc.WithTransportCredentials(r.trust.DialHost())) // the last one counts
+		channel := r.trust.DialHost()
+		if r.opts.XDSName != "" {
+			channel = r.trust.DialNamed(r.opts.XDSName)
+		}
+		o.Dial = append(o.Dial, grpc.WithTransportCredentials(channel)) // the last one counts
 	}
 	o.File = filepath.Join(r.opts.Journal, lastKnownGood)
 	r.xds = xds.New(o, r.node(nil), r.log)

@@ -38,6 +38,7 @@ type Options struct {
 
 	Peers        string   // static peers file; empty: none
 	XDS          []string // HOST:PORT of control planes, in order of preference; empty: none
+	XDSName      string   // SPIFFE ID or DNS name that control planes prove; empty: the host that is dialed
 	Zone         string
 	InsecurePeer bool // plain text between sidecars beyond loopback
 	Identity     identity.Options
@@ -220,6 +221,9 @@ func (o *Options) validateXDS() error {
 		} else if slices.Contains(o.XDS[:i], server) {
 			errs = append(errs, fmt.Errorf("xds: %s is listed twice", server))
 		}
+	}
+	if o.XDSName != "" && (len(o.XDS) == 0 || !o.Identity.Configured()) {
+		errs = append(errs, errors.New("xds_name: nobody is asked for it; set xds and an identity, or leave it out"))
 	}
 	if len(o.XDS) > 0 && o.Peers != "" {
 		errs = append(errs, errors.New("xds, peers: both say where agents live, and neither could be believed when they differ; leave one out"))

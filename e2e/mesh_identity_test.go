@@ -1,0 +1,156 @@
+package e2e_test
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pannier/proxy/identity/identitytest"
+)
+
+// at is a sidecar's way to the control plane, by the name in its certificate.
+func (c *controlPlane) at() []string {
+	_, port, _ := strings.Cut(c.XDS, ":")
+	return []string{"--xds", "localhost:" + port}
+}
+
+// says waits until the log of the control plane has the words.
+func (c *controlPlane) says(t testing.TB, words string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%q in the control plane's log", words), func() error {
+		if text := readAll(c.log); !strings.Contains(text, words) {
+			return fmt.Errorf("it says %s", tail(text, 1000))
+		}
+		return nil
+	})
+}
+
+// shows waits until a verb for operators of the sidecar prints the words.
+func (s *sidecar) shows(words string, verb ...string) {
+	s.t.Helper()
+	eventually(s.t, fmt.Sprintf("%q of %v", words, verb), func() error {
+		cmd := exec.Command(s.bin, append(verb, "--admin", s.admin)...)
+		cmd.Env = cleanEnv()
+		out, _ := cmd.CombinedOutput() // check ends with 1
+		if !strings.Contains(string(out), words) {
+			return fmt.Errorf("it prints %s", out)
+		}
+		return nil
+	})
+}
+
+// TestMeshWithCertificates: sidecars with certificates find one another at a
+// control plane with one; each that must not take part is refused, and it, its
+// operators and those of the control plane read which check it did not pass.
+func TestMeshWithCertificates(t *testing.T) {
+	t.Parallel()
+	ca := identitytest.NewCA(t, "acme")
+	files := func(change func(*x509.Certificate), names ...string) []string {
+		return tlsArgs(ca.Issue(change, names...).Write(t.TempDir(), ca))
+	}
+	plane := startControlPlane(t, files(nil, "spiffe://acme.example/control-plane", "localhost")...)
+	join := func(name, agent string, config map[string]string, args ...string) *sidecar {
+		return start(t, setup{name: name, agents: []string{agent}, config: config, args: append(args, plane.at()...)})
+	}
+	ends := time.Now().Add(15 * time.Second).Truncate(time.Second)
+	short := join("expired", shop, nil, files(func(c *x509.Certificate) { c.NotAfter = ends }, domain+"acme/prod/shop")...)
+	holder := join("holder", billing, nil, files(nil, domain+"acme/prod/billing")...)
+	home := join("home", shop, nil, files(nil, domain+"acme/prod/shop")...)
+	carry(t, home, holder)
+
+	none := join("without a certificate", shop, nil)
+	none.shows("if it asks for TLS, give this sidecar an identity", "xds", "status")
+	plane.says(t, "does not speak TLS")
+	none.kill()
+
+	const words = "is of the trust domain evil.example, ours is acme.example"
+	evil := join("another trust domain", shop, map[string]string{"identities": `{"spiffe://acme.example/*": ["*"]}`}, files(nil, "spiffe://evil.example/agent/acme/prod/shop")...)
+	evil.shows(words, "xds", "status")
+	plane.says(t, words)
+	evil.kill()
+
+	// By a name that the control plane does not prove; and by the one it does.
+	named := join("another control plane", shop, nil, append(files(nil, domain+"acme/prod/shop"), "--xds-name", "spiffe://acme.example/else")...)
+	named.shows("spiffe://acme.example/control-plane answers, and spiffe://acme.example/else is wanted", "xds", "status")
+	named.kill()
+	named = join("the control plane by its SPIFFE ID", shop, nil, append(files(nil, domain+"acme/prod/shop"), "--xds-name", "spiffe://acme.example/control-plane")...)
+	carry(t, named, holder)
+	named.kill()
+
+	// Trusted, and not for that agent: it is not announced, and is served.
+	thief := join("another's agent", billing, nil, files(nil, domain+"acme/prod/shop")...)
+	const refused = "agent " + billing + " is not announced: " + domain + "acme/prod/shop may not speak for " + billing
+	thief.shows(refused, "xds", "status")
+	thief.shows("XX  control plane", "check")
+	plane.says(t, domain+"acme/prod/shop may not speak for "+billing)
+	for range 3 {
+		carry(t, home, holder) // and not to the thief
+	}
+	thief.takeNothing(billing, 0)
+	thief.kill()
+
+	// A channel ends with the certificate it was opened with.
+	short.shows("expired at "+ends.UTC().Format(time.RFC3339)+": renew it there", "xds", "status")
+	plane.says(t, "expired at "+ends.UTC().Format(time.RFC3339))
+}
+
+// TestMeshWithKeyring is the same for those without certificates.
+func TestMeshWithKeyring(t *testing.T) {
+	t.Parallel()
+	keyring := func(keys ...string) []string {
+		path, text := filepath.Join(t.TempDir(), "keyring.yaml"), "keys:\n"
+		for _, k := range keys {
+			id, use, _ := strings.Cut(k, " ")
+			text += fmt.Sprintf("  - {id: %s, secret: %s, use: %s}\n", id, base64.StdEncoding.EncodeToString([]byte(strings.Repeat(id, 32))), use)
+		}
+		identitytest.Replace(t, path, []byte(text))
+		return []string{"--keyring", path}
+	}
+	plane := startControlPlane(t, keyring("a current")...)
+	join := func(name, agent string, args ...string) *sidecar {
+		return start(t, setup{name: name, agents: []string{agent}, args: append(args, plane.at()...)})
+	}
+	holder, home := join("holder", billing, keyring("a current")...), join("home", shop, keyring("a current")...)
+	carry(t, home, holder)
+
+	stranger := join("another key", shop, keyring("b current")...)
+	stranger.shows("is none of this keyring's", "xds", "status")
+	stranger.kill()
+	ahead := join("a key too new", shop, keyring("a next", "b current")...)
+	ahead.shows("put it into the keyring here before it becomes current there", "xds", "status")
+	plane.says(t, "is none of this keyring's")
+}
+
+// TestControlPlaneIsChecked: what cannot work, or would be plain text for the
+// world to read, is exit 2.
+func TestControlPlaneIsChecked(t *testing.T) {
+	t.Parallel()
+	ca := identitytest.NewCA(t, "acme")
+	f := ca.Issue(nil, "localhost").Write(t.TempDir(), ca)
+	names := filepath.Join(t.TempDir(), "identities.yaml")
+	identitytest.Replace(t, names, []byte("identities: {a.example: [b]}\nallow: []\n"))
+	for name, row := range map[string]struct {
+		words string
+		args  []string
+	}{
+		"plain text beyond loopback": {"listen: 0.0.0.0:7410 is beyond loopback and the channel is plain text; set tls_cert", nil},
+		"insecure beside TLS":        {"insecure: set beside an identity", append(tlsArgs(f), "--insecure")},
+		"no key":                     {"tls_key: empty", []string{"--tls-cert", f.Cert, "--tls-ca", f.CA}},
+		"two sources":                {"an identity has one source", append(tlsArgs(f), "--spiffe-socket", "unix:///run/x.sock")},
+		"names for nobody":           {"identities, allow: nothing proves who a peer is", []string{"--identities", names + ".good", "--listen", "127.0.0.1:0"}},
+		"another setting":            {names + ":2:1: allow: not a setting of a file of identities", append(tlsArgs(f), "--identities", names)},
+	} {
+		identitytest.Replace(t, names+".good", []byte("identities: {a.example: [b]}\n"))
+		cmd := exec.Command(binary(t), append([]string{"control-plane", "--admin", "127.0.0.1:0"}, row.args...)...)
+		cmd.Env = cleanEnv()
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), row.words) {
+			t.Errorf("%s: %v, want exit code 2 and %q:\n%s", name, err, row.words, out)
+		}
+	}
+}
