@@ -35,7 +35,7 @@
 //     their agents. Of the rest it is told in the header of its stream
 //     (mesh.HeaderRefused), and operators at /v1/admin/xds; it is served like any
 //     client. A node id and a peer address are those of the name that had them
-//     first, while its stream lives: nobody takes another off the mesh. On plain
+//     first, while its stream lives and for the grace: nobody takes another off the mesh. On plain
 //     text everybody is believed. What may be announced is judged when a stream
 //     says its node; what an identity loses later shows at its next stream, half an
 //     hour away at most.

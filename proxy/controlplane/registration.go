@@ -103,13 +103,11 @@ type registered struct {
 
 // yields reports whether what one announces makes way for what another does, at
 // one address. Of one name the newest counts: a sidecar was replaced. Between two
-// names, who was there first, unless that one is gone.
+// names, who was there first: also while it is gone for its grace, else whoever
+// lies in wait would have the address of a sidecar that restarts.
 func (n *registered) yields(name, otherName string, other *registered) bool {
-	switch {
-	case name == otherName:
+	if name == otherName {
 		return n.order < other.order
-	case n.gone.IsZero() != other.gone.IsZero():
-		return other.gone.IsZero()
 	}
 	return n.since > other.since
 }
@@ -179,7 +177,7 @@ func (r *Registration) seen(stream streamKey, who announcer, n *core.Node) error
 	same := known.node.Equal(node) && known.zone == zone && known.region == region
 	r.mu.count++
 	since := r.mu.count
-	if known.node.Peer == node.Peer && known.gone.IsZero() {
+	if known.node.Peer == node.Peer {
 		since = known.since
 	}
 	*known = registered{node: node, zone: zone, region: region, stream: stream, order: r.mu.count, since: since}

@@ -131,15 +131,40 @@ func TestAnnouncerIsProven(t *testing.T) {
 	if got := healths(t, watcher.next()); len(got) != 2 || got[7401] != core.HealthStatus_HEALTHY || got[7501] != core.HealthStatus_HEALTHY {
 		t.Errorf("billing: %v, want its two replicas and nobody else's", got)
 	}
-	// An address goes to another once who had it is gone.
+	// Its place is kept while it is away for a moment.
+	open := plane.streams()
 	good.close()
-	eventually(t, "the address of who is gone is another's", func() bool {
-		ordersAt := plane.connectAs(stranger.Dial(), &core.Node{Id: "reader"})
-		defer ordersAt.close()
-		ordersAt.subscribe(mesh.TypeEndpoints, nil, mesh.Key(orders))
-		_, found := healths(t, ordersAt.next())[7401]
-		return found
-	})
+	eventually(t, "its stream is closed", func() bool { return plane.streams() == open-1 })
+	again := plane.connectAs(forBilling.Dial(), sidecar("good", node))
+	again.subscribe(mesh.TypeRuntime, nil, mesh.Runtime)
+	again.next()
+	third := plane.connectAs(forBilling.Dial(), sidecar("third", mesh.Node{Agents: []string{billing}, Peer: "127.0.0.1:7601"}))
+	third.subscribe(mesh.TypeRuntime, nil, mesh.Runtime)
+	if got := healths(t, watcher.next()); len(got) != 3 || got[7401] != core.HealthStatus_HEALTHY {
+		t.Errorf("billing: %v, want three replicas, and 7401 as it was", got)
+	}
+}
+
+// An address goes to another name once who had it has been gone for the grace.
+func TestAddressIsLeft(t *testing.T) {
+	t.Parallel()
+	ca := identitytest.NewCA(t, "acme")
+	registration := controlplane.NewRegistration(slog.New(slog.NewTextHandler(t.Output(), nil)))
+	registration.Grace = 1 // the smallest: gone at once
+	plane := start(t, func(o *controlplane.Options) { o.Trust = trusting(t, withFiles(t, ca, "control.example")) }, registration)
+	announce := func(agent string) *client {
+		trust := trusting(t, withFiles(t, ca, domain+strings.TrimPrefix(agent, "agent://")))
+		c := plane.connectAs(trust.Dial(), sidecar(agent, mesh.Node{Agents: []string{agent}, Peer: "127.0.0.1:7401"}))
+		c.subscribe(mesh.TypeRuntime, nil, mesh.Runtime)
+		c.next()
+		return c
+	}
+	first, second := announce(billing), announce(orders)
+	second.subscribe(mesh.TypeEndpoints, nil, mesh.Key(orders))
+	first.close()
+	if got := healths(t, second.next()); len(got) != 1 || got[7401] != core.HealthStatus_HEALTHY {
+		t.Errorf("orders: %v, want it at the address that billing has left", got)
+	}
 }
 
 // Mappings say for whom certificates speak whose names do not.
