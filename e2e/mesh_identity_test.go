@@ -3,6 +3,8 @@ package e2e_test
 import (
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -153,4 +155,94 @@ func TestControlPlaneIsChecked(t *testing.T) {
 			t.Errorf("%s: %v, want exit code 2 and %q:\n%s", name, err, row.words, out)
 		}
 	}
+}
+
+// bundle is the version of the authorities that a control plane has named, as the
+// sidecar has them in force.
+func (s *sidecar) bundle() string {
+	s.t.Helper()
+	var doc struct {
+		Resources []struct{ Type, State, Version string }
+	}
+	if err := json.Unmarshal(s.operate("GET", "/v1/admin/xds", nil).body, &doc); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, r := range doc.Resources {
+		if r.Type == "secret" && r.State == "ACKED" {
+			return r.Version
+		}
+	}
+	return ""
+}
+
+// TestAuthorityOfTheMesh: the authority that signs everybody takes the place of
+// another, under load, and only the control plane's file of authorities is told of
+// it: no intent fails, and none comes twice. What was named last holds over a
+// restart without a control plane.
+func TestAuthorityOfTheMesh(t *testing.T) {
+	t.Parallel()
+	old, next := identitytest.NewCA(t, "old"), identitytest.NewCA(t, "new")
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
+	names := [][]string{{"spiffe://acme.example/control-plane", "localhost"}, {domain + "acme/prod/billing"}, {domain + "acme/prod/shop"}}
+	issue := func(i int, by *identitytest.CA, trusted ...*identitytest.CA) []string {
+		return tlsArgs(by.Issue(nil, names[i]...).Write(dirs[i], trusted...))
+	}
+	plane := startControlPlane(t, issue(0, old, old)...)
+	join := func(i int, agent string) *sidecar {
+		return start(t, setup{name: agent, agents: []string{agent}, args: append(append(issue(i, old, old), "--xds-trust"), plane.at()...)})
+	}
+	holder, home := join(1, billing), join(2, shop)
+	n := 0
+	flow := func() {
+		t.Helper()
+		for range 3 {
+			n++
+			id := home.post(billing, map[string]any{"n": n})
+			it := holder.take1(billing, take{lease: 60, wait: 20})
+			if it.ID != id || it.Redelivered || it.DeliveryAttempt != 1 {
+				t.Errorf("handed over %+v, want %s for the first time", it, id)
+			}
+			holder.ack(it, nil)
+			home.status(id, "COMPLETED")
+		}
+	}
+	until := func(what string, so func(s *sidecar) bool) {
+		t.Helper()
+		for _, s := range []*sidecar{holder, home} {
+			eventually(t, s.set.name+": "+what, func() error {
+				flow()
+				if !so(s) {
+					return errors.New("not yet")
+				}
+				return nil
+			})
+		}
+	}
+	named := map[*sidecar]string{}
+	another := func(s *sidecar) bool {
+		if v := s.bundle(); v != "" && v != named[s] {
+			named[s] = v
+			return true
+		}
+		return false
+	}
+	until("the old authority is named", another)
+	issue(0, old, old, next)
+	until("both are named", another)
+	for i := range dirs {
+		authorities := []*identitytest.CA{old}
+		if i == 0 {
+			authorities = append(authorities, next)
+		}
+		issue(i, next, authorities...)
+	}
+	until("its own certificate is the new authority's", func(s *sidecar) bool { return strings.Contains(s.stderr(), "certificate files read") })
+	issue(0, next, next)
+	until("the new authority alone is named", another)
+
+	plane.proc.cmd.Process.Kill()
+	<-plane.proc.exited
+	home.kill()
+	home.start()
+	flow()
 }

@@ -36,6 +36,7 @@ var settings = []setting{
 	{"peers", text(func(o *Options) *string { return &o.Peers })},
 	{"xds", setXDS},
 	{"xds_name", text(func(o *Options) *string { return &o.XDSName })},
+	{"xds_trust", flag(func(o *Options) *bool { return &o.XDSTrust })},
 	{"zone", text(func(o *Options) *string { return &o.Zone })},
 	{"tls_cert", text(func(o *Options) *string { return &o.Identity.TLSCert })},
 	{"tls_key", text(func(o *Options) *string { return &o.Identity.TLSKey })},

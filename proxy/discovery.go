@@ -51,6 +51,9 @@ func (r *run) openDirectory() {
 		}
 		o.Dial = append(o.Dial, grpc.WithTransportCredentials(channel)) // the last one counts
 	}
+	if r.opts.XDSTrust {
+		o.Trust = func(bundle []byte) error { return r.trust.SetBundle(mesh.TrustBundle, bundle) }
+	}
 	o.File = filepath.Join(r.opts.Journal, lastKnownGood)
 	r.xds = xds.New(o, r.node(nil), r.log)
 	r.dir = r.xds

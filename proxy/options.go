@@ -39,6 +39,7 @@ type Options struct {
 	Peers        string   // static peers file; empty: none
 	XDS          []string // HOST:PORT of control planes, in order of preference; empty: none
 	XDSName      string   // SPIFFE ID or DNS name that control planes prove; empty: the host that is dialed
+	XDSTrust     bool     // trust the authorities that control planes name, beside those of tls_ca
 	Zone         string
 	InsecurePeer bool // plain text between sidecars beyond loopback
 	Identity     identity.Options
@@ -224,6 +225,9 @@ func (o *Options) validateXDS() error {
 	}
 	if o.XDSName != "" && (len(o.XDS) == 0 || !o.Identity.Configured()) {
 		errs = append(errs, errors.New("xds_name: nobody is asked for it; set xds and an identity, or leave it out"))
+	}
+	if o.XDSTrust && (len(o.XDS) == 0 || o.Identity.TLSCA == "") {
+		errs = append(errs, errors.New("xds_trust: it adds to the authorities of tls_ca what a control plane names; set xds, tls_cert, tls_key and tls_ca, or leave it out"))
 	}
 	if len(o.XDS) > 0 && o.Peers != "" {
 		errs = append(errs, errors.New("xds, peers: both say where agents live, and neither could be believed when they differ; leave one out"))

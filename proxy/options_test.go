@@ -79,6 +79,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 			o.Agents = []proxy.AgentOption{{Address: "orders"}, {Address: "orders", Binding: "poll"}}
 		}},
 		{"a name nobody is asked for", "xds_name: nobody is asked for it", func(o *proxy.Options) { o.XDS, o.XDSName = []string{"10.0.0.1:7410"}, "spiffe://td/x" }},
+		{"authorities of a control plane beside nothing", "xds_trust: it adds to the authorities of tls_ca", func(o *proxy.Options) { o.XDS, o.XDSTrust = []string{"10.0.0.1:7410"}, true }},
 		{"no time to drain", "drain_seconds: 1;", func(o *proxy.Options) { o.Limits.DrainSeconds = 1 }},
 		{"deadline in the past", "deadline: -1s;", func(o *proxy.Options) { o.Limits.Deadline = -time.Second }},
 		{"retry upside down", "retry_max: 1s is below retry_min (2s)", func(o *proxy.Options) { o.Limits.RetryMin, o.Limits.RetryMax = 2*time.Second, time.Second }},

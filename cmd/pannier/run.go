@@ -64,6 +64,7 @@ func runFlags(o *proxy.Options, agents, servers *cli.StringSlice) []cli.Flag {
 		&cli.StringFlag{Name: "peers", EnvVars: []string{"PANNIER_PEERS"}, Value: o.Peers, Destination: &o.Peers, Usage: "YAML `FILE` that says which sidecars serve which agents; it is watched"},
 		&cli.StringSliceFlag{Name: "xds", EnvVars: []string{"PANNIER_XDS"}, Destination: servers, Usage: "`HOST:PORT` of a control plane that says which sidecars serve which agents (repeatable, in order of preference)"},
 		&cli.StringFlag{Name: "xds-name", EnvVars: []string{"PANNIER_XDS_NAME"}, Value: o.XDSName, Destination: &o.XDSName, Usage: "`NAME` that control planes prove, a SPIFFE ID or a DNS name; unless said, the host that is dialed"},
+		&cli.BoolFlag{Name: "xds-trust", EnvVars: []string{"PANNIER_XDS_TRUST"}, Value: o.XDSTrust, Destination: &o.XDSTrust, Usage: "trust the authorities that control planes name, beside those of --tls-ca"},
 		&cli.StringFlag{Name: "zone", EnvVars: []string{"PANNIER_ZONE"}, Value: o.Zone, Destination: &o.Zone, Usage: "`NAME` of the zone this sidecar runs in"},
 		&cli.StringFlag{Name: "tls-cert", EnvVars: []string{"PANNIER_TLS_CERT"}, Value: o.Identity.TLSCert, Destination: &o.Identity.TLSCert, Usage: "PEM `FILE` of this sidecar's certificate, for other sidecars; it is read again when it changes"},
 		&cli.StringFlag{Name: "tls-key", EnvVars: []string{"PANNIER_TLS_KEY"}, Value: o.Identity.TLSKey, Destination: &o.Identity.TLSKey, Usage: "PEM `FILE` of its private key"},

@@ -898,8 +898,8 @@ var all = []mutant{
 	{
 		guard: "a bad keys file empties the keys",
 		file:  "proxy/keys.go",
-		old:   "	keys, err := parseKeys(f.path, text)\n	if err != nil {\n",
-		new:   "	keys, err := parseKeys(f.path, text)\n	if err != nil {\n		f.mu.keys = nil\n",
+		old:   "	keys, err := parseKeys(f.Path, text)\n	if err != nil {\n",
+		new:   "	keys, err := parseKeys(f.Path, text)\n	if err != nil {\n		f.mu.keys = nil\n",
 		pkg:   "./proxy", test: "TestKeysFileIsWatched",
 	},
 	{
@@ -1203,6 +1203,20 @@ var all = []mutant{
 		old:   "c.opts.Trust.ServerOptions()...)",
 		new:   "c.opts.Trust.ServerOptions()[:1]...)",
 		pkg:   inPlane, test: "TestStrangersAreRefused",
+	},
+	{
+		guard: "no trust at all",
+		file:  "proxy/mesh/trust.go",
+		old:   "case block == nil && n == 0:",
+		new:   "case block == nil && n == 0 && false:",
+		pkg:   inXDS, test: "TestTrustBundle",
+	},
+	{
+		guard: "trust ends by itself",
+		file:  "proxy/xds/client.go",
+		old:   "if !r.gone.IsZero() && r.kind != secret {",
+		new:   "if !r.gone.IsZero() {",
+		pkg:   inXDS, test: "TestTrustBundle",
 	},
 	{
 		guard: "a keyring for all to read",

@@ -106,5 +106,6 @@ func (c *caches) sizes() map[string]int {
 	return map[string]int{
 		"listeners": c.listeners.NumResources(), "routes": c.routes.NumResources(), "clusters": c.clusters.NumResources(),
 		"endpoints": c.endpoints.NumResources(), "runtime": c.runtime.NumResources(),
+		"secrets": c.secrets.NumResources(),
 	}
 }

@@ -29,7 +29,7 @@ const grpcAgent = "gRPC"
 // stream when one type has no cache, and the client comes back with the same
 // request for ever.
 type caches struct {
-	listeners, routes, clusters, grpcClusters, endpoints, runtime *cache.LinearCache
+	listeners, routes, clusters, grpcClusters, endpoints, runtime, secrets *cache.LinearCache
 
 	// settled is closed when what clients knew before may be taken from them.
 	settled <-chan struct{}
@@ -47,6 +47,7 @@ func newCaches(prefix string, settled <-chan struct{}, log *slog.Logger) *caches
 	return &caches{
 		listeners: linear(mesh.TypeListener), routes: linear(mesh.TypeRoute), clusters: linear(mesh.TypeCluster),
 		grpcClusters: linear(mesh.TypeCluster), endpoints: linear(mesh.TypeEndpoints), runtime: linear(mesh.TypeRuntime),
+		secrets: linear(mesh.TypeSecret),
 		settled: settled, log: log,
 	}
 }
@@ -63,6 +64,8 @@ func (c *caches) of(typeURL string, node *core.Node) *cache.LinearCache {
 		return c.endpoints
 	case mesh.TypeRuntime:
 		return c.runtime
+	case mesh.TypeSecret:
+		return c.secrets
 	case mesh.TypeCluster:
 		if strings.HasPrefix(node.GetUserAgentName(), grpcAgent) {
 			return c.grpcClusters

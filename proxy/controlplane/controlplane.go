@@ -95,6 +95,7 @@ func (c *ControlPlane) Run(ctx context.Context, ready func(Info)) error {
 		group.Go(func() error { return c.follow(ctx, i, s) })
 	}
 	group.Go(func() error { return c.update(ctx) })
+	group.Go(func() error { return c.nameAuthorities(ctx) })
 	group.Go(func() error {
 		select {
 		case <-c.synced:

@@ -39,6 +39,9 @@
 //     text everybody is believed. What may be announced is judged when a stream
 //     says its node; what an identity loses later shows at its next stream, half an
 //     hour away at most.
+//   - The authorities of its own file are served as one Secret (mesh.TrustBundle),
+//     to sidecars that want to trust what it trusts: several while one takes the
+//     place of another, never none.
 //   - A sidecar registers by the metadata of its node on its own stream, and again
 //     when it sends the node again or on another stream; the newest stream counts.
 //     It is announced while the stream lives and 10 s longer.

@@ -255,7 +255,7 @@ func (s *streams) answered(key streamKey, typeURL, version string, resources int
 // typeNames are the types that are served, as operators call them.
 var typeNames = map[string]string{
 	mesh.TypeListener: "listeners", mesh.TypeRoute: "routes", mesh.TypeCluster: "clusters",
-	mesh.TypeEndpoints: "endpoints", mesh.TypeRuntime: "runtime",
+	mesh.TypeEndpoints: "endpoints", mesh.TypeRuntime: "runtime", mesh.TypeSecret: "secrets",
 }
 
 // snapshot is for operators.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
 	"pannier/proxy/controlplane"
@@ -248,5 +249,36 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 	if n := plane.streams(); n != 0 {
 		t.Errorf("%d streams of strangers", n)
+	}
+}
+
+// The authorities that the control plane trusts are there for who asks, as its
+// file says them; a file that is wrong changes nothing.
+func TestAuthoritiesAreNamed(t *testing.T) {
+	t.Parallel()
+	ca, next := identitytest.NewCA(t, "old"), identitytest.NewCA(t, "new")
+	o := withFiles(t, ca, "control.example")
+	plane := start(t, func(c *controlplane.Options) { c.Trust = trusting(t, o) }, newScripted("s", says()))
+	c := plane.connectAs(trusting(t, withFiles(t, ca, "client.example")).Dial(), &core.Node{Id: "client"})
+	c.subscribe(mesh.TypeSecret, nil, mesh.TrustBundle)
+	named := func() string {
+		t.Helper()
+		var secret tls.Secret
+		if err := c.next().GetResources()[0].GetResource().UnmarshalTo(&secret); err != nil {
+			t.Fatal(err)
+		}
+		if err := mesh.CheckTrust(&secret); err != nil {
+			t.Error(err)
+		}
+		return string(mesh.ReadTrust(&secret))
+	}
+	if got := named(); got != string(ca.PEM()) {
+		t.Errorf("named %q, want the old authority", got)
+	}
+	identitytest.Replace(t, o.TLSCA, nil)
+	both := append(ca.PEM(), next.PEM()...)
+	identitytest.Replace(t, o.TLSCA, both)
+	if got := named(); got != string(both) {
+		t.Errorf("named %q, want both authorities", got)
 	}
 }

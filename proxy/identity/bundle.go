@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,14 +17,14 @@ const bundlesMost = 100
 // the same name is replaced, an empty one taken away. Where roots belong to trust
 // domains (the Workload API), the name is a trust domain's. A keyring trusts its
 // keys alone.
-func (t *Trust) SetBundle(name string, pem []byte) error {
+func (t *Trust) SetBundle(name string, text []byte) error {
 	if t.opt.Keyring != "" {
 		return errors.New("a keyring trusts its keys, and no authorities")
 	}
 	var certs []*x509.Certificate
-	if len(pem) > 0 {
+	if len(text) > 0 {
 		var err error
-		if certs, err = parseCertificates(pem); err != nil {
+		if certs, err = parseCertificates(text); err != nil {
 			return fmt.Errorf("trust bundle %q: %w", name, err)
 		}
 	}
@@ -43,6 +44,21 @@ func (t *Trust) SetBundle(name string, pem []byte) error {
 	t.mu.Unlock()
 	t.review()
 	return nil
+}
+
+// Authorities are those that the certificate files name, in PEM: what a control
+// plane that trusts them can tell others to trust. Empty without files.
+func (t *Trust) Authorities() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.source == nil || t.files == nil {
+		return nil
+	}
+	var out []byte
+	for _, c := range t.mu.source.roots {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return out
 }
 
 // with returns the material with authorities added to its own.

@@ -48,6 +48,20 @@
 // every agent; keys that list agents, each shown by those who serve them and known
 // to all, tell them apart.
 //
+// # Authorities of the mesh
+//
+// A control plane can name authorities (SDS: the validation context of one secret,
+// over the same stream as everything else), and a sidecar with certificate files
+// can be told to trust them (xds_trust). So an authority takes the place of another
+// by one file, that of the control plane: it gets the new one beside the old, the
+// certificates are issued anew, the old one is taken out. What is named adds to
+// tls_ca and never takes from it: the file is what a control plane is known by, and
+// what is left if it names nonsense. Whoever holds the control plane then says whom
+// sidecars believe, which is why it is asked for. An empty bundle is refused, and a
+// bundle that is deleted stays: trust ends by another bundle without it, and is
+// then gone from open channels too. Keys are never sent. With the Workload API the
+// bundles are its own; with a keyring there are none.
+//
 // # Refusals
 //
 // A client judges the server in the handshake; the error is that of the dial. A

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
 
 	"pannier/outbound"
@@ -58,6 +59,9 @@ func newClient(o Options, node mesh.Node, log *slog.Logger, d disk) *Client {
 		c.mu.resources[i] = map[string]*resource{}
 	}
 	c.mu.resources[runtime][mesh.Runtime] = &resource{kind: runtime, name: mesh.Runtime}
+	if o.Trust != nil {
+		c.mu.resources[secret][mesh.TrustBundle] = &resource{kind: secret, name: mesh.TrustBundle}
+	}
 	c.mu.agents = map[string]*agent{}
 	c.mu.changed = make(chan struct{})
 	c.mu.node = node
@@ -196,6 +200,9 @@ func (c *Client) refresh(news []*resource, now time.Time) {
 			}
 			changed = changed || !c.mu.switches.Equal(was)
 		}
+		if r.kind == secret {
+			c.trust(r)
+		}
 	}
 	for _, a := range usersOf(news) {
 		changed = c.assemble(a, now) || changed
@@ -206,6 +213,17 @@ func (c *Client) refresh(news []*resource, now time.Time) {
 	}
 	if changed {
 		c.announceChange()
+	}
+}
+
+// trust hands a bundle on. Called with mu held.
+func (c *Client) trust(r *resource) {
+	bundle, there := valueOf[*tlsv3.Secret](r)
+	if !there {
+		return
+	}
+	if err := c.o.Trust(mesh.ReadTrust(bundle)); err != nil {
+		c.log.Error("the authorities that the control plane names are not trusted", "resource", kinds[secret].word, "name", r.name, "err", err)
 	}
 }
 
@@ -301,7 +319,7 @@ func (c *Client) housekeep(now time.Time) time.Duration {
 	var news []*resource
 	for _, byName := range c.mu.resources {
 		for _, r := range byName {
-			if !r.gone.IsZero() {
+			if !r.gone.IsZero() && r.kind != secret { // a bundle is replaced, and never taken back
 				if end := r.gone.Add(c.o.DeletionGrace); now.Before(end) {
 					c.alarm(end)
 				} else {

@@ -15,7 +15,8 @@
 //
 // An agent is four kinds of names: its RouteConfiguration, the Clusters that
 // names, the ClusterLoadAssignment of each, and for all agents one Runtime layer
-// of switches. A question about an agent subscribes to it; questions within 15 ms
+// of switches. Beside them there is, where it is wanted, one Secret with the
+// authorities of the mesh. A question about an agent subscribes to it; questions within 15 ms
 // are one request. An agent nobody has asked for in an hour is let go of, after
 // whoever watches the directory was woken once to ask again.
 //
@@ -26,6 +27,9 @@
 //     is refused leaves its last good, a deleted one is used on for DeletionGrace,
 //     a route is swapped in when its clusters are whole (or after 15 s). An empty
 //     ClusterLoadAssignment is no mistake: it is obeyed.
+//   - A trust bundle is replaced by another, and by nothing else: an empty one is
+//     refused, one with a private key too, and one that its server deletes stays in
+//     force without end, over restarts too.
 //   - Each resource is judged alone, by its generated rules (PGV) and by what this
 //     sidecar can use; a NACK names those refused and why, and the others of the
 //     response are in force. A later good version mends it on the same stream.
@@ -61,7 +65,7 @@
 // # What it does not do
 //
 // No state of the world form (a server that has no delta is out of reach), no
-// listeners, no secrets, no LEDS, no xdstp names, no load reports. It does
+// listeners, no secrets but that one, no LEDS, no xdstp names, no load reports. It does
 // not judge whether a server may say what it says: the credentials it is given do.
 // It pings every 30 s; a server must allow that, as Envoy's and Istio's do.
 // Client status is JSON of the admin listener, not the CSDS service, whose types

@@ -235,9 +235,13 @@ func (c *Client) restore(agents []string, all []*discoveryv3.DeltaDiscoveryRespo
 		c.assemble(c.subscribe(address, now), now)
 	}
 	for f, r := range kept {
-		if len(r.users) == 0 && f.kind != runtime {
+		if len(r.users) == 0 && f.kind != runtime && (f.kind != secret || c.o.Trust == nil) {
 			delete(c.mu.resources[f.kind], f.name)
 		}
+	}
+	if r := c.mu.resources[secret][mesh.TrustBundle]; r != nil && r.value != nil {
+		r.users = nil
+		c.trust(r)
 	}
 	if r := c.mu.resources[runtime][mesh.Runtime]; r.value != nil {
 		c.refresh([]*resource{r}, now)

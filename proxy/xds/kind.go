@@ -8,6 +8,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
 	"google.golang.org/protobuf/proto"
@@ -38,6 +39,7 @@ var kinds = [...]*kind{
 	kindOf(mesh.TypeCluster, "cluster", func() *clusterv3.Cluster { return new(clusterv3.Cluster) }, (*clusterv3.Cluster).GetName, mesh.CheckCluster),
 	kindOf(mesh.TypeEndpoints, "endpoints", func() *endpointv3.ClusterLoadAssignment { return new(endpointv3.ClusterLoadAssignment) }, (*endpointv3.ClusterLoadAssignment).GetClusterName, mesh.CheckEndpoints),
 	kindOf(mesh.TypeRoute, "route", func() *routev3.RouteConfiguration { return new(routev3.RouteConfiguration) }, (*routev3.RouteConfiguration).GetName, mesh.CheckRoute),
+	kindOf(mesh.TypeSecret, "secret", func() *tlsv3.Secret { return new(tlsv3.Secret) }, (*tlsv3.Secret).GetName, mesh.CheckTrust),
 	kindOf(mesh.TypeRuntime, "runtime", func() *runtimev3.Runtime { return new(runtimev3.Runtime) }, (*runtimev3.Runtime).GetName, mesh.CheckRuntime),
 }
 
@@ -46,6 +48,7 @@ const (
 	cluster = iota
 	endpoints
 	route
+	secret
 	runtime
 )
 

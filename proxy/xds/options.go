@@ -16,6 +16,11 @@ type Options struct {
 	Version string            // of the program, for the server to see
 	Zone    string            // of this sidecar
 
+	// Trust takes the authorities of the mesh, in PEM, whenever a server has named
+	// others; nil asks for none. What was taken stays until it is given others: it
+	// is never given none, and a server that has no more does not take them back.
+	Trust func(bundle []byte) error
+
 	// DeletionGrace is how long what a server has deleted is used on: most
 	// deletions of everything are mistakes.
 	DeletionGrace time.Duration

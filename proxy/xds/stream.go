@@ -344,7 +344,11 @@ func (c *Client) remove(i int, name string, now time.Time, news []*resource) []*
 	if mine == nil || !mine.remove(now) {
 		return news
 	}
-	if !mine.gone.IsZero() {
+	switch {
+	case mine.gone.IsZero():
+	case i == secret:
+		c.log.Warn("the control plane names no authorities any more: those it named last stay trusted", "name", name)
+	default:
 		c.log.Warn("the control plane deleted what is in use: it is used on for a while", "resource", kinds[i].word, "name", name, "for", c.o.DeletionGrace)
 		c.alarm(now.Add(c.o.DeletionGrace))
 	}
