@@ -2,11 +2,10 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
-
-	"github.com/go-json-experiment/json"
 
 	"pannier/journal"
 	"pannier/journal/state"

@@ -1,11 +1,10 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/go-json-experiment/json"
 )
 
 const (
