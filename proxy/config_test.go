@@ -60,7 +60,8 @@ func TestConfigRefusals(t *testing.T) {
 func TestConfigSetsEveryField(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
-	for _, key := range proxy.Settings() {
+	for _, s := range proxy.Settings() {
+		key := s.Key
 		o, before := proxy.DefaultOptions(), proxy.DefaultOptions()
 		var err error
 		for _, value := range []string{"17", "17s", "true", "[orders=poll]", "[orders]", "{orders: {paused: true}}", "'quoted'", "{a.example: [orders]}", "[{from: [a], to: [b]}]"} {
@@ -111,7 +112,7 @@ func TestConfigKeepsWhatItDoesNotName(t *testing.T) {
 	}
 	o := proxy.DefaultOptions()
 	o.Zone = "from before"
-	if err := proxy.LoadConfig(path, &o); err != nil {
+	if _, err := proxy.LoadConfig(path, &o); err != nil {
 		t.Fatal(err)
 	}
 	want := proxy.DefaultOptions()
@@ -136,7 +137,7 @@ func TestConfigIsReadAsJSONToo(t *testing.T) {
 func TestConfigAbsent(t *testing.T) {
 	t.Parallel()
 	o := proxy.DefaultOptions()
-	err := proxy.LoadConfig(filepath.Join(t.TempDir(), "none.yaml"), &o)
+	_, err := proxy.LoadConfig(filepath.Join(t.TempDir(), "none.yaml"), &o)
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "none.yaml") {
 		t.Errorf("got %v, want an error that names the file", err)
 	}

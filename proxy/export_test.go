@@ -13,11 +13,16 @@ import (
 )
 
 var (
-	ParseConfig  = parseConfig
 	OpenKeys     = openKeys
 	Listen       = listen
 	LoopbackOnly = loopbackOnly
 )
+
+// ParseConfig reads a config file over the options.
+func ParseConfig(file string, content []byte, o *Options) error {
+	_, err := parseConfig(file, content, o)
+	return err
+}
 
 // ParsePeers reads the endpoints of a peers file.
 func ParsePeers(file string, text []byte) (map[string][]outbound.Endpoint, error) {
@@ -27,15 +32,6 @@ func ParsePeers(file string, text []byte) (map[string][]outbound.Endpoint, error
 
 // Identify is whose key this is, nil for nobody's.
 func Identify(f *keysFile, key string) *api.Caller { return f.identify(key) }
-
-// Settings are the keys of the config file.
-func Settings() []string {
-	keys := make([]string, 0, len(settings))
-	for _, s := range settings {
-		keys = append(keys, s.key)
-	}
-	return keys
-}
 
 // Backoff is the pause after the n-th failed attempt.
 func (l Limits) Backoff(attempts int) time.Duration { return l.backoff(attempts) }

@@ -78,6 +78,30 @@ type AgentOption struct {
 	URL     string // of the app, with http
 }
 
+// ParseAgents reads agents as ParseAgent does.
+func ParseAgents(words []string) ([]AgentOption, error) {
+	agents := make([]AgentOption, 0, len(words))
+	for _, word := range words {
+		agent, err := ParseAgent(word)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", word, err)
+		}
+		agents = append(agents, agent)
+	}
+	return agents, nil
+}
+
+// String is the form that ParseAgent reads.
+func (a AgentOption) String() string {
+	switch {
+	case a.Binding == "":
+		return a.Address
+	case a.URL != "":
+		return a.Address + "=" + a.Binding + ":" + a.URL
+	}
+	return a.Address + "=" + a.Binding
+}
+
 // DefaultOptions are what a sidecar runs with when nobody says otherwise.
 func DefaultOptions() Options {
 	return Options{

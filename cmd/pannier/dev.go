@@ -114,7 +114,8 @@ func (d *dev) sidecar(name string, port int) (*proxy.Proxy, error) {
 	opts.Journal = filepath.Join(d.data, name)
 	opts.Peers = d.peersFile(name)
 	opts.Learn = "local"
-	if err := parseAgents(&opts, devAgents(name)); err != nil {
+	var err error
+	if opts.Agents, err = proxy.ParseAgents(devAgents(name)); err != nil {
 		return nil, err
 	}
 	// An earlier run's file stays until the new addresses are known: with fixed ports it is right.

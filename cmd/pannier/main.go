@@ -1,5 +1,6 @@
-// Command pannier is the sidecar and its client in one binary: `run` and `dev` serve, every other
-// verb but explain, verify and version talks to a running sidecar over HTTP as any other program could.
+// Command pannier is the sidecar and its client in one binary: `run`, `dev` and `control-plane` serve,
+// config, explain, verify, version and webhook work alone, and every other verb talks to a running
+// sidecar over HTTP as any other program could.
 //
 // Data goes to stdout and talk to stderr, so that every verb works in a pipe. The exit codes
 // (failure.go) are a contract with scripts.
@@ -78,6 +79,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			webhookCommand(),
 			explainCommand(),
 			verifyCommand(),
+			configCommand(args),
 			versionCommand(),
 		},
 		Flags:          []cli.Flag{helpFlag()},

@@ -6,50 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
-
-	"github.com/urfave/cli/v2"
-
-	"pannier/proxy"
 )
-
-func TestConfigPath(t *testing.T) {
-	for _, row := range []struct{ rule, env, args, want string }{
-		{"none", "", "run", ""},
-		{"flag", "", "run --api h:1 --config f.yaml", "f.yaml"},
-		{"glued flag", "", "run --config=f.yaml --api h:1", "f.yaml"},
-		{"environment", "e.yaml", "run --api h:1", "e.yaml"},
-		{"flag before environment", "e.yaml", "run -config f.yaml", "f.yaml"},
-		{"not a flag any more", "", "run -- --config f.yaml", ""},
-		{"another command", "e.yaml", "get --config f.yaml", ""},
-	} {
-		t.Setenv(configEnv, row.env)
-		if got := configPath(strings.Fields(row.args)); got != row.want {
-			t.Errorf("%s: %q, want %q", row.rule, got, row.want)
-		}
-	}
-}
-
-// The file's word is in the options before the flags are built; the rest is their order.
-func TestPrecedence(t *testing.T) {
-	for _, row := range []struct{ rule, env, args, want string }{
-		{"file", "", "", "file"},
-		{"environment over file", "env", "", "env"},
-		{"flag over both", "env", "--zone flag", "flag"},
-	} {
-		opts := proxy.DefaultOptions()
-		opts.Zone = "file"
-		if row.env != "" {
-			t.Setenv("PANNIER_ZONE", row.env)
-		}
-		app := &cli.App{Flags: runFlags(&opts, cli.NewStringSlice(), cli.NewStringSlice()), HideHelp: true, Action: func(*cli.Context) error { return nil }}
-		if err := app.Run(append([]string{"pannier"}, strings.Fields(row.args)...)); err != nil {
-			t.Fatal(err)
-		}
-		if opts.Zone != row.want {
-			t.Errorf("%s: zone is %q, want %q", row.rule, opts.Zone, row.want)
-		}
-	}
-}
 
 func TestBusyPortIsNamed(t *testing.T) {
 	t.Parallel()
@@ -95,13 +52,9 @@ func TestXDSFlag(t *testing.T) {
 		if row.env != "" {
 			t.Setenv("PANNIER_XDS", row.env)
 		}
-		opts, servers := proxy.DefaultOptions(), cli.NewStringSlice()
-		app := &cli.App{Flags: runFlags(&opts, cli.NewStringSlice(), servers), HideHelp: true, Action: func(*cli.Context) error { return nil }}
-		if err := app.Run(append([]string{"pannier"}, strings.Fields(row.args)...)); err != nil {
-			t.Fatal(err)
-		}
-		if got := strings.Join(servers.Value(), " "); got != "a:1 b:2" {
-			t.Errorf("PANNIER_XDS=%q %s: %s, want a:1 b:2", row.env, row.args, got)
+		got := pannier(t, "", append([]string{"config", "print"}, strings.Fields(row.args)...)...)
+		if want := "\nxds: [\"a:1\", \"b:2\"]\n"; !strings.Contains(got.stdout, want) {
+			t.Errorf("PANNIER_XDS=%q %s: no%sin\n%s%s", row.env, row.args, want, got.stdout, got.stderr)
 		}
 	}
 }

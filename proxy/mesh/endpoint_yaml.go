@@ -32,14 +32,14 @@ func ReadEndpoint(file, key string, n ast.Node, region *string) (outbound.Endpoi
 	}
 	r := &policyReader{file: file, what: "an endpoint", places: map[string]yaml.Entry{}}
 	fields := []field{
-		{"address", into(&e.Address, yaml.String)},
-		{"zone", into(&e.Zone, yaml.String)},
-		{"priority", into(&e.Priority, priority)},
-		{"subset", into(&e.Subset, yaml.String)},
-		{"health", into(&e.Health, health)},
+		{"address", yaml.StringSchema, into(&e.Address, yaml.String)},
+		{"zone", yaml.StringSchema, into(&e.Zone, yaml.String)},
+		{"priority", yaml.IntSchema, into(&e.Priority, priority)},
+		{"subset", yaml.StringSchema, into(&e.Subset, yaml.String)},
+		{"health", yaml.StringSchema, into(&e.Health, health)},
 	}
 	if region != nil {
-		fields = append(fields, field{"region", into(region, yaml.String)})
+		fields = append(fields, field{"region", yaml.StringSchema, into(region, yaml.String)})
 	}
 	r.mapping(n, "", fields)
 	if len(r.errs) == 0 && e.Address == "" {

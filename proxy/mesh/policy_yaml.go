@@ -24,8 +24,9 @@ type policyReader struct {
 // field is one key of a mapping. read returns only what is wrong with the
 // value: its place and key are added.
 type field struct {
-	key  string
-	read func(ast.Node) error
+	key    string
+	schema yaml.Schema
+	read   func(ast.Node) error
 }
 
 // ReadPolicy reads a traffic policy from a file of an operator's:
@@ -41,34 +42,54 @@ type field struct {
 // All that is wrong is reported at once, each with its place.
 func ReadPolicy(file string, n ast.Node) (outbound.Policy, error) {
 	r := &policyReader{file: file, what: "a policy", places: map[string]yaml.Entry{}}
-	p := &r.policy
-	r.mapping(n, "", []field{
-		{"paused", into(&p.Paused, yaml.Bool)},
-		{"max_requests", into(&p.MaxRequests, positive)},
-		{"per_try_timeout", into(&p.PerTryTimeout, yaml.Duration)},
-		{"backoff", r.below("backoff.", []field{
-			{"base", into(&p.Backoff.Base, yaml.Duration)},
-			{"max", into(&p.Backoff.Max, yaml.Duration)},
-		})},
-		{"breaker", r.below("breaker.", []field{
-			{"consecutive", into(&p.Breaker.Consecutive, positive)},
-			{"interval", into(&p.Breaker.Interval, yaml.Duration)},
-			{"base_ejection", into(&p.Breaker.BaseEjection, yaml.Duration)},
-			{"max_ejection", into(&p.Breaker.MaxEjection, yaml.Duration)},
-			{"max_ejection_percent", into(&p.Breaker.MaxEjectionPercent, positive)},
-		})},
-		{"fault", r.below("fault.", []field{
-			{"delay", into(&p.Fault.Delay, yaml.Duration)},
-			{"delay_percent", into(&p.Fault.DelayPercent, yaml.Number)},
-			{"abort_percent", into(&p.Fault.AbortPercent, yaml.Number)},
-		})},
-		{"split", r.split},
-	})
-	r.complain(p.Validate())
+	r.mapping(n, "", r.fields())
+	r.complain(r.policy.Validate())
 	if err := errors.Join(r.errs...); err != nil {
 		return outbound.Policy{}, err
 	}
-	return *p, nil
+	return r.policy, nil
+}
+
+// PolicySchema is the schema of what ReadPolicy reads.
+func PolicySchema() yaml.Schema { return schemaOf((&policyReader{}).fields()) }
+
+// fields are the keys of a policy.
+func (r *policyReader) fields() []field {
+	p := &r.policy
+	return []field{
+		{"paused", yaml.BoolSchema, into(&p.Paused, yaml.Bool)},
+		{"max_requests", yaml.PositiveSchema, into(&p.MaxRequests, positive)},
+		{"per_try_timeout", yaml.DurationSchema, into(&p.PerTryTimeout, yaml.Duration)},
+		r.below("backoff", []field{
+			{"base", yaml.DurationSchema, into(&p.Backoff.Base, yaml.Duration)},
+			{"max", yaml.DurationSchema, into(&p.Backoff.Max, yaml.Duration)},
+		}),
+		r.below("breaker", []field{
+			{"consecutive", yaml.PositiveSchema, into(&p.Breaker.Consecutive, positive)},
+			{"interval", yaml.DurationSchema, into(&p.Breaker.Interval, yaml.Duration)},
+			{"base_ejection", yaml.DurationSchema, into(&p.Breaker.BaseEjection, yaml.Duration)},
+			{"max_ejection", yaml.DurationSchema, into(&p.Breaker.MaxEjection, yaml.Duration)},
+			{"max_ejection_percent", yaml.PositiveSchema, into(&p.Breaker.MaxEjectionPercent, positive)},
+		}),
+		r.below("fault", []field{
+			{"delay", yaml.DurationSchema, into(&p.Fault.Delay, yaml.Duration)},
+			{"delay_percent", yaml.NumberSchema, into(&p.Fault.DelayPercent, yaml.Number)},
+			{"abort_percent", yaml.NumberSchema, into(&p.Fault.AbortPercent, yaml.Number)},
+		}),
+		{"split", yaml.ListOf(schemaOf(shareFields(&outbound.Share{}), "subset", "weight")), r.split},
+	}
+}
+
+func shareFields(s *outbound.Share) []field {
+	return []field{{"subset", yaml.StringSchema, into(&s.Subset, yaml.String)}, {"weight", yaml.IntSchema, into(&s.Weight, yaml.Int)}}
+}
+
+func schemaOf(fields []field, required ...string) yaml.Schema {
+	properties := map[string]yaml.Schema{}
+	for _, f := range fields {
+		properties[f.key] = f.schema
+	}
+	return yaml.Object(properties, required...)
 }
 
 // into sets a field by the reader of its type.
@@ -116,12 +137,12 @@ func (r *policyReader) mapping(n ast.Node, prefix string, fields []field) {
 	}
 }
 
-// below reads the mapping under a key.
-func (r *policyReader) below(prefix string, fields []field) func(ast.Node) error {
-	return func(n ast.Node) error {
-		r.mapping(n, prefix, fields)
+// below is a key with a mapping under it.
+func (r *policyReader) below(key string, fields []field) field {
+	return field{key, schemaOf(fields), func(n ast.Node) error {
+		r.mapping(n, key+".", fields)
 		return nil
-	}
+	}}
 }
 
 func (r *policyReader) split(n ast.Node) error {
@@ -132,7 +153,7 @@ func (r *policyReader) split(n ast.Node) error {
 	for _, item := range list.Values {
 		s := outbound.Share{Weight: -1}
 		bad := len(r.errs)
-		r.mapping(item, "split.", []field{{"subset", into(&s.Subset, yaml.String)}, {"weight", into(&s.Weight, yaml.Int)}})
+		r.mapping(item, "split.", shareFields(&s))
 		if len(r.errs) == bad && s.Weight == -1 {
 			r.errs = append(r.errs, yaml.ErrorAt(r.file, item.GetToken(), "split", "a share has a subset and a weight"))
 			s.Weight = 0

@@ -105,6 +105,11 @@ func Policy(file string, n ast.Node) (identity.Policy, error) {
 	return policy, errors.Join(errs...)
 }
 
+// RuleSchema is the schema of one rule of a policy.
+var RuleSchema = yaml.Object(map[string]yaml.Schema{
+	"from": yaml.ListOf(yaml.StringSchema), "to": yaml.ListOf(yaml.StringSchema), "types": yaml.ListOf(yaml.StringSchema),
+}, "from", "to")
+
 func parseRule(file string, n ast.Node) (r identity.Rule, err error) {
 	entries, err := yaml.EntriesOf(file, n)
 	if err != nil {
