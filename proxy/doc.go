@@ -8,7 +8,7 @@
 // A sidecar is one process with three listeners: app (HTTP), peer (gRPC) and
 // admin (HTTP). `pannier dev` runs two sidecars in one process; `pannier control-plane` is another
 // program in the same binary ([pannier/proxy/controlplane]). Every other verb is
-// a client of one of the HTTP listeners, but version, and verify, which reads a
+// a client of one of the HTTP listeners, but version, config, and verify, which reads a
 // stopped journal.
 //
 // # The system
@@ -105,10 +105,18 @@
 //	speaks for    an agent: may send as it, and receive for it
 //	durable       synced to the volume; in the ready line: the volume outlives the host
 //
+// # Settings
+//
+// A setting is a row of one table (settings.go): its key in the config file, its
+// flag and variable, its help and its schema. Default < file < environment < flag,
+// at the start and at every edit of the file. Few are live: those whose change
+// needs nothing to be taken apart. The others wait for a restart, and are named in
+// the check `config` meanwhile; of a file that is wrong in any setting, none acts.
+//
 // # Start and stop
 //
 // [Proxy.Run] opens the journal and the listeners, answers operators, starts the
-// loops (directory, API keys file, identity, keyring, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
+// loops (directory, config file, API keys file, identity, keyring, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
 // the app in last and says so. It waits for no app, no peer and no network: apps often wait for their sidecar.
 //
 // When ctx ends (SIGTERM):
@@ -134,7 +142,7 @@
 // holds). A failed commit poisons the journal; Run then returns within a second
 // with that error and flushes nothing, because what it would say may be wrong.
 // A loop that ends unasked, a listener that breaks, are the same kind of end:
-// the supervisor's restart is the repair. A bad edit of the peers file, the keys
+// the supervisor's restart is the repair. A bad edit of the config file, the peers file, the keys
 // file, the keyring or the certificates is not: the last good one stays in force.
 //
 // # What it does not do

@@ -86,3 +86,24 @@ func StartLoop(fail context.CancelCauseFunc, name string, loop func(context.Cont
 func IdleTimeout() time.Duration {
 	return newHTTPServer(nil, slog.New(slog.DiscardHandler)).IdleTimeout
 }
+
+// ConfigFile is a watched config file.
+type ConfigFile struct{ f *configFile }
+
+// OpenConfigFile is the config file of a sidecar with these options.
+func OpenConfigFile(o Options) ConfigFile {
+	peers, err := openPeers("", o.Policies, o.Log)
+	if err != nil {
+		panic(err)
+	}
+	return ConfigFile{newConfigFile(&o, peers)}
+}
+
+// Edit is what an edit of the file does: what waits for a restart, or what is wrong.
+func (c ConfigFile) Edit(text string) (string, error) {
+	_, err := c.f.take([]byte(text))
+	return c.f.check().Detail, err
+}
+
+func (c ConfigFile) Limits() Limits                       { return *c.f.limits.Load() }
+func (c ConfigFile) Policy(agent string) outbound.Policy { return c.f.peers.Policy(agent) }

@@ -53,6 +53,12 @@ type Options struct {
 
 	Limits Limits
 
+	// Config is the file that these options come from, which is watched; empty:
+	// none. What is Given, by key of Settings, it does not change: flags and the
+	// environment beat it.
+	Config string
+	Given  []string
+
 	Version string       // of the program, for people to read
 	Log     *slog.Logger // nil: slog.Default()
 }

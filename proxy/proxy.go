@@ -40,6 +40,7 @@ type Info struct {
 // Proxy is one sidecar, not yet running.
 type Proxy struct {
 	opts    Options
+	config  *configFile
 	peers   *peersFile
 	keys    *keysFile
 	trust   *identity.Trust
@@ -68,7 +69,9 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Proxy{opts: o, peers: peers, keys: keys, trust: trust, keyring: keyring, log: o.Log}, nil
+	p := &Proxy{opts: o, peers: peers, keys: keys, trust: trust, keyring: keyring, log: o.Log}
+	p.config = newConfigFile(&p.opts, peers)
+	return p, nil
 }
 
 // Run runs the sidecar once. It calls ready when the sidecar takes intents,
@@ -188,7 +191,7 @@ func (r *run) openJournal() error {
 	j, err := journal.Open(journal.Options{
 		Dir:         r.opts.Journal,
 		AcceptLoss:  r.opts.AcceptLoss,
-		Backoff:     r.opts.Limits.backoff,
+		Backoff:     func(attempts int) time.Duration { return r.config.limits.Load().backoff(attempts) },
 		WorkTimeout: r.opts.Limits.Inbound.WorkTimeout,
 		WorkMax:     r.opts.Limits.Inbound.WorkMax,
 		DeliverBy:   r.opts.Limits.DeliverBy,
@@ -263,7 +266,7 @@ func (r *run) startLoops() {
 	for _, loop := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"directory", r.dir.Run}, {"API keys file", r.keys.Run}, {"identity", r.trust.Run}, {"keyring", r.keyring.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
+	}{{"directory", r.dir.Run}, {"config file", r.config.Run}, {"API keys file", r.keys.Run}, {"identity", r.trust.Run}, {"keyring", r.keyring.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
 		r.cleanups.add(loop.name, 500*time.Millisecond, r.crew.start(loop.name, loop.run))
 	}
 }
@@ -332,6 +335,9 @@ func (r *run) health() admin.Health {
 		durable.Detail = "the journal's volume does not outlive this host: intents are lost with it"
 	}
 	checks := []admin.Check{journalCheck, listeners, running, durable}
+	if r.opts.Config != "" {
+		checks = append(checks, r.config.check())
+	}
 	if discovery, asked := r.discovery(); asked {
 		checks = append(checks, discovery)
 	}

@@ -27,13 +27,18 @@ type Setting struct {
 	// *time.Duration; nil where the value is more than that.
 	Field func(*Options) any
 
+	// Live says that an edit of the file acts at once, without a restart.
+	Live bool
+
 	// read returns what is wrong with a value of the file; the place and the key
 	// are added by its caller.
 	read func(o *Options, file string, n ast.Node) error
 	// list is the value of a setting that is a list of strings, and setList sets it.
 	list    func(*Options) []string
 	setList func(*Options, []string) error
-	schema  yaml.Schema
+	// nested is the value of a setting that is more than a field or a list.
+	nested func(*Options) any
+	schema yaml.Schema
 }
 
 // Settings are all keys of the config file, in the order of their documentation.
@@ -67,11 +72,11 @@ var settings = []Setting{
 	text("keyring", "YAML `FILE` of keys shared by sidecars without certificates; it is watched", func(o *Options) *string { return &o.Identity.Keyring }).flag(),
 	{
 		Key: "identities", Usage: "which agents the names of certificates stand for: a mapping of names to lists of agents",
-		read: setIdentities, schema: yaml.MappingOf(yaml.ListOf(yaml.StringSchema)),
+		read: setIdentities, nested: func(o *Options) any { return o.Identity.Identities }, schema: yaml.MappingOf(yaml.ListOf(yaml.StringSchema)),
 	},
 	{
 		Key: "allow", Usage: "who may send to whom: a list of {from, to, types}; what it does not list is refused",
-		read: setAllow, schema: yaml.ListOf(identityfile.RuleSchema),
+		read: setAllow, nested: func(o *Options) any { return o.Identity.Allow }, schema: yaml.ListOf(identityfile.RuleSchema),
 	},
 	boolean("insecure_peer", "allow plain text between sidecars beyond loopback", func(o *Options) *bool { return &o.InsecurePeer }).flag(),
 	boolean("accept_loss", "open a journal that has provably lost its newest records", func(o *Options) *bool { return &o.AcceptLoss }).flag(),
@@ -84,14 +89,14 @@ var settings = []Setting{
 	},
 	{
 		Key: "policies", Usage: "traffic policies, by address, \"PREFIX/*\" or \"*\"",
-		read: setPolicies, schema: yaml.MappingOf(mesh.PolicySchema()),
+		Live: true, read: setPolicies, nested: func(o *Options) any { return o.Policies }, schema: yaml.MappingOf(mesh.PolicySchema()),
 	},
 
-	number("drain_seconds", "from SIGTERM to the exit, for apps to finish in", func(o *Options) *int { return &o.Limits.DrainSeconds }),
+	number("drain_seconds", "from SIGTERM to the exit, for apps to finish in", func(o *Options) *int { return &o.Limits.DrainSeconds }).live(),
 	span("deliver_by", "an intent that says nothing is to be taken within this time", func(o *Options) *time.Duration { return &o.Limits.DeliverBy }),
 	span("deadline", "an intent that says nothing is to be ended within this time", func(o *Options) *time.Duration { return &o.Limits.Deadline }),
-	span("retry_min", "pause after the first failed attempt, before jitter", func(o *Options) *time.Duration { return &o.Limits.RetryMin }),
-	span("retry_max", "longest pause between attempts", func(o *Options) *time.Duration { return &o.Limits.RetryMax }),
+	span("retry_min", "pause after the first failed attempt, before jitter", func(o *Options) *time.Duration { return &o.Limits.RetryMin }).live(),
+	span("retry_max", "longest pause between attempts", func(o *Options) *time.Duration { return &o.Limits.RetryMax }).live(),
 
 	span("holder_lost_after", "intents of a sidecar that has been away for so long are offered elsewhere", func(o *Options) *time.Duration { return &o.Limits.Outbound.HolderLostAfter }),
 	span("holder_lost_after_ephemeral", "the same, of one whose journal does not outlive its host", func(o *Options) *time.Duration { return &o.Limits.Outbound.HolderLostAfterEphemeral }),
@@ -124,6 +129,11 @@ var settings = []Setting{
 func (s Setting) flag(variables ...string) Setting {
 	s.Flag = strings.ReplaceAll(s.Key, "_", "-")
 	s.Variables = append([]string{"PANNIER_" + strings.ToUpper(s.Key)}, variables...)
+	return s
+}
+
+func (s Setting) live() Setting {
+	s.Live = true
 	return s
 }
 

@@ -36,14 +36,15 @@ import (
 // a file the directory is known and empty.
 type peersFile struct {
 	watch.File
-	configured mesh.Policies // by the config file
 
 	mu struct {
 		sync.Mutex
-		self     []string // addresses that are this sidecar, normalized
-		agents   map[string][]outbound.Endpoint
-		policies mesh.Policies
-		changed  chan struct{} // closed at the next change
+		self       []string // addresses that are this sidecar, normalized
+		agents     map[string][]outbound.Endpoint
+		own        mesh.Policies // of this file
+		configured mesh.Policies // of the config file
+		policies   mesh.Policies // both
+		changed    chan struct{} // closed at the next change
 	}
 }
 
@@ -52,9 +53,9 @@ var _ directory = (*peersFile)(nil)
 // openPeers reads the file for the first time, when an error is one of
 // configuration. An empty path is no file.
 func openPeers(path string, configured mesh.Policies, log *slog.Logger) (*peersFile, error) {
-	f := &peersFile{configured: configured, File: watch.File{Key: "peers", Kind: "peers file", Path: path, Log: log}}
+	f := &peersFile{File: watch.File{Key: "peers", Kind: "peers file", Path: path, Log: log}}
 	f.Take = f.replace
-	f.mu.policies = configured
+	f.mu.configured, f.mu.policies = configured, configured
 	f.mu.changed = make(chan struct{})
 	return f, f.Open()
 }
@@ -67,10 +68,24 @@ func (f *peersFile) replace(text []byte) ([]any, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mu.agents, f.mu.policies = agents, policies.Over(f.configured)
+	f.mu.agents, f.mu.own = agents, policies
+	f.settle()
+	return []any{"agents", len(agents), "policies", policies.Len()}, nil
+}
+
+// settle makes what both files say the policies in force.
+func (f *peersFile) settle() {
+	f.mu.policies = f.mu.own.Over(f.mu.configured)
 	close(f.mu.changed)
 	f.mu.changed = make(chan struct{})
-	return []any{"agents", len(agents), "policies", policies.Len()}, nil
+}
+
+// configure puts other policies of the config file into force.
+func (f *peersFile) configure(configured mesh.Policies) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.configured = configured
+	f.settle()
 }
 
 // IAm says which addresses in the file are this sidecar's own. Nobody dials

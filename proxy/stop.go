@@ -17,7 +17,7 @@ func (r *run) serve(ctx, force, alive context.Context) error {
 	began := time.Now()
 	r.phase.Store(draining)
 	r.announce()
-	r.log.Info("stopping: no new work is taken on, apps may finish theirs", "within", r.opts.Limits.drain())
+	r.log.Info("stopping: no new work is taken on, apps may finish theirs", "within", r.config.limits.Load().drain())
 	r.drain(force, alive)
 	r.log.Info("closing", "after", time.Since(began).Round(time.Millisecond))
 	return context.Cause(alive)
@@ -27,7 +27,7 @@ func (r *run) serve(ctx, force, alive context.Context) error {
 // new is handed over. It ends when no app request has been open for a while
 // and nothing is leased, when the time is over, or when force ends.
 func (r *run) drain(force, alive context.Context) {
-	ctx, cancel := context.WithTimeout(alive, r.opts.Limits.drain()-closeMargin)
+	ctx, cancel := context.WithTimeout(alive, r.config.limits.Load().drain()-closeMargin)
 	defer cancel()
 	defer context.AfterFunc(force, cancel)()
 

@@ -86,7 +86,11 @@ func (s *settings) flags() []cli.Flag {
 // wrong with them.
 func (s *settings) options(c *cli.Context) (proxy.Options, error) {
 	errs := []error{s.fileErr}
+	s.opts.Config = s.file
 	for _, of := range proxy.Settings() {
+		if of.Flag != "" && c.IsSet(of.Flag) {
+			s.opts.Given = append(s.opts.Given, of.Key)
+		}
 		if list := s.lists[of.Key]; list != nil && c.IsSet(of.Flag) {
 			if err := of.SetList(&s.opts, list.Value()); err != nil {
 				errs = append(errs, fmt.Errorf("--%s %w", of.Flag, err))
