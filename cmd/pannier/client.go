@@ -84,6 +84,13 @@ func newClient(c *cli.Context, target, how string) (*client, error) {
 	if target == "" {
 		return nil, usageError("no address of a sidecar").withHint("set %s to HOST:PORT", how)
 	}
+	cl := clientOf(target)
+	cl.how, cl.key, cl.asJSON = how, c.String("key"), asJSON
+	return cl, nil
+}
+
+// clientOf talks to HOST:PORT or unix:PATH.
+func clientOf(target string) *client {
 	transport := &http.Transport{} // no proxy from the environment: a sidecar is a neighbour
 	base := "http://" + strings.TrimRight(strings.TrimPrefix(target, "http://"), "/")
 	if path, ok := strings.CutPrefix(target, "unix:"); ok {
@@ -93,10 +100,7 @@ func newClient(c *cli.Context, target, how string) (*client, error) {
 			return d.DialContext(ctx, "unix", path)
 		}
 	}
-	return &client{
-		http: &http.Client{Transport: transport}, base: base, target: target, how: how,
-		key: c.String("key"), asJSON: asJSON,
-	}, nil
+	return &client{http: &http.Client{Transport: transport}, base: base, target: target}
 }
 
 // request is one call. doing says in the imperative what it is for: errors begin "cannot <doing>".

@@ -151,10 +151,12 @@ func dlqListCommand() *cli.Command {
 	}
 }
 
-func printDead(w io.Writer, answer struct {
+type deadLetters struct {
 	List []deadLetter `json:"dead_letters"`
 	Next string       `json:"next_cursor"`
-}) error {
+}
+
+func printDead(w io.Writer, answer deadLetters) error {
 	rows := make([][]string, 0, len(answer.List))
 	for _, d := range answer.List {
 		rows = append(rows, []string{d.ID, d.Reason, d.Type, d.To, strconv.Itoa(d.Attempts.N), d.EndedAt, d.RedrivenAs, d.LastAnswer})

@@ -37,6 +37,12 @@ func execute(ctx, force context.Context, args []string, stdin io.Reader, stdout,
 	app := newApp(force, args)
 	app.Reader, app.Writer, app.ErrWriter = stdin, stdout, stderr
 
+	if len(args) > 0 && args[0] == completeVerb {
+		for _, c := range candidates(ctx, app, args[1:]) {
+			fmt.Fprintln(stdout, printable(c))
+		}
+		return 0
+	}
 	argv, err := arrange(app, args)
 	if err == nil {
 		err = app.RunContext(ctx, append([]string{app.Name}, argv...))
@@ -80,6 +86,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			explainCommand(),
 			verifyCommand(),
 			configCommand(args),
+			completionCommand(),
 			versionCommand(),
 		},
 		Flags:          []cli.Flag{helpFlag()},
