@@ -47,6 +47,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestKeyMakesOneIntent",
 	},
 	{
+		guard: "a repeat chooses anew",
+		file:  "journal/choice.go",
+		old:   "		if d == nil {\n",
+		new:   "		if d == nil || true {\n",
+		pkg:   inAPI, test: "TestBulkCancelUnderAKey",
+	},
+	{
 		guard: "a key for ever",
 		file:  "journal/accept.go",
 		old:   " || d.CreatedMs < ms(t.now.Add(-keepKeys)) {",

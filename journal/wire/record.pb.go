@@ -1639,6 +1639,7 @@ type Dedupe struct {
 	PolicyGeneration uint64                 `protobuf:"varint,80,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"` // of a change, or of one refused
 	Stale            bool                   `protobuf:"varint,81,opt,name=stale,proto3" json:"stale,omitempty"`                                               // it was refused: its caller had seen another generation
 	Thing            []byte                 `protobuf:"bytes,90,opt,name=thing,proto3" json:"thing,omitempty"`                                                // id of what was stored, where that is no intent; id is empty then
+	Chosen           [][]byte               `protobuf:"bytes,250,rep,name=chosen,proto3" json:"chosen,omitempty"`                                             // ids of the intents a write of many is about
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1718,6 +1719,13 @@ func (x *Dedupe) GetStale() bool {
 func (x *Dedupe) GetThing() []byte {
 	if x != nil {
 		return x.Thing
+	}
+	return nil
+}
+
+func (x *Dedupe) GetChosen() [][]byte {
+	if x != nil {
+		return x.Chosen
 	}
 	return nil
 }
@@ -2905,7 +2913,7 @@ const file_record_proto_rawDesc = "" +
 	"\town_epoch\x18\x02 \x01(\x04R\bownEpoch\x12\x14\n" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x17\n" +
-	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"\xc4\x01\n" +
+	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"\xdd\x01\n" +
 	"\x06Dedupe\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\x12\x1d\n" +
@@ -2914,7 +2922,8 @@ const file_record_proto_rawDesc = "" +
 	"\x03seq\x18\x04 \x01(\rR\x03seq\x12+\n" +
 	"\x11policy_generation\x18P \x01(\x04R\x10policyGeneration\x12\x14\n" +
 	"\x05stale\x18Q \x01(\bR\x05stale\x12\x14\n" +
-	"\x05thing\x18Z \x01(\fR\x05thing\"\xa9\x01\n" +
+	"\x05thing\x18Z \x01(\fR\x05thing\x12\x17\n" +
+	"\x06chosen\x18\xfa\x01 \x03(\fR\x06chosen\"\xa9\x01\n" +
 	"\x04Name\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x18\n" +
 	"\alearned\x18\x02 \x01(\bR\alearned\x12\x10\n" +

@@ -24,11 +24,12 @@ type bulk struct {
 	reason   string
 	limit    int
 	statuses map[state.Status]bool // empty: any that is open
+	key      *journal.Key          // nil: none
 }
 
 // bulkCancel serves POST /v1/intents/bulk-cancel: intents of this home that are
 // open and old enough, the newest of them first. One call cancels a bounded number
-// of intents; it is repeated until it cancels none.
+// of intents; it is repeated, under another key or none, until it cancels none.
 func (a *API) bulkCancel(w http.ResponseWriter, r *http.Request) error {
 	asked, err := a.readBulk(w, r)
 	if err != nil {
@@ -37,6 +38,13 @@ func (a *API) bulkCancel(w http.ResponseWriter, r *http.Request) error {
 	ids, err := a.openBefore(r.Context(), callerOf(r), time.Now().Add(-asked.older), asked)
 	if err != nil {
 		return err
+	}
+	if asked.key != nil {
+		var replayed bool
+		if ids, replayed, err = a.journal.Choose(r.Context(), asked.key, ids); err != nil {
+			return err
+		}
+		markReplayed(w, replayed)
 	}
 	d := newDoc()
 	defer d.free()
@@ -48,26 +56,35 @@ func (a *API) bulkCancel(w http.ResponseWriter, r *http.Request) error {
 		}
 		return answer(w, d.close(']').close('}'))
 	}
-	canceled := 0
-	for _, id := range ids {
-		// A crash between two: those before it are canceled, and a repeat does the
-		// rest.
-		_, err := a.journal.Answer(r.Context(), id, journal.Answer{
-			Trigger: state.Cancel, Reason: state.ReasonCanceled, Text: asked.reason, Actor: owner(r),
-		})
-		var ended *journal.EndedError
-		switch {
-		case err == nil:
-			canceled++
-		case !errors.As(err, &ended): // one that has ended meanwhile is not ours to count
-			return err
-		}
+	canceled, err := a.cancelAll(r, ids, asked.reason)
+	if err != nil {
+		return err
 	}
 	return answer(w, d.num("canceled", int64(canceled)).close('}'))
 }
 
+// cancelAll returns how many of the intents are canceled then. Those that were before
+// count too: they are what a first call under this key has done, and its repeat must
+// say the same. A crash between two: those before it are canceled, and a repeat does
+// the rest.
+func (a *API) cancelAll(r *http.Request, ids []journal.ID, reason string) (canceled int, err error) {
+	for _, id := range ids {
+		_, err := a.journal.Answer(r.Context(), id, journal.Answer{
+			Trigger: state.Cancel, Reason: state.ReasonCanceled, Text: reason, Actor: owner(r),
+		})
+		var ended *journal.EndedError
+		switch {
+		case err == nil, errors.As(err, &ended) && ended.Status == state.Canceled:
+			canceled++
+		case ended == nil && !errors.Is(err, journal.ErrNotFound): // it ended otherwise, and may be purged by now
+			return 0, err
+		}
+	}
+	return canceled, nil
+}
+
 func (a *API) readBulk(w http.ResponseWriter, r *http.Request) (b bulk, err error) {
-	raw, err := a.readBody(w, r, a.opt.MaxBody)
+	raw, key, err := a.readBodyAndKey(w, r)
 	if err != nil {
 		return b, err
 	}
@@ -80,7 +97,7 @@ func (a *API) readBulk(w http.ResponseWriter, r *http.Request) (b bulk, err erro
 	if !given && len(faults) == 0 {
 		body.fault("older_than_hours", codeSchemaInvalid, "is required; 0 means all")
 	}
-	b = bulk{older: time.Duration(hours) * time.Hour, reason: body.text("reason", maxReason), limit: defaultBulk, statuses: map[state.Status]bool{}}
+	b = bulk{older: time.Duration(hours) * time.Hour, reason: body.text("reason", maxReason), limit: defaultBulk, statuses: map[state.Status]bool{}, key: key}
 	b.dry, _ = body.boolean("dry_run")
 	if n, given := body.integer("limit", 1, maxBulk); given {
 		b.limit = int(n)

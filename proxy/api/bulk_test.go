@@ -54,6 +54,51 @@ func TestBulkCancel(t *testing.T) {
 	}
 }
 
+// A repeat under the key cancels no others than the first call did, and says the same.
+func TestBulkCancelUnderAKey(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	const path, body, key = "/v1/intents/bulk-cancel", `{"older_than_hours":0,"limit":2}`, "Idempotency-Key: sweep-1"
+	open := func() string {
+		return w.post(path, `{"older_than_hours":0,"dry_run":true}`).want(200).text("would_cancel")
+	}
+	for range 5 {
+		w.intent("b")
+	}
+	dry := w.post(path, `{"older_than_hours":0,"limit":2,"dry_run":true}`, "Idempotency-Key: look").want(200)
+	one := w.post(path, body, key).want(200)
+	if one.text("canceled") != "2" || one.header.Get("Idempotency-Replayed") != "" || open() != "3" {
+		t.Fatalf("the first call: %s, and %s are open; want 2 and 3", one.raw, open())
+	}
+	two := w.post(path, body, key).want(200)
+	if string(two.raw) != string(one.raw) || two.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("its repeat: %s (replayed: %q), want %s again", two.raw, two.header.Get("Idempotency-Replayed"), one.raw)
+	}
+	if n := open(); n != "3" {
+		t.Errorf("after the repeat %s are open, want 3", n)
+	}
+	if again := w.post(path, `{"limit":2,"older_than_hours":0,"dry_run":true}`, "Idempotency-Key: look").want(200); string(again.raw) != string(dry.raw) {
+		t.Errorf("a dry run, and its repeat once they are canceled: %s, then %s", dry.raw, again.raw)
+	}
+	w.post(path, `{"older_than_hours":0}`, key).refused(409, "idempotency_conflict")
+	if a := w.post(path, body, "Idempotency-Key: sweep-2").want(200); a.text("canceled") != "2" || open() != "1" {
+		t.Errorf("another key: %s, and %s are open; want 2 and 1", a.raw, open())
+	}
+	w.post(path, `{"older_than_hours":0}`, "Idempotency-Key: a b").refused(400, "invalid_request")
+}
+
+// None to cancel is an answer too: what comes later is not its repeat's.
+func TestBulkCancelOfNoneUnderAKey(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	const path, body, key = "/v1/intents/bulk-cancel", `{"older_than_hours":0}`, "Idempotency-Key: sweep"
+	w.post(path, body, key).want(200)
+	w.intent("b")
+	if a := w.post(path, body, key).want(200); a.text("canceled") != "0" || a.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("the repeat: %s, want none canceled", a.raw)
+	}
+}
+
 func TestGetWaitsForTheEnd(t *testing.T) {
 	t.Parallel()
 	w := setup(t)

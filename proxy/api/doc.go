@@ -127,8 +127,10 @@
 //
 // A crash here loses nothing that was answered: the app that has no answer
 // repeats its request, under its Idempotency-Key if it must not be doubled.
-// Keys act on accepting, resolving, resuming, controls, policy and replaying; a
-// repeated ack or nack is known by its lease; a repeated extend extends again. An
+// Keys act on accepting, resolving, resuming, controls, policy, replaying and
+// bulk-cancel, whose repeat is about the same intents, also where a crash cut the first
+// call short. A repeated ack or nack is known by its lease; a repeated extend extends
+// again. An
 // agent has one service account, so a repeat makes no second; a new key that is
 // asked for again under its Idempotency-Key is the same key with another token. A
 // kill, a revocation and a deletion are the same when repeated.

@@ -13,6 +13,11 @@ func (a *API) readKeyed(w http.ResponseWriter, r *http.Request) (raw []byte, key
 	if a.isDraining() {
 		return nil, nil, errDraining
 	}
+	return a.readBodyAndKey(w, r)
+}
+
+// readBodyAndKey is readKeyed for a write that ends intents: that goes on while we drain.
+func (a *API) readBodyAndKey(w http.ResponseWriter, r *http.Request) (raw []byte, key *journal.Key, err error) {
 	if raw, err = a.readBody(w, r, a.opt.MaxBody); err != nil {
 		return nil, nil, err
 	}
