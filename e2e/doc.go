@@ -10,6 +10,7 @@
 //	killloop_test.go     nothing acked is lost, nothing is handed over after its end and
 //	                     no key makes two intents, over hundreds of SIGKILLs under load,
 //	                     and with a home that gives killed holders up all the time
+//	skip_test.go         no test is left out in CI for want of something
 //	imports_test.go      who may import whom, and what may stand at the top
 //	crowd_test.go        the apps of that loop: senders, workers with moods, a reader
 //	checker_test.go      what must hold of all they saw; checker_planted_test.go plants

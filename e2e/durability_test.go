@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -59,7 +60,7 @@ func TestEphemeralVolumeIsSaid(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("/dev/shm", "pannier-e2e-")
 	if err != nil {
-		t.Skipf("needs /dev/shm: %v", err)
+		lacks(t, fmt.Sprintf("/dev/shm: %v", err))
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := start(t, setup{name: "in memory", agents: []string{billing}, dir: dir + "/journal"})
