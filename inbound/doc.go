@@ -45,7 +45,8 @@
 // ask for them while it is open. No lease is journaled: the intent stays ready
 // until its answer is, and the flight in memory keeps it from being handed over
 // or given back meanwhile. At an unclean start all that was here is marked as
-// redelivered. Once acknowledged (202) it does not count against credit, unless it
+// redelivered, also for an app that asks for its intents by now: each start notes
+// once whose apps are sent theirs. Once acknowledged (202) it does not count against credit, unless it
 // becomes ready again.
 //
 // A completion is taken in as a thread that is done: it needs no window, is in no

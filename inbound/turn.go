@@ -246,7 +246,7 @@ func (m *Mailbox) handOver(ctx context.Context, b *box, p plan, v *view) error {
 // pushed is only read. The slots of one turn are of one kind.
 func (m *Mailbox) grant(ctx context.Context, ids []journal.ID, slots []slot) ([]journal.Handed, error) {
 	if slots[0].pull.push {
-		return m.j.Peek(ids)
+		return m.j.Peek(ctx, ids)
 	}
 	terms := make([]journal.Terms, len(slots))
 	for i, s := range slots {

@@ -34,7 +34,7 @@ func (t *tx) lease(h *hand, env *wire.Envelope, terms Terms) (*Handed, error) {
 	h.rec.Boot, h.rec.Extends, h.rec.Streamed = t.j.birth.Boot, 0, terms.Stream
 	handed := &Handed{
 		ID: h.id, Envelope: env, Seq: seq, Attempt: h.rec.Handovers, Lease: lease, Until: at(h.rec.LeaseUntilMs),
-		Redelivered: h.rec.Redelivered || h.rec.Handovers > 1,
+		Redelivered: h.rec.Redelivered || h.rec.Handovers > 1 || t.j.pushedAndKilled(&h.rec),
 	}
 	h.see(state.Deliver)
 	handed.Status = state.Status(h.rec.HomeStatus)

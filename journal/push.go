@@ -35,61 +35,107 @@ const (
 	Cut                     // cut off by us when the app may have had it: no attempt
 )
 
-// Peek returns what ready intents would be pushed with. Nothing is written: if
-// we crash before the answer of the app is in the journal, it is sent again, and
-// is no attempt. Each Handed has its own error: ErrIllegal for one that is not
-// ready, ErrExpired for one that is out of time, which home is about to end.
-func (j *Journal) Peek(ids []ID) ([]Handed, error) {
+// Peek returns what ready intents would be pushed with. Nothing is written of them:
+// if we crash before the answer of the app is in the journal, it is sent again, and
+// is no attempt. Once each start it is noted that intents of the agent are sent; if
+// we crash before that is durable, none has been. Each Handed has its own error:
+// ErrIllegal for one that is not ready, ErrExpired for one that is out of time, which
+// home is about to end.
+func (j *Journal) Peek(ctx context.Context, ids []ID) ([]Handed, error) {
 	out := make([]Handed, len(ids))
 	now := time.Now()
+	agents := map[Agent]struct{}{}
 	err := j.view(func(txn *badger.Txn) error {
 		for i, id := range ids {
-			if out[i].Err = j.peek(txn, id, now, &out[i]); out[i].Err != nil {
-				out[i] = Handed{ID: id, Err: out[i].Err}
+			agent, err := j.peek(txn, id, now, &out[i])
+			if err != nil {
+				out[i] = Handed{ID: id, Err: err}
+				continue
 			}
+			agents[agent] = struct{}{}
 		}
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	for agent := range agents {
+		if err := j.notePushed(ctx, agent); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
-func (j *Journal) peek(txn *badger.Txn, id ID, now time.Time, out *Handed) error {
+func (j *Journal) peek(txn *badger.Txn, id ID, now time.Time, out *Handed) (Agent, error) {
 	var rec wire.Handover
 	found, err := readMessage(txn, idKey(classHandover, id), &rec)
 	switch {
 	case err != nil:
-		return err
+		return 0, err
 	case !found:
-		return ErrNotFound
+		return 0, ErrNotFound
 	case state.Phase(rec.Phase) != state.Ready:
-		return fmt.Errorf("%w: push while %s", ErrIllegal, state.Phase(rec.Phase))
+		return 0, fmt.Errorf("%w: push while %s", ErrIllegal, state.Phase(rec.Phase))
 	case OutOfTime(&rec, now):
-		return ErrExpired
+		return 0, ErrExpired
 	case j.Killed(j.AgentName(Agent(rec.Agent))):
-		return ErrKilled
+		return 0, ErrKilled
 	}
 	env := &wire.Envelope{}
 	blob, found, err := readEnvelope(txn, id)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if !found {
-		return &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: "the envelope of an open intent is missing"}
+		return 0, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: "the envelope of an open intent is missing"}
 	}
 	if err := proto.Unmarshal(blob, env); err != nil {
-		return &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
+		return 0, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
 	}
 	*out = Handed{
 		ID: id, Envelope: env, Status: state.Status(rec.HomeStatus), Attempt: rec.Handovers + 1,
 		Redelivered: j.mayBeKnown(&rec),
 	}
-	return nil
+	return Agent(rec.Agent), nil
 }
 
-// mayBeKnown reports whether the app may have seen the intent. What was here when
-// a start was killed may have been on its way to it.
+// mayBeKnown reports whether the app may have seen the intent, where it is one
+// that is sent its intents. What was here when a start was killed may have been on
+// its way to it.
 func (j *Journal) mayBeKnown(rec *wire.Handover) bool {
-	return rec.Redelivered || rec.Handovers > 0 || rec.HeldBoot < j.birth.UncleanBoot
+	return rec.Redelivered || rec.Handovers > 0 || j.outlivedKill(rec)
+}
+
+func (j *Journal) outlivedKill(rec *wire.Handover) bool { return rec.HeldBoot < j.birth.UncleanBoot }
+
+// pushedAndKilled is outlivedKill for an app that asks for its intents: it may have
+// been sent them before. What was asked for has a lease, which the kill has left.
+func (j *Journal) pushedAndKilled(rec *wire.Handover) bool {
+	n := j.names
+	e := n.at(Agent(rec.Agent))
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return j.outlivedKill(rec) && e.pushed >= rec.HeldBoot
+}
+
+// notePushed makes it durable that in this start the agent's app is sent intents.
+func (j *Journal) notePushed(ctx context.Context, agent Agent) error {
+	n, e := j.names, j.names.at(agent)
+	n.mu.RLock()
+	noted := e.pushed == j.birth.Boot
+	n.mu.RUnlock()
+	if noted {
+		return nil
+	}
+	return j.do(ctx, first, &op{run: func(t *tx) error {
+		t.after(func() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			e.pushed = j.birth.Boot
+		})
+		return t.changeName(e, func(rec *wire.Name) { rec.PushedBoot = j.birth.Boot })
+	}})
 }
 
 // OutOfTime reports whether the hand-over is past a limit of time: nothing is handed

@@ -36,7 +36,7 @@ func (w *world) hold() {
 
 func (w *world) peek(id journal.ID) journal.Handed {
 	w.Helper()
-	got, err := w.j.Peek([]journal.ID{id})
+	got, err := w.j.Peek(context.Background(), []journal.ID{id})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -147,6 +147,58 @@ func TestPushedAndKilled(t *testing.T) {
 	if h := w.peek(before); !h.Redelivered {
 		t.Error("a clean stop made it forget")
 	}
+}
+
+// TestPulledAfterAPushThatWasKilled: the app that asks for its intents after a kill
+// may have been sent them before it. One whose app has only ever asked was not.
+func TestPulledAfterAPushThatWasKilled(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		rule    string
+		kill    func(*world)
+		pushed  bool
+		another bool // a further clean start between kill and pull
+		want    bool
+	}{
+		{"pushed, and killed", (*world).killed, true, false, true},
+		{"pushed, killed, and restarted", (*world).killed, true, true, true},
+		{"asked for only, and killed", (*world).killed, false, false, false},
+		{"pushed, and stopped", (*world).reopen, true, false, false},
+	} {
+		t.Run(row.rule, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			before := w.accept()
+			w.hold()
+			if row.pushed {
+				w.peek(before)
+			}
+			row.kill(w)
+			if row.another {
+				w.reopen()
+			}
+			after := w.accept()
+			w.hold()
+			got, err := w.j.Lease(context.Background(), []journal.ID{before, after}, []journal.Terms{{For: time.Minute}, {For: time.Minute}})
+			if err != nil || got[0].Err != nil || got[1].Err != nil {
+				t.Fatalf("%v %+v", err, got)
+			}
+			if got[0].Redelivered != row.want || got[0].Attempt != 1 {
+				t.Errorf("redelivered %t, attempt %d; want %t, 1", got[0].Redelivered, got[0].Attempt, row.want)
+			}
+			if got[1].Redelivered {
+				t.Error("what has come since is redelivered")
+			}
+			w.whole()
+		})
+	}
+}
+
+// killed ends the journal as a kill would, and opens it again.
+func (w *world) killed() {
+	w.Helper()
+	w.j.Abandon()
+	w.open(journal.Options{})
 }
 
 // TestNothingIsPushedPastItsLimits: home ends it; until then nobody gets it.

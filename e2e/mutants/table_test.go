@@ -54,6 +54,13 @@ var all = []mutant{
 		pkg:   inAPI, test: "TestBulkCancelUnderAKey",
 	},
 	{
+		guard: "what a kill has cut off is asked for as new",
+		file:  "journal/push.go",
+		old:   "	return j.outlivedKill(rec) && e.pushed >= rec.HeldBoot\n",
+		new:   "	return j.outlivedKill(rec) && e.pushed > rec.HeldBoot\n",
+		pkg:   inJournal, test: "TestPulledAfterAPushThatWasKilled",
+	},
+	{
 		guard: "a key for ever",
 		file:  "journal/accept.go",
 		old:   " || d.CreatedMs < ms(t.now.Add(-keepKeys)) {",

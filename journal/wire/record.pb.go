@@ -1734,12 +1734,13 @@ func (x *Dedupe) GetChosen() [][]byte {
 type Name struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	No            uint32                 `protobuf:"varint,1,opt,name=no,proto3" json:"no,omitempty"`
-	Learned       bool                   `protobuf:"varint,2,opt,name=learned,proto3" json:"learned,omitempty"`                 // served here since its first use as a receiver
-	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`                         // last hand-over number given; written ahead in blocks
-	Binding       string                 `protobuf:"bytes,4,opt,name=binding,proto3" json:"binding,omitempty"`                  // how its app receives, set while running; empty: as configured
-	Threads       bool                   `protobuf:"varint,80,opt,name=threads,proto3" json:"threads,omitempty"`                // the lane of completions to this address
-	Killed        bool                   `protobuf:"varint,60,opt,name=killed,proto3" json:"killed,omitempty"`                  // by an operator: nothing goes to it or comes from it
-	FirstMs       int64                  `protobuf:"varint,61,opt,name=first_ms,json=firstMs,proto3" json:"first_ms,omitempty"` // when the address was first seen; 0: before this was kept
+	Learned       bool                   `protobuf:"varint,2,opt,name=learned,proto3" json:"learned,omitempty"`                           // served here since its first use as a receiver
+	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`                                   // last hand-over number given; written ahead in blocks
+	Binding       string                 `protobuf:"bytes,4,opt,name=binding,proto3" json:"binding,omitempty"`                            // how its app receives, set while running; empty: as configured
+	Threads       bool                   `protobuf:"varint,80,opt,name=threads,proto3" json:"threads,omitempty"`                          // the lane of completions to this address
+	Killed        bool                   `protobuf:"varint,60,opt,name=killed,proto3" json:"killed,omitempty"`                            // by an operator: nothing goes to it or comes from it
+	FirstMs       int64                  `protobuf:"varint,61,opt,name=first_ms,json=firstMs,proto3" json:"first_ms,omitempty"`           // when the address was first seen; 0: before this was kept
+	PushedBoot    uint32                 `protobuf:"varint,250,opt,name=pushed_boot,json=pushedBoot,proto3" json:"pushed_boot,omitempty"` // last start of this journal in which its app was sent intents
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1819,6 +1820,13 @@ func (x *Name) GetKilled() bool {
 func (x *Name) GetFirstMs() int64 {
 	if x != nil {
 		return x.FirstMs
+	}
+	return 0
+}
+
+func (x *Name) GetPushedBoot() uint32 {
+	if x != nil {
+		return x.PushedBoot
 	}
 	return 0
 }
@@ -2923,7 +2931,7 @@ const file_record_proto_rawDesc = "" +
 	"\x11policy_generation\x18P \x01(\x04R\x10policyGeneration\x12\x14\n" +
 	"\x05stale\x18Q \x01(\bR\x05stale\x12\x14\n" +
 	"\x05thing\x18Z \x01(\fR\x05thing\x12\x17\n" +
-	"\x06chosen\x18\xfa\x01 \x03(\fR\x06chosen\"\xa9\x01\n" +
+	"\x06chosen\x18\xfa\x01 \x03(\fR\x06chosen\"\xcb\x01\n" +
 	"\x04Name\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x18\n" +
 	"\alearned\x18\x02 \x01(\bR\alearned\x12\x10\n" +
@@ -2931,7 +2939,9 @@ const file_record_proto_rawDesc = "" +
 	"\abinding\x18\x04 \x01(\tR\abinding\x12\x18\n" +
 	"\athreads\x18P \x01(\bR\athreads\x12\x16\n" +
 	"\x06killed\x18< \x01(\bR\x06killed\x12\x19\n" +
-	"\bfirst_ms\x18= \x01(\x03R\afirstMs\"E\n" +
+	"\bfirst_ms\x18= \x01(\x03R\afirstMs\x12 \n" +
+	"\vpushed_boot\x18\xfa\x01 \x01(\rR\n" +
+	"pushedBoot\"E\n" +
 	"\vAgentEvents\x126\n" +
 	"\x06events\x18\x01 \x03(\v2\x1e.pannier.journal.v1.AgentEventR\x06events\"\\\n" +
 	"\n" +
