@@ -49,6 +49,9 @@
 // once whose apps are sent theirs. Once acknowledged (202) it does not count against credit, unless it
 // becomes ready again.
 //
+// What a lowered limit has put out of attempts is left to its home by the next look at
+// the mailbox, 5 s later at most, whether or not anybody asks.
+//
 // A completion is taken in as a thread that is done: it needs no window, is in no
 // mailbox, and knows no door. Agents set with Completions are handed theirs like any
 // other intent.

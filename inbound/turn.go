@@ -2,6 +2,7 @@ package inbound
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"pannier/journal"
@@ -57,6 +58,8 @@ func (m *Mailbox) plan(b *box) plan {
 	if p.want > 0 {
 		p.rewind, b.skipped = b.skipped, time.Time{}
 		p.keep = min(p.want, leaseMost) + len(b.door.suspects) + 1
+	}
+	if p.want > 0 || p.sweep {
 		p.pushed = b.pushed()
 	}
 	return p
@@ -79,7 +82,8 @@ type view struct {
 	ready   []journal.Mail
 	pushed  []journal.Mail // of plan.pushed
 	lapsed  []journal.Mail
-	tried   bool // something was to be leased
+	spent   []journal.Mail // ready, and out of attempts
+	tried   bool           // something was to be leased
 	release time.Time
 }
 
@@ -104,6 +108,9 @@ func (m *Mailbox) look(ctx context.Context, b *box, p plan) (view, error) {
 	if err := m.lapse(ctx, b, v.lapsed); err != nil {
 		return v, err
 	}
+	if err := m.exhaust(ctx, v.spent); err != nil {
+		return v, err
+	}
 	return v, m.handOver(ctx, b, p, &v)
 }
 
@@ -123,6 +130,8 @@ func (m *Mailbox) read(p plan, v *view) error {
 			case e.Phase != state.Ready:
 			case p.pushed[e.ID]:
 				v.pushed = append(v.pushed, e)
+			case e.OutOfAttempts:
+				v.spent = append(v.spent, e)
 			case len(v.ready) < p.keep:
 				v.ready = append(v.ready, e)
 			default:
@@ -208,6 +217,19 @@ func (m *Mailbox) overdue(b *box, entries []journal.Mail) (o overdue) {
 		m.hear(b, e.ID, from, failed, now)
 	}
 	return o
+}
+
+// exhaust leaves to home what a lowered limit has put out of attempts. If we crash
+// before, it is read again.
+func (m *Mailbox) exhaust(ctx context.Context, entries []journal.Mail) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	ids := make([]journal.ID, len(entries))
+	for i, e := range entries {
+		ids[i] = e.ID
+	}
+	return m.j.Exhaust(ctx, ids)
 }
 
 // handOver leases what the door chooses to the pulls that wait, in turn.
@@ -342,7 +364,7 @@ func (m *Mailbox) fail(ctx context.Context, b *box, p plan, v view, err error) {
 		}
 	}
 	b.skipped = earliest(b.skipped, p.rewind)
-	for _, e := range append(v.ready, v.lapsed...) {
+	for _, e := range slices.Concat(v.ready, v.lapsed, v.spent) {
 		m.j.RewindMail(p.no, e.Due)
 	}
 	b.sweep = now.Add(errPause)

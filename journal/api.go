@@ -251,6 +251,10 @@ type Mail struct {
 	Streamed bool      // its lease went out on a stream
 	Leased   time.Time // of a leased or working one: the first lease of this hand-over, or its 202
 	Counted  bool      // counts against credit
+
+	// OutOfAttempts: ready, and not to be handed over: the limit was lowered to the
+	// attempts it has had. Exhaust leaves it to home.
+	OutOfAttempts bool
 }
 
 // Action is what a settle does.

@@ -150,18 +150,29 @@ func (l *life) handedOver(e *wire.Event, r *wire.Report) {
 }
 
 // exhausted: at the limit of attempts home alone ends the intent, or parks it
-// for an operator where that was asked for. Parked, it stays with its holder.
+// for an operator where that was asked for. Parked, it stays with its holder. An
+// attempt that was told before, under a limit that was higher then, fails once.
 func (t *tx) exhausted(l *life, e *wire.Event, r *wire.Report) error {
 	l.handedOver(e, r)
-	l.head.Attempts = r.Attempts
-	t.move(l, state.DeliveryFailed, e)
-	end := &wire.Event{Actor: actorSelf, Reason: uint32(state.ReasonExhausted), Attempt: r.Attempt, Text: r.Text}
-	if l.head.HoldWhenExhausted {
-		t.move(l, state.Wait, end)
-		return t.saveLife(l)
+	if r.Attempts != l.head.Attempts {
+		t.move(l, state.DeliveryFailed, e)
 	}
-	_, err := t.end(l, state.Fail, end, deliveryError("delivery_failed", state.ReasonExhausted, r.Text, r.Attempts), r.Text)
-	return err
+	l.head.Attempts = r.Attempts
+	return t.exhaust(l, &wire.Event{Attempt: r.Attempt, Text: r.Text})
+}
+
+// exhaust is exhausted for whoever has it: nobody, where it is due.
+func (t *tx) exhaust(l *life, end *wire.Event) error {
+	end.Actor, end.Reason = actorSelf, uint32(state.ReasonExhausted)
+	if !l.head.HoldWhenExhausted {
+		_, err := t.end(l, state.Fail, end, deliveryError("delivery_failed", state.ReasonExhausted, end.Text, l.head.Attempts), end.Text)
+		return err
+	}
+	t.move(l, state.Wait, end)
+	if l.place() == PlaceDue {
+		t.goTo(l, PlaceParked, time.Time{}, ID{})
+	}
+	return t.saveLife(l)
 }
 
 func (t *tx) finalAnswer(l *life, from ID, r *wire.Report) error {

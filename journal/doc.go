@@ -25,7 +25,8 @@
 //     done in one commit.
 //   - Options that controls and policy change are home's, under a generation that
 //     starts at 0 and only grows; a hand-over has them as of the generation it knows,
-//     and takes over none that is older.
+//     and takes over none that is older. Where the limit of attempts is lowered to
+//     those made, what the app has is let finish, and the rest is given to nobody.
 //   - A method that changes something returns, or calls its done, when that is
 //     durable, and hooks run only for what is. RecordHeld alone may be lost.
 //   - Each open intent is in exactly one place: the due index, the list of its

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
@@ -19,6 +20,9 @@ func (t *tx) lease(h *hand, env *wire.Envelope, terms Terms) (*Handed, error) {
 	}
 	if t.j.names.at(h.agent()).killed {
 		return nil, ErrKilled
+	}
+	if outOfAttempts(&h.rec) {
+		return nil, errOutOfAttempts
 	}
 	row, err := t.step(h, state.Lease, t.now.Add(terms.For))
 	if err != nil {
@@ -43,6 +47,9 @@ func (t *tx) lease(h *hand, env *wire.Envelope, terms Terms) (*Handed, error) {
 	}
 	return handed, t.tell(h, row.Tells, &wire.Report{Attempt: h.rec.Handovers, Attempts: h.rec.Attempts, Redelivered: handed.Redelivered})
 }
+
+// errOutOfAttempts: what is out of attempts is given to nobody; see Exhaust.
+var errOutOfAttempts = fmt.Errorf("%w: out of attempts", ErrIllegal)
 
 // see keeps the holder's idea of home's status up with what it tells home.
 func (h *hand) see(on state.Trigger) {

@@ -42,6 +42,7 @@ func readMail(txn *badger.Txn, id ID) (Mail, bool, error) {
 	return Mail{
 		ID: id, Home: ID(rec.Home), OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), Due: time.UnixMilli(rec.DueMs),
 		Held: at(rec.HeldMs), Attempts: rec.Attempts, Receiver: rec.ReceiverDurability, Lease: leaseOf(&rec), Seq: rec.Seq, Streamed: rec.Streamed, Counted: !rec.Freed, Leased: at(rec.LeasedAtMs),
+		OutOfAttempts: outOfAttempts(&rec),
 	}, true, nil
 }
 

@@ -132,6 +132,9 @@ func (t *tx) change(l *life, c *wire.Change) error {
 		l.head.DeadlineAtMs = deadline
 		t.expireAt(l)
 	}
+	if l.place() == PlaceDue && l.head.Attempts > 0 && l.head.Attempts >= l.head.MaxAttempts {
+		return t.exhaust(l, &wire.Event{Text: limitLowered})
+	}
 	if err := t.saveLife(l); err != nil {
 		return err
 	}
@@ -161,12 +164,39 @@ func (t *tx) policyHere(id ID, p Policy, deadline time.Time) error {
 	if err != nil || !found || !h.takes(p, deadline) {
 		return err
 	}
-	if h.phase() == state.Ready && h.rec.DueMs == ms(never) && !OutOfTime(&h.rec, t.now) {
-		// It was put away for being out of time, and has some again.
+	again := h.rec.DueMs == ms(never) && !OutOfTime(&h.rec, t.now) // it was put away for being out of time
+	if h.phase() == state.Ready && (again || outOfAttempts(&h.rec)) {
 		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
 		t.mailAt(h, t.now)
 	}
 	return t.saveHand(h)
+}
+
+// limitLowered is why a hand-over that is with nobody is out of attempts.
+const limitLowered = "the limit was lowered to the attempts it has had"
+
+// outOfAttempts reports whether a hand-over that is ready must not be given to the
+// app: what the app has is let finish, and the limit may have been lowered since.
+func outOfAttempts(rec *wire.Handover) bool {
+	return state.Phase(rec.Phase) == state.Ready && rec.Attempts > 0 && rec.Attempts >= rec.MaxAttempts
+}
+
+// Exhaust leaves to home what is out of attempts by a limit that was lowered. The
+// caller has none of it on its way to an app: what is pushed is ready here.
+func (j *Journal) Exhaust(ctx context.Context, ids []ID) error {
+	return j.each(ctx, ids, func(t *tx, h *hand, _ int) error {
+		if !outOfAttempts(&h.rec) {
+			return nil
+		}
+		row, err := t.step(h, state.Exhaust, never)
+		if err != nil {
+			return err
+		}
+		if err := t.saveHand(h); err != nil {
+			return err
+		}
+		return t.tell(h, row.Tells, &wire.Report{Attempt: h.rec.Handovers, Attempts: h.rec.Attempts, Text: limitLowered})
+	})
 }
 
 // takes is policyHere on the record alone.

@@ -106,6 +106,102 @@ func TestPolicyTakesEffectAtHome(t *testing.T) {
 	w.whole()
 }
 
+// TestLimitLoweredToTheAttemptsMade: nobody gets the intent again, wherever it is, and
+// the attempt that was told before fails once.
+func TestLimitLoweredToTheAttemptsMade(t *testing.T) {
+	t.Parallel()
+	for _, hold := range []bool{false, true} {
+		p := setupPair(t)
+		id := p.home.acceptHeld(hold)
+		ended, last := state.Failed, "failed"
+		if hold {
+			ended, last = state.Waiting, "waiting"
+		}
+		got, err := p.offer(time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.holder.settle(journal.Settle{ID: id, Lease: got[0].Handed.Lease, Action: journal.Nack})
+		if err := p.report(); err != nil {
+			t.Fatal(err)
+		}
+		p.home.change(id, &wire.Change{Controls: []byte(`{}`), MaxAttempts: 1})
+		i, err := p.home.j.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.adopt(journal.Update{Policy: journal.Policy{ID: id, Generation: 1, MaxAttempts: i.Head.MaxAttempts}, Left: time.Hour})
+		if got, err := p.holder.j.Lease(context.Background(), []journal.ID{id}, []journal.Terms{{For: time.Minute}}); err != nil || !errors.Is(got[0].Err, journal.ErrIllegal) {
+			t.Fatalf("leased: %v %+v", err, got)
+		}
+		no, _ := p.holder.j.AgentNo(billing)
+		mail, _, err := p.holder.j.Mail(no, time.Now(), 10)
+		if err != nil || len(mail) != 1 || !mail[0].OutOfAttempts {
+			t.Fatalf("%v %+v, want it to come up as out of attempts", err, mail)
+		}
+		for range 2 { // the second changes nothing
+			if err := p.holder.j.Exhaust(context.Background(), []journal.ID{id}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.report(); err != nil {
+			t.Fatal(err)
+		}
+		p.home.wantEvents(id, "created", "submitted", "delivered", "delivery_failed", last)
+		if s := p.home.status(id); s != ended {
+			t.Errorf("%s, want %s", s, ended)
+		}
+		p.home.whole()
+		p.holder.whole()
+	}
+}
+
+// acceptHeld accepts an intent that waits for an operator when it is out of attempts,
+// or ends.
+func (w *world) acceptHeld(hold bool) journal.ID {
+	w.Helper()
+	e := envelope()
+	e.HoldWhenExhausted = hold
+	got, err := w.j.Accept(context.Background(), []journal.Accept{{Envelope: e}})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return got[0].ID
+}
+
+// TestLimitLoweredWhereNobodyHasIt: given back after an attempt, it ends, or waits,
+// at home.
+func TestLimitLoweredWhereNobodyHasIt(t *testing.T) {
+	t.Parallel()
+	for _, hold := range []bool{false, true} {
+		w := setup(t)
+		id := w.acceptHeld(hold)
+		h := w.local(time.Minute)
+		w.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Nack})
+		if _, err := w.j.Release(context.Background(), []journal.ID{id}); err != nil {
+			t.Fatal(err)
+		}
+		w.change(id, &wire.Change{Controls: []byte(`{}`), MaxAttempts: 1})
+		ended, last := state.Failed, "failed"
+		if hold {
+			ended, last = state.Waiting, "waiting"
+		}
+		w.wantEvents(id, "created", "submitted", "delivered", "delivery_failed", last)
+		if s, n := w.status(id), len(w.due()); s != ended || n != 0 {
+			t.Errorf("%s, and %d are due; want %s, 0", s, n, ended)
+		}
+		if hold {
+			if _, err := w.j.Answer(context.Background(), id, journal.Answer{Trigger: state.Start}); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(w.due()); n != 1 {
+				t.Errorf("after an operator's word %d are due, want 1", n)
+			}
+		}
+		w.whole()
+	}
+}
+
 // TestPolicyReachesTheHolder: with the offer, at the reconcile that finds an older
 // generation there, and as an update; never back to an older one.
 func TestPolicyReachesTheHolder(t *testing.T) {

@@ -79,6 +79,8 @@ func (j *Journal) peek(txn *badger.Txn, id ID, now time.Time, out *Handed) (Agen
 		return 0, fmt.Errorf("%w: push while %s", ErrIllegal, state.Phase(rec.Phase))
 	case OutOfTime(&rec, now):
 		return 0, ErrExpired
+	case outOfAttempts(&rec):
+		return 0, errOutOfAttempts
 	case j.Killed(j.AgentName(Agent(rec.Agent))):
 		return 0, ErrKilled
 	}

@@ -61,6 +61,20 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestPulledAfterAPushThatWasKilled",
 	},
 	{
+		guard: "a lowered limit is for the next time",
+		file:  "inbound/turn.go",
+		old:   "			case e.OutOfAttempts:\n",
+		new:   "			case e.OutOfAttempts && false:\n",
+		pkg:   inInbound, test: "TestLoweredLimitExhaustsWhatIsPutOff",
+	},
+	{
+		guard: "a lowered limit takes from the app what it is sent",
+		file:  "inbound/turn.go",
+		old:   "	if p.want > 0 || p.sweep {\n",
+		new:   "	if p.want > 0 {\n",
+		pkg:   inInbound, test: "TestLoweredLimitLetsAPushFinish",
+	},
+	{
 		guard: "a key for ever",
 		file:  "journal/accept.go",
 		old:   " || d.CreatedMs < ms(t.now.Add(-keepKeys)) {",
