@@ -113,7 +113,9 @@
 // that was in flight is due or on record, exactly as the journal says. One that
 // may have reached a holder without our record of it was accepted before this
 // start: it waits until every endpoint of its agent has listed what it holds, or
-// UncleanWait, and goes under the next number in the second case. A clean stop
+// UncleanWait, and goes under the next number in the second case. Until a holder's list
+// is complete, its reports of such an intent prove that it was offered there; what the
+// list does not name was given back since, and goes out with its attempts. A clean stop
 // (Drain) records the unanswered as held, so the next start asks that holder
 // first. Each function whose write meets an ack says what survives a crash there.
 //

@@ -8,6 +8,7 @@ import (
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 	"pannier/journal/wire/peer"
 	"pannier/outbound"
 )
@@ -257,6 +258,62 @@ func TestUncleanStartAsks(t *testing.T) {
 		}
 		if place, holder, no := w.where(ids[0]); place != journal.PlaceHeld || holder != a.identity().Journal || no != 1 {
 			t.Errorf("the one it held is at place %d at %v under %d", place, holder, no)
+		}
+	})
+}
+
+// TestUncleanStartHearsOfWhatIsOver: home forgets to whom it had offered, and the
+// holder gave the intent back meanwhile. What it has to tell of it counts, and comes
+// before the next offer.
+func TestUncleanStartHearsOfWhatIsOver(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.holder(addrA)
+		a.set(func() { a.mu.credits[billing] = 10 })
+		w.peers.set(billing, addrA)
+		w.accept("unrelated", 1)
+		w.after(2 * time.Second)
+		w.accept(billing, 2)
+		given := a.expect(2)[0] // on the wire when home dies; of the other it never heard
+		failed := report(2, given, state.FactAttemptFailed)
+		failed.Attempts = 1
+		a.set(func() { a.mu.reports = []*wire.Report{report(1, given, state.FactDelivered), failed} })
+		w.crash()
+		w.after(2 * time.Second)
+		for _, o := range a.expect(2) {
+			no, attempts := uint64(1), uint32(0)
+			if offerID(o) == offerID(given) {
+				no, attempts = 2, 1
+			}
+			if o.OfferNo != no || o.Attempts != attempts {
+				t.Errorf("offered %v under %d after %d attempts, want %d, %d", offerID(o), o.OfferNo, o.Attempts, no, attempts)
+			}
+		}
+		events, _, err := w.j.Events(offerID(given), 2)
+		if err != nil || len(events) != 2 || state.EventType(events[0].Type).String() != "intent.delivered" || state.EventType(events[1].Type).String() != "intent.delivery_failed" {
+			t.Errorf("%v, %v; want delivered and delivery_failed", events, err)
+		}
+	})
+}
+
+// Of what was accepted since, or once its list is complete, a holder proves nothing by
+// telling of it.
+func TestUncleanStartBelievesNoMore(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a, b := w.holder(addrA), w.holder(addrB)
+		a.set(func() { a.mu.credits[billing] = 0 })
+		b.set(func() { b.mu.mute = true })
+		w.peers.set(billing, addrA)
+		w.accept("unrelated", 1)
+		w.after(2 * time.Second)
+		old := w.accept(billing, 1)[0]
+		w.peers.set(billing, addrA, addrB) // b says nothing: what is old waits
+		w.crash()
+		a.line()
+		for no, id := range []journal.ID{old, w.accept("unrelated", 1)[0]} {
+			a.report(&wire.Report{No: uint64(no) + 1, Id: id[:], OfferNo: 1, Fact: uint32(state.FactDelivered), Attempt: 1})
+			if place, _, _ := w.where(id); place != journal.PlaceDue || w.status(id) != state.Submitted {
+				t.Errorf("report %d: place %d, %s", no, place, w.status(id))
+			}
 		}
 	})
 }

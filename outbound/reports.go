@@ -74,7 +74,11 @@ func (s *session) reports(list []*wire.Report) error {
 	for _, r := range unsure {
 		switch id := journal.ID(r.Id); {
 		case !d.onRecord(s.peer.Journal, id, r.OfferNo):
-			r.OfferNo = 0
+			if f, ours := d.believe(s, r); f != nil {
+				proven = append(proven, f)
+			} else if !ours {
+				r.OfferNo = 0
+			}
 		case state.Fact(r.Fact) == state.FactAttemptFailed && !r.Uncounted && !freedLater(list, r):
 			anew = append(anew, id)
 		}

@@ -1,6 +1,13 @@
 package outbound
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
 
 // openOld decides, after an unclean start, whether what was accepted before it
 // and has no holder on record may be offered: an offer may have been on the way
@@ -44,4 +51,40 @@ var epoch = time.UnixMilli(0)
 func (d *Dispatcher) letOld(dst *dest, raise bool) {
 	dst.oldOpen, dst.oldRaise, dst.more = true, raise, everyPart
 	d.journal.Rewind(dst.agent, epoch)
+}
+
+// past are the facts of a hand-over that may be over: its holder may have given the
+// intent back since. After any other it is listed, at least until that is acked.
+var past = []state.Fact{state.FactDelivered, state.FactWorking, state.FactAttemptFailed}
+
+// believe takes a report of an intent that was accepted before an unclean start and
+// has no holder on record: that it was offered to this one is what we may have
+// forgotten. It does so until the list is complete, while nobody else is offered the
+// intent: what the holder has given back since is then on record there and not in its
+// list, and so due again, under the next number, with its attempts. The flight it
+// returns is to be recorded; ours is true for a further report of the same intent.
+func (d *Dispatcher) believe(s *session, r *wire.Report) (proven *flight, ours bool) {
+	id := journal.ID(r.Id)
+	if !d.unclean || !slices.Contains(past, state.Fact(r.Fact)) {
+		return nil, false
+	}
+	i, err := d.journal.Get(id)
+	if err != nil || i.Head == nil || journal.Place(i.Head.Place) != journal.PlaceDue ||
+		i.Head.OfferNo != r.OfferNo || i.Head.Boot == d.journal.Stats().Boot {
+		return nil, false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f := d.mu.flights[id]; f != nil {
+		return nil, f.holder.Journal == s.peer.Journal
+	}
+	dst := d.dest(journal.Agent(i.Head.Dest))
+	if s.live || dst.oldOpen {
+		return nil, false
+	}
+	f := &flight{id: id, offerNo: r.OfferNo, due: time.UnixMilli(i.Head.DueMs), dest: dst, stage: answered, holder: s.peer}
+	d.mu.flights[id] = f
+	dst.inFlight++
+	d.mu.holders[s.peer.Journal].recording++
+	return f, true
 }

@@ -75,6 +75,20 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestLoweredLimitLetsAPushFinish",
 	},
 	{
+		guard: "what a killed home has forgotten did not happen",
+		file:  "outbound/unclean.go",
+		old:   "	if !d.unclean || !slices",
+		new:   "	if true || !d.unclean || !slices",
+		pkg:   inOutbound, test: "TestUncleanStartHearsOfWhatIsOver",
+	},
+	{
+		guard: "a killed home believes a holder for ever",
+		file:  "outbound/unclean.go",
+		old:   "	if s.live || dst.oldOpen {\n",
+		new:   "	if dst.oldOpen {\n",
+		pkg:   inOutbound, test: "TestUncleanStartBelievesNoMore",
+	},
+	{
 		guard: "a key for ever",
 		file:  "journal/accept.go",
 		old:   " || d.CreatedMs < ms(t.now.Add(-keepKeys)) {",
