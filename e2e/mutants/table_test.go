@@ -1010,6 +1010,13 @@ var all = []mutant{
 		pkg:   inAPI, test: "TestUnknownRoutesAreProblems",
 	},
 	{
+		guard: "a warning tells of the payload",
+		file:  "proxy/api/schema.go",
+		old:   "clip(strings.Join(rules, \" \"), maxWhy))",
+		new:   "strings.Join(rules, \" \")+refuseFaults(faults).detail)",
+		pkg:   inAPI, test: "TestWarningSaysNothingOfThePayload",
+	},
+	{
 		guard: "an answer says more than is described",
 		file:  "proxy/api/settle.go",
 		old:   "str(\"intent_id\", id.String())\n	writeSettled(d, &out[0])",

@@ -218,48 +218,56 @@ func (a *API) checkPayload(in *asked) error {
 	if err != nil {
 		return fmt.Errorf("schema of %s: %w", in.intentType, err)
 	}
-	faults := misfits(schema, in.payload, in.at)
+	faults, rules := misfits(schema, in.payload, in.at)
 	if len(faults) > 0 && s.Mode == "warn" {
-		a.log.Warn("a payload does not fit its schema", "intent_type", in.intentType, "reason", refuseFaults(faults).detail)
+		// Rules, which are the schema's words: those of a fault, and where it is, can be
+		// the payload's, and that is in no log.
+		a.log.Warn("a payload does not fit its schema", "intent_type", in.intentType, "reason", clip(strings.Join(rules, " "), maxWhere))
 		return nil
 	}
 	return faultsOf(faults)
 }
 
-// misfits lists where a payload is not as its schema says, at most maxFaults.
-func misfits(schema *jsonschema.Schema, payload jsontext.Value, at string) (faults []fault) {
+// misfits lists where a payload is not as its schema says, at most maxFaults, and the
+// rules of the schema that say so, as pointers into it.
+func misfits(schema *jsonschema.Schema, payload jsontext.Value, at string) (faults []fault, rules []string) {
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(payload))
 	if err != nil {
-		return []fault{{at, err.Error(), codeSchemaInvalid}} // it was read as JSON before
+		return []fault{{at, err.Error(), codeSchemaInvalid}}, nil // it was read as JSON before
 	}
 	if where, is := immense(value, at); is {
-		return []fault{{clip(where, maxWhere), "is a number too long to be compared with a schema", codeSchemaInvalid}}
+		return []fault{{clip(where, maxWhere), "is a number too long to be compared with a schema", codeSchemaInvalid}}, []string{"number"}
 	}
 	var wrong *jsonschema.ValidationError
 	if err := schema.Validate(value); err == nil {
-		return nil
+		return nil, nil
 	} else if !errors.As(err, &wrong) {
-		return []fault{{at, err.Error(), codeSchemaInvalid}}
+		return []fault{{at, err.Error(), codeSchemaInvalid}}, nil
 	}
-	leaves(wrong, at, &faults)
-	return faults
+	for _, e := range leaves(wrong, nil) {
+		where := at
+		for _, step := range e.InstanceLocation {
+			where += "/" + pointerStep.Replace(step)
+		}
+		// Both may hold as much of the payload as it has.
+		why := clip(e.ErrorKind.LocalizedString(english), maxWhy)
+		faults = append(faults, fault{clip(where, maxWhere), why, codeSchemaInvalid})
+		_, rule, _ := strings.Cut(e.SchemaURL, "#")
+		rules = append(rules, strings.Join(append([]string{rule}, e.ErrorKind.KeywordPath()...), "/"))
+	}
+	return faults, rules
 }
 
-// leaves are the errors that say something: those above them only say that
-// there are some below.
-func leaves(e *jsonschema.ValidationError, at string, faults *[]fault) {
+// leaves are the errors that say something, at most maxFaults: those above them only
+// say that there are some below.
+func leaves(e *jsonschema.ValidationError, found []*jsonschema.ValidationError) []*jsonschema.ValidationError {
 	for _, cause := range e.Causes {
-		leaves(cause, at, faults)
+		found = leaves(cause, found)
 	}
-	if len(e.Causes) > 0 || len(*faults) == maxFaults {
-		return
+	if len(e.Causes) > 0 || len(found) == maxFaults {
+		return found
 	}
-	for _, step := range e.InstanceLocation {
-		at += "/" + pointerStep.Replace(step)
-	}
-	// Both may hold as much of the payload as it has.
-	why := clip(e.ErrorKind.LocalizedString(english), maxWhy)
-	*faults = append(*faults, fault{clip(at, maxWhere), why, codeSchemaInvalid})
+	return append(found, e)
 }
 
 const (

@@ -2,12 +2,14 @@ package api_test
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"pannier/journal"
+	"pannier/proxy/api"
 )
 
 const order = `{"semantic_type":"order.created.plain.v1","compatibility_mode":"%s","schema_json":{
@@ -60,6 +62,28 @@ func TestPayloadIsHeldToItsSchema(t *testing.T) {
 	}
 	w.post("/v1/schemas", fmt.Sprintf(order, "strict")).want(200) // a changed one is compiled anew
 	w.post("/v1/intents", intent(bad)).refused(422, "schema_invalid")
+}
+
+// What a schema only warns of is logged by the schema's rule: nothing of the payload,
+// neither its values nor its names, is in a log.
+func TestWarningSaysNothingOfThePayload(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	var logged strings.Builder
+	say := direct(t, api.New(api.Options{}, w.journal, w.mailbox, w.sender, slog.New(slog.NewTextHandler(&logged, nil))))
+	say("POST", "/v1/schemas", `{"semantic_type":"a.b.c.v1","compatibility_mode":"warn","schema_json":{
+		"properties":{"pin":{"pattern":"^[0-9]+$"},"mail":{"format":"email"}},"patternProperties":{"^x-":{"type":"number"}},
+		"propertyNames":{"maxLength":20},"additionalProperties":false}}`).want(200)
+	say("POST", "/v1/intents", `{"intent_type":"a.b.c.v1","to_agent":"b","payload":
+		{"pin":"canary-1","mail":"canary-2","x-canary-3":"canary-4","canary-5-and-a-name-too-long":"canary-6"}}`).want(200)
+	for _, rule := range []string{"/properties/pin/pattern", "/properties/mail/format", "/patternProperties/", "/propertyNames", "/additionalProperties"} {
+		if !strings.Contains(logged.String(), rule) {
+			t.Errorf("the rule %s is not logged: %s", rule, logged.String())
+		}
+	}
+	if strings.Contains(logged.String(), "canary") {
+		t.Errorf("logged: %s", logged.String())
+	}
 }
 
 // A send that is repeated under its key is the first one again, though its payload
