@@ -44,7 +44,7 @@ type Options struct {
 	InsecurePeer bool // plain text between sidecars beyond loopback
 	Identity     identity.Options
 
-	MaxBody int    // bytes of a payload
+	MaxBody int    // bytes of a request to the app API; of a batch, of each item
 	Learn   string // off, local or advertise
 
 	Policies mesh.Policies // of the traffic to agents; those of Peers come first

@@ -17,7 +17,7 @@ import (
 // Options of the app API. The zero value of every field is usable.
 type Options struct {
 	BodyTime     time.Duration // for a client to send a body; 0: 30 s
-	MaxBody      int           // bytes of a request body; 0: 1 MiB
+	MaxBody      int           // bytes of a request body, the payload and all around it; of a batch, of each item; 0: 1 MiB
 	Hosts        []string      // names allowed in Host beside those of loopback
 	DefaultAgent string        // sender of an intent that names none; "": anonymous
 	Version      string        // shown by the health routes

@@ -124,7 +124,7 @@ func refuseItemHeaders(h http.Header) error {
 
 func (a *API) acceptItem(raw jsontext.Value, r *http.Request, now time.Time, read func(jsontext.Value) (*asked, error)) (journal.Accept, error) {
 	if len(raw) > a.opt.MaxBody {
-		return journal.Accept{}, tooLarge(int64(a.opt.MaxBody))
+		return journal.Accept{}, tooLarge("the item", int64(a.opt.MaxBody))
 	}
 	in, err := read(raw)
 	if err != nil {

@@ -37,7 +37,7 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byt
 func (a *API) readRaw(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
 	if r.ContentLength > int64(limit) {
 		w.Header().Set("Connection", "close")
-		return nil, tooLarge(int64(limit))
+		return nil, tooLarge("the body", int64(limit))
 	}
 	control := http.NewResponseController(w)
 	timed := control.SetReadDeadline(time.Now().Add(cmp.Or(a.opt.BodyTime, bodyTime))) == nil

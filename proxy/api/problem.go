@@ -100,7 +100,7 @@ func problemOf(err error) *problem {
 	case errors.Is(err, inbound.ErrHomeUnreachable):
 		return refuse(codeHomeUnreachable, "the sidecar that accepted this intent cannot be reached just now")
 	case errors.As(err, &tooBig):
-		return tooLarge(tooBig.Limit)
+		return tooLarge("the body", tooBig.Limit)
 	case errors.Is(err, journal.ErrNotFound):
 		return refuse(codeIntentNotFound, "no such intent at this sidecar: it is known where it was accepted and where it is held")
 	case errors.Is(err, journal.ErrIllegal):
@@ -141,8 +141,10 @@ func problemOf(err error) *problem {
 	return refuse(codeInternal, "internal error; the log has the cause under this request id")
 }
 
-func tooLarge(limit int64) *problem {
-	p := refuse(codePayloadTooLarge, "the body is larger than the limit of %d bytes", limit)
+// tooLarge is of a body, or an item of one: the limit is for all of it, not for the
+// payload in it.
+func tooLarge(what string, limit int64) *problem {
+	p := refuse(codePayloadTooLarge, "%s, with all that is in it, is larger than the limit of %d bytes", what, limit)
 	p.extra = []pair{{"limit_bytes", strconv.FormatInt(limit, 10)}}
 	return p
 }
