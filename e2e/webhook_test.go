@@ -210,8 +210,10 @@ func TestWebhookAppRestarts(t *testing.T) {
 		ids = append(ids, home.post(billing, map[string]any{"n": n}))
 	}
 	eventually(t, "why to name the app", func() error {
-		if w := home.why(ids[0]); len(w.Causes) == 0 || w.Causes[0].Code != "app_unreachable" {
-			return fmt.Errorf("why %+v", w)
+		for _, id := range []string{ids[0], ids[len(ids)-1]} { // also of one that waits at home for credit
+			if w := home.why(id); len(w.Causes) == 0 || w.Causes[0].Code != "app_unreachable" {
+				return fmt.Errorf("why %+v", w)
+			}
 		}
 		return nil
 	})

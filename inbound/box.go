@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"pannier/journal"
+	"pannier/journal/state"
 )
 
 // box is what the mailbox keeps in memory of one agent: bounded by the limits
@@ -20,6 +21,8 @@ type box struct {
 	credit credit
 	told   int  // window last announced
 	hungry bool // pulls wait, and nothing here may be handed over
+
+	toldShut state.Cause // announced with it
 
 	push     *Push // the app is sent its intents; nil: it asks for them
 	app      int   // which app: counts the switches from one to another

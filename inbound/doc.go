@@ -67,7 +67,8 @@
 // as it was lately when a pull waited for nothing: an app that holds all it asked
 // for gets more. Limits are window_max (2,000) for a home, max_open (10,000) for an
 // agent, shared by the homes connected, and 64 for all homes at a window of 1.
-// Credit dies with the session.
+// Credit dies with the session. With it homes are told why the door is shut, or that
+// the agent is killed, so that their word on what waits there says it too.
 //
 // # The door
 //

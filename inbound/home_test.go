@@ -36,6 +36,7 @@ type home struct {
 		hello      *peer.Hello
 		helloAlone bool
 		credits    map[string]uint32
+		shut       string // as the last credit said
 		holding    []*peer.Holding
 		done       bool
 		verdicts   map[journal.ID]string // held, released, or the code of a refusal
@@ -141,7 +142,7 @@ func (h *home) take(f *peer.Frame) {
 		h.mu.hello, h.mu.helloAlone = f.Hello, proto.Equal(f, &peer.Frame{Hello: f.Hello})
 	}
 	for _, c := range f.Credits {
-		h.mu.credits[c.Agent] = c.Window
+		h.mu.credits[c.Agent], h.mu.shut = c.Window, c.Shut
 	}
 	h.mu.holding = append(h.mu.holding, f.Holdings...)
 	h.mu.done = h.mu.done || f.HoldingDone
@@ -214,6 +215,16 @@ func (h *home) window(n uint32) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		return h.mu.credits[agent] == n
+	})
+}
+
+// shut waits until the last credit gives this cause.
+func (h *home) shut(cause state.Cause) {
+	h.t.Helper()
+	until(h.t, fmt.Sprintf("credit with the cause %q", cause), func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.mu.shut == cause.String()
 	})
 }
 

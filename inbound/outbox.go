@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/failpoint"
+	"pannier/journal/state"
 	"pannier/journal/wire"
 	"pannier/journal/wire/peer"
 )
@@ -71,15 +72,15 @@ func move[M proto.Message](r *room, from *[]M) (out []M) {
 
 // pack fills a frame in the order of urgency: a later field is begun only when
 // all before it are out. window tells an agent's credit now.
-func (o *outbox) pack(limit int, window func(agent string) (int, bool)) (*peer.Frame, *room) {
+func (o *outbox) pack(limit int, window func(agent string) (int, state.Cause, bool)) (*peer.Frame, *room) {
 	f, r := &peer.Frame{}, &room{left: limit}
 	if o.hello != nil && r.put(o.hello) {
 		f.Hello, o.hello = o.hello, nil
 		return f, r // alone: home has to know who speaks before it acts on more
 	}
 	for agent := range o.credits {
-		w, known := window(agent)
-		c := &peer.Credit{Agent: agent, Window: uint32(max(0, w))}
+		w, shut, known := window(agent)
+		c := &peer.Credit{Agent: agent, Window: uint32(max(0, w)), Shut: shut.String()}
 		if known && !r.put(c) {
 			break
 		}

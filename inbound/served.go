@@ -1,6 +1,10 @@
 package inbound
 
-import "time"
+import (
+	"time"
+
+	"pannier/journal/state"
+)
 
 // Configure sets which addresses are served by configuration, and whether a
 // pull for another one is taken as a wish to serve it: off, local, advertise.
@@ -139,16 +143,34 @@ func (m *Mailbox) window(b *box) int {
 	return b.credit.window(&b.door, m.mu.homes)
 }
 
-// credits is the window to tell a home now; known is false for an agent that
-// is not here.
-func (m *Mailbox) credits(agent string) (window int, known bool) {
+// credits is the window to tell a home now, and why its app is handed nothing, or one
+// at a time; known is false for an agent that is not here.
+func (m *Mailbox) credits(agent string) (window int, shut state.Cause, known bool) {
 	m.mu.Lock()
 	defer m.unlock()
 	b := m.mu.boxes[agent]
 	if b == nil {
-		return 0, false
+		return 0, state.NoCause, false
 	}
-	return m.window(b), true
+	return m.window(b), b.shutBy(), true
+}
+
+// Shut is why the app of an agent is handed nothing, or one at a time; NoCause while
+// its door is open.
+func (m *Mailbox) Shut(agent string) state.Cause {
+	m.mu.Lock()
+	defer m.unlock()
+	if b := m.mu.boxes[agent]; b != nil {
+		return b.shutBy()
+	}
+	return state.CauseNoReader
+}
+
+func (b *box) shutBy() state.Cause {
+	if b.killed {
+		return state.CauseKilled
+	}
+	return shutCauses[b.door.shut]
 }
 
 // homes notes how many homes are connected: they share what is open at most.

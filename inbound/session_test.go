@@ -117,6 +117,36 @@ func TestCreditFollowsTheReader(t *testing.T) {
 	}
 }
 
+// Homes are told why a door is shut, also where their window is what it was.
+func TestCreditSaysWhatShutTheDoor(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	p := w.m.OpenPush(agent)
+	defer p.Close()
+	h := w.dialHome(journal.NewID(), 1)
+	h.window(1)
+	id, env := envelope(1)
+	h.offer(env, 1)
+	h.verdict(id)
+	got := next(t, p, 1)
+	if len(got) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	p.TurnedAway(id, inbound.Unreachable, 0)
+	h.shut(state.CauseAppUnreachable)
+	p.TurnedAway(next(t, p, 1)[0].ID, inbound.Gone, time.Hour)
+	h.shut(state.CauseAppGone)
+	w.m.LookAgain(agent)
+	h.shut(state.NoCause)
+	if err := w.m.SetKilled(t.Context(), agent, true, "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	h.shut(state.CauseKilled)
+	if c := w.m.Shut(agent); c != state.CauseKilled {
+		t.Errorf("here it is %q", c)
+	}
+}
+
 // What an app holds or has put off does not keep it from getting more: each
 // pull that finds nothing widens the window beyond it.
 func TestCreditGrowsBeyondWhatTheAppHolds(t *testing.T) {

@@ -30,15 +30,16 @@ func (m *Mailbox) stir(b *box) {
 }
 
 // tellWindow announces the window when it shrinks, has grown enough to be
-// worth a message, or a pull waits for what the growth would bring.
+// worth a message, or a pull waits for what the growth would bring; and why the door
+// is shut when that changes.
 func (m *Mailbox) tellWindow(b *box) {
-	w := m.window(b)
+	w, shut := m.window(b), b.shutBy()
 	little := w > b.told && w < b.told+b.told/2 && w != m.o.HomeWindow
-	if w == b.told || little && !b.hungry {
+	if shut == b.toldShut && (w == b.told || little && !b.hungry) {
 		return
 	}
 	grown := w > b.told
-	b.told = w
+	b.told, b.toldShut = w, shut
 	m.mu.news = append(m.mu.news, news{agent: b.name})
 	if grown {
 		m.mu.news = append(m.mu.news, news{agent: b.name, local: true})

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	"pannier/journal"
+	"pannier/journal/state"
 )
 
 // Endpoint is a sidecar that serves an agent.
@@ -38,6 +39,8 @@ type Local interface {
 	Serves(agent string) bool
 	// Window is how many more it takes now.
 	Window(agent string) int
+	// Shut is why the agent's app is handed nothing; NoCause while it is.
+	Shut(agent string) state.Cause
 	// Take moves the offers into the mailbox, one commit; it returns when they
 	// are durable there. A result with an error is offered again.
 	Take(ctx context.Context, agent string, offers []journal.Offer) ([]journal.HoldResult, error)

@@ -506,6 +506,46 @@ func TestWhy(t *testing.T) {
 	})
 }
 
+// Where a holder takes nothing more, why says what is the matter with its app, not
+// only that there is no credit: also of what it gave back, and of our own mailbox.
+func TestWhySaysWhatShutTheDoor(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.holder(addrA)
+		w.peers.set(billing, addrA)
+		w.accept(billing, 2)
+		say := func(code string) {
+			a.send(&peer.Frame{Credits: []*peer.Credit{{Agent: billing, Window: 1, Shut: code}}})
+		}
+		expect := func(want string) {
+			t.Helper()
+			if got := causes(w.d.Why(journal.ID{}, billing, false)); !slices.Equal(got, []string{want}) {
+				t.Errorf("why: %v, want %s", got, want)
+			}
+		}
+		o := a.expect(1)[0]
+		a.hold(o)
+		expect("no_credit")
+		for _, code := range []string{"app_unreachable", "app_throttled", "app_gone", "door_shut", "no_reader", "agent_killed"} {
+			say(code)
+			expect(code)
+		}
+		for _, code := range []string{"", "of_a_later_version", "parked"} {
+			say(code)
+			expect("no_credit")
+		}
+		say("app_gone")
+		a.release(o)
+		w.after(time.Second)
+		expect("app_gone")
+
+		w.peers.set(billing)
+		w.local.serves.Store(true)
+		expect("no_credit")
+		w.local.shut.Store(uint32(state.CauseAppGone))
+		expect("app_gone")
+	})
+}
+
 // A stranger's knocks neither multiply dials nor links.
 func TestKnocksAreLimited(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

@@ -54,7 +54,7 @@ func (d *Dispatcher) credit(s *session, credits []*peer.Credit) {
 			continue
 		}
 		p := s.pair(c.Agent)
-		p.window = int(min(c.Window, 1<<20))
+		p.window, p.closed = int(min(c.Window, 1<<20)), shutBy(c.Shut)
 		if p.window > 1 {
 			p.shut = false
 			if lane := s.pairs[laneKey(c.Agent)]; lane != nil {
@@ -64,6 +64,19 @@ func (d *Dispatcher) credit(s *session, credits []*peer.Credit) {
 		}
 		d.queueKey(c.Agent)
 	}
+}
+
+// shutCauses are what a holder may say of the door of an app.
+var shutCauses = []state.Cause{
+	state.CauseKilled, state.CauseNoReader, state.CauseDoorShut, state.CauseAppUnreachable, state.CauseAppThrottled, state.CauseAppGone,
+}
+
+// shutBy reads a code; a word of a later version says nothing.
+func shutBy(code string) state.Cause {
+	if c, known := state.ParseCause(code); known && slices.Contains(shutCauses, c) {
+		return c
+	}
+	return state.NoCause
 }
 
 // idAndNo reads what most messages of a holder begin with.

@@ -89,8 +89,9 @@ type pair struct {
 	session     *session
 	agent       string
 	window      int
-	out         int  // offered or held, and unsettled
-	shut        bool // it gave some back: nothing more until its window is above the floor
+	out         int         // offered or held, and unsettled
+	shut        bool        // it gave some back: nothing more until its window is above the floor
+	closed      state.Cause // the door of its app, as the holder says; NoCause: open
 	pausedUntil time.Time
 	pausedBy    state.Cause
 	away        bool // it was refused as no endpoint of this agent: not merely busy

@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -165,9 +166,9 @@ func (d *Dispatcher) HeldBy(id journal.ID) journal.ID {
 func (d *Dispatcher) Why(id journal.ID, agent string, completion bool) []state.Delay {
 	now := time.Now()
 	local, window := d.localWindow(agent, completion)
-	key := agent
+	key, shut := agent, d.local.Shut(agent)
 	if completion {
-		key = laneKey(agent)
+		key, shut = laneKey(agent), state.NoCause
 	}
 	eps, known := d.dir.Endpoints(agent)
 	policy := d.dir.Policy(agent)
@@ -199,7 +200,7 @@ func (d *Dispatcher) Why(id journal.ID, agent string, completion bool) []state.D
 	case local && window > 0:
 		return append(out, state.Delay{Cause: state.CauseOffering})
 	case local:
-		out = append(out, state.Delay{Cause: state.CauseNoCredit, Peer: d.self.Address, Until: dst.localPause})
+		out = append(out, state.Delay{Cause: cmp.Or(shut, state.CauseNoCredit), Peer: d.self.Address, Until: dst.localPause})
 	case len(options) == 0 && !known:
 		return append(out, state.Delay{Cause: state.CauseDiscoveryPending})
 	case len(options) == 0 && len(dst.policy.Split) == 0:

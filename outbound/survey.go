@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -109,7 +110,7 @@ func (o *option) weigh(key string, lane bool, now time.Time) {
 	case now.Before(o.pair.pausedUntil):
 		o.cause, o.until, o.usable = o.pair.pausedBy, o.pair.pausedUntil, !o.pair.away
 	case o.pair.shut:
-		o.cause = state.CauseNoCredit
+		o.cause = o.pair.noCredit()
 	case s.testing():
 		// Half-open: one frame with one intent, and nothing beside it.
 		if s.inFlight == 0 && s.probe != nil {
@@ -121,9 +122,12 @@ func (o *option) weigh(key string, lane bool, now time.Time) {
 		o.free, o.usable = o.pair.window-o.pair.out, true
 	}
 	if o.free <= 0 && o.cause == state.NoCause {
-		o.free, o.cause = 0, state.CauseNoCredit
+		o.free, o.cause = 0, o.pair.noCredit()
 	}
 }
+
+// noCredit is why a pair takes nothing more: the door of its app, if that is shut.
+func (p *pair) noCredit() state.Cause { return cmp.Or(p.closed, state.CauseNoCredit) }
 
 // pick chooses who gets the next claim, and how much. Called with mu held.
 func (d *Dispatcher) pick(dst *dest, options []option, local bool, window int, now time.Time) (target, bool) {

@@ -320,12 +320,15 @@ type mailbox struct {
 	j      *journal.Journal
 	serves atomic.Bool
 	window atomic.Int64
+	shut   atomic.Uint32 // state.Cause
 	fails  atomic.Bool
 	took   atomic.Int64
 }
 
 func (m *mailbox) Serves(string) bool { return m.serves.Load() }
 func (m *mailbox) Window(string) int  { return int(m.window.Load()) }
+
+func (m *mailbox) Shut(string) state.Cause { return state.Cause(m.shut.Load()) }
 
 func (m *mailbox) Take(ctx context.Context, agent string, offers []journal.Offer) ([]journal.HoldResult, error) {
 	if m.fails.Load() {

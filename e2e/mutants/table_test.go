@@ -89,6 +89,13 @@ var all = []mutant{
 		pkg:   inOutbound, test: "TestUncleanStartBelievesNoMore",
 	},
 	{
+		guard: "no word of what shut the door",
+		file:  "inbound/wake.go",
+		old:   "	if shut == b.toldShut && (w == b.told || little && !b.hungry) {\n",
+		new:   "	if w == b.told || little && !b.hungry {\n",
+		pkg:   inInbound, test: "TestCreditSaysWhatShutTheDoor",
+	},
+	{
 		guard: "a key for ever",
 		file:  "journal/accept.go",
 		old:   " || d.CreatedMs < ms(t.now.Add(-keepKeys)) {",

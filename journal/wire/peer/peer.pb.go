@@ -1142,6 +1142,7 @@ type Credit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Agent         string                 `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
 	Window        uint32                 `protobuf:"varint,2,opt,name=window,proto3" json:"window,omitempty"`
+	Shut          string                 `protobuf:"bytes,250,opt,name=shut,proto3" json:"shut,omitempty"` // code of the state.Cause its app is handed nothing for, or one at a time; empty: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1188,6 +1189,13 @@ func (x *Credit) GetWindow() uint32 {
 		return x.Window
 	}
 	return 0
+}
+
+func (x *Credit) GetShut() string {
+	if x != nil {
+		return x.Shut
+	}
+	return ""
 }
 
 type Ask struct {
@@ -1758,10 +1766,11 @@ const file_peer_proto_rawDesc = "" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x12$\n" +
 	"\x0eretry_after_ms\x18\x04 \x01(\rR\fretryAfterMs\x12\x13\n" +
-	"\x04text\x18\xe6\x01 \x01(\tR\x04text\"6\n" +
+	"\x04text\x18\xe6\x01 \x01(\tR\x04text\"K\n" +
 	"\x06Credit\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x16\n" +
-	"\x06window\x18\x02 \x01(\rR\x06window\"\xa1\x02\n" +
+	"\x06window\x18\x02 \x01(\rR\x06window\x12\x13\n" +
+	"\x04shut\x18\xfa\x01 \x01(\tR\x04shut\"\xa1\x02\n" +
 	"\x03Ask\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12-\n" +
 	"\x04what\x18\x02 \x01(\x0e2\x19.pannier.peer.v1.Ask.WhatR\x04what\x12\x0e\n" +
