@@ -214,7 +214,7 @@ func (ss *session) revoke(ctx context.Context, revokes []*peer.Revoke) error {
 		if err != nil {
 			return breach(err)
 		}
-		verdicts[i] = journal.Verdict{ID: id, OfferNo: r.OfferNo, Ended: r.Why == peer.Revoke_ENDED, Status: state.Status(r.Status), Reason: state.Reason(r.Reason)}
+		verdicts[i] = journal.Verdict{ID: id, OfferNo: r.OfferNo, Ended: r.Why == peer.Revoke_ENDED, Status: state.Status(r.Status), Reason: state.Reason(r.Reason), Events: r.Events}
 		if r.Why != peer.Revoke_ENDED && r.Why != peer.Revoke_SUPERSEDED {
 			return breach(fmt.Errorf("revoke for reason %d", r.Why))
 		}

@@ -49,6 +49,7 @@ type Ended struct {
 	OfferNo uint64
 	Status  state.Status
 	Reason  state.Reason
+	Events  []*wire.Event // all of them, of a dead letter; not to be changed
 }
 
 // Moved tells the mailbox that an intent no longer counts against credit (it was
@@ -316,7 +317,8 @@ type Verdict struct {
 	OfferNo uint64
 	Ended   bool // else superseded
 	Status  state.Status
-	Reason  state.Reason // for which it ended
+	Reason  state.Reason  // for which it ended
+	Events  []*wire.Event // all of them, of a dead letter: its copy shows them
 }
 
 // Acked is home's answer to one report.

@@ -29,6 +29,14 @@ func (t *tx) lay(l *life, on state.Trigger, why state.Reason) {
 	t.putIndex(deadKey(l.head.DeadMs, l.id))
 }
 
+// deadEvents are the events of a dead letter, for the copies of it; none of any other.
+func (l *life) deadEvents() []*wire.Event {
+	if l.head.DeadMs == 0 {
+		return nil
+	}
+	return l.events.Events
+}
+
 // layCopy does the same at the holder, once it knows why home ended the intent.
 func (t *tx) layCopy(h *hand, why state.Reason) {
 	s := state.Status(h.rec.HomeStatus)

@@ -184,6 +184,49 @@ func TestExpiredAtHolder(t *testing.T) {
 	p.holder.whole()
 }
 
+// TestCopyShowsAttempts: a dead letter that home ended by itself has its attempts at
+// the holder, too, whether that hears of the end at once or when it lists the intent.
+func TestCopyShowsAttempts(t *testing.T) {
+	t.Parallel()
+	for _, listed := range []bool{false, true} {
+		p := setupPair(t)
+		if err := p.home.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		ends := make(chan journal.Ended, 1)
+		p.home.open(journal.Options{Hooks: journal.Hooks{Ended: func(e journal.Ended) { ends <- e }}})
+		id := p.home.accept()
+		got, err := p.offer(time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.holder.settle(journal.Settle{ID: id, Lease: got[0].Handed.Lease, Action: journal.Nack, Reason: "no stock"})
+		if err := p.report(); err != nil {
+			t.Fatal(err)
+		}
+		p.home.change(id, &wire.Change{Controls: []byte(`{}`), DeadlineAtMs: time.Now().UnixMilli()})
+		e := <-ends
+		verdicts := []journal.Verdict{{ID: id, OfferNo: e.OfferNo, Ended: true, Status: e.Status, Reason: e.Reason, Events: e.Events}}
+		if listed {
+			list, err := p.holder.j.Holding(p.home.j.Identity().Journal)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if verdicts, _, _, err = p.home.j.Reconcile(context.Background(), p.holder.j.Identity(), list); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.holder.j.Revoke(context.Background(), p.home.j.Identity().Journal, verdicts); err != nil {
+			t.Fatal(err)
+		}
+		d, err := p.holder.j.DeadLetter(id)
+		if err != nil || len(d.Events) != 5 || d.Events[3].Text != "no stock" || d.Events[4].Type != uint32(state.EventTimedOut) {
+			t.Errorf("listed %t: %v, %+v; want five events", listed, err, d)
+		}
+		p.holder.whole()
+	}
+}
+
 func TestRedrive(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -39,7 +39,8 @@
 //   - An offer number is raised before another journal may get the intent. Reports
 //     under a lower one change nothing, but a final answer counts under any.
 //   - A dead letter is in the index of dead letters from the batch that ends it, and a
-//     holder's copy from the batch that says why home ended it, until it is purged. It
+//     holder's copy from the batch that says why home ended it, until it is purged; its
+//     events come with that word, but for a home whose stream is full of others. It
 //     has at most one successor, made in the batch that marks it as redriven, with the
 //     options it had in the end.
 //   - An index key says where to look; the record decides.

@@ -334,6 +334,11 @@ func (j *Journal) Revoke(ctx context.Context, home ID, verdicts []Verdict) error
 		if v.Ended {
 			t.layCopy(h, v.Reason)
 		}
+		if len(v.Events) > 0 && h.rec.DeadReason != 0 {
+			if err := t.put(idKey(classEvents, h.id), &wire.Events{Events: v.Events}); err != nil {
+				return err
+			}
+		}
 		return t.saveHand(h)
 	})
 }

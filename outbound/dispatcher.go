@@ -286,7 +286,7 @@ func (d *Dispatcher) Ended(e journal.Ended) {
 	}
 	for s := range tell {
 		if _, own := s.answering[e.ID]; !own {
-			s.out.revoke(journal.Verdict{ID: e.ID, OfferNo: e.OfferNo, Ended: true, Status: e.Status, Reason: e.Reason})
+			s.out.revoke(journal.Verdict{ID: e.ID, OfferNo: e.OfferNo, Ended: true, Status: e.Status, Reason: e.Reason, Events: e.Events})
 		}
 	}
 }

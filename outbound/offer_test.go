@@ -6,6 +6,7 @@ import (
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 	"pannier/journal/wire/peer"
 )
 
@@ -261,6 +262,33 @@ func TestEndedIsRevoked(t *testing.T) {
 		a.expect(0)
 		if got := w.peer(addrA); got.Held != 0 || got.Credit[billing] != 3 {
 			t.Errorf("after all have ended %d count as held, credit %d", got.Held, got.Credit[billing])
+		}
+	})
+}
+
+// A dead letter is revoked with its events, which its holder's copy shows; what was
+// canceled is none.
+func TestDeadLetterIsRevokedWithItsEvents(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.holder(addrA)
+		a.set(func() { a.mu.credits[billing] = 3 })
+		w.peers.set(billing, addrA)
+		ids := w.accept(billing, 2)
+		a.hold(a.expect(2)...)
+		w.cancel(ids[0])
+		if _, err := w.j.Change(t.Context(), ids[1], &wire.Change{Controls: []byte(`{}`), TtlMs: 1}); err != nil {
+			t.Fatal(err)
+		}
+		w.after(time.Minute)
+		got := map[journal.ID]int{}
+		for _, r := range a.revokes() {
+			got[journal.ID(r.Id)] = len(r.Events)
+		}
+		if n, revoked := got[ids[0]]; !revoked || n != 0 {
+			t.Errorf("the one that was canceled: revoked %t, with %d events", revoked, n)
+		}
+		if n := got[ids[1]]; n != 3 {
+			t.Errorf("the one out of time is revoked with %d events, want 3", n)
 		}
 	})
 }

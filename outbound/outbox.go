@@ -86,14 +86,24 @@ func (o *outbox) delayed() (at time.Time, some bool) {
 	return at, some
 }
 
-const revokeSize = 32
-
+// revoke takes an intent back. The events of a dead letter are what its holder's copy
+// shows of the attempts; it can do without, so a full outbox leaves them out.
 func (o *outbox) revoke(v journal.Verdict) {
 	r := &peer.Revoke{Id: v.ID[:], OfferNo: v.OfferNo, Why: peer.Revoke_SUPERSEDED}
 	if v.Ended {
 		r.Why, r.Status, r.Reason = peer.Revoke_ENDED, uint32(v.Status), uint32(v.Reason)
+		if o.room() {
+			r.Events = v.Events
+		}
 	}
-	o.add(revokeSize, func() { o.mu.revokes = append(o.mu.revokes, r) })
+	o.add(revokeSize(r), func() { o.mu.revokes = append(o.mu.revokes, r) })
+}
+
+func revokeSize(r *peer.Revoke) int {
+	if len(r.Events) == 0 {
+		return 32
+	}
+	return proto.Size(r)
 }
 
 const updateSize = 80
@@ -155,9 +165,12 @@ func (o *outbox) next(most int, now time.Time) (*peer.Frame, []*flight) {
 	b := budget{left: most}
 	o.takeAcks(f, &b)
 	control := b.used
-	f.Revokes, o.mu.revokes = fit(&b, o.mu.revokes, func(*peer.Revoke) int { return revokeSize })
+	f.Revokes, o.mu.revokes = fit(&b, o.mu.revokes, revokeSize)
+	for _, r := range f.Revokes {
+		control += revokeSize(r)
+	}
 	f.Updates, o.mu.updates = fit(&b, o.mu.updates, func(*peer.Update) int { return updateSize })
-	control += revokeSize*len(f.Revokes) + updateSize*len(f.Updates)
+	control += updateSize * len(f.Updates)
 	if len(o.mu.later) > 0 {
 		var over []*flight
 		over, o.mu.later = overdue(o.mu.later, now)

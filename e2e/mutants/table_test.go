@@ -124,6 +124,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestDeadLetterIsAtBothEnds",
 	},
 	{
+		guard: "a copy without attempts",
+		file:  "journal/lifecycle.go",
+		old:   "	ended.Events = l.deadEvents()\n",
+		new:   "",
+		pkg:   inOutbound, test: "TestDeadLetterIsRevokedWithItsEvents",
+	},
+	{
 		guard: "two successors",
 		file:  "journal/redrive.go",
 		old:   "		return &RedrivenError{As: as}\n",

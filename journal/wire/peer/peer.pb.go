@@ -713,6 +713,7 @@ type Revoke struct {
 	Why           Revoke_Why             `protobuf:"varint,3,opt,name=why,proto3,enum=pannier.peer.v1.Revoke_Why" json:"why,omitempty"`
 	Status        uint32                 `protobuf:"varint,4,opt,name=status,proto3" json:"status,omitempty"`  // home's, when ended
 	Reason        uint32                 `protobuf:"varint,70,opt,name=reason,proto3" json:"reason,omitempty"` // state.Reason for which it ended
+	Events        []*wire.Event          `protobuf:"bytes,250,rep,name=events,proto3" json:"events,omitempty"` // all of them, of a dead letter, as far as there is room
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -780,6 +781,13 @@ func (x *Revoke) GetReason() uint32 {
 		return x.Reason
 	}
 	return 0
+}
+
+func (x *Revoke) GetEvents() []*wire.Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
 }
 
 type ReportAck struct {
@@ -1727,13 +1735,14 @@ const file_peer_proto_rawDesc = "" +
 	"\tcontinued\x18\a \x01(\rR\tcontinued\x12!\n" +
 	"\fcontinued_by\x18\b \x01(\rR\vcontinuedBy\x12!\n" +
 	"\fcontinued_on\x18\t \x01(\rR\vcontinuedOn\x12&\n" +
-	"\x0fwork_timeout_ms\x18P \x01(\x03R\rworkTimeoutMs\"\xc1\x01\n" +
+	"\x0fwork_timeout_ms\x18P \x01(\x03R\rworkTimeoutMs\"\xf5\x01\n" +
 	"\x06Revoke\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12-\n" +
 	"\x03why\x18\x03 \x01(\x0e2\x1b.pannier.peer.v1.Revoke.WhyR\x03why\x12\x16\n" +
 	"\x06status\x18\x04 \x01(\rR\x06status\x12\x16\n" +
-	"\x06reason\x18F \x01(\rR\x06reason\"-\n" +
+	"\x06reason\x18F \x01(\rR\x06reason\x122\n" +
+	"\x06events\x18\xfa\x01 \x03(\v2\x19.pannier.journal.v1.EventR\x06events\"-\n" +
 	"\x03Why\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\t\n" +
 	"\x05ENDED\x10\x01\x12\x0e\n" +
@@ -1883,23 +1892,24 @@ var file_peer_proto_depIdxs = []int32{
 	3,  // 14: pannier.peer.v1.Hello.identity:type_name -> pannier.peer.v1.Identity
 	3,  // 15: pannier.peer.v1.Hello.applied_pair:type_name -> pannier.peer.v1.Identity
 	0,  // 16: pannier.peer.v1.Revoke.why:type_name -> pannier.peer.v1.Revoke.Why
-	9,  // 17: pannier.peer.v1.ReportAck.acked:type_name -> pannier.peer.v1.Acked
-	21, // 18: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
-	1,  // 19: pannier.peer.v1.Ask.what:type_name -> pannier.peer.v1.Ask.What
-	15, // 20: pannier.peer.v1.Ask.redrive:type_name -> pannier.peer.v1.Redrive
-	22, // 21: pannier.peer.v1.Ask.change:type_name -> pannier.journal.v1.Change
-	21, // 22: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
-	23, // 23: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
-	3,  // 24: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
-	2,  // 25: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
-	18, // 26: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
-	2,  // 27: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
-	19, // 28: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
-	27, // [27:29] is the sub-list for method output_type
-	25, // [25:27] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	21, // 17: pannier.peer.v1.Revoke.events:type_name -> pannier.journal.v1.Event
+	9,  // 18: pannier.peer.v1.ReportAck.acked:type_name -> pannier.peer.v1.Acked
+	21, // 19: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
+	1,  // 20: pannier.peer.v1.Ask.what:type_name -> pannier.peer.v1.Ask.What
+	15, // 21: pannier.peer.v1.Ask.redrive:type_name -> pannier.peer.v1.Redrive
+	22, // 22: pannier.peer.v1.Ask.change:type_name -> pannier.journal.v1.Change
+	21, // 23: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
+	23, // 24: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
+	3,  // 25: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
+	2,  // 26: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
+	18, // 27: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
+	2,  // 28: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
+	19, // 29: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
+	28, // [28:30] is the sub-list for method output_type
+	26, // [26:28] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
