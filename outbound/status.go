@@ -180,6 +180,11 @@ func (d *Dispatcher) Why(id journal.ID, agent string, completion bool) []state.D
 	} else if f != nil && f.stage == owed {
 		h := d.mu.holders[f.holder.Journal]
 		out = append(out, state.Delay{Cause: state.CauseHolderUnreachable, Peer: h.address, Until: h.deadline})
+		if l := d.mu.links[h.address]; l != nil && d.sessionOf(l) == nil {
+			cause, until := l.obstacle(now)
+			out = append(out, state.Delay{Cause: cause, Peer: h.address, Until: until})
+		}
+		return out // before it is given up no other is offered it, whatever it would take
 	}
 	if policy.Paused {
 		return append(out, state.Delay{Cause: state.CausePaused})

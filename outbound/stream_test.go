@@ -26,7 +26,8 @@ func TestOwedOfferStaysWithItsHolder(t *testing.T) {
 		w.peers.set(billing, addrA, addrB)
 		w.after(5 * time.Minute)
 		b.expect(0)
-		w.accept(billing, 1) // a new one may go to b
+		w.wantWhy(offerID(offers[0]), "breaker_open", "holder_unreachable") // though b would take it
+		w.accept(billing, 1)                                                // a new one may go to b
 		b.hold(b.expect(1)...)
 
 		// It comes back, with one of the two.
