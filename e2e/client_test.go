@@ -113,7 +113,15 @@ type causes struct {
 // encoded; header is name, value, name, value… What is said is held to
 // openapi.yaml, whatever the test looks at.
 func (s *sidecar) call(method, path string, body any, header ...string) answer {
-	return call(s.app, "http://"+s.api, method, path, body, header...)
+	return call(s.app, s.apiURL(), method, path, body, header...)
+}
+
+// apiURL is where the app API is; s.http finds a socket by itself.
+func (s *sidecar) apiURL() string {
+	if strings.HasPrefix(s.api, "unix:") {
+		return "http://localhost"
+	}
+	return "http://" + s.api
 }
 
 // operate is call on the admin listener.

@@ -17,6 +17,7 @@ type crowd struct {
 	h       *history
 	home    *sidecar
 	holders []*sidecar
+	small   bool // few apps, in no hurry: where it is not the load that counts
 
 	sendersDone, workersDone atomic.Bool
 	abandoned                atomic.Bool // not even a POST that owes its answer goes on
@@ -42,11 +43,15 @@ func (c *crowd) busy() int {
 }
 
 func (c *crowd) begin() {
-	for i := range 6 {
+	senders, workers := 6, 5
+	if c.small {
+		senders, workers = 1, 2
+	}
+	for i := range senders {
 		c.senders.Go(func() { c.send(i) })
 	}
 	for _, holder := range c.holders {
-		for range 5 {
+		for range workers {
 			c.workers.Go(func() { c.work(holder, billing) })
 		}
 	}
@@ -72,10 +77,7 @@ func (c *crowd) send(n int) {
 			continue
 		}
 		key := fmt.Sprintf("key-%d-%d", n, i)
-		id := c.insist(key)
-		c.mu.Lock()
-		c.ackedN++
-		c.mu.Unlock()
+		id := c.posted(key)
 		if i%10 == 9 && !c.sendersDone.Load() {
 			if again := c.insist(key); again != id {
 				c.protest("key %s answered %s, and later %s", key, id, again)
@@ -83,6 +85,15 @@ func (c *crowd) send(n int) {
 		}
 		time.Sleep(time.Duration(rand.IntN(50)) * time.Millisecond) // an app has other things to do
 	}
+}
+
+// posted is the id of an intent that is under way from now on.
+func (c *crowd) posted(key string) string {
+	id := c.insist(key)
+	c.mu.Lock()
+	c.ackedN++
+	c.mu.Unlock()
+	return id
 }
 
 func (c *crowd) insist(key string) string {

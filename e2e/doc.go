@@ -50,6 +50,10 @@
 //	                     and kills of agents, survive kills of sidecars
 //	stop_test.go         the order of a stop: what is leased finishes, what is not goes
 //	                     elsewhere, no post is acked and lost
+//	mesh_test.go         a control plane and sidecars that know of one another by it alone; a new
+//	                     replica is at work at once
+//	partition_test.go    the same with a host each: any of them killed or unplugged, any two apart,
+//	                     in one direction or both
 //	peers_test.go        the peers file edited, broken and mended
 //	identity_test.go     sidecars prove who they are: strangers are told why not, rotations lose
 //	                     nothing, plain text beyond loopback is exit 2
@@ -64,7 +68,8 @@
 //	mutants/             each guard switched off once: some test must go red
 //
 // The harness is sidecar_test.go (a process and its restarts), client_test.go
-// (the app API), trio_test.go (two holders behind wires that can be cut) and
+// (the app API), trio_test.go (two holders behind wires that can be cut),
+// plane_test.go (a control plane), netns_test.go (hosts on a switch) and
 // main_test.go (the build). Each exchange of the app API is held to
 // openapi.yaml and, where they are at hand (AXP_SPEC), to AXP's published schemas,
 // whatever the test looks at. [eventually] is the one loop that waits, and no
@@ -85,6 +90,7 @@
 //	100,000 intents, nobody there  go test ./e2e -run TestBacklogMemory -v
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
 //	requests that are no requests  go test ./e2e -run 'RawRequests|EndlessBodies|HTTP2' -v
+//	hosts killed, unplugged, apart go test ./e2e -run 'AcrossHosts|Partitions' -v  (root, ip, nft)
 //	peers file broken              go test ./e2e -run Peers -v
 //	certificates, keys: wrong, rotated  go test ./e2e ./proxy/identity -run 'MutualTLS|Rotat|Stranger|WrongKey|BadFiles' -v
 //	a peer's words replayed        go test ./proxy/identity -run Replay -v
@@ -97,6 +103,6 @@
 //
 // # What is not proved here
 //
-// Several hosts with partitions in network namespaces, a full disk, damaged
-// files, clock jumps and descriptors running out.
+// A lossy or slow network, a full disk, damaged files, clock jumps and descriptors
+// running out.
 package e2e

@@ -2,11 +2,9 @@ package e2e_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -15,56 +13,58 @@ import (
 // a home, and two holders of billing.
 type mesh struct {
 	t       testing.TB
-	xds     string
-	plane   *process
+	net     *network // each on a host of its own; nil: all on loopback
+	joined  int
+	config  map[string]string
+	plane   *plane
 	home    *sidecar
 	holders [2]*sidecar
 	done    atomic.Bool
 	workers sync.WaitGroup
 }
 
+// startMesh starts one on loopback, with apps that take what comes.
 func startMesh(t testing.TB) *mesh {
 	t.Helper()
-	m := &mesh{t: t, xds: freeAddr(t)}
-	m.startPlane()
-	m.home = m.join("home", shop)
-	for i := range m.holders {
-		m.holders[i] = m.join(fmt.Sprintf("holder %d", i+1), billing)
-		m.workers.Go(func() { m.work(m.holders[i]) })
+	m := &mesh{t: t}
+	m.up()
+	for _, s := range m.holders {
+		m.workers.Go(func() { m.work(s) })
 	}
 	t.Cleanup(func() {
 		m.done.Store(true)
 		m.workers.Wait()
-		m.stopPlane()
 	})
 	return m
+}
+
+func (m *mesh) up() {
+	m.t.Helper()
+	m.plane = newPlane(m.t, m.next())
+	m.plane.start()
+	m.home = m.join("home", shop)
+	for i := range m.holders {
+		m.holders[i] = m.join(fmt.Sprintf("holder %d", i+1), billing)
+	}
+}
+
+// next is the next host, where there are any.
+func (m *mesh) next() *host {
+	if m.net == nil {
+		return nil
+	}
+	m.joined++
+	return m.net.hosts[m.joined-1]
 }
 
 // join starts a sidecar that asks the control plane.
 func (m *mesh) join(name, agent string) *sidecar {
 	m.t.Helper()
-	return start(m.t, setup{name: name, agents: []string{agent}, args: []string{"--xds", m.xds}})
-}
-
-// startPlane takes the address the control plane had before.
-func (m *mesh) startPlane() {
-	m.t.Helper()
-	p, err := spawn(binary(m.t), []string{"control-plane", "--listen", m.xds, "--admin", "127.0.0.1:0"}, nil, filepath.Join(m.t.TempDir(), "stderr"))
-	if err != nil {
-		m.t.Fatal(err)
+	set := setup{name: name, agents: []string{agent}, args: []string{"--xds", m.plane.addr}, config: m.config, on: m.next()}
+	if set.on != nil {
+		set.args = append(set.args, "--insecure-peer")
 	}
-	select {
-	case <-p.first:
-	case <-p.exited:
-		m.t.Fatalf("control plane ended: %v", p.cmd.ProcessState)
-	}
-	m.plane = p
-}
-
-// stopPlane is SIGKILL.
-func (m *mesh) stopPlane() {
-	m.plane.cmd.Process.Signal(syscall.SIGKILL) // it may have been killed before
-	<-m.plane.exited
+	return start(m.t, set)
 }
 
 // work acks what comes, over restarts of its sidecar.
@@ -102,9 +102,9 @@ func TestMesh(t *testing.T) {
 	t.Parallel()
 	m := startMesh(t)
 	m.deliver(20, func() {})
-	m.deliver(20, m.stopPlane)
+	m.deliver(20, m.plane.kill)
 	m.deliver(20, func() { m.home.kill(); m.home.start() }) // with nobody to ask
-	m.startPlane()
+	m.plane.start()
 	for _, s := range m.holders {
 		m.deliver(20, func() { s.kill(); s.start() })
 	}

@@ -46,6 +46,7 @@ type setup struct {
 	env    []string
 	crashy bool   // the binary with failpoints
 	dir    string // journal; empty: a fresh one
+	on     *host  // where it runs; nil: here, on loopback
 }
 
 // sidecar is one `pannier run`. It keeps its ports over restarts, as a
@@ -100,8 +101,13 @@ func newSidecar(t testing.TB, set setup) *sidecar {
 	}
 	s.log = filepath.Join(root, "stderr")
 	s.conf = filepath.Join(root, "config.yaml")
-	s.api, s.peer, s.admin = freeAddr(t), freeAddr(t), freeAddr(t)
-	s.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: 90 * time.Second}
+	transport := &http.Transport{MaxIdleConnsPerHost: 512}
+	if set.on != nil {
+		s.api, s.peer, s.admin = set.on.addresses(transport)
+	} else {
+		s.api, s.peer, s.admin = freeAddr(t), freeAddr(t), freeAddr(t)
+	}
+	s.http = &http.Client{Transport: transport, Timeout: 90 * time.Second}
 	s.app = &http.Client{Transport: apitest.Watch(t, s.http.Transport), Timeout: s.http.Timeout}
 	s.writeConfig()
 	t.Cleanup(s.cleanup)
@@ -160,7 +166,8 @@ func (s *sidecar) start(env ...string) {
 // launch starts the process and waits for nothing.
 func (s *sidecar) launch(env ...string) {
 	s.t.Helper()
-	p, err := spawn(s.bin, s.argv(), append(append([]string{}, s.set.env...), env...), s.log)
+	bin, argv := s.set.on.command(s.bin, s.argv())
+	p, err := spawn(bin, argv, append(append([]string{}, s.set.env...), env...), s.log)
 	if err != nil {
 		s.t.Fatalf("%s: %v", s.set.name, err)
 	}
