@@ -54,6 +54,8 @@
 //	                     replica is at work at once
 //	partition_test.go    the same with a host each: any of them killed or unplugged, any two apart,
 //	                     in one direction or both
+//	lastgood_test.go     killed before each call that writes what the control plane said: a start
+//	                     without one knows the old or the new, whole
 //	peers_test.go        the peers file edited, broken and mended
 //	identity_test.go     sidecars prove who they are: strangers are told why not, rotations lose
 //	                     nothing, plain text beyond loopback is exit 2
@@ -91,6 +93,7 @@
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
 //	requests that are no requests  go test ./e2e -run 'RawRequests|EndlessBodies|HTTP2' -v
 //	hosts killed, unplugged, apart go test ./e2e -run 'AcrossHosts|Partitions' -v  (root, ip, nft)
+//	SIGKILL at each write of the last known good  go test ./e2e -run TestKilledWhile -v  (root, strace)
 //	peers file broken              go test ./e2e -run Peers -v
 //	certificates, keys: wrong, rotated  go test ./e2e ./proxy/identity -run 'MutualTLS|Rotat|Stranger|WrongKey|BadFiles' -v
 //	a peer's words replayed        go test ./proxy/identity -run Replay -v

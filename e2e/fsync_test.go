@@ -97,13 +97,13 @@ func drained(t *testing.T, s *sidecar, n int) {
 	})
 }
 
-// injectError attaches strace, which fails one call of each thread, and
-// returns a channel that gets the time of the first failure.
-func injectError(t *testing.T, s *sidecar, calls string, when int) <-chan time.Time {
+// traced attaches strace to a sidecar, and returns its log and what is closed when
+// it has ended.
+func traced(t testing.TB, s *sidecar, args ...string) (log string, ended <-chan struct{}) {
 	t.Helper()
-	log := filepath.Join(t.TempDir(), "strace")
-	cmd := exec.Command("strace", "-f", "-ttt", "-o", log, "-e", "trace="+calls,
-		"-e", fmt.Sprintf("inject=%s:error=EIO:when=%d", calls, when), "-p", fmt.Sprint(s.proc.cmd.Process.Pid))
+	log = filepath.Join(t.TempDir(), "strace")
+	args = append([]string{"-f", "-ttt", "-o", log, "-p", fmt.Sprint(s.proc.cmd.Process.Pid)}, args...)
+	cmd := exec.Command("strace", args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	said, err := cmd.StderrPipe()
 	if err != nil {
@@ -119,14 +119,23 @@ func injectError(t *testing.T, s *sidecar, calls string, when int) <-chan time.T
 		}
 		attached = strings.Contains(lines.Text(), "attached")
 	}
-	first := make(chan time.Time, 1)
-	ended := make(chan struct{})
+	end := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(end)
 		for lines.Scan() { // until strace closes it
 		}
 		cmd.Wait()
 	}()
+	t.Cleanup(func() { cmd.Process.Kill(); <-end })
+	return log, end
+}
+
+// injectError attaches strace, which fails one call of each thread, and
+// returns a channel that gets the time of the first failure.
+func injectError(t *testing.T, s *sidecar, calls string, when int) <-chan time.Time {
+	t.Helper()
+	log, ended := traced(t, s, "-e", "trace="+calls, "-e", fmt.Sprintf("inject=%s:error=EIO:when=%d", calls, when))
+	first := make(chan time.Time, 1)
 	go func() {
 		for {
 			if at, ok := firstInjected(log); ok {
@@ -140,7 +149,6 @@ func injectError(t *testing.T, s *sidecar, calls string, when int) <-chan time.T
 			}
 		}
 	}()
-	t.Cleanup(func() { cmd.Process.Kill(); <-ended })
 	return first
 }
 
