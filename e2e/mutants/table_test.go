@@ -1096,6 +1096,13 @@ var all = []mutant{
 		pkg:   inXDS, test: "TestWarming",
 	},
 	{
+		guard: "nobody hears of a receiver",
+		file:  "proxy/xds/client.go",
+		old:   "	if unheard {\n",
+		new:   "	if false && unheard {\n",
+		pkg:   inXDS, test: "TestNextServerHearsOfUs",
+	},
+	{
 		guard: "backoff resets without a response",
 		file:  "proxy/xds/server.go",
 		old:   "		if spoke {\n",

@@ -278,14 +278,20 @@ func (c *Client) Run(ctx context.Context) error {
 }
 
 // wanted reports whether the i-th server is to be asked: each before it was tried
-// and does not speak, and something is missing that is not to be had from memory.
+// and does not speak, and something is missing that is not to be had from memory:
+// where an agent is, or that anybody hears of those that are here.
 func (c *Client) wanted(i int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	unheard := len(c.mu.node.Agents) > 0
 	for _, s := range c.mu.servers[:i] {
 		if !s.mu.failed || s.mu.live {
 			return false
 		}
+		unheard = unheard && time.Since(s.mu.lostAt) >= unheardFor
+	}
+	if unheard {
+		return true
 	}
 	for _, a := range c.mu.agents {
 		if !a.known {

@@ -35,6 +35,9 @@
 //     response are in force. A later good version mends it on the same stream.
 //   - A resource that does not come within 15 s from a server that speaks does not
 //     exist. A server that has never spoken is no authority.
+//   - The next server is asked when none before it can be reached and something is
+//     missing: where an agent is, or, 10 s after one was lost, a server that hears of
+//     the agents here. It is left when one before it speaks.
 //   - Every stream begins with a subscription to all Runtime layers, without known
 //     versions: servers answer that even when they have nothing new, so silence for
 //     60 s is a dead server. After the first response nothing is stale any more.

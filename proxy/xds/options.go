@@ -56,6 +56,10 @@ const (
 	// warmWithin is how long what is in force stays while what comes next is not
 	// whole.
 	warmWithin = 15 * time.Second
+	// unheardFor is how long a sidecar that serves agents goes without a server that
+	// hears of them before it asks the next: a restart of one takes less, and is no
+	// reason for all to move.
+	unheardFor = 10 * time.Second
 	// silentAfter ends a stream that has never said anything.
 	silentAfter = 60 * time.Second
 

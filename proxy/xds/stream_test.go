@@ -2,6 +2,7 @@ package xds_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,6 +109,7 @@ func TestSilence(t *testing.T) {
 // something is missing, and is left when it can.
 func TestNextServer(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
+		w.node.Agents = nil // nothing of us is missing there
 		w.opt.Servers = []string{first, second}
 		p, q := w.up(first), w.up(second)
 		w.start()
@@ -155,3 +157,30 @@ func TestFirstServerAway(t *testing.T) {
 		w.sees(billing, "10.0.0.7")
 	})
 }
+
+// A sidecar that has agents, and asks for none, needs a server to be heard of: the
+// next at once where the first was never there, and otherwise when it has been away
+// for longer than a restart takes.
+func TestNextServerHearsOfUs(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.opt.Servers = []string{first, second}
+		q := w.up(second)
+		w.start()
+		s := q.accept()
+		node := s.next().GetNode()
+		if n, ours := mesh.ReadNode(node.GetMetadata()); !ours || !slices.Equal(n.Agents, w.node.Agents) {
+			t.Errorf("the second server hears of %v, want %v", n.Agents, w.node.Agents)
+		}
+		s.greet()
+
+		p := w.up(first)
+		p.accept().greet()
+		s.gone()
+		w.down(first)
+		q.none(unheardFor - time.Millisecond)
+		q.accept()
+	})
+}
+
+// unheardFor is how long a restart of a server may take.
+const unheardFor = 10 * time.Second
