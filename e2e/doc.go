@@ -54,6 +54,10 @@
 //	                     replica is at work at once
 //	partition_test.go    the same with a host each: any of them killed or unplugged, any two apart,
 //	                     in one direction or both
+//	discovery_test.go    a control plane stopped, half open, back with something else, with nothing, or
+//	                     not ready; the first of two gone
+//	rollout_test.go      draining and readiness reach home at once; a rolling restart of a receiver
+//	                     under load fails nothing
 //	lastgood_test.go     killed before each call that writes what the control plane said: a start
 //	                     without one knows the old or the new, whole
 //	peers_test.go        the peers file edited, broken and mended
@@ -93,6 +97,7 @@
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
 //	requests that are no requests  go test ./e2e -run 'RawRequests|EndlessBodies|HTTP2' -v
 //	hosts killed, unplugged, apart go test ./e2e -run 'AcrossHosts|Partitions' -v  (root, ip, nft)
+//	control plane stopped, mute, empty  go test ./e2e -run ControlPlane -v  (one needs root)
 //	SIGKILL at each write of the last known good  go test ./e2e -run TestKilledWhile -v  (root, strace)
 //	peers file broken              go test ./e2e -run Peers -v
 //	certificates, keys: wrong, rotated  go test ./e2e ./proxy/identity -run 'MutualTLS|Rotat|Stranger|WrongKey|BadFiles' -v

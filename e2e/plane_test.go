@@ -1,13 +1,16 @@
 package e2e_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // plane is one `pannier control-plane`. It keeps its address over restarts.
@@ -40,7 +43,20 @@ func newPlane(t testing.TB, on *host, args ...string) *plane {
 	return p
 }
 
+// start waits until it is ready: until its sources have synced.
 func (p *plane) start() {
+	p.t.Helper()
+	p.launch()
+	select {
+	case <-p.proc.first:
+	case <-p.proc.exited:
+		p.t.Fatalf("the control plane ended: %v", p.proc.cmd.ProcessState)
+	case <-time.After(60 * time.Second):
+		p.t.Fatal("the control plane is not ready after a minute")
+	}
+}
+
+func (p *plane) launch() {
 	p.t.Helper()
 	bin, argv := p.on.command(binary(p.t), append([]string{"control-plane", "--listen", p.addr, "--admin", "127.0.0.1:0"}, p.args...))
 	proc, err := spawn(bin, argv, nil, p.log)
@@ -48,17 +64,19 @@ func (p *plane) start() {
 		p.t.Fatal(err)
 	}
 	p.proc = proc
-	select {
-	case <-proc.first:
-	case <-proc.exited:
-		p.t.Fatalf("the control plane ended: %v", proc.cmd.ProcessState)
-	}
 }
 
 // kill is SIGKILL.
 func (p *plane) kill() {
 	p.proc.cmd.Process.Signal(syscall.SIGKILL) // it may have been killed before
 	<-p.proc.exited
+}
+
+func (p *plane) signal(sig syscall.Signal) {
+	p.t.Helper()
+	if err := p.proc.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // known is what a sidecar knows by its control planes.
@@ -89,8 +107,15 @@ type known struct {
 	}
 }
 
-// xds asks the sidecar as an operator does, on its host.
+// xds asks the sidecar, on its host as an operator does.
 func (s *sidecar) xds() (k known, err error) {
+	if s.set.on == nil {
+		a := s.operate("GET", "/v1/admin/xds/dump", nil)
+		if a.err != nil || a.code != 200 {
+			return k, fmt.Errorf("xds dump: %v", a)
+		}
+		return k, json.Unmarshal(a.body, &k)
+	}
 	bin, argv := s.set.on.command(s.bin, []string{"xds", "dump", "--admin", s.admin})
 	text, err := run(bin, argv...)
 	if err != nil {
@@ -100,14 +125,13 @@ func (s *sidecar) xds() (k known, err error) {
 }
 
 // endpoints are those of billing as the sidecar has them: HOST:PORT, and a word
-// for what is not healthy. version is that of all of them.
-func (s *sidecar) endpoints() (all []string, version string, err error) {
+// for what is not healthy.
+func (s *sidecar) endpoints() (all []string, err error) {
 	k, err := s.xds()
 	for _, r := range k.Resources {
 		if r.Type != "endpoints" || r.Name != "billing.prod.acme" {
 			continue
 		}
-		version = r.Version
 		for _, zone := range r.Resource.Endpoints {
 			for _, e := range zone.LbEndpoints {
 				a := e.Endpoint.Address.SocketAddress
@@ -120,7 +144,25 @@ func (s *sidecar) endpoints() (all []string, version string, err error) {
 		}
 	}
 	slices.Sort(all)
-	return all, version, err
+	return all, err
+}
+
+// keeps waits until all that the sidecar knows is in the file of its last known good.
+func (s *sidecar) keeps() {
+	s.t.Helper()
+	eventually(s.t, s.set.name+" to have kept what it knows", func() error {
+		k, err := s.xds()
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(filepath.Join(s.dir, "xds"))
+		for _, r := range k.Resources {
+			if !bytes.Contains(content, []byte(r.Version)) {
+				err = fmt.Errorf("%s %s %s is not in the file", r.Type, r.Name, r.Version)
+			}
+		}
+		return err
+	})
 }
 
 // sees waits until the sidecar has billing at these places and no others.
@@ -128,7 +170,7 @@ func (s *sidecar) sees(want ...string) {
 	s.t.Helper()
 	slices.Sort(want)
 	eventually(s.t, fmt.Sprintf("%s to have billing at %v", s.set.name, want), func() error {
-		got, _, err := s.endpoints()
+		got, err := s.endpoints()
 		if err == nil && !slices.Equal(got, want) {
 			err = fmt.Errorf("it has it at %v", got)
 		}
