@@ -72,7 +72,7 @@ func buildEndpoint(e outbound.Endpoint, hint Hint) *endpoint.LbEndpoint {
 			}},
 		}}},
 		HealthStatus:        healthStatus(e.Health),
-		Metadata:            metadata(map[string]string{FieldJournal: hint.Journal}),
+		Metadata:            metadata(map[string]string{FieldJournal: hint.Journal, FieldPod: hint.Pod}),
 		LoadBalancingWeight: wrapperspb.UInt32(1),
 	}
 }

@@ -17,6 +17,7 @@ type Service struct {
 type Hint struct {
 	Region  string
 	Journal string // what it last said; its hello decides
+	Pod     string // NAMESPACE/NAME of the pod it is in
 }
 
 const (
@@ -25,12 +26,13 @@ const (
 	Metadata = "pannier"
 
 	// Fields of it. On a cluster: the agent's address. On an endpoint: its journal's
-	// id. On a node: what it serves, where its peer listener is, its journal's id,
+	// id and its pod. On a node: what it serves, where its peer listener is, its journal's id,
 	// and whether it drains.
 	FieldAgent    = "agent"
 	FieldAgents   = "agents"
 	FieldPeer     = "peer"
 	FieldJournal  = "journal_id"
+	FieldPod      = "pod"
 	FieldDraining = "draining"
 
 	// Runtime is the name of the RTDS layer with the switches, and their keys. A
