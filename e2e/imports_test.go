@@ -100,6 +100,18 @@ var importRules = []importRule{
 		plant:   [2]string{"pannier/inbound", "github.com/spiffe/go-spiffe/v2/spiffeid"},
 	},
 	{
+		except: []string{"pannier/proxy/kubernetes", "pannier/cmd/pannier-control", "pannier/e2e"}, inTests: true,
+		forbids: []string{"k8s.io"},
+		why:     "what a cluster says is one source of many; the types of its API would make a sidecar twice the size",
+		plant:   [2]string{"pannier/proxy/controlplane", "k8s.io/api/core/v1"},
+	},
+	{
+		except:  []string{"pannier/proxy/kubernetes", "pannier/cmd/pannier-control"},
+		forbids: []string{"pannier/proxy/kubernetes"},
+		why:     "one program runs beside an API server; a sidecar never asks one",
+		plant:   [2]string{"pannier/cmd/pannier", "pannier/proxy/kubernetes"},
+	},
+	{
 		forbids: []string{"pannier/proxy/identity/identitytest"},
 		why:     "it makes certificates that nobody should trust: it has no place in the binary",
 		plant:   [2]string{"pannier/proxy", "pannier/proxy/identity/identitytest"},
@@ -115,6 +127,26 @@ var importRules = []importRule{
 		why:     "the sidecar answers as it does because of its own code, which the description is compared with; a second judge at run time could only disagree",
 		plant:   [2]string{"pannier/proxy/api", "github.com/getkin/kin-openapi/openapi3"},
 	},
+}
+
+// A sidecar runs beside every app, so it links nothing that only a control plane in a cluster needs,
+// by whatever detour.
+func TestSidecarLinksNothingOfKubernetes(t *testing.T) {
+	t.Parallel()
+	foreign := func(program string) (found []string) {
+		for dep := range strings.FieldsSeq(output(t, "go", "list", "-deps", program)) {
+			if within(dep, []string{"k8s.io", "sigs.k8s.io"}) {
+				found = append(found, dep)
+			}
+		}
+		return found
+	}
+	if found := foreign("./cmd/pannier"); len(found) > 0 {
+		t.Errorf("pannier links %d packages of Kubernetes, %s among them", len(found), found[0])
+	}
+	if found := foreign("./cmd/pannier-control"); len(found) == 0 {
+		t.Error("pannier-control links no package of Kubernetes: this test would see none")
+	}
 }
 
 // listed is what `go list` says of one package.

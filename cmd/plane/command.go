@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -30,12 +31,17 @@ type Command struct {
 	names string // file of the mappings of names to agents
 	kinds []Kind
 	words *cli.StringSlice // of --source
+
+	// Default are the sources where --source names none.
+	Default []string
+	// Prepare, where there is one, has the last word before the control plane is made.
+	Prepare func(*controlplane.Options) error
 }
 
 // NewCommand returns the command that knows these kinds of sources, the most
 // believed first.
 func NewCommand(kinds ...Kind) *Command {
-	return &Command{opts: controlplane.DefaultOptions(), kinds: kinds, words: cli.NewStringSlice()}
+	return &Command{opts: controlplane.DefaultOptions(), kinds: kinds, words: cli.NewStringSlice(), Default: []string{registration}}
 }
 
 // ConfigError is something wrong with the command line or with what it names, for
@@ -51,7 +57,7 @@ func (c *Command) Flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "listen", EnvVars: []string{"PANNIER_LISTEN"}, Value: o.Listen, Destination: &o.Listen, Usage: "listen for xDS clients on `ADDR`"},
 		&cli.StringFlag{Name: "admin", EnvVars: []string{"PANNIER_ADMIN"}, Value: o.Admin, Destination: &o.Admin, Usage: "listen for operators on `ADDR`"},
-		&cli.StringSliceFlag{Name: "source", EnvVars: []string{"PANNIER_SOURCE"}, Destination: c.words, DefaultText: registration, Usage: "`SOURCE` of agents: " + usages(c.kinds) + " (repeatable)"},
+		&cli.StringSliceFlag{Name: "source", EnvVars: []string{"PANNIER_SOURCE"}, Destination: c.words, DefaultText: strings.Join(c.Default, ", "), Usage: "`SOURCE` of agents: " + usages(c.kinds) + " (repeatable)"},
 		&cli.StringFlag{Name: "tls-cert", EnvVars: []string{"PANNIER_TLS_CERT"}, Destination: &c.who.TLSCert, Usage: "PEM `FILE` of this control plane's certificate, in which sidecars look for the name they dial; it is read again when it changes"},
 		&cli.StringFlag{Name: "tls-key", EnvVars: []string{"PANNIER_TLS_KEY"}, Destination: &c.who.TLSKey, Usage: "PEM `FILE` of its private key"},
 		&cli.StringFlag{Name: "tls-ca", EnvVars: []string{"PANNIER_TLS_CA"}, Destination: &c.who.TLSCA, Usage: "PEM `FILE` of the authorities that vouch for clients"},
@@ -67,7 +73,7 @@ func (c *Command) Flags() []cli.Flag {
 func (c *Command) Run(ctx context.Context, stdout io.Writer, version string) error {
 	words := c.words.Value()
 	if len(words) == 0 {
-		words = []string{registration}
+		words = c.Default
 	}
 	opts := c.opts
 	opts.Version = version
@@ -77,6 +83,11 @@ func (c *Command) Run(ctx context.Context, stdout io.Writer, version string) err
 	}
 	if opts.Sources, err = openSources(c.kinds, words, slog.Default()); err != nil {
 		return ConfigError{err}
+	}
+	if c.Prepare != nil {
+		if err := c.Prepare(&opts); err != nil {
+			return ConfigError{err}
+		}
 	}
 	p, err := controlplane.New(opts)
 	if err != nil {
