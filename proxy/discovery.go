@@ -54,6 +54,7 @@ func (r *run) openDirectory() {
 	if r.opts.XDSTrust {
 		o.Trust = func(bundle []byte) error { return r.trust.SetBundle(mesh.TrustBundle, bundle) }
 	}
+	o.Token = r.opts.XDSToken
 	o.File = filepath.Join(r.opts.Journal, lastKnownGood)
 	r.xds = xds.New(o, r.node(nil), r.log)
 	r.dir = r.xds

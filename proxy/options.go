@@ -40,6 +40,7 @@ type Options struct {
 	XDS          []string // HOST:PORT of control planes, in order of preference; empty: none
 	XDSName      string   // SPIFFE ID or DNS name that control planes prove; empty: the host that is dialed
 	XDSTrust     bool     // trust the authorities that control planes name, beside those of tls_ca
+	XDSToken     string   // file of a token that control planes are shown, read again for each stream; empty: none
 	Zone         string
 	InsecurePeer bool // plain text between sidecars beyond loopback
 	Identity     identity.Options
@@ -258,6 +259,16 @@ func (o *Options) validateXDS() error {
 	}
 	if o.XDSTrust && (len(o.XDS) == 0 || o.Identity.TLSCA == "") {
 		errs = append(errs, errors.New("xds_trust: it adds to the authorities of tls_ca what a control plane names; set xds, tls_cert, tls_key and tls_ca, or leave it out"))
+	}
+	if o.XDSToken != "" && len(o.XDS) == 0 {
+		errs = append(errs, errors.New("xds_token: nobody is shown it; set xds, or leave it out"))
+	}
+	if o.XDSToken != "" && !o.Identity.Configured() {
+		for _, server := range o.XDS {
+			if !hostport.OnLoopback(server) {
+				errs = append(errs, fmt.Errorf("xds_token: %s is beyond loopback and the channel is plain text, in which whoever listens could take the token; set an identity", server))
+			}
+		}
 	}
 	if len(o.XDS) > 0 && o.Peers != "" {
 		errs = append(errs, errors.New("xds, peers: both say where agents live, and neither could be believed when they differ; leave one out"))

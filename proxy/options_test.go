@@ -78,6 +78,8 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"agent twice", "agents: orders is listed twice", func(o *proxy.Options) {
 			o.Agents = []proxy.AgentOption{{Address: "orders"}, {Address: "orders", Binding: "poll"}}
 		}},
+		{"a token nobody is shown", "xds_token: nobody is shown it", func(o *proxy.Options) { o.XDSToken = "/token" }},
+		{"a token in plain text", "xds_token: 10.0.0.1:7410 is beyond loopback", func(o *proxy.Options) { o.XDS, o.XDSToken = []string{"127.0.0.1:7410", "10.0.0.1:7410"}, "/token" }},
 		{"a name nobody is asked for", "xds_name: nobody is asked for it", func(o *proxy.Options) { o.XDS, o.XDSName = []string{"10.0.0.1:7410"}, "spiffe://td/x" }},
 		{"authorities of a control plane beside nothing", "xds_trust: it adds to the authorities of tls_ca", func(o *proxy.Options) { o.XDS, o.XDSTrust = []string{"10.0.0.1:7410"}, true }},
 		{"no time to drain", "drain_seconds: 1;", func(o *proxy.Options) { o.Limits.DrainSeconds = 1 }},

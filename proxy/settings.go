@@ -64,6 +64,7 @@ var settings = []Setting{
 	},
 	text("xds_name", "`NAME` that control planes prove, a SPIFFE ID or a DNS name; unless said, the host that is dialed", func(o *Options) *string { return &o.XDSName }).flag(),
 	boolean("xds_trust", "trust the authorities that control planes name, beside those of --tls-ca", func(o *Options) *bool { return &o.XDSTrust }).flag(),
+	text("xds_token", "show control planes the token in `FILE`, such as that of a service account; it is read for each stream", func(o *Options) *string { return &o.XDSToken }).flag(),
 	text("zone", "`NAME` of the zone this sidecar runs in", func(o *Options) *string { return &o.Zone }).flag(),
 	text("tls_cert", "PEM `FILE` of this sidecar's certificate, for other sidecars; it is read again when it changes", func(o *Options) *string { return &o.Identity.TLSCert }).flag(),
 	text("tls_key", "PEM `FILE` of its private key", func(o *Options) *string { return &o.Identity.TLSKey }).flag(),

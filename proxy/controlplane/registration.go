@@ -57,6 +57,12 @@ type Announcer interface {
 	SpeaksFor(agent string) error
 }
 
+// A Resident is an Announcer that is known to live somewhere.
+type Resident interface {
+	// At returns nil where its peer listener may be at an address.
+	At(address string) error
+}
+
 // announcer is Identify's answer about one stream.
 type announcer struct {
 	Announcer        // nil: nobody is asked who they are, or
@@ -162,6 +168,12 @@ func (r *Registration) seen(stream streamKey, who announcer, n *core.Node) error
 	}
 	agents, refused := announced(who, node.Agents)
 	node.Agents, node.Peer = agents, mesh.Address(node.Peer)
+	if resident, ok := who.Announcer.(Resident); ok {
+		if err := resident.At(node.Peer); err != nil {
+			r.forget(key)
+			return fmt.Errorf("node.metadata.%s.%s: %w", mesh.Metadata, mesh.FieldPeer, err)
+		}
+	}
 
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -6,6 +6,8 @@
 //	                │      └─▶ refused: Event, log      ├─▶ Update ─▶ proxy/controlplane
 //	EndpointSlices ─┴─▶ replicas: address, zone, health ┘
 //
+//	a sidecar's token ─▶ TokenReview ─▶ namespace, service account ─▶ which agents it may register
+//
 // Only cmd/pannier-control imports it: a sidecar never links k8s.io.
 //
 // # What a cluster says
@@ -34,7 +36,8 @@
 //     taken for the whole.
 //   - While the API server is away, or refuses, what it said last stays, and the page
 //     for operators says why.
-//   - An address goes to no Service whose Namespace has no part in it.
+//   - An address goes to no Service, and to no sidecar with a token, whose Namespace
+//     has no part in it.
 //   - Sidecars that register add to what slices say: their journal and their own
 //     draining, and agents that no Service has; never an endpoint to an agent that
 //     one has (proxy/controlplane merges in the order of belief).
@@ -74,4 +77,5 @@ var Rules = []Rule{
 	{Group: "", Resources: []string{"services", "namespaces"}, Verbs: []string{"list", "watch"}},
 	{Group: "discovery.k8s.io", Resources: []string{"endpointslices"}, Verbs: []string{"list", "watch"}},
 	{Group: "", Resources: []string{"events"}, Verbs: []string{"create"}},
+	{Group: "authentication.k8s.io", Resources: []string{"tokenreviews"}, Verbs: []string{"create"}}, // with --token-review only
 }

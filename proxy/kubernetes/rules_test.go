@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pannier/proxy/kubernetes"
 	"pannier/proxy/kubernetes/kubetest"
@@ -28,9 +29,15 @@ func TestLeastRights(t *testing.T) {
 		api.Granted, api.OldWatch = granted, old
 		billed := service("shop", "billing", 0)
 		api.Put(billed, slice(billed, "x", pod("billing-a", "10.0.0.1", "a", true, false)), service("shop", "late", 1, kubernetes.AnnotationAgentName, "billing"))
-		w := open(t, api)
+		w := prepare(t, api)
+		w.source.Settle(10 * time.Millisecond)
+		w.run()
+		w.wait()
 		w.join(mesh.Node{}).sees(billing, "10.0.0.1:7401 a healthy")
 		eventually(t, "the refused Service has its event", func() bool { return len(api.Events()) == 1 })
+		if _, err := w.source.Reviewer(kubernetes.DefaultAudience).Identify(from("127.0.0.1", nil, "Bearer nobody's")); err == nil {
+			t.Error("an unknown token is somebody's")
+		}
 		uses = append(uses, api.Used()...)
 		if told := w.page().Error; !strings.HasPrefix(told, "Service shop/late") {
 			t.Errorf("operators are told %q, want only the refused Service", told)

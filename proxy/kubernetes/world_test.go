@@ -98,11 +98,13 @@ func cluster(t *testing.T) *kubetest.Server {
 
 // world is a control plane of a cluster.
 type world struct {
-	t      *testing.T
-	source *kubernetes.Source
-	info   controlplane.Info
-	ready  chan controlplane.Info
-	log    *lines
+	t            *testing.T
+	source       *kubernetes.Source
+	registration *controlplane.Registration
+	token        string // file that sidecars show; empty: none
+	info         controlplane.Info
+	ready        chan controlplane.Info
+	log          *lines
 }
 
 func open(t *testing.T, api *kubetest.Server, namespaces ...string) *world {
@@ -115,29 +117,44 @@ func open(t *testing.T, api *kubetest.Server, namespaces ...string) *world {
 // launch does not wait until the control plane is ready.
 func launch(t *testing.T, api *kubetest.Server, namespaces ...string) *world {
 	t.Helper()
+	w := prepare(t, api, namespaces...)
+	w.run()
+	return w
+}
+
+// prepare does not run it.
+func prepare(t *testing.T, api *kubetest.Server, namespaces ...string) *world {
+	t.Helper()
 	w := &world{t: t, ready: make(chan controlplane.Info, 1), log: &lines{t: t}}
 	log := slog.New(slog.NewTextHandler(w.log, nil))
 	var err error
 	if w.source, err = kubernetes.New(api.Config(), namespaces, log); err != nil {
 		t.Fatal(err)
 	}
+	w.registration = controlplane.NewRegistration(log)
+	return w
+}
+
+// run runs the control plane until the test ends.
+func (w *world) run() {
+	w.t.Helper()
+	log := slog.New(slog.NewTextHandler(w.log, nil))
 	o := controlplane.DefaultOptions()
 	o.Listen, o.Admin, o.Settle, o.Log = "127.0.0.1:0", "127.0.0.1:0", 0, log
-	o.Sources = []controlplane.Source{w.source, controlplane.NewRegistration(log)}
+	o.Sources = []controlplane.Source{w.source, w.registration}
 	plane, err := controlplane.New(o)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- plane.Run(ctx, func(i controlplane.Info) { w.ready <- i }) }()
-	t.Cleanup(func() {
+	w.t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("control plane: %v", err)
+			w.t.Errorf("control plane: %v", err)
 		}
 	})
-	return w
 }
 
 func (w *world) wait() {
@@ -164,7 +181,7 @@ func (w *world) join(n mesh.Node) *sidecar {
 	w.t.Helper()
 	s := &sidecar{t: w.t, wire: &wire{}}
 	o := xds.DefaultOptions()
-	o.Servers, o.DeletionGrace = []string{w.info.XDS}, 0
+	o.Servers, o.DeletionGrace, o.Token = []string{w.info.XDS}, 0, w.token
 	o.Dial = []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithStreamInterceptor(s.wire.intercept)}
 	s.Client = xds.New(o, n, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())

@@ -50,6 +50,8 @@
 //   - The node goes with the first request of a stream, so a change of it (agents
 //     served, address, draining) ends the stream and opens the next on the same
 //     connection at once, with the versions of all that is known.
+//   - A token (Options.Token) is read for each stream, so a new one counts with the
+//     next, and is shown over TLS or on loopback only.
 //   - Bounded: 20,000 agents, 16 MiB a response, 4,096 endpoints a cluster, 64
 //     clusters a route, 8 servers. Nothing here gates the sidecar's start,
 //     readiness or accepts.

@@ -12,6 +12,7 @@ import (
 type Options struct {
 	Servers []string          // HOST:PORT, in order of preference
 	Dial    []grpc.DialOption // credentials, and how to dial
+	Token   string            // file of a token that is shown to servers; empty: none
 	File    string            // where the last known good is kept; empty: nowhere
 	Version string            // of the program, for the server to see
 	Zone    string            // of this sidecar

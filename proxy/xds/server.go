@@ -96,6 +96,9 @@ func (s *server) connect(ctx context.Context) (spoke bool, err error) {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 	)
+	if s.client.o.Token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(token{s.client.o.Token, s.address}))
+	}
 	conn, err := grpc.NewClient("passthrough:///"+s.address, options...)
 	if err != nil {
 		return false, err
