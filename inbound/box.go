@@ -73,6 +73,7 @@ type pull struct {
 	push     bool
 	adopted  []journal.ID // handed over on a connection that is gone
 	bytes    int
+	trace    string // traceparent of the poll
 	once     bool   // does not wait
 	round    uint64 // the first turn that has seen it
 	leaving  bool   // takes nothing more; ends when nothing is on its way to it
@@ -81,7 +82,9 @@ type pull struct {
 	err      error
 }
 
-func (p *pull) terms() journal.Terms { return journal.Terms{For: p.lease, Stream: p.stream != nil} }
+func (p *pull) terms() journal.Terms {
+	return journal.Terms{For: p.lease, Stream: p.stream != nil, Trace: p.trace}
+}
 
 // slot is a place in a pull, reserved for one intent whose lease is on its way
 // to the disk. Each is filled or given back.

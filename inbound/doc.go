@@ -110,6 +110,7 @@
 //     each in turn.
 //   - Every place kept for an offer is settled once, every slot filled or given
 //     back, so windows and in-flight counts return to zero.
+//   - An offer's trace context is journaled with it, and handed on as it is kept there.
 //   - What is in memory is bounded by windows and limits of pulls, not by what
 //     waits in the journal; only a start, a release and the list of a connect read,
 //     a few words each, all that is open here, parked and spent included.

@@ -16,6 +16,7 @@ type PullRequest struct {
 	Limit int           // at least 1
 	Wait  time.Duration // 0: what is ready now
 	Lease time.Duration // 0: the usual one
+	Trace string        // traceparent of the poll; empty: it is not traced
 
 	stream *Stream
 	push   *Push // hands over by sending: no lease is journaled
@@ -129,7 +130,7 @@ func (m *Mailbox) enter(b *box, r PullRequest) (*pull, error) {
 	}
 	p := &pull{
 		limit: max(1, r.Limit), lease: r.Lease, once: r.Wait <= 0,
-		round: b.round + 1, done: make(chan struct{}), stream: r.stream, push: r.push != nil,
+		round: b.round + 1, done: make(chan struct{}), stream: r.stream, push: r.push != nil, trace: r.Trace,
 	}
 	if p.lease <= 0 {
 		p.lease = m.o.PollLease

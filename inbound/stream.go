@@ -211,7 +211,7 @@ func (m *Mailbox) takenUp(ids []journal.ID) (out []journal.Handed, rest []journa
 		bytes += len(i.Envelope.GetPayload())
 		out = append(out, journal.Handed{
 			ID: id, Envelope: i.Envelope, Seq: h.Seq, Status: state.Status(h.HomeStatus), Attempt: h.Handovers,
-			Redelivered: true, Lease: lease, Until: time.UnixMilli(h.LeaseUntilMs),
+			Redelivered: true, Lease: lease, Until: time.UnixMilli(h.LeaseUntilMs), Traceparent: cmp.Or(h.Traceparent, i.Envelope.GetTraceparent()),
 		})
 	}
 	return out, nil, nil

@@ -22,6 +22,10 @@ type Options struct {
 	// DefaultDeliverBy after it is due, DefaultDeadline after accept.
 	DeliverBy, Deadline time.Duration
 	Hooks               Hooks
+	// Trace returns the traceparent of a hand-over on a stream, which is about to be
+	// durable; empty: it has none. It runs on the committer, perhaps twice for one
+	// hand-over, and must not block. nil: nothing is traced.
+	Trace func(h *Handed, now time.Time) string
 }
 
 // Hooks are how the journal reports. They run on the committer after the
@@ -33,12 +37,13 @@ type Hooks struct {
 	// Continued: a word at home lets an intent go on that another journal may hold.
 	Continued func(Continued)
 	// Changed: options of an intent changed that another journal may hold.
-	Changed func(Policy)
-	Moved   func(Moved)   // an intent left a mailbox, or counts against credit otherwise than before
-	Spoken  func(Spoken)  // somebody without a lease spoke for an app that has an intent
-	Reports func(home ID) // a report for home was journaled
-	Failed  func(error)   // fail-stop: the process must exit
-	Warning func(string)  // Badger said something that no one should have to see
+	Changed    func(Policy)
+	Moved      func(Moved)      // an intent left a mailbox, or counts against credit otherwise than before
+	Spoken     func(Spoken)     // somebody without a lease spoke for an app that has an intent
+	Reports    func(home ID)    // a report for home was journaled
+	HandedOver func(HandedOver) // the span of a hand-over on a stream is over
+	Failed     func(error)      // fail-stop: the process must exit
+	Warning    func(string)     // Badger said something that no one should have to see
 }
 
 // Ended tells home's dispatcher to revoke an intent.
@@ -169,10 +174,11 @@ type Offer struct {
 	Continued   uint32 // words at home so far
 	Handovers   uint32 // hand-overs home has heard of
 	Policy      Policy
-	Receiver    bool // durability: receiver
-	Completion  bool // it tells how another intent ended
-	Old         bool // accepted before this start of the journal
-	Holder      ID   // last journal on record, for a re-offer
+	Receiver    bool   // durability: receiver
+	Completion  bool   // it tells how another intent ended
+	Previous    string // traceparent of the last attempt that was heard of
+	Old         bool   // accepted before this start of the journal
+	Holder      ID     // last journal on record, for a re-offer
 }
 
 // Requeue asks that an intent on record at Holder (or offered to it) becomes
@@ -198,13 +204,16 @@ type HoldRequest struct {
 	Handovers   uint32 // delivery_attempt goes on from here
 	Policy      Policy // what is in it of the options; Deadline says nothing
 	Lease       Terms  // For > 0: a reader waits: held and lease are one commit
+	Trace       Trace  // what the offer says of it
+	Offered     int64  // home's clock, in ms: for home to hear again
 }
 
 // Terms are those of a lease.
 type Terms struct {
 	For    time.Duration
-	Stream bool // it goes out on a stream, which may be taken up by its number
-	Thread bool // no lease: a completion that is kept as a thread, and done with that
+	Stream bool   // it goes out on a stream, which may be taken up by its number
+	Thread bool   // no lease: a completion that is kept as a thread, and done with that
+	Trace  string // traceparent of the poll it goes out with; empty: none
 }
 
 // HoldResult answers a HoldRequest. Err is nil also for a repeated offer.
@@ -226,6 +235,8 @@ type Handed struct {
 	Redelivered bool
 	Lease       ID
 	Until       time.Time
+	Trace       Trace
+	Traceparent string // what the app is told
 	Err         error
 }
 

@@ -111,6 +111,7 @@ func (t *tx) fact(l *life, from ID, r *wire.Report) error {
 		return nil
 	}
 	e := &wire.Event{Actor: r.Actor, HolderAtMs: r.AtMs, Peer: from[:], OfferNo: r.OfferNo, Text: r.Text, Reason: r.Reason, NextDueMs: r.NextDueMs}
+	l.timed(e, r)
 	switch state.Fact(r.Fact) {
 	case state.FactDelivered:
 		e.Attempt = r.Attempt
@@ -184,7 +185,9 @@ func (t *tx) finalAnswer(l *life, from ID, r *wire.Report) error {
 		e := &wire.Event{Actor: r.Actor, HolderAtMs: r.AtMs, Peer: from[:], OfferNo: r.OfferNo, Text: r.Text, Reason: uint32(state.ReasonApp)}
 		if r.Attempt > 0 { // pushed: that it was handed over is told with its answer
 			l.head.DeliveryAttempt = r.Attempt
-			t.move(l, state.Deliver, &wire.Event{HolderAtMs: r.AtMs, Peer: from[:], OfferNo: r.OfferNo, Attempt: r.Attempt})
+			handed := &wire.Event{HolderAtMs: r.AtMs, Peer: from[:], OfferNo: r.OfferNo, Attempt: r.Attempt}
+			l.timed(handed, r)
+			t.move(l, state.Deliver, handed)
 		}
 		_, err := t.end(l, on, e, r.Body, r.Text)
 		return err

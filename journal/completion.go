@@ -106,7 +106,7 @@ func (t *tx) completion(l *life, to string, body []byte, text string) (*wire.Env
 	id, of := CompletionID(l.id), l.id
 	return &wire.Envelope{
 		Id: id[:], IntentType: CompletionType, FromAgent: was.ToAgent, ToAgent: to, CorrelationId: was.CorrelationId,
-		Payload: payload, CreatedAtMs: ms(t.now), Traceparent: was.Traceparent, MaxDeliveryAttempts: defaultAttempts,
+		Payload: payload, CreatedAtMs: ms(t.now), Traceparent: was.Traceparent, Tracestate: was.Tracestate, MaxDeliveryAttempts: defaultAttempts,
 		DeliverByMs: ms(t.now.Add(completionDeliverBy)), DeadlineAtMs: ms(t.now.Add(t.j.deadline)), CompletionOf: of[:],
 	}, nil
 }

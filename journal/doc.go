@@ -50,6 +50,10 @@
 //   - The lifecycle changes in one function (move), a hand-over in one (step).
 //   - Schemas and subscriptions are in memory whole, at most 256 of each. A notice
 //     and the intents that deliver it are one commit.
+//   - The context of an intent's creation is in its envelope and never changes; that
+//     of an attempt is in the record of its hand-over before the app is told of it
+//     (of a push: with its answer), in its report, and in home's head. The journal
+//     reads nothing in them.
 //   - Reports of one home have consecutive numbers; what home has applied and the
 //     events it wrote are one commit.
 //   - Envelopes and outcomes are cut into chunks of 256 KiB, in one batch with the

@@ -10,8 +10,9 @@ import (
 
 // hand is the holder's view of one intent inside an operation.
 type hand struct {
-	id  ID
-	rec wire.Handover
+	id    ID
+	rec   wire.Handover
+	began time.Time // of a push: when it was sent
 }
 
 func (h *hand) phase() state.Phase { return state.Phase(h.rec.Phase) }
@@ -39,6 +40,7 @@ func (t *tx) step(h *hand, m state.Move, due time.Time) (state.HandoverRow, erro
 	if row.From.Open() {
 		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
 	}
+	t.spanOver(h, row, m)
 	was := h.standing()
 	h.rec.Phase = uint32(row.To)
 	switch {

@@ -85,6 +85,7 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 		Attempts: r.Attempts, Redelivered: r.Redelivered || found && h.rec.Handovers > 0, Handovers: max(h.rec.Handovers, r.Handovers),
 		MaxAttempts: env.MaxDeliveryAttempts, HomeStatus: uint32(state.Submitted), HeldMs: ms(t.now), HeldBoot: t.j.birth.Boot,
 		Taken: r.Taken, Continued: r.Continued, ReceiverDurability: env.ReceiverDurability,
+		OfferTraceparent: cut(r.Trace.Offer, maxTraceparent), PreviousTraceparent: cut(r.Trace.Previous, maxTraceparent), OfferedMs: r.Offered,
 	}}
 	if r.DeliverBy > 0 {
 		fresh.rec.DeliverByMs = ms(t.now.Add(r.DeliverBy))
@@ -247,6 +248,7 @@ func (t *tx) holdLocal(o *Offer, env *wire.Envelope, lease Terms, res *HoldResul
 		Redelivered: o.Redelivered, Handovers: l.head.DeliveryAttempt, MaxAttempts: l.head.MaxAttempts, HomeStatus: l.head.Status,
 		HeldMs: ms(t.now), HeldBoot: t.j.birth.Boot, Taken: l.head.Taken, DeadlineAtMs: l.head.DeadlineAtMs, ReceiverDurability: env.ReceiverDurability,
 		DeliverByMs: l.head.DeliverByMs, PolicyGeneration: l.head.PolicyGeneration, WorkTimeoutMs: l.head.WorkTimeoutMs,
+		PreviousTraceparent: l.head.Traceparent,
 	}}
 	res.Fresh = true
 	return t.intoMailbox(h, env, lease, res)

@@ -19,6 +19,7 @@ type Journal struct {
 	db          *badger.DB
 	hooks       Hooks
 	backoff     func(attempts int) time.Duration
+	trace       func(*Handed, time.Time) string // nil: nothing is traced
 	workTimeout time.Duration
 	workMax     time.Duration
 	deliverBy   time.Duration

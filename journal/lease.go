@@ -40,6 +40,7 @@ func (t *tx) lease(h *hand, env *wire.Envelope, terms Terms) (*Handed, error) {
 		ID: h.id, Envelope: env, Seq: seq, Attempt: h.rec.Handovers, Lease: lease, Until: at(h.rec.LeaseUntilMs),
 		Redelivered: h.rec.Redelivered || h.rec.Handovers > 1 || t.j.pushedAndKilled(&h.rec),
 	}
+	t.trace(h, handed, terms)
 	h.see(state.Deliver)
 	handed.Status = state.Status(h.rec.HomeStatus)
 	if err := t.saveHand(h); err != nil {

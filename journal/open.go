@@ -85,7 +85,7 @@ func (j *Journal) openLocked(o Options) error {
 
 func newJournal(o Options) *Journal {
 	j := &Journal{
-		dir: o.Dir, store: storeDir(o.Dir), hooks: o.Hooks, backoff: o.Backoff,
+		dir: o.Dir, store: storeDir(o.Dir), hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
 		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), indexes: newIndexes(), watches: newWatches(),
 		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1),

@@ -22,6 +22,9 @@ type Pushed struct {
 	Reason  string        // Refused, Failed
 	Delay   time.Duration // Failed: < 0: the usual backoff
 	Spare   bool          // Failed: no attempt is counted
+
+	Began time.Time // when it was sent
+	Trace string    // traceparent of the push; empty: it was not traced
 }
 
 // Came says what came of a push.
@@ -97,7 +100,7 @@ func (j *Journal) peek(txn *badger.Txn, id ID, now time.Time, out *Handed) (Agen
 	}
 	*out = Handed{
 		ID: id, Envelope: env, Status: state.Status(rec.HomeStatus), Attempt: rec.Handovers + 1,
-		Redelivered: j.mayBeKnown(&rec),
+		Redelivered: j.mayBeKnown(&rec), Trace: traceOf(&rec), Traceparent: traceparent("", env),
 	}
 	return Agent(rec.Agent), nil
 }
@@ -189,7 +192,8 @@ func (t *tx) pushed(p *Pushed, res *Settled) error {
 	case h.phase() != state.Ready || h.rec.Handovers != p.Attempt-1:
 		return ErrLeaseLost
 	}
-	h.rec.Handovers = p.Attempt
+	h.rec.Handovers, h.began = p.Attempt, p.Began
+	h.attempted(p.Trace)
 	switch p.Came {
 	case Done:
 		h.see(state.Deliver)

@@ -268,7 +268,7 @@ func readOffer(txn *badger.Txn, id ID, due time.Time, boot uint32) (o Offer, ok 
 	}
 	o = Offer{
 		ID: id, OfferNo: h.OfferNo, Due: due, Envelope: env, Deadline: at(h.DeadlineAtMs), Attempts: h.Attempts,
-		Redelivered: h.OfferNo > 1 || h.DeliveryAttempt > 0 || h.Redelivered, Taken: h.Taken, Continued: h.Continued, Handovers: h.DeliveryAttempt, Old: h.Boot != boot,
+		Redelivered: h.OfferNo > 1 || h.DeliveryAttempt > 0 || h.Redelivered, Taken: h.Taken, Continued: h.Continued, Handovers: h.DeliveryAttempt, Old: h.Boot != boot, Previous: h.Traceparent,
 	}
 	o.Policy = policyOf(id, &h)
 	if !h.Taken {

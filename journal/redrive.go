@@ -22,6 +22,8 @@ type Redrive struct {
 	DeliverBy time.Time // zero: anew
 	Actor     string    // who asks
 	Key       *Key      // nil: none
+
+	Traceparent, Tracestate string // its creation context; empty: that of the original
 }
 
 // Redriven is the successor.
@@ -77,6 +79,9 @@ func (r *Redrive) accept(original *Intent) *Accept {
 	e.RedriveOf, e.IdempotencyKey = original.ID[:], "" // the key made the original
 	if len(e.FirstId) == 0 {
 		e.FirstId = original.ID[:]
+	}
+	if r.Traceparent != "" {
+		e.Traceparent, e.Tracestate = r.Traceparent, r.Tracestate
 	}
 	if r.Payload != nil {
 		e.Payload, e.FirstId = r.Payload, nil

@@ -22,6 +22,9 @@ func (t *tx) tell(h *hand, f state.Fact, r *wire.Report) error {
 	}
 	r.Id, r.OfferNo, r.Fact, r.AtMs = h.id[:], h.rec.OfferNo, uint32(f), ms(t.now)
 	r.Uncounted = h.rec.Freed
+	if f != state.FactWorking {
+		h.timed(r)
+	}
 	if h.home() != t.j.self.Journal {
 		return t.putReport(h.home(), r)
 	}

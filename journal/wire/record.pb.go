@@ -47,6 +47,7 @@ type Envelope struct {
 	IdempotencyKey      string                 `protobuf:"bytes,16,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	RedriveOf           []byte                 `protobuf:"bytes,70,opt,name=redrive_of,json=redriveOf,proto3" json:"redrive_of,omitempty"`          // the dead letter this is the successor of; empty: none
 	CompletionOf        []byte                 `protobuf:"bytes,80,opt,name=completion_of,json=completionOf,proto3" json:"completion_of,omitempty"` // id of the intent whose end this tells; empty: no completion
+	Tracestate          string                 `protobuf:"bytes,260,opt,name=tracestate,proto3" json:"tracestate,omitempty"`                        // of the creation context; its traceparent is above
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -207,6 +208,13 @@ func (x *Envelope) GetCompletionOf() []byte {
 	return nil
 }
 
+func (x *Envelope) GetTracestate() string {
+	if x != nil {
+		return x.Tracestate
+	}
+	return ""
+}
+
 // Head is home's mutable record of an intent, at most 1 KiB.
 type Head struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -241,6 +249,7 @@ type Head struct {
 	RedrivenAs        []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`             // the one successor of a dead letter; empty: none
 	WorkTimeoutMs     int64                  `protobuf:"varint,81,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"` // of this intent; 0: the holder's
 	ReplyDest         uint32                 `protobuf:"varint,80,opt,name=reply_dest,json=replyDest,proto3" json:"reply_dest,omitempty"`               // number of the lane its completion goes to; 0: nobody is told
+	Traceparent       string                 `protobuf:"bytes,260,opt,name=traceparent,proto3" json:"traceparent,omitempty"`                            // of the last attempt that was heard of; empty: none, or not traced
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -490,6 +499,13 @@ func (x *Head) GetReplyDest() uint32 {
 		return x.ReplyDest
 	}
 	return 0
+}
+
+func (x *Head) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 type LateAnswer struct {
@@ -762,6 +778,10 @@ type Event struct {
 	Text          string                 `protobuf:"bytes,10,opt,name=text,proto3" json:"text,omitempty"`        // last answer, nack reason, operator's words; cut at 2,000
 	Outcome       bool                   `protobuf:"varint,11,opt,name=outcome,proto3" json:"outcome,omitempty"` // the Outcome record belongs to this event
 	OfferNo       uint64                 `protobuf:"varint,12,opt,name=offer_no,json=offerNo,proto3" json:"offer_no,omitempty"`
+	Traceparent   string                 `protobuf:"bytes,260,opt,name=traceparent,proto3" json:"traceparent,omitempty"`               // of the attempt concerned
+	OfferedMs     int64                  `protobuf:"varint,261,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"` // when the holder was offered it; home's clock; 0: no wire between
+	HeldMs        int64                  `protobuf:"varint,262,opt,name=held_ms,json=heldMs,proto3" json:"held_ms,omitempty"`          // when the holder had it; the holder's clock
+	HandedMs      int64                  `protobuf:"varint,263,opt,name=handed_ms,json=handedMs,proto3" json:"handed_ms,omitempty"`    // when the app was handed it; the holder's clock
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -880,6 +900,34 @@ func (x *Event) GetOfferNo() uint64 {
 	return 0
 }
 
+func (x *Event) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Event) GetOfferedMs() int64 {
+	if x != nil {
+		return x.OfferedMs
+	}
+	return 0
+}
+
+func (x *Event) GetHeldMs() int64 {
+	if x != nil {
+		return x.HeldMs
+	}
+	return 0
+}
+
+func (x *Event) GetHandedMs() int64 {
+	if x != nil {
+		return x.HandedMs
+	}
+	return 0
+}
+
 type Events struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Events        []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
@@ -987,45 +1035,49 @@ func (x *Outcome) GetText() string {
 
 // Handover is the holder's record of an intent it has in its mailbox.
 type Handover struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	Home               []byte                 `protobuf:"bytes,1,opt,name=home,proto3" json:"home,omitempty"`                             // journal id of home; our own for the local path
-	HomeEpoch          uint64                 `protobuf:"varint,2,opt,name=home_epoch,json=homeEpoch,proto3" json:"home_epoch,omitempty"` // epoch of home under which it was offered
-	OfferNo            uint64                 `protobuf:"varint,3,opt,name=offer_no,json=offerNo,proto3" json:"offer_no,omitempty"`
-	Phase              uint32                 `protobuf:"varint,4,opt,name=phase,proto3" json:"phase,omitempty"`              // state.Phase
-	Agent              uint32                 `protobuf:"varint,5,opt,name=agent,proto3" json:"agent,omitempty"`              // number in the dictionary
-	DueMs              int64                  `protobuf:"varint,6,opt,name=due_ms,json=dueMs,proto3" json:"due_ms,omitempty"` // key of the mailbox index: next time it matters
-	Attempts           uint32                 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`        // failed attempts so far, those at other holders included
-	Handovers          uint32                 `protobuf:"varint,8,opt,name=handovers,proto3" json:"handovers,omitempty"`      // hand-overs at this holder = delivery_attempt
-	Redelivered        bool                   `protobuf:"varint,9,opt,name=redelivered,proto3" json:"redelivered,omitempty"`  // somebody may have seen it before
-	LeaseId            []byte                 `protobuf:"bytes,10,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
-	LeaseUntilMs       int64                  `protobuf:"varint,11,opt,name=lease_until_ms,json=leaseUntilMs,proto3" json:"lease_until_ms,omitempty"`
-	LeasedAtMs         int64                  `protobuf:"varint,12,opt,name=leased_at_ms,json=leasedAtMs,proto3" json:"leased_at_ms,omitempty"`    // first lease of the present hand-over, for the 24 h cap
-	Boot               uint32                 `protobuf:"varint,13,opt,name=boot,proto3" json:"boot,omitempty"`                                    // start of this journal that granted the lease
-	DeliverByMs        int64                  `protobuf:"varint,14,opt,name=deliver_by_ms,json=deliverByMs,proto3" json:"deliver_by_ms,omitempty"` // own clock; 0: none
-	DeadlineAtMs       int64                  `protobuf:"varint,15,opt,name=deadline_at_ms,json=deadlineAtMs,proto3" json:"deadline_at_ms,omitempty"`
-	Taken              bool                   `protobuf:"varint,16,opt,name=taken,proto3" json:"taken,omitempty"`
-	MaxAttempts        uint32                 `protobuf:"varint,17,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
-	HomeStatus         uint32                 `protobuf:"varint,18,opt,name=home_status,json=homeStatus,proto3" json:"home_status,omitempty"`         // last status home told us
-	SettledLease       []byte                 `protobuf:"bytes,19,opt,name=settled_lease,json=settledLease,proto3" json:"settled_lease,omitempty"`    // the lease whose settle won
-	SettledDigest      []byte                 `protobuf:"bytes,20,opt,name=settled_digest,json=settledDigest,proto3" json:"settled_digest,omitempty"` // SHA-256 of the settle that won
-	Seq                uint64                 `protobuf:"varint,21,opt,name=seq,proto3" json:"seq,omitempty"`                                         // number of the hand-over in the agent's log
-	HeldMs             int64                  `protobuf:"varint,22,opt,name=held_ms,json=heldMs,proto3" json:"held_ms,omitempty"`
-	EndedMs            int64                  `protobuf:"varint,23,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"` // when the end was known here; 0: open
-	ReceiverDurability bool                   `protobuf:"varint,24,opt,name=receiver_durability,json=receiverDurability,proto3" json:"receiver_durability,omitempty"`
-	LastError          string                 `protobuf:"bytes,25,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`          // of the last failed attempt; cut at 500
-	EndedAtHome        bool                   `protobuf:"varint,26,opt,name=ended_at_home,json=endedAtHome,proto3" json:"ended_at_home,omitempty"` // home has acked the end
-	PolicyGeneration   uint64                 `protobuf:"varint,27,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
-	Extends            uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"`                                    // of the present lease
-	Freed              bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`                                        // no longer counts against credit
-	Streamed           bool                   `protobuf:"varint,31,opt,name=streamed,proto3" json:"streamed,omitempty"`                                  // the present hand-over went out on a stream: see inbound.Stream
-	HeldBoot           uint32                 `protobuf:"varint,32,opt,name=held_boot,json=heldBoot,proto3" json:"held_boot,omitempty"`                  // start of this journal that took it in
-	Continued          uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"`                                // words of home taken in, or given before it came here
-	DeadReason         uint32                 `protobuf:"varint,70,opt,name=dead_reason,json=deadReason,proto3" json:"dead_reason,omitempty"`            // state.Reason for which home ended it, of a dead letter
-	RedrivenAs         []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`             // the successor of a dead letter, as far as it was heard of here
-	WorkTimeoutMs      int64                  `protobuf:"varint,81,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"` // of this intent; 0: ours
-	Thread             bool                   `protobuf:"varint,80,opt,name=thread,proto3" json:"thread,omitempty"`                                      // a completion: read as a thread, never handed over
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	Home                []byte                 `protobuf:"bytes,1,opt,name=home,proto3" json:"home,omitempty"`                             // journal id of home; our own for the local path
+	HomeEpoch           uint64                 `protobuf:"varint,2,opt,name=home_epoch,json=homeEpoch,proto3" json:"home_epoch,omitempty"` // epoch of home under which it was offered
+	OfferNo             uint64                 `protobuf:"varint,3,opt,name=offer_no,json=offerNo,proto3" json:"offer_no,omitempty"`
+	Phase               uint32                 `protobuf:"varint,4,opt,name=phase,proto3" json:"phase,omitempty"`              // state.Phase
+	Agent               uint32                 `protobuf:"varint,5,opt,name=agent,proto3" json:"agent,omitempty"`              // number in the dictionary
+	DueMs               int64                  `protobuf:"varint,6,opt,name=due_ms,json=dueMs,proto3" json:"due_ms,omitempty"` // key of the mailbox index: next time it matters
+	Attempts            uint32                 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`        // failed attempts so far, those at other holders included
+	Handovers           uint32                 `protobuf:"varint,8,opt,name=handovers,proto3" json:"handovers,omitempty"`      // hand-overs at this holder = delivery_attempt
+	Redelivered         bool                   `protobuf:"varint,9,opt,name=redelivered,proto3" json:"redelivered,omitempty"`  // somebody may have seen it before
+	LeaseId             []byte                 `protobuf:"bytes,10,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
+	LeaseUntilMs        int64                  `protobuf:"varint,11,opt,name=lease_until_ms,json=leaseUntilMs,proto3" json:"lease_until_ms,omitempty"`
+	LeasedAtMs          int64                  `protobuf:"varint,12,opt,name=leased_at_ms,json=leasedAtMs,proto3" json:"leased_at_ms,omitempty"`    // first lease of the present hand-over, for the 24 h cap
+	Boot                uint32                 `protobuf:"varint,13,opt,name=boot,proto3" json:"boot,omitempty"`                                    // start of this journal that granted the lease
+	DeliverByMs         int64                  `protobuf:"varint,14,opt,name=deliver_by_ms,json=deliverByMs,proto3" json:"deliver_by_ms,omitempty"` // own clock; 0: none
+	DeadlineAtMs        int64                  `protobuf:"varint,15,opt,name=deadline_at_ms,json=deadlineAtMs,proto3" json:"deadline_at_ms,omitempty"`
+	Taken               bool                   `protobuf:"varint,16,opt,name=taken,proto3" json:"taken,omitempty"`
+	MaxAttempts         uint32                 `protobuf:"varint,17,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	HomeStatus          uint32                 `protobuf:"varint,18,opt,name=home_status,json=homeStatus,proto3" json:"home_status,omitempty"`         // last status home told us
+	SettledLease        []byte                 `protobuf:"bytes,19,opt,name=settled_lease,json=settledLease,proto3" json:"settled_lease,omitempty"`    // the lease whose settle won
+	SettledDigest       []byte                 `protobuf:"bytes,20,opt,name=settled_digest,json=settledDigest,proto3" json:"settled_digest,omitempty"` // SHA-256 of the settle that won
+	Seq                 uint64                 `protobuf:"varint,21,opt,name=seq,proto3" json:"seq,omitempty"`                                         // number of the hand-over in the agent's log
+	HeldMs              int64                  `protobuf:"varint,22,opt,name=held_ms,json=heldMs,proto3" json:"held_ms,omitempty"`
+	EndedMs             int64                  `protobuf:"varint,23,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"` // when the end was known here; 0: open
+	ReceiverDurability  bool                   `protobuf:"varint,24,opt,name=receiver_durability,json=receiverDurability,proto3" json:"receiver_durability,omitempty"`
+	LastError           string                 `protobuf:"bytes,25,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`          // of the last failed attempt; cut at 500
+	EndedAtHome         bool                   `protobuf:"varint,26,opt,name=ended_at_home,json=endedAtHome,proto3" json:"ended_at_home,omitempty"` // home has acked the end
+	PolicyGeneration    uint64                 `protobuf:"varint,27,opt,name=policy_generation,json=policyGeneration,proto3" json:"policy_generation,omitempty"`
+	Extends             uint32                 `protobuf:"varint,28,opt,name=extends,proto3" json:"extends,omitempty"`                                                    // of the present lease
+	Freed               bool                   `protobuf:"varint,29,opt,name=freed,proto3" json:"freed,omitempty"`                                                        // no longer counts against credit
+	Streamed            bool                   `protobuf:"varint,31,opt,name=streamed,proto3" json:"streamed,omitempty"`                                                  // the present hand-over went out on a stream: see inbound.Stream
+	HeldBoot            uint32                 `protobuf:"varint,32,opt,name=held_boot,json=heldBoot,proto3" json:"held_boot,omitempty"`                                  // start of this journal that took it in
+	Continued           uint32                 `protobuf:"varint,30,opt,name=continued,proto3" json:"continued,omitempty"`                                                // words of home taken in, or given before it came here
+	DeadReason          uint32                 `protobuf:"varint,70,opt,name=dead_reason,json=deadReason,proto3" json:"dead_reason,omitempty"`                            // state.Reason for which home ended it, of a dead letter
+	RedrivenAs          []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`                             // the successor of a dead letter, as far as it was heard of here
+	WorkTimeoutMs       int64                  `protobuf:"varint,81,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"`                 // of this intent; 0: ours
+	Thread              bool                   `protobuf:"varint,80,opt,name=thread,proto3" json:"thread,omitempty"`                                                      // a completion: read as a thread, never handed over
+	OfferTraceparent    string                 `protobuf:"bytes,260,opt,name=offer_traceparent,json=offerTraceparent,proto3" json:"offer_traceparent,omitempty"`          // of the offer it came with; empty: not traced
+	Traceparent         string                 `protobuf:"bytes,261,opt,name=traceparent,proto3" json:"traceparent,omitempty"`                                            // of the last hand-over
+	PreviousTraceparent string                 `protobuf:"bytes,262,opt,name=previous_traceparent,json=previousTraceparent,proto3" json:"previous_traceparent,omitempty"` // of the attempt before that, wherever that was
+	OfferedMs           int64                  `protobuf:"varint,263,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"`                              // home's clock; told back in reports
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Handover) Reset() {
@@ -1310,6 +1362,34 @@ func (x *Handover) GetThread() bool {
 	return false
 }
 
+func (x *Handover) GetOfferTraceparent() string {
+	if x != nil {
+		return x.OfferTraceparent
+	}
+	return ""
+}
+
+func (x *Handover) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Handover) GetPreviousTraceparent() string {
+	if x != nil {
+		return x.PreviousTraceparent
+	}
+	return ""
+}
+
+func (x *Handover) GetOfferedMs() int64 {
+	if x != nil {
+		return x.OfferedMs
+	}
+	return 0
+}
+
 // Report is a fact the holder tells home, numbered per pair of identities.
 type Report struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1327,7 +1407,11 @@ type Report struct {
 	Actor         string                 `protobuf:"bytes,12,opt,name=actor,proto3" json:"actor,omitempty"`
 	Reason        uint32                 `protobuf:"varint,13,opt,name=reason,proto3" json:"reason,omitempty"` // state.Reason
 	Redelivered   bool                   `protobuf:"varint,14,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
-	Uncounted     bool                   `protobuf:"varint,15,opt,name=uncounted,proto3" json:"uncounted,omitempty"` // it no longer counts against credit at its holder
+	Uncounted     bool                   `protobuf:"varint,15,opt,name=uncounted,proto3" json:"uncounted,omitempty"`                   // it no longer counts against credit at its holder
+	Traceparent   string                 `protobuf:"bytes,260,opt,name=traceparent,proto3" json:"traceparent,omitempty"`               // of the hand-over concerned
+	OfferedMs     int64                  `protobuf:"varint,261,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"` // as the offer said: home's clock
+	HeldMs        int64                  `protobuf:"varint,262,opt,name=held_ms,json=heldMs,proto3" json:"held_ms,omitempty"`          // when it was held; holder's clock
+	HandedMs      int64                  `protobuf:"varint,263,opt,name=handed_ms,json=handedMs,proto3" json:"handed_ms,omitempty"`    // when the app was handed it; holder's clock
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1465,6 +1549,34 @@ func (x *Report) GetUncounted() bool {
 		return x.Uncounted
 	}
 	return false
+}
+
+func (x *Report) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Report) GetOfferedMs() int64 {
+	if x != nil {
+		return x.OfferedMs
+	}
+	return 0
+}
+
+func (x *Report) GetHeldMs() int64 {
+	if x != nil {
+		return x.HeldMs
+	}
+	return 0
+}
+
+func (x *Report) GetHandedMs() int64 {
+	if x != nil {
+		return x.HandedMs
+	}
+	return 0
 }
 
 // Holder is home's record of a journal it has offered intents to.
@@ -2743,7 +2855,7 @@ var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
 	"\n" +
-	"\frecord.proto\x12\x12pannier.journal.v1\"\xfe\x04\n" +
+	"\frecord.proto\x12\x12pannier.journal.v1\"\x9f\x05\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1f\n" +
 	"\vintent_type\x18\x02 \x01(\tR\n" +
@@ -2766,7 +2878,10 @@ const file_record_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\x10 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
 	"\n" +
 	"redrive_of\x18F \x01(\fR\tredriveOf\x12#\n" +
-	"\rcompletion_of\x18P \x01(\fR\fcompletionOf\"\xe0\a\n" +
+	"\rcompletion_of\x18P \x01(\fR\fcompletionOf\x12\x1f\n" +
+	"\n" +
+	"tracestate\x18\x84\x02 \x01(\tR\n" +
+	"tracestate\"\x83\b\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -2803,7 +2918,8 @@ const file_record_proto_rawDesc = "" +
 	"redrivenAs\x12&\n" +
 	"\x0fwork_timeout_ms\x18Q \x01(\x03R\rworkTimeoutMs\x12\x1d\n" +
 	"\n" +
-	"reply_dest\x18P \x01(\rR\treplyDest\"]\n" +
+	"reply_dest\x18P \x01(\rR\treplyDest\x12!\n" +
+	"\vtraceparent\x18\x84\x02 \x01(\tR\vtraceparent\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
@@ -2826,7 +2942,7 @@ const file_record_proto_rawDesc = "" +
 	"\bexpected\x18\t \x01(\x04R\bexpected\x12\x19\n" +
 	"\bkey_hash\x18\n" +
 	" \x01(\fR\akeyHash\x12 \n" +
-	"\vfingerprint\x18\v \x01(\fR\vfingerprint\"\xaf\x02\n" +
+	"\vfingerprint\x18\v \x01(\fR\vfingerprint\"\xaa\x03\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x13\n" +
@@ -2841,13 +2957,18 @@ const file_record_proto_rawDesc = "" +
 	"\x04text\x18\n" +
 	" \x01(\tR\x04text\x12\x18\n" +
 	"\aoutcome\x18\v \x01(\bR\aoutcome\x12\x19\n" +
-	"\boffer_no\x18\f \x01(\x04R\aofferNo\";\n" +
+	"\boffer_no\x18\f \x01(\x04R\aofferNo\x12!\n" +
+	"\vtraceparent\x18\x84\x02 \x01(\tR\vtraceparent\x12\x1e\n" +
+	"\n" +
+	"offered_ms\x18\x85\x02 \x01(\x03R\tofferedMs\x12\x18\n" +
+	"\aheld_ms\x18\x86\x02 \x01(\x03R\x06heldMs\x12\x1c\n" +
+	"\thanded_ms\x18\x87\x02 \x01(\x03R\bhandedMs\";\n" +
 	"\x06Events\x121\n" +
 	"\x06events\x18\x01 \x03(\v2\x19.pannier.journal.v1.EventR\x06events\"I\n" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xce\b\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xf3\t\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -2891,7 +3012,12 @@ const file_record_proto_rawDesc = "" +
 	"\vredriven_as\x18G \x01(\fR\n" +
 	"redrivenAs\x12&\n" +
 	"\x0fwork_timeout_ms\x18Q \x01(\x03R\rworkTimeoutMs\x12\x16\n" +
-	"\x06thread\x18P \x01(\bR\x06thread\"\xf0\x02\n" +
+	"\x06thread\x18P \x01(\bR\x06thread\x12,\n" +
+	"\x11offer_traceparent\x18\x84\x02 \x01(\tR\x10offerTraceparent\x12!\n" +
+	"\vtraceparent\x18\x85\x02 \x01(\tR\vtraceparent\x122\n" +
+	"\x14previous_traceparent\x18\x86\x02 \x01(\tR\x13previousTraceparent\x12\x1e\n" +
+	"\n" +
+	"offered_ms\x18\x87\x02 \x01(\x03R\tofferedMs\"\xeb\x03\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x19\n" +
@@ -2908,7 +3034,12 @@ const file_record_proto_rawDesc = "" +
 	"\x05actor\x18\f \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\r \x01(\rR\x06reason\x12 \n" +
 	"\vredelivered\x18\x0e \x01(\bR\vredelivered\x12\x1c\n" +
-	"\tuncounted\x18\x0f \x01(\bR\tuncounted\"\xa6\x01\n" +
+	"\tuncounted\x18\x0f \x01(\bR\tuncounted\x12!\n" +
+	"\vtraceparent\x18\x84\x02 \x01(\tR\vtraceparent\x12\x1e\n" +
+	"\n" +
+	"offered_ms\x18\x85\x02 \x01(\x03R\tofferedMs\x12\x18\n" +
+	"\aheld_ms\x18\x86\x02 \x01(\x03R\x06heldMs\x12\x1c\n" +
+	"\thanded_ms\x18\x87\x02 \x01(\x03R\bhandedMs\"\xa6\x01\n" +
 	"\x06Holder\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1b\n" +
 	"\town_epoch\x18\x02 \x01(\x04R\bownEpoch\x12\x18\n" +

@@ -472,6 +472,9 @@ type Offer struct {
 	DeliveryAttempt     uint32                 `protobuf:"varint,10,opt,name=delivery_attempt,json=deliveryAttempt,proto3" json:"delivery_attempt,omitempty"`               // hand-overs home has heard of
 	MaxDeliveryAttempts uint32                 `protobuf:"varint,80,opt,name=max_delivery_attempts,json=maxDeliveryAttempts,proto3" json:"max_delivery_attempts,omitempty"` // now; 0: as in the envelope
 	WorkTimeoutMs       int64                  `protobuf:"varint,81,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"`                   // 0: the holder's
+	Traceparent         string                 `protobuf:"bytes,260,opt,name=traceparent,proto3" json:"traceparent,omitempty"`                                              // of this offer; empty: not traced
+	PreviousTraceparent string                 `protobuf:"bytes,261,opt,name=previous_traceparent,json=previousTraceparent,proto3" json:"previous_traceparent,omitempty"`   // of the attempt before it
+	OfferedMs           int64                  `protobuf:"varint,262,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"`                                // home's clock; reports tell it back
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -586,6 +589,27 @@ func (x *Offer) GetMaxDeliveryAttempts() uint32 {
 func (x *Offer) GetWorkTimeoutMs() int64 {
 	if x != nil {
 		return x.WorkTimeoutMs
+	}
+	return 0
+}
+
+func (x *Offer) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Offer) GetPreviousTraceparent() string {
+	if x != nil {
+		return x.PreviousTraceparent
+	}
+	return ""
+}
+
+func (x *Offer) GetOfferedMs() int64 {
+	if x != nil {
+		return x.OfferedMs
 	}
 	return 0
 }
@@ -1710,7 +1734,7 @@ const file_peer_proto_rawDesc = "" +
 	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x18\n" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12<\n" +
 	"\fapplied_pair\x18\a \x01(\v2\x19.pannier.peer.v1.IdentityR\vappliedPair\x12\x16\n" +
-	"\x06agents\x18\b \x03(\tR\x06agents\"\xbb\x03\n" +
+	"\x06agents\x18\b \x03(\tR\x06agents\"\xb2\x04\n" +
 	"\x05Offer\x12\x1a\n" +
 	"\benvelope\x18\x01 \x01(\fR\benvelope\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
@@ -1724,7 +1748,11 @@ const file_peer_proto_rawDesc = "" +
 	"\x10delivery_attempt\x18\n" +
 	" \x01(\rR\x0fdeliveryAttempt\x122\n" +
 	"\x15max_delivery_attempts\x18P \x01(\rR\x13maxDeliveryAttempts\x12&\n" +
-	"\x0fwork_timeout_ms\x18Q \x01(\x03R\rworkTimeoutMs\"\xf7\x02\n" +
+	"\x0fwork_timeout_ms\x18Q \x01(\x03R\rworkTimeoutMs\x12!\n" +
+	"\vtraceparent\x18\x84\x02 \x01(\tR\vtraceparent\x122\n" +
+	"\x14previous_traceparent\x18\x85\x02 \x01(\tR\x13previousTraceparent\x12\x1e\n" +
+	"\n" +
+	"offered_ms\x18\x86\x02 \x01(\x03R\tofferedMs\"\xf7\x02\n" +
 	"\x06Update\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
