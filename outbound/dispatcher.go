@@ -56,6 +56,7 @@ type Dispatcher struct {
 	local   Local
 	dial    []grpc.DialOption
 	trust   Trust // nil: channels prove nothing
+	tracer  Tracer
 	log     *slog.Logger
 	fits    func(intentType string, payload []byte) error
 
@@ -98,6 +99,7 @@ func New(o Options, j *journal.Journal, self Self, dir Directory, local Local, d
 	d := &Dispatcher{
 		opt: o, journal: j, self: self, dir: dir, local: local, dial: dial, log: log,
 		fits:    func(string, []byte) error { return nil },
+		tracer:  untraced{},
 		started: time.Now(), unclean: j.Stats().Unclean,
 		wake: make(chan struct{}, 1), settled: make(chan struct{}, 1),
 	}

@@ -65,6 +65,8 @@
 //     speak for all of their agents, or not at all.
 //   - A dead letter is redriven for the holder on record alone, for the same agent.
 //   - No attempt is counted here, whatever fails.
+//   - A [Tracer] is told of each offer before it is written, with no lock held, and of
+//     its answer; it delays nothing. Its context rides in the offer.
 //   - A refusal, and a list without the intent, outweigh reports of it that were kept
 //     from before: it is due again, and counts against no credit.
 //   - What a holder says of intents it was not offered, and does not have on

@@ -44,6 +44,7 @@ type flight struct {
 	pair    *pair
 	frame   *sentFrame       // sent
 	holder  journal.Identity // sent, owed, answered
+	span    Span             // of the offer, from just before it is written to its answer; nil: none
 }
 
 // drop takes a flight out. Called with mu held.
@@ -52,6 +53,7 @@ func (d *Dispatcher) drop(f *flight) {
 		return
 	}
 	delete(d.mu.flights, f.id)
+	f.endSpan(spanUnwritten)
 	f.dest.inFlight--
 	d.written(f)
 	if f.session != nil { // claimed or sent
@@ -130,6 +132,7 @@ func (d *Dispatcher) rewind(flights []*flight, wait bool) {
 // Called with mu held.
 func (d *Dispatcher) owe(f *flight) {
 	d.written(f)
+	f.endSpan(spanCut)
 	f.stage, f.session, f.pair, f.frame = owed, nil, nil, nil
 	d.mu.holders[f.holder.Journal].owed++
 	if f.dest.owed == nil {

@@ -177,6 +177,7 @@ func (d *Dispatcher) held(s *session, list []*peer.Verdict) {
 // nothing to record. Called with mu held.
 func (d *Dispatcher) accepted(h *holder, f *flight) *flight {
 	p := d.answer(f)
+	f.endSpan("")
 	p.refusals = 0
 	delete(f.dest.rejects, f.id)
 	if f.ended {
@@ -256,6 +257,7 @@ func (s *session) refused(list []*peer.Refused) (gone []*peer.Verdict) {
 // refusal notes what one refusal asks for. Called with mu held.
 func (d *Dispatcher) refusal(s *session, f *flight, r *peer.Refused) {
 	v, p := judge(r.Code), d.answer(f)
+	f.endSpan(r.Code)
 	if v.alarm {
 		d.log.Error("peer refuses offers until somebody looks", "peer", s.link.address, "agent", p.agent, "reason", r.Code)
 	}
@@ -309,6 +311,7 @@ func (s *session) released(ctx context.Context, list []*peer.Verdict) error {
 		switch {
 		case d.owes(s, id, no) != nil: // its held was never said
 			pr := d.answer(f)
+			f.endSpan(spanReleased)
 			pr.shut = pr.window <= 1
 			gone = append(gone, f)
 		case p == nil || p.session != s:

@@ -38,7 +38,10 @@ func (d *Dispatcher) redrive(ctx context.Context, holder journal.ID, a *peer.Ask
 	}
 	if err == nil {
 		var got journal.Redriven
-		got, err = d.journal.Redrive(ctx, wish(id, holder, a.Redrive))
+		r := wish(id, holder, a.Redrive)
+		span := d.tracer.Redrive(&r, i.Envelope)
+		got, err = d.journal.Redrive(ctx, r)
+		span.End(refusedAs(err))
 		out.RedrivenAs, out.CreatedMs, out.Replayed = got.ID[:], got.CreatedAt.UnixMilli(), got.Replayed
 	}
 	var before *journal.RedrivenError
@@ -79,4 +82,12 @@ func wish(id, holder journal.ID, asked *peer.Redrive) journal.Redrive {
 		r.Key = &journal.Key{Hash: [32]byte(asked.KeyHash), Fingerprint: [32]byte(asked.KeyFingerprint)}
 	}
 	return r
+}
+
+// refusedAs is the code of a redrive that came to nothing.
+func refusedAs(err error) string {
+	if err != nil {
+		return "refused"
+	}
+	return ""
 }

@@ -33,7 +33,7 @@ func (s *session) write(ctx context.Context) error {
 			}
 		}
 		if len(offers) > 0 {
-			frame.Offers = s.d.launch(s, offers)
+			frame.Offers = s.d.launch(s, offers, s.d.trace(s, offers))
 		}
 		if frame == nil { // nothing waits, or not yet
 			if at, some := s.out.delayed(); some {
@@ -65,16 +65,18 @@ func (s *session) write(ctx context.Context) error {
 // launch marks offers as sent just before they are: from here on their answer
 // is owed, whatever becomes of the stream. If we crash after the write, nothing
 // here says so: the next start is an unclean one and asks.
-func (d *Dispatcher) launch(s *session, offers []*flight) []*peer.Offer {
+func (d *Dispatcher) launch(s *session, offers []*flight, spans []Span) []*peer.Offer {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	frame := &sentFrame{permit: s.probe, answer: offers[0].answer}
 	var out []*peer.Offer
-	for _, f := range offers {
+	for i, f := range offers {
 		if d.mu.flights[f.id] != f || f.stage != claimed || f.session != s {
+			spans[i].End(spanUnwritten)
 			continue // it ended meanwhile
 		}
+		f.span = spans[i]
 		f.stage, f.frame, f.holder = sent, frame, s.peer
 		frame.left++
 		o := f.offer
@@ -82,6 +84,7 @@ func (d *Dispatcher) launch(s *session, offers []*flight) []*peer.Offer {
 			Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
 			DeliveryAttempt: o.Handovers, DeliverByLeftMs: left(o.DeliverBy, now), DeadlineLeftMs: left(o.Policy.Deadline, now),
 			PolicyGeneration: o.Policy.Generation, MaxDeliveryAttempts: o.Policy.MaxAttempts, WorkTimeoutMs: o.Policy.Work.Milliseconds(),
+			Traceparent: f.span.Traceparent(), PreviousTraceparent: o.Previous, OfferedMs: now.UnixMilli(),
 		})
 	}
 	if len(out) == 0 {
