@@ -10,6 +10,7 @@ import (
 	"pannier/journal/wire/peer"
 	"pannier/outbound"
 	"pannier/proxy/admin"
+	"pannier/proxy/trace"
 )
 
 // deadLetters are those of both roles: what is done to one that is homed here is
@@ -18,6 +19,8 @@ type deadLetters struct {
 	*journal.Journal
 	ask  func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error)
 	fits func(intentType string, payload []byte) error // the schemas of this sidecar, for what is homed here
+
+	tracer *trace.Tracer
 }
 
 // redriveTime is how long home may take to answer, or to dial us first.
@@ -37,7 +40,7 @@ func (d *deadLetters) Redrive(ctx context.Context, r journal.Redrive) (journal.R
 				return journal.Redriven{}, &admin.PayloadError{Why: err.Error()}
 			}
 		}
-		return d.Journal.Redrive(ctx, r)
+		return d.redriven(ctx, r, i.Envelope)
 	}
 	if r.ToAgent != "" {
 		return journal.Redriven{}, fmt.Errorf("%w: another to_agent is its home's to choose", journal.ErrNotHome)

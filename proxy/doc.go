@@ -47,6 +47,8 @@
 //   - [pannier/proxy/xds] asks control planes where agents live, in the terms of
 //     [pannier/proxy/mesh]. Either it or the peers file is the directory, never both:
 //     where they differ neither could be believed.
+//   - [pannier/proxy/trace] makes spans of what the others do, and exports them where
+//     the environment asks for that.
 //   - [pannier/proxy/identity] proves to other sidecars who this one is, and judges them.
 //
 // # Words
@@ -103,6 +105,8 @@
 //	identity      journal id and epoch: one life of a journal
 //	peer          the sidecar at the other end of a channel, as its certificate or key proves it
 //	speaks for    an agent: may send as it, and receive for it
+//	creation context  the traceparent under which an intent was created; what is done with
+//	              it later links to that
 //	durable       synced to the volume; in the ready line: the volume outlives the host
 //
 // # Settings

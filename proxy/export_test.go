@@ -105,5 +105,5 @@ func (c ConfigFile) Edit(text string) (string, error) {
 	return c.f.check().Detail, err
 }
 
-func (c ConfigFile) Limits() Limits                       { return *c.f.limits.Load() }
+func (c ConfigFile) Limits() Limits                      { return *c.f.limits.Load() }
 func (c ConfigFile) Policy(agent string) outbound.Policy { return c.f.peers.Policy(agent) }

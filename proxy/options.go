@@ -17,6 +17,7 @@ import (
 	"pannier/proxy/identity"
 	"pannier/proxy/identity/identityfile"
 	"pannier/proxy/mesh"
+	"pannier/proxy/trace"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
 )
@@ -52,7 +53,8 @@ type Options struct {
 
 	Completions []string // agents that get completions as intents, not as threads
 
-	Limits Limits
+	Limits  Limits
+	Tracing Tracing
 
 	// Config is the file that these options come from, which is watched; empty:
 	// none. What is Given, by key of Settings, it does not change: flags and the
@@ -128,6 +130,7 @@ func DefaultOptions() Options {
 			Webhook:      webhook.DefaultOptions(),
 			XDS:          xds.DefaultOptions(),
 		},
+		Tracing: Tracing{Options: trace.DefaultOptions()},
 	}
 }
 
@@ -180,6 +183,9 @@ func (o *Options) Validate() error {
 	}
 	if o.MaxBody < 1 || o.MaxBody > maxMaxBody {
 		errs = append(errs, fmt.Errorf("max_body: %d; use 1 to %d bytes", o.MaxBody, maxMaxBody))
+	}
+	if o.Tracing.TraceParentMaxAge <= 0 {
+		errs = append(errs, fmt.Errorf("trace_parent_max_age: %s; use a duration above zero", o.Tracing.TraceParentMaxAge))
 	}
 	switch o.Learn {
 	case learnOff, learnLocal, learnAdvertise:

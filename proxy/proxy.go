@@ -22,6 +22,7 @@ import (
 	"pannier/proxy/hostport"
 	"pannier/proxy/identity"
 	"pannier/proxy/identity/identityfile"
+	"pannier/proxy/trace"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
 )
@@ -111,8 +112,9 @@ type run struct {
 
 	journal *journal.Journal
 	dir     directory
-	xds     *xds.Client           // nil without control planes
-	parts   atomic.Pointer[parts] // nil until they are wired
+	xds     *xds.Client                  // nil without control planes
+	parts   atomic.Pointer[parts]        // nil until they are wired
+	tracer  atomic.Pointer[trace.Tracer] // nil where nothing is traced
 
 	apiListener, peerListener, adminListener net.Listener
 }
@@ -132,6 +134,9 @@ type parts struct {
 // an app, a peer or the network. After an error close undoes what was done.
 func (r *run) start(alive context.Context) error {
 	if err := r.openJournal(); err != nil {
+		return err
+	}
+	if err := r.openTraces(alive); err != nil {
 		return err
 	}
 	if err := r.listen(); err != nil {
@@ -154,6 +159,9 @@ func (r *run) start(alive context.Context) error {
 		outbound.Self{Identity: self, Address: address, Ephemeral: ephemeral, Zone: o.Zone},
 		r.dir, mailbox, dial, r.log)
 	mailbox.OnWindow(dispatcher.LocalWindow)
+	if tracer := r.tracer.Load(); tracer != nil {
+		dispatcher.SetTracer(tracer)
+	}
 
 	server := inbound.NewServer(l.Inbound, r.journal, mailbox,
 		inbound.Self{Identity: self, Address: address, Ephemeral: ephemeral},
@@ -164,7 +172,7 @@ func (r *run) start(alive context.Context) error {
 	}
 	r.introduce(r.agents())
 
-	dead := &deadLetters{Journal: r.journal, ask: server.Ask}
+	dead := &deadLetters{Journal: r.journal, ask: server.Ask, tracer: r.tracer.Load()}
 	how := &bindings{journal: r.journal, mailbox: mailbox, configured: o.Agents}
 	// The app API asks for redrives, and they for its schemas.
 	app := api.New(r.apiOptions(server.Ask, dead.Redrive, how.subscribed, r.maySend(mailbox.Serves)), r.journal, mailbox, dispatcher, r.log)
@@ -172,7 +180,7 @@ func (r *run) start(alive context.Context) error {
 	dispatcher.HoldTo(app.CheckPayload)
 	r.keys.changed = app.KeysChanged
 	pushing := l.Webhook
-	pushing.UserAgent = "Pannier/" + o.Version
+	pushing.UserAgent, pushing.Tracer = "Pannier/"+o.Version, r.tracer.Load()
 	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
 	pusher := webhook.New(pushing, mailbox, keys, api.PushBody, r.log)
 	how.pusher = pusher
@@ -188,7 +196,7 @@ func (r *run) start(alive context.Context) error {
 }
 
 func (r *run) openJournal() error {
-	j, err := journal.Open(journal.Options{
+	o := journal.Options{
 		Dir:         r.opts.Journal,
 		AcceptLoss:  r.opts.AcceptLoss,
 		Backoff:     func(attempts int) time.Duration { return r.config.limits.Load().backoff(attempts) },
@@ -197,7 +205,9 @@ func (r *run) openJournal() error {
 		DeliverBy:   r.opts.Limits.DeliverBy,
 		Deadline:    r.opts.Limits.Deadline,
 		Hooks:       r.hooks(),
-	})
+	}
+	r.traced(&o)
+	j, err := journal.Open(o)
 	if err != nil {
 		return fmt.Errorf("open journal %s: %w", r.opts.Journal, err)
 	}
@@ -399,6 +409,7 @@ func (r *run) apiOptions(
 		AskHome: askHome,
 		Redrive: redrive,
 		MaySend: maySend,
+		Tracer:  r.tracer.Load(),
 
 		CheckCallback: func(url string) error { return webhook.CheckCallback(url, r.opts.Limits.Webhook.HTTPRemote) },
 		Subscribed:    subscribed,

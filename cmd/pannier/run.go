@@ -7,11 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"pannier/proxy"
+	"pannier/proxy/trace/otlp"
 )
 
 func runCommand(force context.Context, args []string) *cli.Command {
@@ -50,6 +52,10 @@ func serve(ctx, force context.Context, opts proxy.Options, stdout io.Writer) err
 // newSidecar fails only for what its configuration says.
 func newSidecar(opts proxy.Options) (*proxy.Proxy, error) {
 	opts.Version = thisBuild().Version
+	var unexported error
+	if opts.Tracing.OTLP, unexported = otlp.Asked(os.Getenv); unexported != nil {
+		slog.Warn("traces are not exported", "err", unexported)
+	}
 	p, err := proxy.New(opts)
 	if err != nil {
 		return nil, configError(err)

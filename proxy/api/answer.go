@@ -10,6 +10,7 @@ import (
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/journal/wire"
+	"pannier/proxy/trace"
 )
 
 const (
@@ -35,7 +36,9 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 	}
 	id := in.id
 	ans.Key = in.key
+	began := time.Now()
 	done, err := a.journal.Answer(r.Context(), id, ans)
+	defer a.opt.Tracer.Settled(r.Context(), trace.Resolve, began, []journal.ID{id}, spanCode(err))
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/journal/wire/peer"
+	"pannier/proxy/trace"
 	"pannier/proxy/webhook"
 )
 
@@ -35,6 +36,9 @@ type Options struct {
 	// Redrive makes the successor of a dead letter, wherever it is homed; nil: of
 	// those homed here.
 	Redrive func(context.Context, journal.Redrive) (journal.Redriven, error)
+
+	// Tracer makes spans of what is done here; nil: none.
+	Tracer *trace.Tracer
 
 	// MaySend says why the app may not send such an intent from here; nil: it may.
 	MaySend func(from, to, intentType string) error

@@ -76,7 +76,7 @@ func (a *API) acceptMany(w http.ResponseWriter, r *http.Request, items []jsontex
 		accepts, index = append(accepts, acc), append(index, i)
 	}
 	if len(accepts) > 0 {
-		out, err := a.journal.Accept(r.Context(), accepts)
+		out, err := a.store(r.Context(), accepts)
 		if err != nil {
 			return err
 		}

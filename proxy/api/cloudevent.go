@@ -23,7 +23,7 @@ import (
 //	data                     payload: a JSON object
 //	correlationid            correlation_id
 //	expirytime               deadline_at
-//	traceparent              the trace context
+//	traceparent, tracestate  the trace context
 const (
 	mediaEvent      = "application/cloudevents+json"
 	mediaEventBatch = "application/cloudevents-batch+json"
@@ -162,6 +162,7 @@ func (a *API) readEvent(e *event, header http.Header) *asked {
 		}
 	}
 	in.traceparent = e.attribute("traceparent", false, maxEventText)
+	in.tracestate = e.attribute("tracestate", false, maxEventText)
 	in.options = readOptions(nil, nil, withExpiry(header, e), e.faults)
 	in.correlate(e.faults)
 	return in

@@ -9,9 +9,11 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
+	oteltrace "go.opentelemetry.io/otel/trace"
 
 	"pannier/journal"
 	"pannier/journal/wire"
+	"pannier/proxy/trace"
 )
 
 const (
@@ -33,6 +35,7 @@ type asked struct {
 	options     *options
 	key         string // idempotency key; "": none
 	traceparent string // of the event; "": the request's
+	tracestate  string // beside it
 	path        string // method and path, the scope of key
 }
 
@@ -268,13 +271,13 @@ func (a *API) accept(r *http.Request, in *asked, now time.Time) (journal.Accept,
 	if err := a.opt.MaySend(in.from, in.to, in.intentType); err != nil {
 		return journal.Accept{}, refuse(codePolicyDenied, "from_agent: %s", err)
 	}
-	trace := validTrace(in.traceparent)
-	if trace == "" {
-		trace = validTrace(r.Header.Get("Traceparent"))
+	traceparent, tracestate := validTrace(in.traceparent), in.tracestate
+	if traceparent == "" {
+		traceparent, tracestate = validTrace(r.Header.Get("Traceparent")), strings.Join(r.Header["Tracestate"], ",")
 	}
 	e := &wire.Envelope{
 		IntentType: in.intentType, FromAgent: in.from, ToAgent: in.to, CorrelationId: in.correlation,
-		Payload: in.payload, Traceparent: trace, IdempotencyKey: in.key,
+		Payload: in.payload, Traceparent: traceparent, Tracestate: validState(traceparent, tracestate), IdempotencyKey: in.key,
 	}
 	acc := journal.Accept{Envelope: e}
 	in.options.apply(&acc, e, now)
@@ -308,7 +311,7 @@ func (a *API) acceptOne(w http.ResponseWriter, r *http.Request, in *asked) error
 	if err != nil {
 		return err
 	}
-	out, err := a.journal.Accept(r.Context(), []journal.Accept{acc})
+	out, err := a.store(r.Context(), []journal.Accept{acc})
 	if err != nil {
 		return err
 	}
@@ -334,6 +337,31 @@ func (a *API) acceptOne(w http.ResponseWriter, r *http.Request, in *asked) error
 	return answer(w, d.close('}'))
 }
 
+// store has intents accepted, each with the context of its creation.
+func (a *API) store(ctx context.Context, accepts []journal.Accept) ([]journal.Accepted, error) {
+	created := make([]trace.Created, len(accepts))
+	for i := range accepts {
+		created[i] = a.opt.Tracer.Create(ctx, accepts[i].Envelope)
+	}
+	out, err := a.journal.Accept(ctx, accepts)
+	for i := range created {
+		var res journal.Accepted
+		if err == nil {
+			res = out[i]
+		}
+		created[i].End(res, spanCode(cmp.Or(err, res.Err)))
+	}
+	return out, err
+}
+
+// spanCode is the code of an error as a span names it; empty: there is none.
+func spanCode(err error) string {
+	if err == nil {
+		return ""
+	}
+	return string(problemOf(err).code)
+}
+
 // writeAccepted writes the members of an answer to create.
 func writeAccepted(d *doc, res journal.Accepted) {
 	d.boolean("ok", true).str("intent_id", res.ID.String()).str("status", res.Status.String()).time("created_at", res.CreatedAt)
@@ -348,6 +376,22 @@ func validTrace(t string) string {
 		return ""
 	}
 	return t
+}
+
+// maxState is what of a tracestate must be passed on, at least.
+const maxState = 512
+
+// validState is the state of a trace as it came, or nothing where it is malformed, or
+// there is no trace.
+func validState(traceparent, s string) string {
+	if traceparent == "" || len(s) > maxState {
+		return ""
+	}
+	state, err := oteltrace.ParseTraceState(s)
+	if err != nil {
+		return ""
+	}
+	return state.String()
 }
 
 const (

@@ -23,6 +23,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 		h.Set("X-Trace-Id", trace)
 	}
 	out := &response{ResponseWriter: w}
+	r, ended := a.opt.Tracer.Serve(r)
+	defer func() { ended(out.route, out.status) }()
 	defer func() {
 		if v := recover(); v != nil {
 			if v == http.ErrAbortHandler {
@@ -58,17 +60,25 @@ func (a *API) fail(out *response, p *problem, requestID string) {
 // response remembers whether an answer has begun.
 type response struct {
 	http.ResponseWriter
-	begun bool
-	err   error // of the handler the mux called
+	begun  bool
+	status int    // 0: none was sent
+	route  string // of the request; empty: none
+	err    error  // of the handler the mux called
 }
 
 func (r *response) WriteHeader(status int) {
 	r.begun = true
+	if r.status < http.StatusOK { // else it is the final one already
+		r.status = status
+	}
 	r.ResponseWriter.WriteHeader(status)
 }
 
 func (r *response) Write(b []byte) (int, error) {
 	r.begun = true
+	if r.status < http.StatusOK {
+		r.status = http.StatusOK
+	}
 	return r.ResponseWriter.Write(b)
 }
 

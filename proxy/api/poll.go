@@ -45,10 +45,13 @@ func (a *API) poll(w http.ResponseWriter, r *http.Request, agent, _ string) erro
 	}
 	ctx, cancel := a.whileAllowed(r.Context(), r, func(c *Caller) bool { return c.May(agent) })
 	defer cancel()
+	span := a.opt.Tracer.Receive(r.Context(), agent)
+	p.Trace = span.Traceparent()
 	got, err := a.pull(ctx, p)
 	if err != nil {
 		return err
 	}
+	span.End(got)
 	d := newDoc()
 	defer d.free()
 	d.open('{').boolean("ok", true).key("intents").open('[')
@@ -84,7 +87,7 @@ func writeItem(d *doc, h *journal.Handed, most int) {
 	}
 	d.str("status", h.Status.String())
 	d.num("delivery_attempt", int64(h.Attempt)).boolean("redelivered", h.Redelivered)
-	d.str("idempotency_key", firstID(h)).opt("traceparent", e.Traceparent)
+	d.str("idempotency_key", firstID(h)).opt("traceparent", h.Traceparent)
 	if !h.Lease.IsZero() { // what is pushed has no lease
 		d.str("lease_id", h.Lease.String()).time("lease_until", h.Until)
 	}

@@ -2,9 +2,11 @@ package api
 
 import (
 	"net/http"
+	"time"
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/proxy/trace"
 )
 
 // controlKeys are the fields of a resume that lets the intent go on. A body
@@ -28,7 +30,9 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
 	}
 	id := in.id
 	ans.Key = in.key
+	began := time.Now()
 	done, err := a.journal.Answer(r.Context(), id, ans)
+	defer a.opt.Tracer.Settled(r.Context(), trace.Resume, began, []journal.ID{id}, spanCode(err))
 	if err != nil {
 		return err
 	}

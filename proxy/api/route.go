@@ -116,6 +116,9 @@ func (a *API) route(w *response, r *http.Request) error {
 		return a.noRoute(w, r)
 	}
 	a.mux.ServeHTTP(w, r)
+	if _, path, ok := strings.Cut(r.Pattern, " "); ok {
+		w.route = path
+	}
 	return w.err
 }
 
@@ -151,7 +154,7 @@ func refuseRoute(r *http.Request, escaped string, allow []string) error {
 
 // routeAgent serves what is below /v1/agents/. An address has any number of
 // segments, so the suffix decides, and wins over an address that ends like it.
-func (a *API) routeAgent(w http.ResponseWriter, r *http.Request, rest string) error {
+func (a *API) routeAgent(w *response, r *http.Request, rest string) error {
 	r, err := a.authenticate(r)
 	if err != nil {
 		return err
@@ -170,6 +173,7 @@ func (a *API) routeAgent(w http.ResponseWriter, r *http.Request, rest string) er
 		if err != nil {
 			return err
 		}
+		w.route = agentPrefix + "{agent}" + e.suffix
 		return e.serve(w, r, agent, tail)
 	}
 	return refuseRoute(r, agentPrefix+rest, allow)

@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"pannier/journal"
+	"pannier/proxy/trace"
 )
 
 var actions = map[string]journal.Action{"ack": journal.Ack, "nack": journal.Nack, "extend": journal.Extend}
@@ -55,11 +56,15 @@ func (a *API) settleOne(w http.ResponseWriter, r *http.Request, action journal.A
 	if len(faults) > 0 {
 		return refuseFaults(faults)
 	}
+	began := time.Now()
 	out, err := a.mailbox.Settle(r.Context(), []journal.Settle{s})
-	if err != nil {
-		return err
+	if err == nil {
+		err = out[0].Err
 	}
-	if err := out[0].Err; err != nil {
+	if s.Action != journal.Extend {
+		defer a.opt.Tracer.Settled(r.Context(), verbOf(&s), began, []journal.ID{id}, spanCode(err))
+	}
+	if err != nil {
 		return err
 	}
 	d := newDoc()
@@ -67,6 +72,17 @@ func (a *API) settleOne(w http.ResponseWriter, r *http.Request, action journal.A
 	d.open('{').boolean("ok", true).str("intent_id", id.String())
 	writeSettled(d, &out[0])
 	return answer(w, d.close('}'))
+}
+
+// verbOf names what a settle does in its span.
+func verbOf(s *journal.Settle) string {
+	switch {
+	case s.Action == journal.Ack:
+		return trace.Ack
+	case s.Reject:
+		return trace.Reject
+	}
+	return trace.Nack
 }
 
 func writeSettled(d *doc, res *journal.Settled) {
@@ -102,13 +118,19 @@ func (a *API) settle(w http.ResponseWriter, r *http.Request, agent, _ string) er
 		settles, index = append(settles, s), append(index, i)
 	}
 	if len(settles) > 0 {
+		began := time.Now()
 		out, err := a.mailbox.Settle(r.Context(), settles)
 		if err != nil {
 			return err
 		}
+		var settled []journal.ID
 		for k, res := range out {
 			results[index[k]] = res
+			if res.Err == nil && settles[k].Action != journal.Extend {
+				settled = append(settled, settles[k].ID)
+			}
 		}
+		defer a.opt.Tracer.Settled(r.Context(), trace.Settle, began, settled, "")
 	}
 	d := newDoc()
 	defer d.free()

@@ -20,6 +20,7 @@ import (
 
 	"pannier/inbound"
 	"pannier/journal"
+	"pannier/proxy/trace"
 )
 
 // Options configure a Pusher.
@@ -29,6 +30,7 @@ type Options struct {
 	MaxAnswer       int           // bytes of it
 	HTTPRemote      []string      // hosts beyond loopback that may be called
 	UserAgent       string
+	Tracer          *trace.Tracer // nil: nothing is traced
 }
 
 // DefaultOptions are what a sidecar runs with when nothing else is said.
@@ -269,13 +271,14 @@ func grab(free <-chan struct{}, most int) (n int) {
 // If we crash once the app has it and before that is durable, it is sent again,
 // marked as redelivered.
 func (p *pump) send(ctx context.Context, h *journal.Handed) {
-	v, sent, err := p.post(ctx, h)
+	span := p.tracer().Push(h, p.URL)
+	v, sent, err := p.post(ctx, h, span)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && sent:
 		v = verdict{came: journal.Pushed{Came: journal.Cut}}
 	case ctx.Err() != nil:
-		p.push.Unsent(h.ID)
+		p.push.Unsent(h.ID) // and its span is not worth having
 		return
 	case sent:
 		v = failure(p.why(err))
@@ -285,9 +288,11 @@ func (p *pump) send(ctx context.Context, h *journal.Handed) {
 	if v.came.Came == 0 {
 		p.log.Info("the app took nothing", "agent", p.agent, "url", p.URL, "reason", v.reason)
 		p.push.TurnedAway(h.ID, v.shut, v.least)
+		span.End(&v.came, v.shut.String())
 		return
 	}
 	v.came.ID, v.came.Attempt = h.ID, h.Attempt
+	span.End(&v.came, spanCodes[v.came.Came])
 	// The app has answered: that is journaled also while we stop.
 	out, err := p.push.Answer(context.WithoutCancel(ctx), v.came)
 	var ended *journal.EndedError
@@ -299,8 +304,19 @@ func (p *pump) send(ctx context.Context, h *journal.Handed) {
 	}
 }
 
+// spanCodes are what is wrong with a push that has come to this, in its span.
+var spanCodes = map[journal.Came]string{journal.Refused: "rejected", journal.Failed: "attempt_failed", journal.Cut: "cut_off"}
+
+// tracer is nil also for a subscriber: what it is sent is no message between apps.
+func (p *pump) tracer() *trace.Tracer {
+	if p.events {
+		return nil
+	}
+	return p.o.Tracer
+}
+
 // post makes one request. sent says whether the app may have seen it.
-func (p *pump) post(ctx context.Context, h *journal.Handed) (v verdict, sent bool, err error) {
+func (p *pump) post(ctx context.Context, h *journal.Handed, span trace.Pushing) (v verdict, sent bool, err error) {
 	secrets, err := p.signing()
 	if err != nil {
 		return v, false, err
@@ -313,11 +329,13 @@ func (p *pump) post(ctx context.Context, h *journal.Handed) (v verdict, sent boo
 	if err != nil {
 		return v, false, err
 	}
+	span.Header(req.Header, h)
 	resp, err := p.client.Do(req)
 	if err != nil {
 		return v, wrote.Load(), err
 	}
 	defer resp.Body.Close()
+	span.Answered(resp.StatusCode)
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(p.o.MaxAnswer)+1))
 	switch {
 	case err != nil:
@@ -364,9 +382,6 @@ func (p *pump) request(ctx context.Context, h *journal.Handed, secrets []Secret)
 	req.Header.Set("User-Agent", p.o.UserAgent)
 	req.Header.Set("Idempotency-Key", first)
 	req.Header.Set("Intent-Attempt", strconv.FormatUint(uint64(h.Attempt), 10))
-	if t := h.Envelope.Traceparent; t != "" {
-		req.Header.Set("Traceparent", t)
-	}
 	Sign(req.Header, first, time.Now(), body, secrets...)
 	return req, nil
 }

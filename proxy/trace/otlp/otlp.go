@@ -1,0 +1,216 @@
+// Package otlp exports spans by OTLP over HTTP, as the standard OTEL_ variables say.
+//
+//	Tracer ─▶ span ends ─▶ queue (bounded) ─▶ batches ─▶ POST …/v1/traces
+//	                         │                   │
+//	                         └─ full: lost ──────┴─ refused: lost ──▶ log, once a minute
+//
+// [Asked] reads what turns it on; until then nothing here runs. What the exporter,
+// the batches and the sampler read of the environment is the SDK's: endpoint, headers,
+// certificates, timeouts, OTEL_BSP_…, OTEL_TRACES_SAMPLER, OTEL_RESOURCE_ATTRIBUTES.
+//
+// A span that ends waits for nothing: with a collector that is down or slow the queue
+// fills up, and what does not fit is counted and lost. Shutdown sends what is queued,
+// for as long as it is given.
+//
+// It speaks no gRPC: that exporter is several times as large, and every collector
+// takes this one.
+package otlp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	spans "pannier/proxy/trace"
+)
+
+// Asked reports whether the environment asks for traces: it names where to, or
+// OTEL_TRACES_EXPORTER=otlp. The error says why they are not exported although
+// they are asked for: it is no reason not to start, since whole clusters set these
+// variables for all that runs in them.
+func Asked(getenv func(string) string) (bool, error) {
+	first := func(keys ...string) (key, value string) {
+		for _, key = range keys {
+			if value = strings.TrimSpace(getenv(key)); value != "" {
+				return key, value
+			}
+		}
+		return key, ""
+	}
+	if off, _ := strconv.ParseBool(getenv("OTEL_SDK_DISABLED")); off {
+		return false, nil
+	}
+	switch _, kind := first("OTEL_TRACES_EXPORTER"); kind {
+	case "":
+		if _, endpoint := first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"); endpoint == "" {
+			return false, nil
+		}
+	case "none":
+		return false, nil
+	case "otlp":
+	default:
+		return false, fmt.Errorf("OTEL_TRACES_EXPORTER: %q is not supported; use otlp or none", kind)
+	}
+	key, protocol := first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+	if protocol != "" && protocol != "http/protobuf" {
+		return false, fmt.Errorf("%s: %q is not supported; use http/protobuf, and the collector's port for it (usually 4318)", key, protocol)
+	}
+	return true, nil
+}
+
+// Options say whose spans they are.
+type Options struct {
+	Version  string
+	Instance string       // of the service: the journal's id
+	Queue    int          // spans that wait; 0: OTEL_BSP_MAX_QUEUE_SIZE, or the SDK's default
+	Lost     func() int64 // spans lost before they came here, since it was last asked; nil: none
+	Log      *slog.Logger
+}
+
+const (
+	service   = "pannier" // unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES name another
+	queueMost = sdktrace.DefaultMaxQueueSize
+	tellEvery = time.Minute // how often losses are logged
+)
+
+// Exporter is where spans go.
+type Exporter struct {
+	provider *sdktrace.TracerProvider
+	queue    *queue
+}
+
+// Open starts the exporter. Nothing is sent before the first span, and a collector
+// that cannot be reached is no error.
+func Open(ctx context.Context, o Options) (*Exporter, error) {
+	to, err := otlptracehttp.New(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("otlp: %w", err)
+	}
+	return open(ctx, o, to)
+}
+
+func open(ctx context.Context, o Options, to sdktrace.SpanExporter) (*Exporter, error) {
+	// What is wrong in OTEL_RESOURCE_ATTRIBUTES is left out; the rest is as good.
+	who, err := resource.New(ctx, resource.WithAttributes(
+		semconv.ServiceName(service), semconv.ServiceVersion(o.Version), semconv.ServiceInstanceID(o.Instance),
+	), resource.WithTelemetrySDK(), resource.WithFromEnv())
+	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
+		return nil, fmt.Errorf("otlp: %w", err)
+	}
+	if n, _ := strconv.Atoi(os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE")); o.Queue <= 0 && n > 0 {
+		o.Queue = n
+	}
+	if o.Queue <= 0 {
+		o.Queue = queueMost
+	}
+	q := &queue{most: int64(o.Queue), before: o.Lost, log: o.Log}
+	q.SpanProcessor = sdktrace.NewBatchSpanProcessor(&sender{to, q}, sdktrace.WithMaxQueueSize(o.Queue))
+	return &Exporter{queue: q, provider: sdktrace.NewTracerProvider(
+		sdktrace.WithSpanProcessor(q), sdktrace.WithResource(who), sdktrace.WithIDGenerator(spans.IDs{}),
+	)}, nil
+}
+
+// Provider makes the spans that are exported.
+func (x *Exporter) Provider() trace.TracerProvider { return x.provider }
+
+// Shutdown sends what is queued until ctx ends. What is lost by then is logged: it is
+// no error of whoever stops.
+func (x *Exporter) Shutdown(ctx context.Context) {
+	err := x.provider.Shutdown(ctx)
+	if left := x.queue.waiting.Load(); err != nil && left > 0 {
+		x.queue.lose(left, err)
+	}
+	x.queue.tell(true)
+}
+
+// queue is the bound on the spans that wait, those being sent included. The SDK's own
+// drops without saying so.
+type queue struct {
+	sdktrace.SpanProcessor
+	most    int64
+	waiting atomic.Int64
+	before  func() int64
+	log     *slog.Logger
+
+	mu struct {
+		sync.Mutex
+		lost  int64 // since it was last logged
+		cause error // the last one
+		told  time.Time
+	}
+}
+
+var errFull = errors.New("the queue is full: the collector is slow, or cannot be reached")
+
+// OnEnd takes a span that is over.
+func (q *queue) OnEnd(s sdktrace.ReadOnlySpan) {
+	if !s.SpanContext().IsSampled() {
+		return
+	}
+	if q.waiting.Add(1) > q.most {
+		q.waiting.Add(-1)
+		q.lose(1, errFull)
+		return
+	}
+	q.SpanProcessor.OnEnd(s)
+}
+
+func (q *queue) lose(n int64, cause error) {
+	q.mu.Lock()
+	q.mu.lost += n
+	q.mu.cause = cause
+	q.mu.Unlock()
+	q.tell(false)
+}
+
+// tell logs what was lost, at most once a minute.
+func (q *queue) tell(last bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if !last && now.Sub(q.mu.told) < tellEvery {
+		return
+	}
+	if q.before != nil {
+		if n := q.before(); n > 0 {
+			q.mu.lost += n
+			q.mu.cause = errFull
+		}
+	}
+	if q.mu.lost == 0 {
+		return
+	}
+	q.log.Warn("spans lost", "count", q.mu.lost, "err", q.mu.cause)
+	q.mu.lost, q.mu.told = 0, now
+}
+
+// sender is the exporter behind the queue. Its errors end here: the SDK would hand
+// them to a handler of the whole process, which logs each.
+type sender struct {
+	sdktrace.SpanExporter
+	q *queue
+}
+
+func (s *sender) ExportSpans(ctx context.Context, batch []sdktrace.ReadOnlySpan) error {
+	err := s.SpanExporter.ExportSpans(ctx, batch)
+	s.q.waiting.Add(-int64(len(batch)))
+	if err != nil {
+		s.q.lose(int64(len(batch)), err)
+	} else {
+		s.q.tell(false)
+	}
+	return nil
+}
