@@ -70,6 +70,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			getCommand(),
 			listCommand(),
 			whyCommand(),
+			traceCommand(),
 			cancelCommand(),
 			pollCommand(),
 			ackCommand(),

@@ -149,4 +149,5 @@ func writeDetails(d *doc, ev *wire.Event, out *wire.Outcome) {
 		d.num("offer_no", int64(ev.OfferNo))
 	}
 	d.opt("holder", idText(ev.Peer)).ms("holder_at", ev.HolderAtMs).ms("next_try_at", ev.NextDueMs)
+	d.ms("offered_at", ev.OfferedMs).ms("held_at", ev.HeldMs).ms("handed_at", ev.HandedMs).opt("traceparent", ev.Traceparent)
 }

@@ -110,7 +110,7 @@ func (a *API) writeEnvelope(d *doc, i *journal.Intent, show extent) {
 	if show == whole || len(e.Payload) <= smallPayload {
 		d.raw("payload", e.Payload)
 	}
-	d.opt("reply_to", e.ReplyTo).opt("redrive_of", idText(e.RedriveOf)).opt("completion_of", idText(e.CompletionOf))
+	d.opt("reply_to", e.ReplyTo).opt("redrive_of", idText(e.RedriveOf)).opt("completion_of", idText(e.CompletionOf)).opt("traceparent", e.Traceparent)
 }
 
 func (a *API) writeHead(d *doc, i *journal.Intent) {

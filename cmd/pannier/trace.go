@@ -1,0 +1,160 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+func traceCommand() *cli.Command {
+	return &cli.Command{
+		Name: "trace", Usage: "draw where an intent has spent its time, from the journals alone", ArgsUsage: "ID", Flags: appFlags(),
+		Action: onApp(func(c *cli.Context, cl *client, args []string) error {
+			drawn, err := cl.trace(c, args[0])
+			if err != nil {
+				return err
+			}
+			if !cl.asJSON {
+				return drawn.print(c.App.Writer, time.Now())
+			}
+			body, err := encode(drawn)
+			if err != nil {
+				return err
+			}
+			return printJSON(c.App.Writer, body)
+		}),
+	}
+}
+
+// drawing is an intent's way as it is printed.
+type drawing struct {
+	Intent  string `json:"intent_id"`
+	Status  string `json:"status"`
+	From    string `json:"from_agent"`
+	To      string `json:"to_agent"`
+	TraceID string `json:"trace_id,omitempty"` // of its creation
+	Bars    []bar  `json:"bars"`
+}
+
+// trace asks for an intent and its events, either sidecar of the two, and for one that
+// has not ended also why.
+func (cl *client) trace(c *cli.Context, id string) (*drawing, error) {
+	doing := "trace " + id
+	var got struct {
+		Intent struct {
+			intent
+			Traceparent string `json:"traceparent"`
+		} `json:"intent"`
+	}
+	var log struct {
+		Events []traced `json:"events"`
+	}
+	var why whyAnswer
+	ask := func(path string, into any) error {
+		body, err := cl.call(c.Context, request{doing: doing, method: http.MethodGet, path: intentPath(id) + path, wait: time.Second})
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(body, into); err != nil {
+			return fmt.Errorf("read the answer of %s: %w", cl.target, err)
+		}
+		return nil
+	}
+	if err := ask("", &got); err != nil {
+		return nil, err
+	}
+	if err := ask("/events", &log); err != nil {
+		return nil, err
+	}
+	i := &got.Intent
+	created, err := time.Parse(time.RFC3339, i.CreatedAt)
+	if err != nil && len(log.Events) > 0 {
+		created = log.Events[0].At
+	}
+	d := &drawing{Intent: i.ID, Status: i.Status, From: i.From, To: i.To, TraceID: traceIDOf(i.Traceparent), Bars: waterfall(created, log.Events)}
+	n := len(d.Bars)
+	if n == 0 || d.Bars[n-1].End != nil {
+		return d, nil
+	}
+	if err := ask("/why", &why); err != nil {
+		return nil, err
+	}
+	if len(why.Causes) > 0 {
+		d.Bars[n-1].Note = why.Causes[0].Code
+		if string(why.HeldBy) != "" && string(why.HeldBy) != "null" && d.Bars[n-1].Name == "queue" {
+			d.Bars[n-1].Name = "mailbox"
+		}
+	}
+	return d, nil
+}
+
+const drawWidth = 48 // of a whole way, in characters
+
+// print draws the bars, each where it lies in the whole.
+func (d *drawing) print(w io.Writer, now time.Time) error {
+	about := []string{"intent", d.Intent, "status", d.Status, "from", d.From, "to", d.To, "trace", d.TraceID}
+	if err := pairs(w, about...); err != nil || len(d.Bars) == 0 {
+		return err
+	}
+	begin, end := d.Bars[0].Start, d.Bars[0].Start
+	for _, b := range d.Bars {
+		begin, end = earlier(begin, b.Start), later(end, b.until(now))
+	}
+	rows := make([][]string, len(d.Bars))
+	for i, b := range d.Bars {
+		name := b.Name
+		if b.Attempt > 0 {
+			name += fmt.Sprintf(" %d", b.Attempt)
+		}
+		took := b.until(now).Sub(b.Start).Round(time.Millisecond).String()
+		if b.End == nil {
+			took += "…"
+		}
+		note := b.Note
+		if b.TraceID != "" && b.TraceID != d.TraceID {
+			note = strings.TrimSpace(note + " trace " + b.TraceID)
+		}
+		rows[i] = []string{name, b.Start.Sub(begin).Round(time.Millisecond).String(), took, b.draw(begin, end, now), note}
+	}
+	fmt.Fprintln(w)
+	return table(w, []string{"PART", "AT", "TOOK", strings.Repeat(" ", drawWidth), "NOTE"}, rows)
+}
+
+func (b *bar) until(now time.Time) time.Time {
+	if b.End != nil {
+		return *b.End
+	}
+	return later(now, b.Start)
+}
+
+// draw is the bar among all: at least one character wide, so that nothing is hidden.
+func (b *bar) draw(begin, end, now time.Time) string {
+	whole := max(end.Sub(begin), time.Millisecond)
+	column := func(t time.Time) int { return int(t.Sub(begin) * drawWidth / whole) }
+	from := min(column(b.Start), drawWidth-1)
+	to := max(column(b.until(now)), from+1)
+	mark := "█"
+	if b.Name != "app" {
+		mark = "░"
+	}
+	return strings.Repeat(" ", from) + strings.Repeat(mark, to-from)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

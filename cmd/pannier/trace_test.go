@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// at is a time ms after a fixed one; zero for less than nothing.
+func at(ms int) time.Time {
+	if ms < 0 {
+		return time.Time{}
+	}
+	return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(ms) * time.Millisecond)
+}
+
+// happened is an event that home wrote at that time.
+func happened(ms int, kind, status string) traced {
+	return traced{At: at(ms), Type: "intent." + kind, Status: status}
+}
+
+// holder adds what a holder said of an attempt; -1 is unsaid.
+func (e traced) holder(attempt, offer, offered, held, handed, said int) traced {
+	d := &e.Details
+	d.Attempt, d.OfferNo, d.Holder = attempt, offer, fmt.Sprint("J", offer)
+	d.OfferedAt, d.HeldAt, d.HandedAt, d.HolderAt = at(offered), at(held), at(handed), at(said)
+	d.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	return e
+}
+
+func (e traced) because(reason string) traced {
+	e.Details.Reason = reason
+	return e
+}
+
+// Each row is an intent's events, and where it has spent its time: part, from, to.
+func TestWaterfall(t *testing.T) {
+	t.Parallel()
+	begun := []traced{happened(1, "created", "CREATED"), happened(2, "submitted", "SUBMITTED")}
+	for _, row := range []struct {
+		rule   string
+		events []traced
+		want   string
+	}{
+		{"polled and acked", []traced{
+			happened(40, "delivered", "DELIVERED").holder(1, 1, 10, 20, 30, 30),
+			happened(95, "completed", "COMPLETED").holder(0, 1, -1, -1, -1, 90),
+		}, "journal 0-2, queue 2-10, wire 10-20, mailbox1 20-30, app1 30-90, report 90-95"},
+		{"pushed: all is told with the answer", []traced{
+			happened(95, "delivered", "DELIVERED").holder(1, 1, 10, 20, 30, 90),
+			happened(95, "completed", "COMPLETED").holder(0, 1, -1, -1, -1, 90),
+		}, "journal 0-2, queue 2-10, wire 10-20, mailbox1 20-30, app1 30-90, report 90-95"},
+		{"home is the holder: there is no wire", []traced{
+			happened(30, "delivered", "DELIVERED").holder(1, 1, -1, 20, 30, 30),
+			happened(90, "completed", "COMPLETED").holder(0, 1, -1, -1, -1, 90),
+		}, "journal 0-2, queue 2-20, mailbox1 20-30, app1 30-90, report 90-90"},
+		{"a failed attempt and another", []traced{
+			happened(40, "delivered", "DELIVERED").holder(1, 1, 10, 20, 30, 30),
+			happened(52, "delivery_failed", "DELIVERED").holder(1, 1, 10, 20, 30, 50).because("nack"),
+			happened(75, "delivered", "DELIVERED").holder(2, 1, 10, 20, 70, 70),
+			happened(95, "completed", "COMPLETED").holder(0, 1, -1, -1, -1, 90),
+		}, "journal 0-2, queue 2-10, wire 10-20, mailbox1 20-30, app1 30-50 (failed: nack), mailbox2 50-70, app2 70-90, report 90-95"},
+		{"a holder that is lost, and another", []traced{
+			happened(40, "delivered", "DELIVERED").holder(1, 1, 10, 20, 30, 30),
+			happened(200, "transfer", "DELIVERED"),
+			happened(240, "delivered", "DELIVERED").holder(2, 2, 210, 220, 230, 230),
+		}, "journal 0-2, queue 2-10, wire 10-20, mailbox1 20-30, app1 30-200 (holder lost), queue 200-210, wire 210-220, mailbox2 220-230, app2 230- (DELIVERED)"},
+		{"the holder's clock is behind: it holds nothing before it was offered it", []traced{
+			happened(1040, "delivered", "DELIVERED").holder(1, 1, 1010, 20, 30, 30),
+			happened(1095, "completed", "COMPLETED").holder(0, 1, -1, -1, -1, 90),
+		}, "journal 0-2, queue 2-1010, wire 1010-1010, mailbox1 1010-1020, app1 1020-1080, report 1080-1095"},
+		{"the holder's clock is ahead: nothing is told before it happens", []traced{
+			happened(40, "delivered", "DELIVERED").holder(1, 1, 10, 1020, 1030, 1030),
+			happened(95, "completed", "COMPLETED").holder(0, 1, -1, -1, -1, 1080),
+		}, "journal 0-2, queue 2-10, wire 10-30, mailbox1 30-40, app1 40-90, report 90-95"},
+		{"nobody takes it", nil, "journal 0-2, queue 2- (SUBMITTED)"},
+		{"nobody took it", []traced{happened(500, "timed_out", "TIMED_OUT")}, "journal 0-2, queue 2-500"},
+		{"between two attempts", []traced{
+			happened(40, "delivered", "DELIVERED").holder(1, 1, 10, 20, 30, 30),
+			happened(52, "delivery_failed", "DELIVERED").holder(1, 1, 10, 20, 30, 50).because("nack"),
+		}, "journal 0-2, queue 2-10, wire 10-20, mailbox1 20-30, app1 30-50 (failed: nack), mailbox 50- (DELIVERED)"},
+	} {
+		var got []string
+		for _, b := range waterfall(at(0), append(begun[:2:2], row.events...)) {
+			part := b.Name
+			if b.Attempt > 0 {
+				part += fmt.Sprint(b.Attempt)
+			}
+			part += fmt.Sprintf(" %d-", b.Start.Sub(at(0)).Milliseconds())
+			if b.End != nil {
+				part += fmt.Sprint(b.End.Sub(at(0)).Milliseconds())
+			}
+			if b.Note != "" && !ended(strings.Fields(b.Note)[0]) {
+				part += " (" + b.Note + ")"
+			}
+			got = append(got, part)
+		}
+		if got := strings.Join(got, ", "); got != row.want {
+			t.Errorf("%s:\n got %s\nwant %s", row.rule, got, row.want)
+		}
+	}
+}
+
+func TestDrawing(t *testing.T) {
+	t.Parallel()
+	d := drawing{Intent: "I", Status: "DELIVERED", To: "agent://a/b/c", TraceID: "t", Bars: waterfall(at(0), []traced{
+		happened(1, "created", "CREATED"), happened(1, "submitted", "SUBMITTED"),
+		happened(400, "delivered", "DELIVERED").holder(1, 1, 200, 250, 300, 300),
+	})}
+	var out strings.Builder
+	if err := d.print(&out, at(600)); err != nil {
+		t.Fatal(err)
+	}
+	want := `intent  I
+status  DELIVERED
+to      agent://a/b/c
+trace   t
+
+PART       AT     TOOK                                                      NOTE
+journal    0s     1ms     ░                                                 
+queue      1ms    199ms   ░░░░░░░░░░░░░░░░                                  
+wire       200ms  50ms                    ░░░░                              
+mailbox 1  250ms  50ms                        ░░░░                          
+app 1      300ms  300ms…                          ████████████████████████  DELIVERED trace 4bf92f3577b34da6a3ce929d0e0e4736
+`
+	if got := out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
