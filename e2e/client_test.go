@@ -91,6 +91,7 @@ type item struct {
 	Lease           string          `json:"lease_id"`
 	LeaseUntil      time.Time       `json:"lease_until"`
 	IdempotencyKey  string          `json:"idempotency_key"`
+	Traceparent     string          `json:"traceparent"`
 }
 
 // causes is the answer of `why`.

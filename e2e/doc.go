@@ -37,6 +37,8 @@
 //	swap_test.go         stream, webhook and poll take turns while intents flow
 //	answers_test.go      answers without a lease, at either sidecar; a sender's word, an
 //	                     operator's; a delay; where events can be read
+//	traces_test.go       one trace from app to app, over kills of both sidecars; and without
+//	                     a collector
 //	dlq_test.go          dead letters at both ends, redriven from either over crashes; many
 //	                     at a rate; a purge that asks first
 //	durability_test.go   "receiver" means a second journal has it; an ephemeral volume is said
