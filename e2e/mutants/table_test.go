@@ -12,6 +12,8 @@ const (
 	inProxy    = "./proxy"
 	inPlane    = "./proxy/controlplane"
 	inIdentity = "./proxy/identity"
+	inTrace    = "./proxy/trace"
+	inOTLP     = "./proxy/trace/otlp"
 	inE2E      = "./e2e"
 )
 
@@ -1364,5 +1366,26 @@ var all = []mutant{
 		old:   "		for _, why := range strange {\n",
 		new:   "		for _, why := range strange {\n			break\n",
 		pkg:   inOutbound, test: "TestJournalAnswersThroughItsOwnPeer",
+	},
+	{
+		guard: "a trace that goes on for hours",
+		file:  "proxy/trace/tracer.go",
+		old:   "	if began.IsZero() || now.Sub(began) > t.o.TraceParentMaxAge {",
+		new:   "	if began.IsZero() {",
+		pkg:   inTrace, test: "TestLateIsARoot",
+	},
+	{
+		guard: "spans without end wait for a collector",
+		file:  "proxy/trace/otlp/otlp.go",
+		old:   "	if q.waiting.Add(1) > q.most {",
+		new:   "	if q.waiting.Add(1) < 0 {",
+		pkg:   inOTLP, test: "TestQueueIsBounded",
+	},
+	{
+		guard: "an attempt forgets the one before",
+		file:  "journal/trace.go",
+		old:   "	h.rec.PreviousTraceparent = cmp.Or(h.rec.Traceparent, h.rec.PreviousTraceparent)\n",
+		new:   "",
+		pkg:   inJournal, test: "TestTraceContextsAreKept",
 	},
 }
