@@ -177,15 +177,13 @@ func (o *Options) Validate() error {
 		o.validateAgents(),
 		o.validateXDS(),
 		o.Limits.validate(),
+		o.Tracing.Validate(),
 	}
 	if o.Journal == "" {
 		errs = append(errs, errors.New("journal: empty; name a directory on a volume that outlives the process"))
 	}
 	if o.MaxBody < 1 || o.MaxBody > maxMaxBody {
 		errs = append(errs, fmt.Errorf("max_body: %d; use 1 to %d bytes", o.MaxBody, maxMaxBody))
-	}
-	if o.Tracing.TraceParentMaxAge <= 0 {
-		errs = append(errs, fmt.Errorf("trace_parent_max_age: %s; use a duration above zero", o.Tracing.TraceParentMaxAge))
 	}
 	switch o.Learn {
 	case learnOff, learnLocal, learnAdvertise:

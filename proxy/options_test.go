@@ -57,6 +57,8 @@ func TestValidateNamesTheKey(t *testing.T) {
 		name, want string
 		spoil      func(*proxy.Options)
 	}{
+		{"a trace of no age", "trace_parent_max_age: 0s", func(o *proxy.Options) { o.Tracing.TraceParentMaxAge = 0 }},
+		{"an unknown status", "trace_retried_attempt_status: \"ok\"", func(o *proxy.Options) { o.Tracing.TraceRetriedAttemptStatus = "ok" }},
 		{"api beyond loopback", "api: 0.0.0.0:7400 is beyond loopback", func(o *proxy.Options) { o.API = "0.0.0.0:7400" }},
 		{"api on every interface", "api: :7400 is beyond loopback", func(o *proxy.Options) { o.API = ":7400" }},
 		{"api at a name", "api: example.com:7400 is beyond loopback", func(o *proxy.Options) { o.API = "example.com:7400" }},

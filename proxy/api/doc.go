@@ -120,6 +120,8 @@
 //     is in none.
 //   - An event and its deliveries are one commit. Each delivery is an intent to an
 //     address that no app can name; the secret of a subscription is in no answer.
+//   - With a Tracer an intent is accepted with the context of its create span; without
+//     one, with the context it came with. A request never waits for a span.
 //   - A reader of a log watches first and reads then: no event is missed, and
 //     each is shown once, in order.
 //   - Bodies, depth, members, items, pages and waits have limits. The number

@@ -101,9 +101,16 @@ func (t *Tracer) make(h *journal.HandedOver) {
 	}
 	given := context.WithValue(context.Background(), givenKey{}, own)
 	s := t.process(parent, given, &h.Trace, e, h.Agent, h.ID, h.Attempt, "stream", h.Began)
-	fail(s, failure(h.Move))
+	if h.Move == state.FailTry {
+		t.retried(s, failed)
+	} else {
+		fail(s, failure(h.Move))
+	}
 	s.End(trace.WithTimestamp(h.End))
 }
+
+// failed is the code of a failed attempt.
+const failed = "attempt_failed"
 
 // failure is the code of a hand-over that the move has ended.
 func failure(m state.Move) string {
@@ -111,7 +118,7 @@ func failure(m state.Move) string {
 	case state.GiveFinal:
 		return ""
 	case state.FailTry, state.Exhaust:
-		return "attempt_failed"
+		return failed
 	case state.Refuse:
 		return "rejected"
 	case state.Recover:
@@ -125,13 +132,14 @@ func (t *Tracer) Lost() int64 { return t.lost.Swap(0) }
 
 // Pushing is a hand-over that is being sent to its app.
 type Pushing struct {
+	t     *Tracer
 	s     trace.Span
 	began time.Time
 }
 
 // Push begins the span of a hand-over by http, and tells the app its context.
 func (t *Tracer) Push(h *journal.Handed, to string) Pushing {
-	p := Pushing{began: time.Now()}
+	p := Pushing{t: t, began: time.Now()}
 	if t == nil {
 		return p
 	}
@@ -168,7 +176,8 @@ func (p Pushing) Answered(status int) {
 	}
 }
 
-// End ends it, and gives the journal what it keeps of it.
+// End ends it, and gives the journal what it keeps of it. A failed attempt at the last
+// is like any other here: whether it is made again is the journal's to say.
 func (p Pushing) End(out *journal.Pushed, code string) {
 	out.Began = p.began
 	if p.s == nil {
@@ -177,7 +186,11 @@ func (p Pushing) End(out *journal.Pushed, code string) {
 	if p.s.SpanContext().IsSampled() {
 		out.Trace, _ = format(p.s.SpanContext())
 	}
-	fail(p.s, code)
+	if out.Came == journal.Refused {
+		fail(p.s, code)
+	} else {
+		p.t.retried(p.s, code)
+	}
 	p.s.End()
 }
 

@@ -117,7 +117,8 @@ type sending struct {
 
 // End remembers a send that came to nothing, for the next to link to.
 func (s sending) End(code string) {
-	s.span.End(code)
+	s.t.retried(s.Span, code)
+	s.Span.End()
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()
 	if code == "" {

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/protobuf/proto"
@@ -66,7 +69,7 @@ func TestSendsAreLinked(t *testing.T) {
 // What begins soon is a child; what begins late is a root, with the same links.
 func TestLateIsARoot(t *testing.T) {
 	t.Parallel()
-	tracer, spans := setup(trace.Options{TraceParentMaxAge: time.Minute})
+	tracer, spans := setup(trace.DefaultOptions())
 	for _, row := range []struct {
 		rule          string
 		created, held time.Duration // ago
@@ -126,6 +129,28 @@ func TestSpanIsMadeAtItsEnd(t *testing.T) {
 	}
 	if s[0].Parent().SpanID().String() != "00f067aa0ba902b8" || !s[0].StartTime().Equal(began) || s[0].EndTime().Sub(began) != time.Hour || s[0].Name() != "process b" || s[0].Status().Description != "attempt_failed" {
 		t.Errorf("the span is %+v", s[0])
+	}
+}
+
+// A failed attempt that is made again is no error for who does not want it to be; its
+// code is there all the same, and a rejection is an error.
+func TestRetriedAttemptStatus(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		status string
+		came   journal.Came
+		want   codes.Code
+	}{
+		{"error", journal.Failed, codes.Error}, {"unset", journal.Failed, codes.Unset}, {"unset", journal.Refused, codes.Error},
+	} {
+		o := trace.DefaultOptions()
+		o.TraceRetriedAttemptStatus = row.status
+		tracer, spans := setup(o)
+		tracer.Push(&journal.Handed{ID: journal.NewID(), Attempt: 1, Envelope: envelope(made, time.Now())}, "").End(&journal.Pushed{Came: row.came}, "code")
+		s := spans.Ended()[0]
+		if s.Status().Code != row.want || !slices.Contains(s.Attributes(), attribute.String("error.type", "code")) {
+			t.Errorf("%s, %d: %v, %v", row.status, row.came, s.Status(), s.Attributes())
+		}
 	}
 }
 

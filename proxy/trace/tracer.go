@@ -2,6 +2,8 @@ package trace
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,10 +21,33 @@ type Options struct {
 	// TraceParentMaxAge is how long after an intent was created, or held, what is done
 	// with it is still part of that trace.
 	TraceParentMaxAge time.Duration
+	// TraceRetriedAttemptStatus is the status of the span of an attempt that failed
+	// and is made again: error, or unset for who samples by errors and wants only the
+	// intents that failed in the end.
+	TraceRetriedAttemptStatus string
+}
+
+const (
+	statusError = "error"
+	statusUnset = "unset"
+)
+
+// Validate names every option that makes no sense.
+func (o *Options) Validate() error {
+	var wrong []error
+	if o.TraceParentMaxAge <= 0 {
+		wrong = append(wrong, fmt.Errorf("trace_parent_max_age: %s; use a duration above zero", o.TraceParentMaxAge))
+	}
+	if s := o.TraceRetriedAttemptStatus; s != statusError && s != statusUnset {
+		wrong = append(wrong, fmt.Errorf("trace_retried_attempt_status: %q; use %s or %s", s, statusError, statusUnset))
+	}
+	return errors.Join(wrong...)
 }
 
 // DefaultOptions are what a sidecar runs with when nothing else is said.
-func DefaultOptions() Options { return Options{TraceParentMaxAge: time.Minute} }
+func DefaultOptions() Options {
+	return Options{TraceParentMaxAge: time.Minute, TraceRetriedAttemptStatus: statusError}
+}
 
 // Tracer makes spans. The nil Tracer makes none: nothing is exported. All methods
 // are safe concurrently, and none waits for an exporter.
@@ -78,6 +103,15 @@ func fail(s trace.Span, code string) {
 	if code != "" {
 		s.SetAttributes(semconv.ErrorTypeKey.String(code))
 		s.SetStatus(codes.Error, code)
+	}
+}
+
+// retried is fail for what is made again. Its code stays in the attributes either way.
+func (t *Tracer) retried(s trace.Span, code string) {
+	if t.o.TraceRetriedAttemptStatus != statusUnset {
+		fail(s, code)
+	} else if code != "" {
+		s.SetAttributes(semconv.ErrorTypeKey.String(code))
 	}
 }
 

@@ -40,6 +40,7 @@
 //   - Only loopback is dialed, unless the host of the URL is among HTTPRemote: the
 //     check is made on the address, after any name. No proxy, no redirects.
 //   - Each intent taken is answered for once: by what came, or as never sent.
+//   - A request has one span, whose context its app is told; events have none.
 //   - A request is bounded by HTTPTimeout, its answer by MaxAnswer.
 //
 // # Crashes
