@@ -6,7 +6,7 @@
 // proxy/mesh, proxy/xds, proxy/identity.
 //
 // A sidecar is one process with three listeners: app (HTTP), peer (gRPC) and
-// admin (HTTP). `pannier dev` runs two sidecars in one process; `pannier control-plane` is another
+// admin (HTTP). `pannier dev` runs two sidecars and a control plane in one process; `pannier control-plane` is another
 // program in the same binary ([pannier/proxy/controlplane]). Every other verb is
 // a client of one of the HTTP listeners, but version, config, and verify, which reads a
 // stopped journal.

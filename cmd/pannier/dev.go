@@ -9,12 +9,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
 	"pannier/proxy"
+	"pannier/proxy/controlplane"
 )
 
 func devCommand(force context.Context) *cli.Command {
@@ -44,8 +46,8 @@ func devCommand(force context.Context) *cli.Command {
 	}
 }
 
-// dev is two sidecars in one process that know of each other through a peers file each, written
-// once it is known where they listen.
+// dev is a control plane and two sidecars in one process: they know of each other by what they say of
+// themselves there.
 type dev struct {
 	start  time.Time
 	data   string
@@ -69,28 +71,77 @@ func (d *dev) run(ctx, force context.Context, randomPorts bool) error {
 	if err := os.MkdirAll(d.data, 0o755); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
-	sidecars := map[string]*proxy.Proxy{}
+	ports := map[string]int{}
 	for _, s := range devSidecars {
 		if randomPorts {
 			s.port = 0
 		} else if err := portsFree(s.port); err != nil {
 			return err
 		}
-		p, err := d.sidecar(s.name, s.port)
-		if err != nil {
-			return err
-		}
-		sidecars[s.name] = p
+		ports[s.name] = s.port
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	xds, stop, err := startPlane(ctx, group)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	sidecars := map[string]*proxy.Proxy{}
+	for name, port := range ports {
+		if sidecars[name], err = d.sidecar(name, port, xds); err != nil {
+			stop()
+			_ = group.Wait() // of the control plane, which did nothing yet
+			return err
+		}
+	}
 	ready := make(chan devStarted, len(sidecars))
+	var serving sync.WaitGroup
 	for name, p := range sidecars {
+		serving.Add(1)
 		group.Go(func() error {
+			defer serving.Done()
 			return p.Run(ctx, force, func(i proxy.Info) { ready <- devStarted{name, i} })
 		})
 	}
-	group.Go(func() error { return d.introduce(ctx, ready) })
+	group.Go(func() error {
+		defer stop() // after the sidecars, which would complain of its absence
+		err := d.await(ctx, ready)
+		serving.Wait()
+		return err
+	})
 	return listenError(group.Wait(), otherPorts)
+}
+
+// startPlane starts the control plane in the group and returns where it is once it is ready. Nobody
+// types its ports, so they are any free ones. It runs until stop, whatever becomes of ctx.
+func startPlane(ctx context.Context, group *errgroup.Group) (xds string, stop func(), err error) {
+	opts := controlplane.DefaultOptions()
+	opts.Listen, opts.Admin = loopback(0, 0), loopback(0, 0)
+	opts.Sources = []controlplane.Source{controlplane.NewRegistration(slog.Default())}
+	// All who register are in this process, and do so at once. What they remember of the last run holds
+	// until then: without a moment to settle they would be told that the other is gone.
+	opts.Settle, opts.Quiet = time.Second, 5*time.Millisecond
+	opts.Version = thisBuild().Version
+	plane, err := controlplane.New(opts)
+	if err != nil {
+		return "", nil, err
+	}
+	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ready, ended := make(chan string, 1), make(chan error, 1)
+	group.Go(func() error {
+		err := plane.Run(alive, func(i controlplane.Info) { ready <- i.XDS })
+		ended <- err
+		return err
+	})
+	select {
+	case xds = <-ready:
+		return xds, stop, nil
+	case err = <-ended:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	stop()
+	return "", nil, err
 }
 
 const otherPorts = "take other ports with --random-ports"
@@ -108,21 +159,16 @@ func portsFree(first int) error {
 	return nil
 }
 
-func (d *dev) sidecar(name string, port int) (*proxy.Proxy, error) {
+func (d *dev) sidecar(name string, port int, xds string) (*proxy.Proxy, error) {
 	opts := proxy.DefaultOptions()
 	opts.API, opts.Peer, opts.Admin = loopback(port, 0), loopback(port, 1), loopback(port, 2)
 	opts.Journal = filepath.Join(d.data, name)
-	opts.Peers = d.peersFile(name)
-	opts.Learn = "local"
+	opts.XDS = []string{xds}
+	opts.Limits.XDS.NotFoundAfter = devNotFound
+	opts.Learn = "advertise"
 	var err error
 	if opts.Agents, err = proxy.ParseAgents(devAgents(name)); err != nil {
 		return nil, err
-	}
-	// An earlier run's file stays until the new addresses are known: with fixed ports it is right.
-	if _, err := os.Stat(opts.Peers); os.IsNotExist(err) {
-		if err := writePeers(opts.Peers, nil, ""); err != nil {
-			return nil, err
-		}
 	}
 	return newSidecar(opts)
 }
@@ -130,7 +176,9 @@ func (d *dev) sidecar(name string, port int) (*proxy.Proxy, error) {
 // devAgents are the addresses a sidecar serves: the full one, and the bare name for short commands.
 func devAgents(name string) []string { return []string{"agent://dev/local/" + name, name} }
 
-func (d *dev) peersFile(name string) string { return filepath.Join(d.data, name+".peers.yaml") }
+// devNotFound is when an agent that this control plane has not named is nobody's: whoever polls as
+// somebody new should not wait for it as in a mesh, where servers may be slow.
+const devNotFound = 250 * time.Millisecond
 
 // loopback is the port with the given offset, or any free one.
 func loopback(port, offset int) string {
@@ -140,8 +188,8 @@ func loopback(port, offset int) string {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// introduce waits until both sidecars are ready, tells each where the other is, and then the user.
-func (d *dev) introduce(ctx context.Context, ready <-chan devStarted) error {
+// await waits until both sidecars are ready, and tells the user.
+func (d *dev) await(ctx context.Context, ready <-chan devStarted) error {
 	infos := map[string]proxy.Info{}
 	for len(infos) < len(devSidecars) {
 		select {
@@ -151,35 +199,7 @@ func (d *dev) introduce(ctx context.Context, ready <-chan devStarted) error {
 			return nil // one of them did not start, and says why
 		}
 	}
-	for name := range infos {
-		for other, info := range infos {
-			if other == name {
-				continue
-			}
-			if err := writePeers(d.peersFile(name), devAgents(other), info.Peer); err != nil {
-				return err
-			}
-		}
-	}
 	return d.greet(infos)
-}
-
-// writePeers replaces a peers file in one step: a sidecar watches it.
-func writePeers(path string, agents []string, endpoint string) error {
-	text := []byte("agents: {}\n")
-	if len(agents) > 0 {
-		text = []byte("agents:\n")
-	}
-	for _, a := range agents {
-		text = fmt.Appendf(text, "  %q: [%q]\n", a, endpoint)
-	}
-	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
-		return fmt.Errorf("write peers file: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("write peers file: %w", err)
-	}
-	return nil
 }
 
 func (d *dev) greet(infos map[string]proxy.Info) error {

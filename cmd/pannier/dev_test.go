@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -52,29 +50,5 @@ func TestGreetingAsJSON(t *testing.T) {
 	}
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil || !got.Ready || got.Sidecars["orders"].API != "h:1" {
 		t.Errorf("%v: %s", err, out.String())
-	}
-}
-
-func TestWritePeers(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	for _, row := range []struct {
-		agents []string
-		want   string
-	}{
-		{nil, "agents: {}\n"},
-		{[]string{"agent://dev/local/billing", "billing"}, "agents:\n  \"agent://dev/local/billing\": [\"h:1\"]\n  \"billing\": [\"h:1\"]\n"},
-	} {
-		path := filepath.Join(dir, "peers.yaml")
-		if err := writePeers(path, row.agents, "h:1"); err != nil {
-			t.Fatal(err)
-		}
-		got, err := os.ReadFile(path)
-		if err != nil || string(got) != row.want {
-			t.Errorf("%v: %q, want %q", err, got, row.want)
-		}
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "*.new")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
 	}
 }

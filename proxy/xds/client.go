@@ -335,7 +335,7 @@ func (c *Client) housekeep(now time.Time) time.Duration {
 				}
 			}
 			// A server that has said nothing at all is dead, not empty.
-			if end := r.overdue(); !end.IsZero() && c.live() {
+			if end := r.overdue(c.o.NotFoundAfter); !end.IsZero() && c.live() {
 				if now.Before(end) {
 					c.alarm(end)
 				} else {

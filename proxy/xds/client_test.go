@@ -158,6 +158,20 @@ func TestDoesNotExist(t *testing.T) {
 	})
 }
 
+// How long that takes can be said.
+func TestDoesNotExistSooner(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.opt.NotFoundAfter = time.Second
+		p := w.up(first)
+		w.start()
+		w.c.Endpoints(billing)
+		p.accept().greet()
+		w.sees(billing, "unknown")
+		time.Sleep(1100 * time.Millisecond)
+		w.sees(billing, "nowhere")
+	})
+}
+
 // A server that says at once that it has none is believed at once.
 func TestSaidNotToExist(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

@@ -22,6 +22,10 @@ type Options struct {
 	// is never given none, and a server that has no more does not take them back.
 	Trust func(bundle []byte) error
 
+	// NotFoundAfter is how long a resource may be asked for and not come, from a
+	// server that speaks, before it does not exist: servers of delta say nothing of
+	// what they do not have. As in Envoy and gRPC.
+	NotFoundAfter time.Duration
 	// DeletionGrace is how long what a server has deleted is used on: most
 	// deletions of everything are mistakes.
 	DeletionGrace time.Duration
@@ -31,12 +35,15 @@ type Options struct {
 
 // DefaultOptions are for a client without servers.
 func DefaultOptions() Options {
-	return Options{DeletionGrace: 10 * time.Minute, IdleAfter: time.Hour}
+	return Options{NotFoundAfter: 15 * time.Second, DeletionGrace: 10 * time.Minute, IdleAfter: time.Hour}
 }
 
 // Validate complains about what a config file can set, with its key.
 func (o *Options) Validate() error {
 	var errs []error
+	if o.NotFoundAfter <= 0 {
+		errs = append(errs, fmt.Errorf("not_found_after: %s; use a duration above zero", o.NotFoundAfter))
+	}
 	if o.DeletionGrace < 0 {
 		errs = append(errs, fmt.Errorf("deletion_grace: %s; use 0s, which obeys at once, or more", o.DeletionGrace))
 	}
@@ -50,10 +57,6 @@ const (
 	// coalesceFor gathers names before they are asked for: a request costs a server
 	// as much as there are names on the stream, so 2,000 one by one cost seconds.
 	coalesceFor = 15 * time.Millisecond
-	// notFoundAfter is how long a resource may be asked for and not come, from a
-	// server that speaks, before it does not exist: servers of delta say nothing of
-	// what they do not have. As Envoy and gRPC.
-	notFoundAfter = 15 * time.Second
 	// warmWithin is how long what is in force stays while what comes next is not
 	// whole.
 	warmWithin = 15 * time.Second

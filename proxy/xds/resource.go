@@ -61,10 +61,11 @@ func (r *resource) drop() {
 	r.absent, r.unheard = true, false
 }
 
-// overdue is when its absence will be believed; zero: never.
-func (r *resource) overdue() time.Time {
+// overdue is when its absence will be believed, a while after it was asked for;
+// zero: never.
+func (r *resource) overdue(after time.Duration) time.Time {
 	if r.value != nil || r.absent || r.reason != "" || r.asked.IsZero() {
 		return time.Time{}
 	}
-	return r.asked.Add(notFoundAfter)
+	return r.asked.Add(after)
 }

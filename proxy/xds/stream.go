@@ -153,7 +153,7 @@ func (c *Client) names(t *stream, i int, now time.Time) *discoveryv3.DeltaDiscov
 		}
 		r.ResourceNamesSubscribe = append(r.ResourceNamesSubscribe, name)
 		one.asked = now
-		if end := one.overdue(); !end.IsZero() {
+		if end := one.overdue(c.o.NotFoundAfter); !end.IsZero() {
 			c.alarm(end)
 		}
 		// Not of runtime layers: a server that has nothing new must answer something.
@@ -281,7 +281,7 @@ func (c *Client) heard(t *stream, now time.Time) {
 			}
 		}
 	}
-	c.alarm(now.Add(notFoundAfter))
+	c.alarm(now.Add(c.o.NotFoundAfter))
 	poke(c.wake)
 	if !c.mu.spoke {
 		c.mu.spoke, c.mu.dirty = true, true
