@@ -33,7 +33,7 @@
 //   - Each resource is judged alone, by its generated rules (PGV) and by what this
 //     sidecar can use; a NACK names those refused and why, and the others of the
 //     response are in force. A later good version mends it on the same stream.
-//   - A resource that does not come within 15 s from a server that speaks does not
+//   - A resource that does not come within NotFoundAfter from a server that speaks does not
 //     exist. A server that has never spoken is no authority.
 //   - The next server is asked when none before it can be reached and something is
 //     missing: where an agent is, or, 10 s after one was lost, a server that hears of
