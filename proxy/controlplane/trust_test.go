@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -201,23 +202,47 @@ func TestGRPCGoOverTLS(t *testing.T) {
 	t.Parallel()
 	ca := identitytest.NewCA(t, "acme")
 	a := backend(t)
+	said := new(heard)
 	plane := start(t, func(o *controlplane.Options) {
-		trust := withFiles(t, ca, "localhost")
-		o.Trust = trusting(t, trust)
+		var err error
+		if o.Trust, err = identity.New(withFiles(t, ca, "localhost"), slog.New(slog.NewTextHandler(said, nil))); err != nil {
+			t.Fatal(err)
+		}
 	}, newScripted("s", says(rich(a))))
 	_, port, _ := strings.Cut(plane.info.XDS, ":")
 	plane.info.XDS = "localhost:" + port
 	files := ca.Issue(nil, "client.example").Write(t.TempDir(), ca)
 	with := fmt.Sprintf(`{"type": "tls", "config": {"certificate_file": %q, "private_key_file": %q, "ca_certificate_file": %q}}`, files.Cert, files.Key, files.CA)
 	reaches(t, plane.dialOver(t, billing, with), a)
+	// It calls a moment before it acks what it was sent last.
+	eventually(t, "it has acked the endpoints", func() bool { return plane.of(t.Name()).Types[mesh.TypeEndpoints].Acked > 0 })
 	plane.tookAll(t, mesh.TypeListener, mesh.TypeRoute, mesh.TypeCluster, mesh.TypeEndpoints)
 
 	without := fmt.Sprintf(`{"type": "tls", "config": {"ca_certificate_file": %q}}`, filepath.Clean(files.CA))
 	stranger := plane.dialOver(t, billing, without)
-	_, err := stranger.Check(t.Context(), nil)
-	if err == nil || !strings.Contains(err.Error(), "certificate required") {
-		t.Errorf("without a certificate: %v", err)
+	if _, err := stranger.Check(t.Context(), nil); err == nil {
+		t.Error("without a certificate it has found the agent")
 	}
+	// What it makes of the alert it was sent is its own business.
+	eventually(t, "the log says why", func() bool { return strings.Contains(said.String(), "client didn't provide a certificate") })
+}
+
+// heard is a log that is read while it is written.
+type heard struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.Write(p)
+}
+
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.text.String()
 }
 
 // Who is not trusted is told why, and nothing of what is known here.
