@@ -1026,6 +1026,13 @@ var all = []mutant{
 		pkg:   inAPI, test: "TestUnknownRoutesAreProblems",
 	},
 	{
+		guard: "chunks may hide another length",
+		file:  "proxy/api/guard.go",
+		old:   "	if len(r.TransferEncoding) > 0 {\n",
+		new:   "	if len(r.TransferEncoding) > 1 {\n",
+		pkg:   inAPI, test: "TestChunkedRequestIsTheLast",
+	},
+	{
 		guard: "a warning tells of the payload",
 		file:  "proxy/api/schema.go",
 		old:   "clip(strings.Join(rules, \" \"), maxWhy))",

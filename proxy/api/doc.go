@@ -126,6 +126,12 @@
 //     each is shown once, in order.
 //   - Bodies, depth, members, items, pages and waits have limits. The number
 //     of connections is the listener's.
+//   - A request whose body comes in chunks is the last of its connection.
+//   - What is no request reaches nothing here: a broken first line or header, one too
+//     large, an unknown transfer coding or expectation. net/http refuses it in a word of
+//     text, with no X-Request-Id, and closes the connection. To put that into our form
+//     would take a listener that rewrites what is on its way to the wire, by its text;
+//     who sends such bytes is no client that reads problem documents.
 //
 // A crash here loses nothing that was answered: the app that has no answer
 // repeats its request, under its Idempotency-Key if it must not be doubled.

@@ -22,6 +22,12 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	if trace := r.Header.Get("X-Trace-Id"); trace != "" && len(trace) <= 255 {
 		h.Set("X-Trace-Id", trace)
 	}
+	if len(r.TransferEncoding) > 0 {
+		// net/http hides whether it came with a Content-Length too. If so, somebody on
+		// the way may have read another end of it: what follows must not be taken for
+		// a request (RFC 9112, 6.1).
+		h.Set("Connection", "close")
+	}
 	out := &response{ResponseWriter: w}
 	r, ended := a.opt.Tracer.Serve(r)
 	defer func() { ended(out.route, out.status) }()

@@ -443,3 +443,29 @@ func TestStalledBodyIsCutOff(t *testing.T) {
 		t.Error("the connection is still open long after the limit")
 	}
 }
+
+// Chunks may hide that somebody on the way was told of another length: no request is
+// read after them.
+func TestChunkedRequestIsTheLast(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, chunked := range []bool{false, true} {
+		body := io.Reader(strings.NewReader(`{"intent_type":"a.v1","to_agent":"b","payload":{}}`))
+		if chunked {
+			body = io.MultiReader(body) // of no known length
+		}
+		r, err := http.NewRequest("POST", w.url+"/v1/intents", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		res, err := w.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != 200 || res.Close != chunked {
+			t.Errorf("in chunks: %t; status %d, and the connection ends: %t", chunked, res.StatusCode, res.Close)
+		}
+	}
+}
