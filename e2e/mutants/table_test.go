@@ -1035,7 +1035,7 @@ var all = []mutant{
 	{
 		guard: "a warning tells of the payload",
 		file:  "proxy/api/schema.go",
-		old:   "clip(strings.Join(rules, \" \"), maxWhy))",
+		old:   "clip(strings.Join(rules, \" \"), maxWhere))",
 		new:   "strings.Join(rules, \" \")+refuseFaults(faults).detail)",
 		pkg:   inAPI, test: "TestWarningSaysNothingOfThePayload",
 	},
