@@ -628,7 +628,7 @@ var all = []mutant{
 	{
 		guard: "a pushed intent is not marked after a kill",
 		file:  "journal/push.go",
-		old:   " || rec.HeldBoot < j.birth.UncleanBoot",
+		old:   " || j.outlivedKill(rec)",
 		new:   "",
 		pkg:   inJournal, test: "TestPushedAndKilled",
 	},
