@@ -93,52 +93,48 @@ func problemOf(err error) *problem {
 		p = refuse(codeAlreadyRedriven, "it was redriven as %s; if that one is a dead letter too, redrive that one", redriven.As)
 		p.extra = []pair{{"redriven_as", redriven.As.String()}}
 		return p
-	case errors.Is(err, journal.ErrNotDead):
-		return refuse(codeNotDeadLetter, "it is no dead letter: it is open, or ended for a reason that is none of delivery")
-	case errors.Is(err, journal.ErrNotHome):
-		return refuse(codeNotHome, "%s", err)
-	case errors.Is(err, inbound.ErrHomeUnreachable):
-		return refuse(codeHomeUnreachable, "the sidecar that accepted this intent cannot be reached just now")
 	case errors.As(err, &tooBig):
 		return tooLarge("the body", tooBig.Limit)
-	case errors.Is(err, journal.ErrNotFound):
-		return refuse(codeIntentNotFound, "no such intent at this sidecar: it is known where it was accepted and where it is held")
-	case errors.Is(err, journal.ErrIllegal):
-		return refuse(codeInvalidTransition, "the intent's status does not allow this")
-	case errors.Is(err, journal.ErrLeaseLost):
-		return refuse(codeLeaseLost, "the lease is not the one in force; nothing was changed")
-	case errors.Is(err, journal.ErrKeyConflict):
-		return refuse(codeIdempotencyConflict, "the Idempotency-Key was used before with another body or other options")
+	case errors.Is(err, journal.ErrNotHome):
+		return refuse(codeNotHome, "%s", err)
 	case errors.Is(err, journal.ErrPolicyTooLarge):
 		return refuse(codePayloadTooLarge, "merged with what was said before, this is more than is kept: %v", journal.ErrPolicyTooLarge)
-	case errors.Is(err, journal.ErrTooLarge):
-		return refuse(codePayloadTooLarge, "the intent does not fit one journal batch")
-	case errors.Is(err, journal.ErrTooManyAgents):
-		return refuse(codeTooManyAgents, "too many distinct unknown destinations; known ones are still accepted")
-	case errors.Is(err, journal.ErrTooMany):
-		return refuse(codeRateLimited, "there are as many of these at this sidecar as it keeps; what is there can still be replaced")
-	case errors.Is(err, journal.ErrTooManyAccounts):
-		return refuse(codeTooManyAccounts, "as many service accounts, or keys of one in force, as may be: revoke or delete what is not used")
-	case errors.Is(err, journal.ErrKilled):
-		return refuse(codePolicyDenied, "the sending agent has been killed at this sidecar: nothing from it is taken until it is resumed")
-	case errors.Is(err, journal.ErrFailed):
-		return refuse(codeJournalFailed, "the journal has failed: whether this was stored is unknown; repeat with the same Idempotency-Key")
-	case errors.Is(err, journal.ErrClosed):
-		return refuse(codeDraining, "the sidecar is stopping")
-	case errors.Is(err, journal.ErrExpired):
-		return refuse(codeIntentEnded, "the intent's time is over; its home ends it")
-	case errors.Is(err, inbound.ErrNotServed):
-		return refuse(codeAgentNotFound, "this sidecar does not serve that agent, and learns none (--learn=off)")
-	case errors.Is(err, inbound.ErrPushed):
-		return refuse(codeWrongBinding, "this agent receives by http: its intents are sent to its app, and nobody can ask for them")
-	case errors.Is(err, inbound.ErrBusy):
-		return refuse(codeRateLimited, "too many requests wait for this agent's intents")
-	case errors.Is(err, journal.ErrFault):
-		return refuse(codeSidecarFault, "the sidecar failed on this one record and has set it aside")
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return refuse(codeInterrupted, "the request ended before the answer was known; repeat it")
+	}
+	for _, row := range plainProblems {
+		if errors.Is(err, row.err) {
+			return refuse(row.code, "%s", row.text)
+		}
 	}
 	return refuse(codeInternal, "internal error; the log has the cause under this request id")
+}
+
+// plainProblems are errors that say all in being what they are. The first that fits
+// counts.
+var plainProblems = []struct {
+	err  error
+	code code
+	text string
+}{
+	{journal.ErrNotDead, codeNotDeadLetter, "it is no dead letter: it is open, or ended for a reason that is none of delivery"},
+	{inbound.ErrHomeUnreachable, codeHomeUnreachable, "the sidecar that accepted this intent cannot be reached just now"},
+	{journal.ErrNotFound, codeIntentNotFound, "no such intent at this sidecar: it is known where it was accepted and where it is held"},
+	{journal.ErrIllegal, codeInvalidTransition, "the intent's status does not allow this"},
+	{journal.ErrLeaseLost, codeLeaseLost, "the lease is not the one in force; nothing was changed"},
+	{journal.ErrKeyConflict, codeIdempotencyConflict, "the Idempotency-Key was used before with another body or other options"},
+	{journal.ErrTooLarge, codePayloadTooLarge, "the intent does not fit one journal batch"},
+	{journal.ErrTooManyAgents, codeTooManyAgents, "too many distinct unknown destinations; known ones are still accepted"},
+	{journal.ErrTooMany, codeRateLimited, "there are as many of these at this sidecar as it keeps; what is there can still be replaced"},
+	{journal.ErrTooManyAccounts, codeTooManyAccounts, "as many service accounts, or keys of one in force, as may be: revoke or delete what is not used"},
+	{journal.ErrKilled, codePolicyDenied, "the sending agent has been killed at this sidecar: nothing from it is taken until it is resumed"},
+	{journal.ErrFailed, codeJournalFailed, "the journal has failed: whether this was stored is unknown; repeat with the same Idempotency-Key"},
+	{journal.ErrClosed, codeDraining, "the sidecar is stopping"},
+	{journal.ErrExpired, codeIntentEnded, "the intent's time is over; its home ends it"},
+	{inbound.ErrNotServed, codeAgentNotFound, "this sidecar does not serve that agent, and learns none (--learn=off)"},
+	{inbound.ErrPushed, codeWrongBinding, "this agent receives by http: its intents are sent to its app, and nobody can ask for them"},
+	{inbound.ErrBusy, codeRateLimited, "too many requests wait for this agent's intents"},
+	{journal.ErrFault, codeSidecarFault, "the sidecar failed on this one record and has set it aside"},
+	{context.Canceled, codeInterrupted, "the request ended before the answer was known; repeat it"},
+	{context.DeadlineExceeded, codeInterrupted, "the request ended before the answer was known; repeat it"},
 }
 
 // tooLarge is of a body, or an item of one: the limit is for all of it, not for the
