@@ -38,12 +38,38 @@ func (s *session) reports(list []*wire.Report) error {
 		return err
 	}
 	d := s.d
-	var finals []journal.ID
-	var proven []*flight
-	var unsure []*wire.Report
+	h, finals, proven, unsure := d.heard(s, list)
 	var anew []journal.ID // ready once more, though they counted no more
+	for _, r := range unsure {
+		switch id := journal.ID(r.Id); {
+		case !d.onRecord(s.peer.Journal, id, r.OfferNo):
+			if f, ours := d.believe(s, r); f != nil {
+				proven = append(proven, f)
+			} else if !ours {
+				r.OfferNo = 0
+			}
+		case state.Fact(r.Fact) == state.FactAttemptFailed && !r.Uncounted && !freedLater(list, r):
+			anew = append(anew, id)
+		}
+	}
+	if err := d.countAnew(s, anew); err != nil {
+		return err
+	}
+	d.record(s.peer, h, proven)
+	d.journal.Apply(s.peer, list, func(acked []journal.Acked, upTo uint64, err error) {
+		mask(acked, strange)
+		d.applied(s, finals, acked, upTo, err)
+	})
+	return nil
+}
+
+// heard counts what reports say of credit, and returns those that end a hand-over,
+// the flights that they prove held, and the facts of which only the journal knows
+// whether they are of this holder.
+func (d *Dispatcher) heard(s *session, list []*wire.Report) (h *holder, finals []journal.ID, proven []*flight, unsure []*wire.Report) {
 	d.mu.Lock()
-	h := d.mu.holders[s.peer.Journal]
+	defer d.mu.Unlock()
+	h = d.mu.holders[s.peer.Journal]
 	for _, r := range list {
 		id, no, ok := idAndNo(r.Id, r.OfferNo)
 		if !ok {
@@ -70,28 +96,7 @@ func (s *session) reports(list []*wire.Report) error {
 		}
 	}
 	s.applying++
-	d.mu.Unlock()
-	for _, r := range unsure {
-		switch id := journal.ID(r.Id); {
-		case !d.onRecord(s.peer.Journal, id, r.OfferNo):
-			if f, ours := d.believe(s, r); f != nil {
-				proven = append(proven, f)
-			} else if !ours {
-				r.OfferNo = 0
-			}
-		case state.Fact(r.Fact) == state.FactAttemptFailed && !r.Uncounted && !freedLater(list, r):
-			anew = append(anew, id)
-		}
-	}
-	if err := d.countAnew(s, anew); err != nil {
-		return err
-	}
-	d.record(s.peer, h, proven)
-	d.journal.Apply(s.peer, list, func(acked []journal.Acked, upTo uint64, err error) {
-		mask(acked, strange)
-		d.applied(s, finals, acked, upTo, err)
-	})
-	return nil
+	return h, finals, proven, unsure
 }
 
 // checkBodies refuses outcomes that are no JSON objects: one is shown inside our own
