@@ -64,7 +64,8 @@
 //	                     without one knows the old or the new, whole
 //	peers_test.go        the peers file edited, broken and mended
 //	identity_test.go     sidecars prove who they are: strangers are told why not, rotations lose
-//	                     nothing, plain text beyond loopback is exit 2
+//	                     nothing, bad files change nothing, a session said again brings nothing,
+//	                     plain text beyond loopback is exit 2
 //	dev_test.go          `pannier dev`: two sidecars, at once, in few words
 //	cli_test.go          the verbs of the command line and their exit codes
 //	readme_test.go       the README's transcript, replayed
@@ -102,8 +103,8 @@
 //	control plane stopped, mute, empty  go test ./e2e -run ControlPlane -v  (one needs root)
 //	SIGKILL at each write of the last known good  go test ./e2e -run TestKilledWhile -v  (root, strace)
 //	peers file broken              go test ./e2e -run Peers -v
-//	certificates, keys: wrong, rotated  go test ./e2e ./proxy/identity -run 'MutualTLS|Rotat|Stranger|WrongKey|BadFiles' -v
-//	a peer's words replayed        go test ./proxy/identity -run Replay -v
+//	certificates, keys: wrong, rotated  go test ./e2e ./proxy/identity -run 'MutualTLS|Rotat|Stranger|WrongKey|Bad' -v
+//	a peer's words replayed        go test ./e2e ./proxy/identity -run Replay -v
 //	SIGTERM under load             go test ./e2e -run 'Stop|SecondSignal' -v
 //	a guard switched off           go test ./e2e/mutants -v
 //

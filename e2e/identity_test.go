@@ -1,14 +1,22 @@
 package e2e_test
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"pannier/proxy/identity/identitytest"
 )
@@ -164,6 +172,139 @@ func rotate(t *testing.T, args [][]string, read string, steps ...func()) {
 	}
 	holder.kill()
 	home.kill()
+}
+
+// TestBadIdentityFiles: a file that is half written, or does not fit the others,
+// changes nothing: home goes on, also to a holder that it has to dial anew, and
+// takes the whole when it is there.
+func TestBadIdentityFiles(t *testing.T) {
+	t.Parallel()
+	ca, dir := identitytest.NewCA(t, "acme"), t.TempDir()
+	was, is := ca.Issue(nil, domain+"acme/prod/shop"), ca.Issue(nil, domain+"acme/prod/shop")
+	files := was.Write(dir, ca)
+	theirs := tlsArgs(ca.Issue(nil, domain+"acme/prod/billing").Write(t.TempDir(), ca))
+	t.Run("certificates", func(t *testing.T) {
+		t.Parallel()
+		spoiled(t, tlsArgs(files), theirs, "certificate files", "are wrong",
+			func() { identitytest.Replace(t, files.CA, ca.PEM()[:100]) },
+			func() { identitytest.Replace(t, files.CA, ca.PEM()); identitytest.Replace(t, files.Cert, is.CertPEM()) },
+			func() { identitytest.Replace(t, files.Key, is.KeyPEM()) })
+	})
+	ring, both := filepath.Join(dir, "keyring.yaml"), filepath.Join(dir, "both.yaml")
+	one, two := keyOf("1"), keyOf("2")
+	identitytest.Replace(t, ring, keyringOf(one("current")))
+	identitytest.Replace(t, both, keyringOf(one("current"), two("next")))
+	t.Run("keyring", func(t *testing.T) {
+		t.Parallel()
+		whole := keyringOf(one("retiring"), two("current"))
+		spoiled(t, []string{"--keyring", ring}, []string{"--keyring", both}, "keyring", "is wrong",
+			func() { identitytest.Replace(t, ring, whole[:len(whole)-20]) },
+			func() { identitytest.Replace(t, ring, keyringOf(one("current"), two("current"))) },
+			func() { identitytest.Replace(t, ring, whole) })
+	})
+}
+
+// keyOf is a line of a keyring, by the use of the key.
+func keyOf(id string) func(use string) string {
+	secret := base64.StdEncoding.EncodeToString([]byte(strings.Repeat(id, 32)))
+	return func(use string) string { return fmt.Sprintf("  - {id: k%s, secret: %s, use: %s}\n", id, secret, use) }
+}
+
+func keyringOf(keys ...string) []byte { return []byte("keys:\n" + strings.Join(keys, "")) }
+
+// spoiled runs a pair and spoils home's files, twice, and then makes them good. After
+// each step home dials the holder anew, and an intent comes through.
+func spoiled(t *testing.T, home, holder []string, files, wrong string, once, again, good func()) {
+	t.Helper()
+	b := newSidecar(t, setup{name: "holder", agents: []string{billing}, args: holder})
+	a := newSidecar(t, setup{name: "home", agents: []string{shop}, peers: peersFile(t, map[string][]string{billing: {b.peer}}), args: home})
+	b.launch()
+	a.launch()
+	b.awaitReady()
+	a.awaitReady()
+	carry(t, a, b)
+	read := strings.Count(a.stderr(), files+" read")
+	for _, step := range []struct {
+		do   func()
+		says string
+		n    int
+	}{{once, wrong, 1}, {again, wrong, 2}, {good, "read", read + 1}} {
+		step.do()
+		eventually(t, fmt.Sprintf("%q for the %d. time", files+" "+step.says, step.n), func() error {
+			if got := strings.Count(a.stderr(), files+" "+step.says); got < step.n {
+				return fmt.Errorf("%d times", got)
+			}
+			return nil
+		})
+		b.kill()
+		b.start()
+		carry(t, a, b)
+	}
+}
+
+// TestReplayedSession: what a home has said to a holder is said again by somebody
+// who has listened, to it and to another holder, whole, cut short, in another order
+// and changed. It brings nothing, and is hung up on; what is changed on its way
+// brings no intent twice.
+func TestReplayedSession(t *testing.T) {
+	t.Parallel()
+	ring := filepath.Join(t.TempDir(), "keyring.yaml")
+	identitytest.Replace(t, ring, keyringOf(keyOf("1")("current")))
+	identified := []string{"--keyring", ring}
+	holder := newSidecar(t, setup{name: "holder", agents: []string{billing}})
+	other := start(t, setup{name: "other", agents: []string{billing}, args: identified})
+
+	var mu sync.Mutex
+	var said [][]byte // by what was read at once
+	change := false
+	w := newWire(t, holder.peer)
+	w.tap = func(p []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		if change && len(p) > 0 {
+			p[len(p)-1], change = p[len(p)-1]^1, false
+		}
+		said = append(said, bytes.Clone(p))
+	}
+	holder.set.args = append(identified, "--advertise", w.addr)
+	holder.start()
+	home := start(t, setup{name: "home", agents: []string{shop}, peers: peersFile(t, map[string][]string{billing: {w.addr}}), args: identified})
+	id := home.post(billing, map[string]any{"order": "A-1"})
+	holder.holds(id)
+
+	mu.Lock()
+	whole := bytes.Join(said, nil)
+	swapped := slices.Clone(said)
+	mu.Unlock()
+	last := len(swapped) - 1
+	swapped[last], swapped[last-1] = swapped[last-1], swapped[last]
+	flipped := bytes.Clone(whole)
+	flipped[len(flipped)/2] ^= 1
+	for what, again := range map[string][]byte{"replayed": whole, "truncated": whole[:len(whole)-30], "reordered": bytes.Join(swapped, nil), "changed": flipped} {
+		for _, to := range []*sidecar{holder, other} {
+			c, err := net.Dial("tcp", to.peer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.SetDeadline(time.Now().Add(time.Minute))
+			c.Write(again) // it may hang up in the middle of it
+			if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("%s: %s does not hang up", what, to.set.name)
+			}
+			c.Close()
+		}
+	}
+	if a := other.call("GET", "/v1/intents/"+id, nil); a.code != http.StatusNotFound {
+		t.Errorf("another holder was made to take it: %v", a)
+	}
+	finish(t, home, holder, id)
+
+	mu.Lock()
+	change = true
+	mu.Unlock()
+	carry(t, home, holder)
+	holder.takeNothing(billing, 1)
+	other.takeNothing(billing, 0)
 }
 
 // TestIdentityIsChecked: what cannot work, or would be plain text for the world

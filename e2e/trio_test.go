@@ -73,6 +73,7 @@ func (c *trio) wireOf(s *sidecar) *wire {
 // is open breaks, and what is new is refused.
 type wire struct {
 	addr, to string
+	tap      func(p []byte) // sees, and may change, what is sent to the sidecar; nil: nobody
 
 	mu struct {
 		sync.Mutex
@@ -135,6 +136,20 @@ func (w *wire) accept(l net.Listener) {
 		}
 		w.mu.Unlock()
 		w.pipes.Go(func() { io.Copy(in, out); in.Close() })
-		w.pipes.Go(func() { io.Copy(out, in); out.Close() })
+		w.pipes.Go(func() { io.Copy(out, tapped{in, w.tap}); out.Close() })
 	}
+}
+
+// tapped reads what a tap has had.
+type tapped struct {
+	net.Conn
+	tap func(p []byte)
+}
+
+func (r tapped) Read(p []byte) (int, error) {
+	n, err := r.Conn.Read(p)
+	if r.tap != nil {
+		r.tap(p[:n])
+	}
+	return n, err
 }
