@@ -59,7 +59,7 @@ func (d *Dispatcher) serve(ctx context.Context, dst *dest) (again bool) {
 	if !ok {
 		t, ok = d.pickRejected(dst, options)
 	}
-	if !ok && dst.more != 0 {
+	if !ok && dst.more != 0 && (local && window > 0 || !dst.crowded()) {
 		t, ok = d.pick(dst, options, local, window, now)
 	}
 	if !ok {

@@ -42,7 +42,7 @@ type dest struct {
 	knownSince time.Time // when its endpoints became known
 
 	owed    map[journal.ID]*flight    // in flight, and owed an answer by a holder without a stream
-	rejects map[journal.ID]*rejection // at most maxRejects
+	rejects map[journal.ID]*rejection // maxRejects, and what was in flight then
 }
 
 // dest returns the destination of an agent. Called with mu held.

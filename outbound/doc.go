@@ -63,6 +63,9 @@
 //     hears nothing of it, and nothing it says of it counts, an app's final answer
 //     included; a journal with intents on record answers through a peer that may
 //     speak for all of their agents, or not at all.
+//   - What one endpoint refuses for good is a dead letter only when each other one
+//     that discovery calls healthy, and whose breaker is not open, has refused it:
+//     one that is being dialed or has no room is waited for, however many wait.
 //   - A dead letter is redriven for the holder on record alone, for the same agent.
 //   - No attempt is counted here, whatever fails.
 //   - A [Tracer] is told of each offer before it is written, with no lock held, and of

@@ -218,13 +218,83 @@ func TestRejectedByAll(t *testing.T) {
 	})
 }
 
+// An endpoint that is only just being dialed, or whose sidecar is being restarted,
+// is left to ask: it is healthy until its breaker opens.
+func TestRejectedWhileTheOtherConnects(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a, b := w.holder(addrA), w.holder(addrB)
+		w.net.unplug(addrB)
+		w.peers.set(billing, addrA, addrB)
+		id := w.accept(billing, 1)[0]
+		a.refuse(a.expect(1)[0], "policy_denied", 0)
+		if got := w.status(id); got.Terminal() {
+			t.Fatalf("ended %v before the other endpoint was asked", got)
+		}
+		w.plug(b)
+		w.after(5 * time.Second)
+		b.hold(b.expect(1)...)
+		w.after(2 * time.Second)
+		if place, holder, _ := w.where(id); place != journal.PlaceHeld || holder != b.identity().Journal {
+			t.Errorf("it is %v at %s", place, holder)
+		}
+	})
+}
+
+// Whatever one endpoint refuses for good, and however much of it there is, another
+// that has no room yet is asked.
+func TestManyRejectedWhileTheOtherIsFull(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a, b := w.holder(addrA), w.holder(addrB)
+		w.peers.set("warm", addrA, addrB)
+		w.accept("warm", 2) // both streams are open
+		w.after(time.Second)
+		a.release(a.offers()...)
+		b.release(b.offers()...)
+		a.credit(billing, 100)
+		b.credit(billing, 0)
+		w.peers.set(billing, addrA, addrB)
+		ids := w.accept(billing, 1000)
+		refused := 0
+		for range 100 {
+			for _, o := range a.offers() {
+				a.refuse(o, "policy_denied", 0)
+				refused++
+			}
+			w.after(10 * time.Millisecond)
+		}
+		if refused == len(ids) {
+			t.Error("all is offered to the endpoint that refuses it: whom else to ask is remembered without a bound")
+		}
+		b.credit(billing, 1000)
+		held := 0
+		for range 100 {
+			for _, o := range a.offers() {
+				a.refuse(o, "policy_denied", 0)
+			}
+			got := b.offers()
+			held += len(got)
+			b.hold(got...)
+			w.after(10 * time.Millisecond)
+		}
+		failed := 0
+		for _, id := range ids {
+			if w.status(id) == state.Failed {
+				failed++
+			}
+		}
+		if failed > 0 || held != len(ids) {
+			t.Errorf("of %d intents that the other endpoint takes %d are dead letters, and it got %d", len(ids), failed, held)
+		}
+	})
+}
+
 func TestRejectedWhenTheOtherIsGone(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		a := w.holder(addrA)
 		w.peers.set(billing, addrA, addrB) // nobody listens at b
 		ids := w.accept(billing, 1)
 		a.refuse(a.expect(1)[0], "too_large", 0)
-		w.after(time.Second)
+		w.after(time.Minute) // its breaker has opened
 		if got := w.status(ids[0]); got != state.Failed {
 			t.Errorf("refused by the only endpoint there is, and %v", got)
 		}

@@ -16,10 +16,12 @@ type rejection struct {
 	reason  state.Reason
 	text    string
 
-	final    bool // nobody else is asked
 	refusing bool // it is being ended
 }
 
+// maxRejects is at how many a destination is offered nothing else: until the other
+// endpoints have been asked for these, the next would be one more to remember. What
+// is in flight then may add to them, and is bounded by credit.
 const maxRejects = 256
 
 // reject remembers that an endpoint will never take an intent, so that the
@@ -36,16 +38,17 @@ func (d *Dispatcher) reject(f *flight, address string, why state.Reason, text st
 	}
 	r.by[address] = struct{}{}
 	r.reason, r.text, r.due = why, text, f.due
-	if len(dst.rejects) > maxRejects {
-		r.final = true // no room to remember whom else to ask
-	}
 }
+
+// crowded reports whether so many of its intents have been refused for good that
+// whom else to ask comes first. Called with mu held.
+func (dst *dest) crowded() bool { return len(dst.rejects) >= maxRejects }
 
 // refuseStale ends the intents that no endpoint is left to ask for. Called with
 // mu held, by the loop.
 func (d *Dispatcher) refuseStale(ctx context.Context, dst *dest, options []option) {
 	for id, r := range dst.rejects {
-		if r.refusing || !r.final && anyLeft(r, dst.allowed(id, options)) {
+		if r.refusing || anyLeft(r, dst.allowed(id, options)) {
 			continue
 		}
 		r.refusing = true
@@ -79,10 +82,13 @@ func (dst *dest) allowed(id journal.ID, options []option) []option {
 	return subset(options, dst.policy.Split[shareOf(id, dst.policy.Split)].Subset)
 }
 
-// anyLeft reports whether a healthy endpoint has not yet been asked.
+// anyLeft reports whether a healthy endpoint has not yet been asked. One that is
+// not connected, or says goodbye, is healthy as long as discovery says so and its
+// breaker has not opened: replicas that are exchanged one after another must not
+// make the word of an old one the last.
 func anyLeft(r *rejection, options []option) bool {
 	for _, o := range options {
-		if _, asked := r.by[o.Address]; !asked && o.Health == Healthy && o.session != nil && o.session.live && !o.session.leaving && o.cause != state.CauseUntrusted {
+		if _, asked := r.by[o.Address]; !asked && o.Health == Healthy && (o.session != nil && o.session.live || o.cause != state.CauseBreakerOpen) && o.cause != state.CauseUntrusted {
 			return true
 		}
 	}

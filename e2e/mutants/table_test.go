@@ -1354,6 +1354,20 @@ var all = []mutant{
 		pkg:   inOutbound, test: "TestUntrustedEndpointIsNobodyToAsk",
 	},
 	{
+		guard: "nobody waits for an endpoint that connects",
+		file:  "outbound/reject.go",
+		old:   " || o.cause != state.CauseBreakerOpen)",
+		new:   ")",
+		pkg:   inOutbound, test: "TestRejectedWhileTheOtherConnects",
+	},
+	{
+		guard: "the crowd's refusals are not bounded",
+		file:  "outbound/claim.go",
+		old:   " || !dst.crowded()) {",
+		new:   " || dst != nil) {",
+		pkg:   inOutbound, test: "TestManyRejectedWhileTheOtherIsFull",
+	},
+	{
 		guard: "a stranger's answer counts",
 		file:  "outbound/trust.go",
 		old:   "			r.Fact, r.OfferNo = uint32(state.NoFact), 0\n",
