@@ -16,6 +16,8 @@ var (
 	OpenKeys     = openKeys
 	Listen       = listen
 	LoopbackOnly = loopbackOnly
+	Shares       = shares
+	NewCrowd     = newCrowd
 )
 
 // ParseConfig reads a config file over the options.

@@ -238,16 +238,18 @@ func (r *run) hooks() journal.Hooks {
 }
 
 func (r *run) listen() error {
+	api, peers, operators := shares(openFiles())
 	for _, l := range []struct {
 		to      *net.Listener
 		key     string
 		address string
-	}{{&r.apiListener, "api", r.opts.API}, {&r.peerListener, "peer", r.opts.PeerAddress()}, {&r.adminListener, "admin", r.opts.Admin}} {
+		most    int
+	}{{&r.apiListener, "api", r.opts.API, api}, {&r.peerListener, "peer", r.opts.PeerAddress(), peers}, {&r.adminListener, "admin", r.opts.Admin, operators}} {
 		listener, err := listen(l.address)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.key, err)
 		}
-		*l.to = listener
+		*l.to = newCrowd(listener, l.key, l.most, r.log)
 		r.cleanups.add(l.key+" listener", time.Second, func(context.Context) error {
 			if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				return err
