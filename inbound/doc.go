@@ -119,7 +119,9 @@
 //     Hooks only note and wake. Mutexes are taken in the order session, mailbox.
 //   - Where trust is set, an offer is taken only if its home may bring it (refused:
 //     policy_denied, with the reason), and a hello only from a peer that may speak
-//     for all that its journal has sent and that is here, or reported and not acked.
+//     for all that its journal has sent and that is here, or reported and not acked,
+//     and that has an agent in common with the peer of the journal's last stream, if
+//     that lives or ended less than ten minutes ago.
 //   - Of one home there is at most one session, and the next begins only when all
 //     the last one has read is journaled or dropped.
 //

@@ -51,6 +51,7 @@ type Server struct {
 		sessions map[journal.ID]*session
 		changed  chan struct{} // closed when a session comes up
 		asked    map[journal.ID]bool
+		kept     map[journal.ID]kept // at most keptMost
 		running  bool
 		draining bool
 	}
@@ -63,6 +64,7 @@ func NewServer(o Options, j *journal.Journal, m *Mailbox, self Self, knocked fun
 	s.mu.sessions = map[journal.ID]*session{}
 	s.mu.changed = make(chan struct{})
 	s.mu.asked = map[journal.ID]bool{}
+	s.mu.kept = map[journal.ID]kept{}
 	s.mu.running = true
 	m.mu.Lock()
 	m.mu.server = s
@@ -242,6 +244,7 @@ func (s *Server) register(ctx context.Context, ss *session) error {
 func (s *Server) dismiss(ss *session) {
 	s.mu.Lock()
 	delete(s.mu.sessions, ss.home.Journal)
+	s.keep(ss)
 	n := len(s.mu.sessions)
 	s.mu.Unlock()
 	close(ss.over)

@@ -3,9 +3,13 @@ package inbound
 import (
 	"context"
 	"fmt"
+	"maps"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"pannier/journal"
 )
 
 // Peer is who the channel of a stream proves a home to be. Each method returns
@@ -13,6 +17,8 @@ import (
 type Peer interface {
 	// SpeaksFor: it may act as the agent.
 	SpeaksFor(agent string) error
+	// Grants are the addresses, and patterns of them, that it may act as.
+	Grants() []string
 	// MaySend: intents of this type from and to these agents are taken from it.
 	MaySend(from, to, intentType string) error
 	// MayTell: completions to the agent are taken from it.
@@ -54,7 +60,59 @@ func (ss *session) checkHome() error {
 			return status.Errorf(codes.PermissionDenied, "journal %s has sent in the name of %s: %v; give its sidecar its identity back", ss.home.Journal, agent, err)
 		}
 	}
+	if err := ss.s.usurps(ss.peer, ss.home.Journal); err != nil {
+		return status.Errorf(codes.PermissionDenied, "journal %s is another peer's: %v; give its sidecar its identity back", ss.home.Journal, err)
+	}
 	return nil
+}
+
+const (
+	// keptFor is how long after its stream a home is its peer's: longer than a
+	// restart, and shorter than a change of names is waited for.
+	keptFor = 10 * time.Minute
+	// keptMost bounds those that are remembered.
+	keptMost = 10_000
+)
+
+// kept is whose a home without a stream is.
+type kept struct {
+	grants []string
+	until  time.Time
+}
+
+// usurps returns why a peer may not say a journal's id though nothing of that is
+// here: it has no agent in common with who says it on a stream that lives, or did a
+// moment ago, and would end that stream, or keep the next out by a higher epoch.
+func (s *Server) usurps(p Peer, home journal.ID) (why error) {
+	s.mu.Lock()
+	var grants []string
+	if ss := s.mu.sessions[home]; ss != nil && ss.peer != nil {
+		grants = ss.peer.Grants()
+	} else if k, ok := s.mu.kept[home]; ok && time.Now().Before(k.until) {
+		grants = k.grants
+	}
+	s.mu.Unlock()
+	for _, grant := range grants {
+		if why = p.SpeaksFor(grant); why == nil {
+			return nil
+		}
+	}
+	return why
+}
+
+// keep remembers whose a home was, when its stream has ended. Called with s.mu
+// held.
+func (s *Server) keep(ss *session) {
+	if ss.peer == nil {
+		return
+	}
+	now := time.Now()
+	if len(s.mu.kept) >= keptMost {
+		maps.DeleteFunc(s.mu.kept, func(_ journal.ID, k kept) bool { return !now.Before(k.until) })
+	}
+	if _, again := s.mu.kept[ss.home.Journal]; again || len(s.mu.kept) < keptMost {
+		s.mu.kept[ss.home.Journal] = kept{ss.peer.Grants(), now.Add(keptFor)}
+	}
 }
 
 // denied says why an offer is not taken from this home; empty: it is. What is

@@ -51,6 +51,8 @@ func (b bearer) SpeaksFor(agent string) error {
 	return nil
 }
 
+func (b bearer) Grants() []string { return []string{b.agent} }
+
 func (b bearer) MaySend(from, _, intentType string) error {
 	if intentType == "secret.v1" {
 		return errors.New("no secrets")
@@ -177,4 +179,38 @@ func TestHomeIsWhoSentIt(t *testing.T) {
 	}
 	p.is("orders")
 	w.dialOn(conn, id, 1).facts(1)
+}
+
+// A home is its peer's also when nothing of it is here: who only says its id does
+// not end its stream, nor come before it when it has ended.
+func TestHomeStaysWithItsPeer(t *testing.T) {
+	t.Parallel()
+	w, p := trusting(t)
+	conn := w.listen()
+	id := journal.NewID()
+	p.is("orders")
+	h := w.dialOn(conn, id, 1)
+	p.is("billing")
+	refused := func(when string) {
+		t.Helper()
+		if err := w.dialOn(conn, id, 1<<63).ended(); status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "is another peer's: billing may not speak for orders") {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	refused("its stream is open")
+	p.is("orders")
+	heard := func(h *home, no uint64) {
+		t.Helper()
+		one, env := from("orders", "secret.v1", nil) // leaves nothing here
+		h.offer(env, no)
+		if got := h.verdict(one); got != "policy_denied" {
+			t.Fatal(got)
+		}
+	}
+	heard(h, 1)
+	h.close()
+	p.is("billing")
+	refused("its stream has just ended")
+	p.is("orders")
+	heard(w.dialOn(conn, id, 2), 2)
 }

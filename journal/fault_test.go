@@ -188,7 +188,7 @@ func (p *pair) script() error {
 	}
 	holder := p.holder.j.Identity()
 	p.home.j.RecordHeld(holder, []journal.ID{got[0].ID, got[1].ID}, []uint64{1, 1}, false, func() {})
-	if err := p.home.j.SawHolder(ctx, holder, "127.0.0.1:1", false); err != nil {
+	if err := p.home.j.SawHolder(ctx, holder, "127.0.0.1:1", false, nil); err != nil {
 		return err
 	}
 	if _, err := p.holder.j.SawHome(ctx, p.home.j.Identity(), "127.0.0.1:2", nil); err != nil {

@@ -18,6 +18,7 @@ type HolderInfo struct {
 	Address   string
 	Seen      time.Time
 	Ephemeral bool
+	Agents    []string // some that whoever answered for it was proven to speak for
 }
 
 // HomeInfo is a home we hold, or have held, intents of.
@@ -44,23 +45,54 @@ func (j *Journal) Applied(holder Identity) uint64 {
 	return n
 }
 
-// SawHolder puts a holder on record.
-func (j *Journal) SawHolder(ctx context.Context, holder Identity, address string, ephemeral bool) error {
+// SawHolder puts a holder on record. Without agents those on record stay.
+func (j *Journal) SawHolder(ctx context.Context, holder Identity, address string, ephemeral bool, agents []string) error {
 	return j.do(ctx, first, &op{run: func(t *tx) error {
 		rec, err := t.pair(holder)
 		if err != nil {
 			return err
 		}
 		rec.Address, rec.Ephemeral, rec.SeenMs = address, ephemeral, ms(t.now)
+		if len(agents) > 0 {
+			rec.Agents = agents
+		}
 		return t.put(idKey(classHolder, holder.Journal), rec)
 	}})
+}
+
+// ProvenBy returns agents that the peer of a holder was proven to speak for, and
+// when it was; none where nobody has asked, or an operator has given it up.
+func (j *Journal) ProvenBy(holder ID) (agents []string, seen time.Time, err error) {
+	err = j.view(func(txn *badger.Txn) error {
+		var rec wire.Holder
+		_, err := readMessage(txn, idKey(classHolder, holder), &rec)
+		agents, seen = rec.Agents, at(rec.SeenMs)
+		return err
+	})
+	return agents, seen, err
+}
+
+// Disown forgets whose a holder was; known says that it was anybody's.
+func (j *Journal) Disown(ctx context.Context, holder ID) (known bool, err error) {
+	err = j.do(ctx, first, &op{run: func(t *tx) error {
+		var rec wire.Holder
+		if _, err := t.get(idKey(classHolder, holder), &rec); err != nil {
+			return err
+		}
+		if known = len(rec.Agents) > 0; !known {
+			return nil
+		}
+		rec.Agents = nil
+		return t.put(idKey(classHolder, holder), &rec)
+	}})
+	return known, err
 }
 
 // Holders lists the holders on record.
 func (j *Journal) Holders() (out []HolderInfo, err error) {
 	err = j.view(func(txn *badger.Txn) error {
 		return eachRecord(txn, []byte{classHolder}, func() *wire.Holder { return &wire.Holder{} }, func(key []byte, rec *wire.Holder) {
-			out = append(out, HolderInfo{ID: ID(key[1:17]), Epoch: rec.Epoch, Address: rec.Address, Seen: at(rec.SeenMs), Ephemeral: rec.Ephemeral})
+			out = append(out, HolderInfo{ID: ID(key[1:17]), Epoch: rec.Epoch, Address: rec.Address, Seen: at(rec.SeenMs), Ephemeral: rec.Ephemeral, Agents: rec.Agents})
 		})
 	})
 	return out, err

@@ -165,7 +165,7 @@ func (d *Dispatcher) load() error {
 	defer d.mu.Unlock()
 	now := time.Now()
 	for i, info := range holders {
-		h := &holder{id: info.ID, epoch: info.Epoch, address: info.Address, ephemeral: info.Ephemeral, held: counts[i], since: now}
+		h := &holder{id: info.ID, epoch: info.Epoch, address: info.Address, ephemeral: info.Ephemeral, agents: info.Agents, seen: info.Seen, held: counts[i], since: now}
 		d.mu.holders[info.ID] = h
 		d.away(h, now)
 		if info.Address != "" {

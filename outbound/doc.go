@@ -62,7 +62,8 @@
 //   - Where trust is set, a peer is offered nothing of an agent it may not speak for,
 //     hears nothing of it, and nothing it says of it counts, an app's final answer
 //     included; a journal with intents on record answers through a peer that may
-//     speak for all of their agents, or not at all.
+//     speak for all of their agents, or not at all; one that has answered within a
+//     day, through a peer that may speak for one of the agents it then served.
 //   - What one endpoint refuses for good is a dead letter only when each other one
 //     that discovery calls healthy, and whose breaker is not open, has refused it:
 //     one that is being dialed or has no room is waited for, however many wait.

@@ -34,6 +34,7 @@ type fake struct {
 		mute      bool // takes the stream and says nothing
 		holdings  []*peer.Holding
 		reports   []*wire.Report
+		agents    []string
 		credits   map[string]uint32
 		stream    *line // the present one
 		streams   int
@@ -131,7 +132,7 @@ func (f *fake) greeting() *peer.Frame {
 	g := &peer.Frame{
 		Hello: &peer.Hello{
 			Identity:   &peer.Identity{Journal: f.mu.id.Journal[:], Epoch: f.mu.id.Epoch},
-			VersionMin: f.mu.version, VersionMax: f.mu.version, Address: f.address, Ephemeral: f.mu.ephemeral,
+			VersionMin: f.mu.version, VersionMax: f.mu.version, Address: f.address, Ephemeral: f.mu.ephemeral, Agents: f.mu.agents,
 		},
 		Holdings: f.mu.holdings, HoldingDone: true, Reports: f.mu.reports,
 	}

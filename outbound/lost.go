@@ -20,6 +20,8 @@ type holder struct {
 	epoch     uint64
 	address   string
 	ephemeral bool
+	agents    []string  // some that its peer was proven to speak for
+	seen      time.Time // when it was
 
 	session  *session
 	heir     *session  // waits for session to end, to take its place
@@ -181,7 +183,7 @@ func (d *Dispatcher) register(ctx context.Context, s *session) error {
 			return fmt.Errorf("take back what a restored peer held: %w", err)
 		}
 	}
-	if err := d.journal.SawHolder(ctx, s.peer, s.link.address, s.ephemeral); err != nil {
+	if err := d.journal.SawHolder(ctx, s.peer, s.link.address, s.ephemeral, s.proven()); err != nil {
 		return fmt.Errorf("record the peer: %w", err)
 	}
 	return nil
@@ -190,16 +192,25 @@ func (d *Dispatcher) register(ctx context.Context, s *session) error {
 // claimHolder waits until the journal has no other session and is not being
 // lost, and takes it.
 func (d *Dispatcher) claimHolder(ctx context.Context, s *session) (h *holder, restored bool, err error) {
+	agents, seen, err := d.journal.ProvenBy(s.peer.Journal)
+	if err != nil {
+		return nil, false, fmt.Errorf("read who it was: %w", err)
+	}
 	for {
 		var wait chan struct{}
 		d.mu.Lock()
 		h = d.mu.holders[s.peer.Journal]
 		if h == nil {
-			h = &holder{id: s.peer.Journal, epoch: s.peer.Epoch}
+			h = &holder{id: s.peer.Journal, epoch: s.peer.Epoch, agents: agents, seen: seen}
 			d.mu.holders[h.id] = h
 		}
+		strange := s.strangeTo(h.agents)
+		if strange != nil && (h.session != nil || time.Since(later(h.seen, h.since)) < provenFor) {
+			d.mu.Unlock()
+			return nil, false, fmt.Errorf("journal %s is another peer's: %w; give it its identity back, or the journal up with pannier peers forget", h.id, strange)
+		}
 		switch {
-		case s.peer.Epoch < h.epoch:
+		case s.peer.Epoch < h.epoch && strange == nil:
 			d.mu.Unlock()
 			return nil, false, fmt.Errorf("journal %s answers with epoch %d and was at %d: an old copy of it runs", h.id, s.peer.Epoch, h.epoch)
 		case h.losing != nil:
@@ -211,7 +222,7 @@ func (d *Dispatcher) claimHolder(ctx context.Context, s *session) (h *holder, re
 			h.session.cancel(errSuperseded)
 			wait = h.session.ended
 		default:
-			restored = s.peer.Epoch > h.epoch
+			restored = s.peer.Epoch != h.epoch
 			d.takeHolder(h, s)
 			d.mu.Unlock()
 			return h, restored, nil
@@ -227,6 +238,9 @@ func (d *Dispatcher) claimHolder(ctx context.Context, s *session) (h *holder, re
 
 // takeHolder binds journal, session and address. Called with mu held.
 func (d *Dispatcher) takeHolder(h *holder, s *session) {
+	if agents := s.proven(); len(agents) > 0 {
+		h.agents, h.seen = agents, time.Now()
+	}
 	h.session, h.epoch, h.ephemeral, h.address = s, s.peer.Epoch, s.ephemeral, s.link.address
 	h.heir, h.deadline, h.lost, h.left = nil, time.Time{}, false, false
 	s.greeted = true
@@ -251,7 +265,11 @@ func (d *Dispatcher) Forget(ctx context.Context, id journal.ID) error {
 		h := d.mu.holders[id]
 		if h == nil {
 			d.mu.Unlock()
-			return ErrUnknownPeer
+			known, err := d.journal.Disown(ctx, id) // it has nothing of ours, and may be refused
+			if err == nil && !known {
+				err = ErrUnknownPeer
+			}
+			return err
 		}
 		var wait chan struct{}
 		switch {
@@ -276,6 +294,9 @@ func (d *Dispatcher) Forget(ctx context.Context, id journal.ID) error {
 
 func (d *Dispatcher) forget(ctx context.Context, h *holder) error {
 	_, err := d.requeueAll(ctx, h)
+	if err == nil {
+		_, err = d.journal.Disown(ctx, h.id)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	close(h.losing)

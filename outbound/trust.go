@@ -53,6 +53,45 @@ func (s *session) prove() error {
 	}
 }
 
+const (
+	// provenMost is how many agents of a journal are remembered: one of them that
+	// whoever answers next may speak for, too, tells it from a stranger.
+	provenMost = 16
+	// provenLong bounds one of them: it is the peer's word.
+	provenLong = 512
+	// provenFor is how long after it answered last a journal is kept for its peer.
+	provenFor = 24 * time.Hour
+)
+
+// proven are some of the agents that the peer says it serves and may speak for;
+// none where nobody asks.
+func (s *session) proven() (agents []string) {
+	if s.speaksFor == nil {
+		return nil
+	}
+	for _, a := range s.agents {
+		if len(agents) < provenMost && len(a) <= provenLong && s.speaksFor(a) == nil {
+			agents = append(agents, a)
+		}
+	}
+	return agents
+}
+
+// strangeTo returns why the peer is none that a journal was proven to be of: it may
+// speak for none of these agents. Whoever has a certificate can say any journal's
+// id, and could end its stream with it, or keep it out by a high epoch.
+func (s *session) strangeTo(agents []string) (why error) {
+	if s.speaksFor == nil {
+		return nil
+	}
+	for _, a := range agents {
+		if why = s.speaksFor(a); why == nil {
+			return nil
+		}
+	}
+	return why
+}
+
 // speaks returns nil where the peer may speak for an agent.
 func (s *session) speaks(agent string) error {
 	if s.speaksFor == nil {

@@ -220,3 +220,79 @@ func TestJournalAnswersThroughItsOwnPeer(t *testing.T) {
 		}
 	})
 }
+
+// A journal is its peer's also while it has nothing of ours: an insider that says
+// its id neither ends its stream nor keeps it out, before and after a restart of
+// home. What an operator has given up may be another's.
+func TestJournalStaysWithItsPeer(t *testing.T) {
+	trusting(t, func(t *testing.T, w *world, p *passports) {
+		b, a := w.holder(addrB), w.holder(addrA)
+		p.give(addrB, billing)
+		p.give(addrA, shipping)
+		b.set(func() { b.mu.agents = []string{billing} })
+		// finish has the only offer of a holder done, as its no-th report, once the
+		// breaker lets it be dialed.
+		finish := func(f *fake, no uint64) {
+			t.Helper()
+			for tries := 0; !f.connected() && tries < 600; tries++ {
+				w.after(time.Second)
+			}
+			o := f.expect(1)[0]
+			f.hold(o)
+			f.report(report(no, o, state.FactAnswered))
+			w.after(2 * time.Second)
+		}
+		w.peers.set(billing, addrB)
+		w.accept(billing, 1)
+		finish(b, 1)
+
+		a.set(func() {
+			a.mu.id = b.mu.id
+			a.mu.id.Epoch, a.mu.agents = 1<<63, []string{billing, shipping}
+		})
+		w.peers.set(shipping, addrA)
+		w.accept(shipping, 1)
+		refused := func(when string) {
+			t.Helper()
+			w.after(time.Minute)
+			a.expect(0)
+			if got := w.peer(addrA).LastError; !strings.Contains(got, "is another peer's: "+addrA+" may not speak for "+billing) {
+				t.Errorf("%s: last error %q", when, got)
+			}
+		}
+		refused("its stream is open")
+		b.set(func() {
+			if b.mu.streams != 1 {
+				t.Errorf("its peer had to connect %d times", b.mu.streams)
+			}
+		})
+		w.accept(billing, 1)
+		finish(b, 2)
+
+		w.restart(func() { w.net.unplug(addrB) })
+		w.after(2 * time.Minute)
+		refused("its peer is away")
+		w.plug(b)
+		w.accept(billing, 1)
+		finish(b, 3)
+
+		w.net.unplug(addrB)
+		b.cut()
+		if err := w.d.Forget(t.Context(), b.identity().Journal); err != nil {
+			t.Fatal(err)
+		}
+		finish(a, 1)
+		w.net.unplug(addrA)
+		a.cut()
+		w.plug(b)
+		w.accept(billing, 1)
+		w.after(time.Minute)
+		if b.connected() {
+			t.Error("what was given up and is another's is nobody else's")
+		}
+		if err := w.d.Forget(t.Context(), b.identity().Journal); err != nil {
+			t.Fatal(err)
+		}
+		finish(b, 4)
+	})
+}

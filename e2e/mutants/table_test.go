@@ -1333,6 +1333,20 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestHomeIsWhoSentIt",
 	},
 	{
+		guard: "a home without anything here is whoever says so",
+		file:  "inbound/trust.go",
+		old:   "ss.s.usurps(ss.peer, ss.home.Journal); err != nil {",
+		new:   "ss.s.usurps(ss.peer, ss.home.Journal); false {",
+		pkg:   inInbound, test: "TestHomeStaysWithItsPeer",
+	},
+	{
+		guard: "a holder without anything of ours is whoever says so",
+		file:  "outbound/lost.go",
+		old:   "		if strange != nil && (h.session",
+		new:   "		if false && (h.session",
+		pkg:   inOutbound, test: "TestJournalStaysWithItsPeer",
+	},
+	{
 		guard: "strangers knock",
 		file:  "inbound/server.go",
 		old:   "	if _, err := s.prove(ctx); err != nil {",

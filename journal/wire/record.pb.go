@@ -1588,6 +1588,7 @@ type Holder struct {
 	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
 	SeenMs        int64                  `protobuf:"varint,5,opt,name=seen_ms,json=seenMs,proto3" json:"seen_ms,omitempty"` // last time a stream to it was open
 	Ephemeral     bool                   `protobuf:"varint,6,opt,name=ephemeral,proto3" json:"ephemeral,omitempty"`
+	Agents        []string               `protobuf:"bytes,20,rep,name=agents,proto3" json:"agents,omitempty"` // some it was proven to speak for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1662,6 +1663,13 @@ func (x *Holder) GetEphemeral() bool {
 		return x.Ephemeral
 	}
 	return false
+}
+
+func (x *Holder) GetAgents() []string {
+	if x != nil {
+		return x.Agents
+	}
+	return nil
 }
 
 // HomePeer is the holder's record of a home it holds intents of.
@@ -3039,14 +3047,15 @@ const file_record_proto_rawDesc = "" +
 	"\n" +
 	"offered_ms\x18\x85\x02 \x01(\x03R\tofferedMs\x12\x18\n" +
 	"\aheld_ms\x18\x86\x02 \x01(\x03R\x06heldMs\x12\x1c\n" +
-	"\thanded_ms\x18\x87\x02 \x01(\x03R\bhandedMs\"\xa6\x01\n" +
+	"\thanded_ms\x18\x87\x02 \x01(\x03R\bhandedMs\"\xbe\x01\n" +
 	"\x06Holder\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1b\n" +
 	"\town_epoch\x18\x02 \x01(\x04R\bownEpoch\x12\x18\n" +
 	"\aapplied\x18\x03 \x01(\x04R\aapplied\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x17\n" +
 	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\x12\x1c\n" +
-	"\tephemeral\x18\x06 \x01(\bR\tephemeral\"\x86\x01\n" +
+	"\tephemeral\x18\x06 \x01(\bR\tephemeral\x12\x16\n" +
+	"\x06agents\x18\x14 \x03(\tR\x06agents\"\x86\x01\n" +
 	"\bHomePeer\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1b\n" +
 	"\town_epoch\x18\x02 \x01(\x04R\bownEpoch\x12\x14\n" +

@@ -96,8 +96,10 @@
 //
 // It issues nothing but leaves of keys, asks no revocation list and no OCSP
 // (short certificates, and taking out what is not trusted, stand for those), and
-// knows no JWT-SVIDs. It does not bind a journal to a peer beyond what is held: a
-// peer that may speak for what a home has sent, or a holder has, may say its
-// journal's id; and one may, where nothing is. A completion is its home's word:
-// nobody can check to whom the intent had been sent.
+// knows no JWT-SVIDs. A journal is its peer's while anything of it is held, while its
+// stream lives and some time after that: a peer that has no agent in common with it
+// may say its id neither as a home (for ten minutes) nor as a holder (a day). For
+// longer it is not bound; nor at the restart of a holder, which remembers of homes
+// only what it holds. A completion is its home's word: nobody can check to whom the
+// intent had been sent.
 package identity

@@ -44,6 +44,9 @@ func (p *Peer) SpeaksFor(agent string) error {
 	return fmt.Errorf("%s may not speak for %s, only for %s", s.name, agent, list(s.agents))
 }
 
+// Grants are the addresses, and patterns of them, that the peer may act as.
+func (p *Peer) Grants() []string { return p.now.Load().agents }
+
 // MaySend returns nil where intents of this kind are taken from the peer.
 func (p *Peer) MaySend(from, to, intentType string) error {
 	if err := p.SpeaksFor(from); err != nil {
