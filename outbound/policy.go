@@ -173,6 +173,52 @@ func (p Policy) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Bounded returns the policy with what Validate would refuse brought to the nearest
+// it takes: what other control planes write is theirs, and means what it can. A split
+// over more than SplitMost stays, and is refused.
+func (p Policy) Bounded() Policy {
+	between := func(d *time.Duration, least, most time.Duration) {
+		if *d != 0 {
+			*d = min(max(*d, least), most)
+		}
+	}
+	between(&p.PerTryTimeout, perTryLeast, time.Hour)
+	between(&p.Backoff.Base, time.Millisecond, spanMost)
+	between(&p.Backoff.Max, max(time.Millisecond, p.Backoff.Base), spanMost)
+	between(&p.Breaker.Interval, time.Second, spanMost)
+	between(&p.Breaker.BaseEjection, time.Millisecond, spanMost)
+	between(&p.Breaker.MaxEjection, max(time.Millisecond, p.Breaker.BaseEjection), spanMost)
+	between(&p.Fault.Delay, time.Millisecond, delayMost)
+	p.MaxRequests = min(max(p.MaxRequests, 0), countMost)
+	p.Breaker.Consecutive = min(max(p.Breaker.Consecutive, 0), countMost)
+	p.Breaker.MaxEjectionPercent = min(max(p.Breaker.MaxEjectionPercent, 0), 100)
+	p.Split = boundedSplit(p.Split)
+	return p
+}
+
+// boundedSplit adds up the shares of one subset, and makes weights fit in their
+// proportion: none that is something becomes nothing.
+func boundedSplit(split []Share) (out []Share) {
+	largest := 0
+	for _, s := range split {
+		i := slices.IndexFunc(out, func(o Share) bool { return o.Subset == s.Subset })
+		if i < 0 {
+			i = len(out)
+			out = append(out, Share{Subset: s.Subset})
+		}
+		out[i].Weight += max(0, s.Weight)
+		largest = max(largest, out[i].Weight)
+	}
+	if largest > countMost {
+		for i := range out {
+			if w := &out[i].Weight; *w > 0 {
+				*w = max(1, int(float64(*w)/float64(largest)*countMost))
+			}
+		}
+	}
+	return out
+}
+
 func (p Policy) validateSplit() error {
 	refuse := func(format string, args ...any) error {
 		return &PolicyError{"split", fmt.Sprintf(format, args...)}

@@ -10,6 +10,8 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
+
+	"pannier/outbound"
 )
 
 // The checks below say what a sidecar cannot use of a resource that the
@@ -18,8 +20,9 @@ import (
 const (
 	// maxEndpoints bounds the replicas of one cluster.
 	maxEndpoints = 4096
-	// maxClusters bounds the clusters one route splits its traffic over.
-	maxClusters = 64
+	// maxClusters bounds the clusters one route splits its traffic over. More would
+	// be no split at all here: they are refused, so that somebody hears of it.
+	maxClusters = outbound.SplitMost
 )
 
 // CheckCluster refuses a Cluster whose endpoints this sidecar could not learn,

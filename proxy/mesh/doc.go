@@ -7,7 +7,8 @@
 //
 // A policy is also read from YAML, with line and column: of a sidecar's files and of
 // those of a control plane (ReadPolicy, ReadPolicies, ReadEndpoint). Both readers end
-// in one type, outbound.Policy, and both are held to its Validate.
+// in one type, outbound.Policy, and both to its bounds: a file beyond them is refused,
+// a resource brought to them.
 //
 // Node is what a sidecar says of itself when it asks; Switches are what operators switch
 // for all at once. It holds no state and knows no stream.

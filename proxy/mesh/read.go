@@ -38,6 +38,9 @@ type Resources struct {
 //	Policy.MaxRequests             Cluster.circuit_breakers.thresholds[DEFAULT].max_requests
 //	Policy.Breaker                 Cluster.outlier_detection
 //	Policy.Fault                   HTTPFault under envoy.filters.http.fault in typed_per_filter_config
+//
+// What is beyond the bounds of a Policy is brought to them, and not refused: other
+// control planes write 2^32-1 for no limit.
 func Read(agent string, r Resources) Service {
 	key := Key(agent)
 	s := Service{Agent: agent}
@@ -60,6 +63,7 @@ func Read(agent string, r Resources) Service {
 			s.Policy.Breaker, guarded = breakerOf(o), true
 		}
 	}
+	s.Policy = s.Policy.Bounded()
 	return s
 }
 

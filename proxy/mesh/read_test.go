@@ -1,7 +1,9 @@
 package mesh_test
 
 import (
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +102,51 @@ func TestReadWithoutARoute(t *testing.T) {
 		if len(got.Endpoints) != want || !reflect.DeepEqual(got.Policy, outbound.Policy{}) {
 			t.Errorf("a cluster of %s: got %+v, want %d endpoints and no policy", agent, got, want)
 		}
+	}
+}
+
+// Whatever is in a resource that Envoy's rules allow, the policy read from it is one
+// that a file could have.
+func TestReadIsBounded(t *testing.T) {
+	t.Parallel()
+	const agent = "agent://acme/prod/billing"
+	key := mesh.Key(agent)
+	for name, row := range map[string]struct{ route, cluster string }{
+		"least": {`{"retryPolicy":{"perTryTimeout":"0.000000001s","retryBackOff":{"baseInterval":"0.001s"}},"cluster":"` + key + `"}`,
+			`"outlierDetection":{"interval":"0.000000001s","baseEjectionTime":"0.000000001s","maxEjectionTime":"0.000000001s"}`},
+		"most": {`{"retryPolicy":{"perTryTimeout":"315576000000s","retryBackOff":{"baseInterval":"315576000000s"}},"cluster":"` + key + `"}`,
+			`"outlierDetection":{"interval":"315576000000s","baseEjectionTime":"315576000000s","maxEjectionTime":"1s","consecutive5xx":4294967295},"circuitBreakers":{"thresholds":[{"maxRequests":4294967295}]}`},
+		"timeout": {`{"timeout":"0.000000001s","cluster":"` + key + `"}`, `"name":"` + key + `"`},
+		"split": {`{"weightedClusters":{"clusters":[{"name":"` + key + `","weight":4000000000},{"name":"a|` + key + `","weight":1},{"name":"a|` + key + `","weight":1}]}}`,
+			`"name":"` + key + `"`},
+	} {
+		route := parse(t, &routev3.RouteConfiguration{}, `{"name":"`+key+`","virtualHosts":[{"name":"h","domains":["*"],"routes":[{"match":{"prefix":"/"},"route":`+row.route+`,
+			"typedPerFilterConfig":{"envoy.filters.http.fault":{"@type":"type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault","delay":{"fixedDelay":"315576000000s","percentage":{"numerator":4294967295}}}}}]}]}`)
+		if err := mesh.CheckRoute(route); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		text := row.cluster
+		if !strings.HasPrefix(text, `"name"`) {
+			text = `"name":"` + key + `",` + text
+		}
+		cluster := parse(t, &clusterv3.Cluster{}, `{"type":"EDS",`+text+`}`)
+		got := mesh.Read(agent, mesh.Resources{Route: route, Clusters: map[string]*clusterv3.Cluster{key: cluster}})
+		if err := got.Policy.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got.Policy.Fault.Delay == 0 || name != "split" && name != "timeout" && got.Policy.Breaker.BaseEjection == 0 {
+			t.Errorf("%s: %+v, what is said counts for nothing", name, got.Policy)
+		}
+		if name == "split" && !slices.Equal(got.Policy.Split, []outbound.Share{{Subset: "", Weight: 1 << 20}, {Subset: "a", Weight: 1}}) {
+			t.Errorf("split: %+v", got.Policy.Split)
+		}
+	}
+	many := ""
+	for i := range 17 {
+		many += fmt.Sprintf(`,{"name":"s%d|%s","weight":1}`, i, key)
+	}
+	if err := mesh.CheckRoute(parse(t, &routev3.RouteConfiguration{}, `{"virtualHosts":[{"routes":[{"route":{"weightedClusters":{"clusters":[`+many[1:]+`]}}}]}]}`)); err == nil {
+		t.Error("a split over more than is kept is taken, and would count for nothing")
 	}
 }
 
