@@ -1070,6 +1070,20 @@ var all = []mutant{
 
 	// Discovery: what a control plane can do to a sidecar.
 	{
+		guard: "a switch outlives its layer",
+		file:  "proxy/xds/resource.go",
+		old:   "unconfirmed := r.kind == runtime && ",
+		new:   "unconfirmed := r.kind < 0 && ",
+		pkg:   inXDS, test: "TestPauseEndsWithItsLayer",
+	},
+	{
+		guard: "an empty directory empties the world",
+		file:  "proxy/controlplane/file.go",
+		old:   "	if len(texts) == 0 {",
+		new:   "	if texts == nil && f == nil {",
+		pkg:   inPlane, test: "TestEmptyDirectory",
+	},
+	{
 		guard: "last known good without a sync",
 		file:  "proxy/xds/disk.go",
 		old:   "	if err := f.Sync(); err != nil {\n",

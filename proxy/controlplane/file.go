@@ -105,6 +105,12 @@ func (f *File) reread(report func(Update)) {
 		f.stay(nil)
 		return
 	}
+	if len(texts) == 0 {
+		// A volume that is not mounted, most likely: half of a change must not empty the
+		// world. Who means it leaves a file with "agents: {}".
+		f.stay(fmt.Errorf("%s has no file of agents any more", f.path))
+		return
+	}
 	update, err := parseFiles(texts)
 	if err != nil {
 		f.stay(err)

@@ -143,3 +143,26 @@ func TestDirectory(t *testing.T) {
 		t.Errorf("swapped: %v, want billing gone", r)
 	}
 }
+
+// A directory that has lost all its files, as one that is not mounted, empties
+// nothing, and the trouble is shown until they are back.
+func TestEmptyDirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.yaml")
+	text := "agents:\n  agent://acme/prod/billing: [\"10.0.0.1:7401\"]\n"
+	write(t, file, text)
+	source := openFile(t, dir)
+	plane := start(t, nil, source)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "trouble", func() bool { return strings.Contains(source.Trouble(), "has no file of agents any more") })
+	var answer struct{ Resources map[string]int }
+	plane.get("/v1/admin/xds", &answer)
+	if answer.Resources["clusters"] != 1 {
+		t.Errorf("%v, want what was there", answer.Resources)
+	}
+	write(t, file, text)
+	eventually(t, "no trouble", func() bool { return source.Trouble() == "" })
+}
