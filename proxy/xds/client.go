@@ -339,8 +339,7 @@ func (c *Client) housekeep(now time.Time) time.Duration {
 				if now.Before(end) {
 					c.alarm(end)
 				} else {
-					r.absent = true
-					news = append(news, r)
+					news = c.remove(r.kind, r.name, now, news)
 				}
 			}
 		}

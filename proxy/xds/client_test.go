@@ -373,6 +373,46 @@ func TestPause(t *testing.T) {
 	})
 }
 
+// A layer that a server no longer has when it is asked again switches nothing for
+// ever: after the grace of a deletion its pauses end.
+func TestPauseEndsWithItsLayer(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := w.up(first)
+		w.start()
+		w.c.Endpoints(billing)
+		s := p.accept()
+		s.whole("10.0.0.7")
+		on := layer("l", map[string]any{mesh.SwitchOutbound: true})
+		s.ack(mesh.TypeRuntime, on)
+		paused := func(want bool, when string) {
+			t.Helper()
+			synctest.Wait()
+			if got := w.c.Policy(billing).Paused; got != want {
+				t.Errorf("%s: paused %v, want %v", when, got, want)
+			}
+		}
+		again := func() *play {
+			p.down()
+			p = w.up(first)
+			return p.accept()
+		}
+		s = again()
+		s.greet()
+		s.ack(mesh.TypeRuntime, on)
+		time.Sleep(30 * time.Minute)
+		paused(true, "the next server has the layer, too")
+
+		s = again()
+		s.greet()
+		time.Sleep(9 * time.Minute)
+		paused(true, "it may be a mistake")
+		time.Sleep(2 * time.Minute)
+		paused(false, "the server has no layer")
+		s.ack(mesh.TypeRuntime, on)
+		paused(true, "it has one again")
+	})
+}
+
 // This sidecar is left out of what it dials; an agent that is also here is not
 // elsewhere.
 func TestHere(t *testing.T) {

@@ -40,7 +40,8 @@
 //     the agents here. It is left when one before it speaks.
 //   - Every stream begins with a subscription to all Runtime layers, without known
 //     versions: servers answer that even when they have nothing new, so silence for
-//     60 s is a dead server. After the first response nothing is stale any more.
+//     60 s is a dead server; a layer that does not come
+//     within NotFoundAfter of it was deleted. After the first response nothing is stale any more.
 //   - Only types whose code is linked are asked for. A response for another is
 //     ignored and counted: to acknowledge it would ask for everything of its type.
 //   - Between two tries are 1 s, times 1.6, up to 30 s, with full jitter; only a
@@ -52,7 +53,7 @@
 //     connection at once, with the versions of all that is known.
 //   - A token (Options.Token) is read for each stream, so a new one counts with the
 //     next, and is shown over TLS or on loopback only.
-//   - Bounded: 20,000 agents, 16 MiB a response, 4,096 endpoints a cluster, 64
+//   - Bounded: 20,000 agents, 16 MiB a response, 4,096 endpoints a cluster, 16
 //     clusters a route, 8 servers. Nothing here gates the sidecar's start,
 //     readiness or accepts.
 //

@@ -63,8 +63,13 @@ func (r *resource) drop() {
 
 // overdue is when its absence will be believed, a while after it was asked for;
 // zero: never.
+//
+// The layers of Runtime are asked for without the versions that are known: one that
+// the server still has comes on every stream, and one that does not has gone while
+// nobody listened. Else a switch would stay on for ever.
 func (r *resource) overdue(after time.Duration) time.Time {
-	if r.value != nil || r.absent || r.reason != "" || r.asked.IsZero() {
+	unconfirmed := r.kind == runtime && r.gone.IsZero() && r.received.Before(r.asked)
+	if r.value != nil && !unconfirmed || r.absent || r.reason != "" || r.asked.IsZero() {
 		return time.Time{}
 	}
 	return r.asked.Add(after)

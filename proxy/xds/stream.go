@@ -338,7 +338,7 @@ func (c *Client) apply(t *stream, i int, r *discoveryv3.DeltaDiscoveryResponse, 
 	return refused
 }
 
-// remove notes a deletion. Called with mu held.
+// remove notes a deletion, said or shown by silence. Called with mu held.
 func (c *Client) remove(i int, name string, now time.Time, news []*resource) []*resource {
 	mine := c.mu.resources[i][name]
 	if mine == nil || !mine.remove(now) {
