@@ -1,12 +1,14 @@
 package outbound
 
 // recall takes back what is claimed and not yet on the wire where the directory
-// no longer lets it go: to a destination that is paused, or an endpoint that gets
-// nothing new. It stays due; what is on the wire is the holder's to answer.
+// no longer lets it go so: to a destination that is paused, or an endpoint that gets
+// nothing new, or after a delay that is injected no more. It stays due; what is on
+// the wire is the holder's to answer.
 func (d *Dispatcher) recall() {
 	type place struct {
 		eps    []Endpoint
 		paused bool
+		fault  Fault
 	}
 	d.mu.Lock()
 	asked := map[*dest]place{}
@@ -18,7 +20,8 @@ func (d *Dispatcher) recall() {
 	d.mu.Unlock()
 	for dst := range asked {
 		eps, _ := d.dir.Endpoints(dst.name)
-		asked[dst] = place{eps, d.dir.Policy(dst.name).Paused}
+		policy := d.dir.Policy(dst.name)
+		asked[dst] = place{eps, policy.Paused, policy.Fault}
 	}
 	var back []*flight
 	d.mu.Lock()
@@ -26,7 +29,7 @@ func (d *Dispatcher) recall() {
 		if f.stage != claimed || f.session == nil {
 			continue
 		}
-		if p, ok := asked[f.dest]; ok && (p.paused || !d.serves(f.session, p.eps)) {
+		if p, ok := asked[f.dest]; ok && (p.paused || !f.until.IsZero() && f.fault != p.fault || !d.serves(f.session, p.eps)) {
 			back = append(back, f)
 		}
 	}

@@ -360,6 +360,24 @@ func TestFaultDelay(t *testing.T) {
 	})
 }
 
+// What a delay holds back goes at once when the policy injects it no more.
+func TestFaultDelayTakenBack(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.roomy(addrA)
+		w.peers.set(billing, addrA)
+		w.accept(billing, 1)
+		a.hold(a.expect(1)...)
+		w.peers.policy(billing, outbound.Policy{Fault: outbound.Fault{Delay: 10 * time.Minute, DelayPercent: 100}})
+		ids := w.accept(billing, 2)
+		w.wantWhy(ids[0], "fault_injected")
+		w.peers.policy(billing, outbound.Policy{})
+		w.after(time.Second)
+		a.hold(a.expect(2)...)
+		w.after(10 * time.Minute)
+		a.expect(0)
+	})
+}
+
 // What discovery calls draining or unhealthy gets nothing new, not even what was
 // claimed for it; what it holds goes on; the others take the rest.
 func TestHealth(t *testing.T) {
