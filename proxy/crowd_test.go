@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,14 +15,14 @@ import (
 func TestSharesOfFiles(t *testing.T) {
 	t.Parallel()
 	for _, files := range []uint64{0, 100, 300, 512, 1024, 4096, 65_536, 1 << 20, 1<<64 - 1} {
-		api, peer, admin := proxy.Shares(files)
-		for _, n := range []int{api, peer, admin} {
+		api, peer, admin, dials := proxy.Shares(files)
+		for _, n := range []int{api, peer, admin, dials} {
 			if n < 16 || n > 16_384 {
-				t.Errorf("of %d files a listener gets %d", files, n)
+				t.Errorf("of %d files one gets %d", files, n)
 			}
 		}
-		if sum := uint64(api + peer + admin); files >= 512 && sum > files-max(256, files/2) {
-			t.Errorf("of %d files the listeners get %d", files, sum)
+		if sum := uint64(api + peer + admin + dials); files >= 512 && sum > files-max(256, files/2) {
+			t.Errorf("of %d files all get %d", files, sum)
 		}
 	}
 }
@@ -73,6 +74,42 @@ func TestCrowdTurnsAway(t *testing.T) {
 	if _, err := fifth.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 		t.Fatalf("a connection that was closed twice makes room for two: %v", err)
 	}
+}
+
+// What is dialed is bounded, too, and there is room again for each that was closed or
+// did not come to be.
+func TestDialsAreBounded(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	room := proxy.NewRoom("dials", 2, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	dial := func(address string) (net.Conn, error) { return room.Dial(t.Context(), &net.Dialer{}, address) }
+	first, err := dial(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := dial("127.0.0.1:0"); err == nil || strings.Contains(err.Error(), "2 connections") {
+			t.Fatalf("to nowhere: %v", err)
+		}
+	}
+	second, err := dial(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if _, err := dial(l.Addr().String()); err == nil || !strings.Contains(err.Error(), "2 connections to other sidecars are open") {
+		t.Errorf("the third of two: %v", err)
+	}
+	first.Close()
+	third, err := dial(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	third.Close()
 }
 
 func isTimeout(err error) bool {

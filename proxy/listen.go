@@ -217,6 +217,8 @@ func (c *cutConn) Close() error {
 
 // dialOptions are how this sidecar dials another.
 func (p *Proxy) dialOptions() []grpc.DialOption {
+	_, _, _, most := shares(openFiles())
+	room := newRoom("dials", most, p.log)
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	channel := identity.Plain()
 	switch {
@@ -228,7 +230,7 @@ func (p *Proxy) dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(channel),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", address)
+			return room.dial(ctx, dialer, address)
 		}),
 		grpc.WithNoProxy(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),

@@ -238,7 +238,7 @@ func (r *run) hooks() journal.Hooks {
 }
 
 func (r *run) listen() error {
-	api, peers, operators := shares(openFiles())
+	api, peers, operators, _ := shares(openFiles())
 	for _, l := range []struct {
 		to      *net.Listener
 		key     string
