@@ -132,6 +132,7 @@ func (t *tx) begin(l *life, said *wire.Event, env []byte, due time.Time) error {
 	}
 	t.goTo(l, PlaceDue, due, ID{})
 	t.expireAt(l)
+	t.op.tally.Submitted++
 	return t.saveLife(l)
 }
 
@@ -165,6 +166,7 @@ func (t *tx) known(k *Key) (*wire.Dedupe, error) {
 	if !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {
 		return nil, ErrKeyConflict
 	}
+	t.op.tally.Replayed++
 	return &d, nil
 }
 

@@ -44,6 +44,7 @@ type Hooks struct {
 	HandedOver func(HandedOver) // the span of a hand-over on a stream is over
 	Failed     func(error)      // fail-stop: the process must exit
 	Warning    func(string)     // Badger said something that no one should have to see
+	Counted    func(*Tally)     // a batch was run: the first to hear of it
 }
 
 // Ended tells home's dispatcher to revoke an intent.

@@ -218,6 +218,8 @@ func (j *Journal) runBatch(batch []*op) (carry []*op) {
 			return carry
 		}
 	}
+	t.batch.tally.Operations = len(ran)
+	j.give(&t.batch.tally)
 	for _, f := range t.batch.after {
 		f()
 	}
@@ -313,12 +315,15 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	if err := t.disk.SetEntry(badger.NewEntry(metaKey, meta)); err != nil {
 		return err
 	}
+	began := time.Now()
 	if err := j.commitTxn(t.disk); err != nil {
 		return err
 	}
 	if err := j.syncNewMemtable(); err != nil {
 		return err
 	}
+	t.batch.tally.Took = max(1, time.Since(began))
+	j.ledger.take(t.batch.entries)
 	j.seq = t.seq
 	j.figures.seq.Store(t.seq)
 	j.figures.ops.Add(uint64(len(ops)))

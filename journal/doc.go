@@ -44,6 +44,9 @@
 //     has at most one successor, made in the batch that marks it as redriven, with the
 //     options it had in the end.
 //   - An index key says where to look; the record decides.
+//   - How much waits where, and since when, is counted beside the store: by one walk
+//     over the keys at Open, then by each commit. Figures never read Badger. What a
+//     batch has done is told (Counted) once it is durable, before its callers hear.
 //   - From an agent that is killed nothing is accepted, and to it nothing is leased,
 //     from the commit of the kill on. What was accepted before stays where it is.
 //   - Of the keys of service accounts only hashes are kept.

@@ -13,6 +13,9 @@ type hand struct {
 	id    ID
 	rec   wire.Handover
 	began time.Time // of a push: when it was sent
+
+	pushed bool         // the operation says what came of a push
+	why    state.Reason // of a failed attempt
 }
 
 func (h *hand) phase() state.Phase { return state.Phase(h.rec.Phase) }
@@ -41,6 +44,7 @@ func (t *tx) step(h *hand, m state.Move, due time.Time) (state.HandoverRow, erro
 		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
 	}
 	t.spanOver(h, row, m)
+	t.tried(h, row)
 	was := h.standing()
 	h.rec.Phase = uint32(row.To)
 	switch {

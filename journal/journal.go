@@ -59,6 +59,7 @@ type Journal struct {
 	expiryWake    chan struct{}
 	expiryNext    atomic.Int64 // when the sweep wakes by itself
 	watches       *watches
+	ledger        *ledger
 	figures       figures
 }
 

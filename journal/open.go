@@ -87,7 +87,7 @@ func newJournal(o Options) *Journal {
 	j := &Journal{
 		dir: o.Dir, store: storeDir(o.Dir), hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
-		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), indexes: newIndexes(), watches: newWatches(),
+		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), indexes: newIndexes(), watches: newWatches(), ledger: newLedger(),
 		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1),
 	}
 	if j.backoff == nil {
@@ -216,6 +216,7 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 		return err
 	}
 	if err := j.db.View(func(txn *badger.Txn) error {
+		j.ledger.load(txn)
 		return errors.Join(j.names.load(txn), j.accounts.load(txn), j.schemas.load(txn), j.subscriptions.load(txn), j.loadReportNumbers(txn))
 	}); err != nil {
 		return damaged(j.dir, err)

@@ -192,7 +192,7 @@ func (t *tx) pushed(p *Pushed, res *Settled) error {
 	case h.phase() != state.Ready || h.rec.Handovers != p.Attempt-1:
 		return ErrLeaseLost
 	}
-	h.rec.Handovers, h.began = p.Attempt, p.Began
+	h.rec.Handovers, h.began, h.pushed = p.Attempt, p.Began, true
 	h.attempted(p.Trace)
 	switch p.Came {
 	case Done:

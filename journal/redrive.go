@@ -136,6 +136,7 @@ func (t *tx) redrive(of ID, a *Accept, id ID, env []byte, res *Accepted) error {
 		return err
 	}
 	l.head.RedrivenAs = id[:]
+	t.op.tally.Redriven++
 	return t.saveLife(l)
 }
 

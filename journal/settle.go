@@ -154,7 +154,7 @@ func (t *tx) nack(h *hand, s *Settle) error {
 // to home.
 func (t *tx) failAttempt(h *hand, why state.Reason, text string, delay time.Duration) error {
 	h.rec.Attempts++
-	h.rec.LastError = cut(text, 500)
+	h.rec.LastError, h.why = cut(text, 500), why
 	if delay < 0 {
 		delay = t.j.backoff(int(h.rec.Attempts))
 	}

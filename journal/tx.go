@@ -29,7 +29,9 @@ type layer struct {
 	bytes  int
 
 	reportNo map[ID]uint64 // last report number per home, where it changed
-	after    []func()      // run on the committer once the batch is durable, in order
+	entries  []entry       // index keys that came and went
+	tally    Tally
+	after    []func() // run on the committer once the batch is durable, in order
 }
 
 type write struct {
@@ -45,7 +47,8 @@ func (l *layer) reset() {
 	clear(l.writes)
 	clear(l.sums)
 	clear(l.reportNo)
-	l.bytes, l.after = 0, l.after[:0]
+	l.bytes, l.after, l.entries = 0, l.after[:0], l.entries[:0]
+	l.tally.reset()
 }
 
 func (j *Journal) begin() *tx {
@@ -60,6 +63,8 @@ func (t *tx) keep() {
 	t.batch.sums.merge(t.op.sums)
 	t.batch.bytes += t.op.bytes
 	t.batch.after = append(t.batch.after, t.op.after...)
+	t.batch.entries = append(t.batch.entries, t.op.entries...)
+	t.batch.tally.add(&t.op.tally)
 	for home, no := range t.op.reportNo {
 		t.j.reportNo[home] = no // should the batch fail to commit, the journal is done for
 	}
@@ -130,12 +135,20 @@ func (t *tx) del(key []byte) { t.set(key, write{del: true}) }
 // record of the intent.
 func (t *tx) putIndex(key []byte) {
 	t.op.sums.addIfLive(key)
+	t.note(key, 1)
 	t.set(key, write{rec: []byte{}})
 }
 
 func (t *tx) delIndex(key []byte) {
 	t.op.sums.removeIfLive(key)
+	t.note(key, -1)
 	t.set(key, write{del: true})
+}
+
+func (t *tx) note(key []byte, n int8) {
+	if e, ok := entryOf(key, n); ok {
+		t.op.entries = append(t.op.entries, e)
+	}
 }
 
 func (t *tx) set(key []byte, w write) {

@@ -1,0 +1,74 @@
+package journal_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+// backlog returns what waits in one place.
+func (w *world) backlog(name string) journal.Backlog {
+	w.Helper()
+	all := w.j.Backlogs()
+	i := slices.IndexFunc(all, func(b journal.Backlog) bool { return b.Name == name })
+	if i < 0 {
+		w.Fatalf("no backlog is called %s", name)
+	}
+	return all[i]
+}
+
+func (w *world) wantBacklog(name string, count, later int) {
+	w.Helper()
+	if b := w.backlog(name); b.Count != count || b.Later != later {
+		w.Errorf("backlog %s: got %d and %d later, want %d and %d", name, b.Count, b.Later, count, later)
+	}
+}
+
+// What waits where is known without reading the journal, and the same after a start.
+func TestBacklogs(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for range 3 {
+		w.accept()
+	}
+	later := []journal.Accept{{Envelope: envelope(), DeliverAt: time.Now().Add(time.Hour)}}
+	if _, err := w.j.Accept(context.Background(), later); err != nil {
+		t.Fatal(err)
+	}
+	look := func(when string) {
+		t.Helper()
+		t.Log(when)
+		w.wantBacklog(journal.BacklogDue, 3, 1)
+		w.wantBacklog(journal.BacklogOpen, 4, 0)
+		w.wantBacklog(journal.BacklogMail, 0, 0)
+		if b := w.backlog(journal.BacklogDue); b.Oldest.IsZero() || b.Oldest.After(time.Now()) {
+			t.Errorf("the oldest is from %s", b.Oldest)
+		}
+	}
+	look("accepted")
+	w.reopen()
+	look("opened again")
+
+	w.hold()
+	w.wantBacklog(journal.BacklogDue, 0, 1)
+	w.wantBacklog(journal.BacklogMail, 3, 0)
+	w.reopen()
+	w.wantBacklog(journal.BacklogMail, 3, 0)
+	w.whole()
+}
+
+// A dead letter is counted from its end on.
+func TestBacklogOfDeadLetters(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	if err := w.j.Refuse(context.Background(), id, 1, state.ReasonRejected, "no"); err != nil {
+		t.Fatal(err)
+	}
+	w.wantBacklog(journal.BacklogDead, 1, 0)
+	w.wantBacklog(journal.BacklogOpen, 0, 0)
+}
