@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -42,6 +43,8 @@ type Server struct {
 	dial    []grpc.DialOption
 	trust   Trust // nil: channels prove nothing
 	log     *slog.Logger
+
+	refused atomic.Uint64 // streams, for what their home has proved or has not
 
 	wake  chan struct{}  // a home may have to be knocked at
 	loops sync.WaitGroup // of all sessions
@@ -92,6 +95,7 @@ func (s *Server) Session(stream grpc.BidiStreamingServer[peer.Frame, peer.Frame]
 	defer end(nil)
 	proven, err := s.prove(ctx)
 	if err != nil {
+		s.refused.Add(1)
 		return err
 	}
 	in := make(chan *peer.Frame)
@@ -116,6 +120,7 @@ func (s *Server) Session(stream grpc.BidiStreamingServer[peer.Frame, peer.Frame]
 	ss := newSession(s, home, hello, end)
 	ss.peer = proven
 	if err := ss.checkHome(); err != nil {
+		s.refused.Add(1)
 		s.log.Warn("home refused", "peer", home.Journal.String(), "err", err)
 		return err
 	}

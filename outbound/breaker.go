@@ -42,6 +42,7 @@ const (
 //     read from ours, and for another interval a new one takes the counts over.
 type breaker struct {
 	rand func() float64
+	told func(from, to string) // of each change; nil: nobody
 
 	mu struct {
 		sync.Mutex
@@ -106,6 +107,9 @@ func (b *breaker) changed(from, to gobreaker.State) {
 	now := time.Now()
 	b.mu.state = to
 	b.mu.life++
+	if b.told != nil {
+		b.told(stateNames[from], stateNames[to])
+	}
 	switch to {
 	case gobreaker.StateClosed:
 		b.mu.closed = now
@@ -275,6 +279,10 @@ const (
 	breakerOpen     = "open"
 	breakerHalfOpen = "half_open"
 )
+
+var stateNames = map[gobreaker.State]string{
+	gobreaker.StateClosed: breakerClosed, gobreaker.StateOpen: breakerOpen, gobreaker.StateHalfOpen: breakerHalfOpen,
+}
 
 // status names the state without changing it; an open breaker whose gate is
 // past, or passed over, is half-open. until is the end of the gate where it is

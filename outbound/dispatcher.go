@@ -59,6 +59,7 @@ type Dispatcher struct {
 	tracer  Tracer
 	log     *slog.Logger
 	fits    func(intentType string, payload []byte) error
+	told    Told
 
 	started time.Time
 	unclean bool

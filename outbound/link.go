@@ -62,6 +62,9 @@ func (d *Dispatcher) link(address string) *link {
 	l := d.mu.links[address]
 	if l == nil {
 		l = &link{d: d, address: address, breaker: newBreaker(demand{}.terms(d.opt)), kick: make(chan struct{}, 1), demands: map[demand]int{}}
+		if f := d.told.Breaker; f != nil {
+			l.breaker.told = func(from, to string) { f(address, from, to) }
+		}
 		d.mu.links[address] = l
 		d.mu.idle = append(d.mu.idle, l)
 		d.poke()

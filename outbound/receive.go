@@ -119,6 +119,9 @@ func (d *Dispatcher) answer(f *flight) *pair {
 		}
 	}
 	frame.begin(s.link.breaker, s.lastWork) // it was answered before the write had returned
+	if f := d.told.Answered; f != nil && !frame.deadline.IsZero() {
+		f(s.lastWork.Sub(frame.deadline.Add(-frame.answer)))
+	}
 	frame.permit.done(nil)
 	if frame.permit.halfOpen {
 		d.wakeAllLocked()
@@ -170,6 +173,7 @@ func (d *Dispatcher) held(s *session, list []*peer.Verdict) {
 		}
 	}
 	d.mu.Unlock()
+	d.tellOffers(s, OutcomeHeld, len(flights))
 	d.record(s.peer, h, flights)
 }
 
@@ -250,6 +254,7 @@ func (s *session) refused(list []*peer.Refused) (gone []*peer.Verdict) {
 		gone = append(gone, &peer.Verdict{Id: r.Id, OfferNo: r.OfferNo})
 	}
 	d.mu.Unlock()
+	d.tellOffers(s, OutcomeRefused, len(back))
 	d.giveBack(back, false)
 	return gone
 }
@@ -338,6 +343,7 @@ func (s *session) released(ctx context.Context, list []*peer.Verdict) error {
 	if err := d.journal.Requeue(ctx, s.peer.Journal, again); err != nil {
 		return fmt.Errorf("take back what was released: %w", err)
 	}
+	d.tellOffers(s, OutcomeReleased, len(again))
 	// It is due under its next number: a record of the old one changes nothing.
 	d.giveBack(gone, false)
 	return nil

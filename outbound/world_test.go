@@ -44,6 +44,7 @@ type world struct {
 	stop  func() // of the dispatcher
 	opt   outbound.Options
 	trust outbound.Trust // nil: everybody is taken at its word
+	told  outbound.Told
 }
 
 // bubble runs f in a fresh world.
@@ -116,6 +117,7 @@ func (w *world) run() {
 	if w.trust != nil {
 		w.d.SetTrust(w.trust)
 	}
+	w.d.SetTold(w.told)
 	w.hooks.Store(w.d)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -57,6 +57,8 @@ func (a *API) agentStream(w http.ResponseWriter, r *http.Request, agent, _ strin
 	}
 	s.frames = newFrames(w)
 	defer s.frames.end()
+	a.figures.streams.Add(1)
+	defer a.figures.streams.Add(-1)
 	s.frames.comment("ok")
 	if s.write(got) != nil {
 		return nil // the reader is gone, and with it the connection

@@ -95,6 +95,8 @@ type API struct {
 	hosts      map[string]bool
 	compiled   compiled
 
+	figures figures
+
 	beats beats
 	keys  struct {
 		sync.Mutex

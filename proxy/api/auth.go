@@ -40,6 +40,7 @@ func (a *API) authenticate(r *http.Request) (*http.Request, error) {
 	}
 	c, err := a.identify(r.Header)
 	if err != nil {
+		a.figures.unauthenticated.Add(1)
 		return nil, err
 	}
 	if err := checkOwner(r, c); err != nil {
