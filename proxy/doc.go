@@ -52,6 +52,7 @@
 //     where they differ neither could be believed.
 //   - [pannier/proxy/trace] makes spans of what the others do, and exports them where
 //     the environment asks for that.
+//   - [pannier/proxy/metrics] is the page of figures, which all of these give.
 //   - [pannier/proxy/identity] proves to other sidecars who this one is, and judges them.
 //
 // # Words

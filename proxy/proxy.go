@@ -22,6 +22,7 @@ import (
 	"pannier/proxy/hostport"
 	"pannier/proxy/identity"
 	"pannier/proxy/identity/identityfile"
+	"pannier/proxy/metrics/sidecar"
 	"pannier/proxy/trace"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
@@ -112,7 +113,8 @@ type run struct {
 
 	journal *journal.Journal
 	dir     directory
-	xds     *xds.Client                  // nil without control planes
+	xds     *xds.Client // nil without control planes
+	metrics *sidecar.Sidecar
 	parts   atomic.Pointer[parts]        // nil until they are wired
 	tracer  atomic.Pointer[trace.Tracer] // nil where nothing is traced
 
@@ -133,6 +135,7 @@ type parts struct {
 // start wires a sidecar, from the journal outwards. Nothing in it waits for
 // an app, a peer or the network. After an error close undoes what was done.
 func (r *run) start(alive context.Context) error {
+	r.metrics = sidecar.New(r.opts.Version, r.agents(), r.log)
 	if err := r.openJournal(); err != nil {
 		return err
 	}
@@ -158,6 +161,7 @@ func (r *run) start(alive context.Context) error {
 	dispatcher := outbound.New(l.Outbound, r.journal,
 		outbound.Self{Identity: self, Address: address, Ephemeral: ephemeral, Zone: o.Zone},
 		r.dir, mailbox, dial, r.log)
+	dispatcher.SetTold(r.metrics.Told())
 	mailbox.OnWindow(dispatcher.LocalWindow)
 	if tracer := r.tracer.Load(); tracer != nil {
 		dispatcher.SetTracer(tracer)
@@ -188,6 +192,7 @@ func (r *run) start(alive context.Context) error {
 	how.subscribed()
 	r.parts.Store(&parts{mailbox, server, dispatcher, app, pusher})
 
+	r.watch()
 	r.serveAdmin(keys, how, dead)
 	r.startLoops()
 	r.servePeers()
@@ -234,6 +239,7 @@ func (r *run) hooks() journal.Hooks {
 		Reports:   func(home journal.ID) { with(func(p *parts) { p.server.Reports(home) }) },
 		Failed:    func(err error) { r.crew.fail(fmt.Errorf("journal: %w", err)) },
 		Warning:   func(text string) { r.log.Warn("journal", "reason", text) },
+		Counted:   r.metrics.Counted,
 	}
 }
 
@@ -265,7 +271,7 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 	p := r.parts.Load()
 	source := admin.Source{
 		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: p.dispatcher.Peers, Forget: p.dispatcher.Forget, Breaker: p.dispatcher,
-		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead,
+		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead, Metrics: r.metrics,
 	}
 	if r.xds != nil {
 		source.XDS = r.xds.Status

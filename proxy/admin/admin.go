@@ -4,6 +4,7 @@
 //	GET  /healthz                      200 as long as the process answers
 //	GET  /readyz                       200 when it takes and delivers intents; ?verbose lists the checks
 //	GET  /startupz                     200 once it has been ready, and ever after
+//	GET  /metrics                      figures, for Prometheus
 //	GET  /v1/admin/status              journal, version, readiness
 //	GET  /v1/admin/peers               the sidecars this one delivers to
 //	POST /v1/admin/peers/{id}/forget   gives a sidecar up for lost
@@ -53,6 +54,8 @@ type Source struct {
 
 	DeadLetters DeadLetters
 
+	Metrics http.Handler
+
 	// XDS says what control planes have told, with dump also the resources
 	// themselves; nil where none is configured.
 	XDS func(dump bool) xds.Status
@@ -69,6 +72,7 @@ type handler struct {
 func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	h := &handler{Source: s, log: log}
 	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.Metrics)
 	mux.HandleFunc("GET /v1/admin/status", h.status)
 	mux.HandleFunc("GET /v1/admin/peers", h.peers)
 	mux.HandleFunc("POST /v1/admin/peers/{id}/forget", h.forget)
@@ -85,7 +89,7 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	mux.HandleFunc("GET /v1/admin/xds/dump", h.xdsDump)
 	mux.HandleFunc("GET /v1/admin/secrets", h.listSecrets)
 	mux.HandleFunc("POST /v1/admin/secrets/rotate", h.rotateSecret)
-	mux.HandleFunc("/", NotFound("no such page: see /healthz, /readyz, /startupz, /v1/admin/status, /v1/admin/peers, /v1/admin/agents, /v1/admin/dead-letters, /v1/admin/xds, /v1/admin/secrets"))
+	mux.HandleFunc("/", NotFound("no such page: see /healthz, /readyz, /startupz, /metrics, /v1/admin/status, /v1/admin/peers, /v1/admin/agents, /v1/admin/dead-letters, /v1/admin/xds, /v1/admin/secrets"))
 	return Operators(mux, s.Version, s.Health, hosts)
 }
 

@@ -59,6 +59,7 @@ func setup(t *testing.T) *world {
 		Agents:  &w.agents,
 
 		DeadLetters: w.journal,
+		Metrics:     http.NotFoundHandler(),
 	}, []string{"orders.svc"}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	return w
 }

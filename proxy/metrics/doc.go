@@ -1,0 +1,34 @@
+// Package metrics is the page /metrics: what a process counts, in the text formats of
+// Prometheus and OpenMetrics.
+//
+//	events (a batch, a frame) ──▶ counters, histograms ──┐
+//	                                                     ├─▶ Page ──▶ GET /metrics
+//	figures of the packages ◀── asked at each scrape ────┘
+//
+// What happens is counted as it happens; what is, is read from the memory of the
+// packages when somebody asks. Neither reads the journal's store.
+//
+// Names are those of OpenTelemetry as its rules bring them to Prometheus:
+// pannier.intent.submitted is pannier_intent_submitted_total. Each metric is a
+// [Family], said once: the page, and the test of the README's table, are made of it.
+//
+// # Invariants
+//
+//   - Every label has a bounded set of values: a closed set of ours, or [Names],
+//     which calls what is too many "other". Nothing of an intent is one but the agent
+//     it goes to: no id, no type, no key, no URL, no error's text.
+//   - A scrape costs a time that grows with the agents and peers of the sidecar, not
+//     with what waits in it.
+//
+// # Crashes
+//
+// Counters start at zero with the process, as Prometheus expects. Gauges of what
+// waits are counted from the journal at its start.
+//
+// # What it does not do
+//
+// It pushes nothing, and keeps no exemplars. Nor is it the SDK of OpenTelemetry, which
+// traces use: with its exporter for Prometheus that costs 2 MB of binary, without it
+// 0.9 MB, and its histograms want a context and an allocation for each value. The
+// registry of Prometheus costs 0.5 MB.
+package metrics

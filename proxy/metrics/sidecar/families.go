@@ -1,0 +1,66 @@
+package sidecar
+
+import "pannier/proxy/metrics"
+
+// Families are the metrics of a sidecar, beside those of every process.
+var Families metrics.Families
+
+var (
+	submitted = Families.Counter("pannier_intent_submitted_total", "Intents this sidecar is home of, since its start: accepted, redriven, completions.")
+	finished  = Families.Counter("pannier_intent_finished_total", "Of these, those that have ended.", "outcome")
+	endToEnd  = Families.Histogram("pannier_intent_end_to_end_duration_seconds", "From accept to the end, at home.")
+	replays   = Families.Counter("pannier_intent_idempotency_replays_total", "Writes answered as before, for a known idempotency key.")
+
+	queueDepth = Families.Gauge("pannier_intent_queue_depth", "Intents that wait, by where.", "state")
+	queueAge   = Families.Gauge("pannier_intent_queue_oldest_age_seconds", "How long the oldest of them has waited: since it was due (ready), else since it was accepted.", "state")
+	openDepth  = Families.Gauge("pannier_intent_open", "Intents of this home that have not ended.")
+	openAge    = Families.Gauge("pannier_intent_open_oldest_age_seconds", "Since the oldest of them was accepted.")
+	unacked    = Families.Gauge("pannier_intent_reports_unacked", "Reports to homes that they have not acknowledged.")
+
+	deadDepth   = Families.Gauge("pannier_intent_dlq_depth", "Dead letters kept here: ours, and copies of those we held.")
+	deadAge     = Families.Gauge("pannier_intent_dlq_oldest_age_seconds", "Since the oldest of them ended.")
+	deadEntered = Families.Counter("pannier_intent_dlq_entered_total", "Intents of this home that became dead letters.", "reason")
+	redriven    = Families.Counter("pannier_intent_dlq_redriven_total", "Dead letters of this home that got a successor.")
+
+	attempts     = Families.Counter("pannier_intent_delivery_attempts_total", "Hand-overs to apps here, by what came of them; error_type says why one failed.", "agent", "mode", "outcome", "error_type")
+	attemptTime  = Families.Histogram("pannier_intent_delivery_duration_seconds", "From the lease to the app's answer; of polls and streams.", "mode")
+	doorState    = Families.Gauge("pannier_intent_door_state", "1 for the state of the door between a mailbox and its app.", "agent", "state")
+	readers      = Families.Gauge("pannier_intent_readers", "Polls and streams that wait for an agent, and pushes to its app.", "agent")
+	streams      = Families.Gauge("pannier_intent_stream_clients", "Streams of agents that apps have open.")
+	unsettled    = Families.Gauge("pannier_intent_mailbox_unsettled", "Held here for an agent and not settled: what counts against credit, and what its app works on.", "agent")
+	mailboxLimit = Families.Gauge("pannier_intent_mailbox_limit", "How many may be held here for one agent.")
+
+	offers       = Families.Counter("pannier_intent_offers_total", "Offers that a peer has answered, by its answer.", "peer", "outcome")
+	offerTime    = Families.Histogram("pannier_intent_offer_duration_seconds", "From a frame of offers sent to all of it answered.")
+	breakerState = Families.Gauge("pannier_intent_breaker_state", "1 for the state of the breaker of a peer.", "peer", "state")
+	breakerMoves = Families.Counter("pannier_intent_breaker_transitions_total", "Changes of that state.", "peer", "from", "to")
+	connected    = Families.Gauge("pannier_peer_connected", "1 while there is a stream to a peer that something here needs.", "peer")
+	heldAt       = Families.Gauge("pannier_peer_held", "Intents of this home that a peer holds, unsettled.", "peer")
+	destinations = Families.Gauge("pannier_destinations", "Agents that something is due for, or on its way to.")
+	homes        = Families.Gauge("pannier_peer_homes", "Homes with a stream to this sidecar.")
+
+	authFailures = Families.Counter("pannier_auth_failures_total", "Requests without a valid key (api), and streams of peers that did not prove what they had to (peer).", "listener")
+
+	syncTime   = Families.Histogram("pannier_intent_journal_sync_duration_seconds", "From a batch to the disk's word that it is durable.")
+	operations = Families.Counter("pannier_intent_journal_operations_total", "Operations in these batches.")
+	size       = Families.Gauge("pannier_intent_journal_size_bytes", "Bytes of the journal's tables on disk, about.")
+	failed     = Families.Gauge("pannier_intent_journal_failed", "1 once a commit has failed: the process is about to end.")
+	durable    = Families.Gauge("pannier_intent_journal_durable", "0 where the journal's volume does not outlive the host.")
+	limitUsed  = Families.Gauge("pannier_limit_used", "How much is taken of what is bounded.", "limit")
+	limitMost  = Families.Gauge("pannier_limit_max", "How much there may be of it.", "limit")
+	ready      = Families.Gauge("pannier_ready", "1 while /readyz says so.")
+
+	xdsConnected  = Families.Gauge("pannier_xds_connected", "1 while a control plane speaks; like all of xds only where one is configured.")
+	xdsAge        = Families.Gauge("pannier_xds_stale_age_seconds", "Since one last did.")
+	xdsNacks      = Families.Counter("pannier_xds_nacks_total", "Responses of which a part was refused.")
+	xdsUnexpected = Families.Counter("pannier_xds_unexpected_total", "Responses for types that were not asked for.")
+	xdsAgents     = Families.Gauge("pannier_xds_agents", "Agents that were asked for.")
+	xdsResources  = Families.Gauge("pannier_xds_resources", "Resources known or asked for.", "type")
+)
+
+// Buckets, in seconds: of what one disk or one peer does, and of what apps do, who may
+// take hours.
+var (
+	quick = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	slow  = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600}
+)

@@ -1,0 +1,184 @@
+package sidecar_test
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"pannier/inbound"
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/outbound"
+	"pannier/proxy/api"
+	"pannier/proxy/metrics"
+	"pannier/proxy/metrics/sidecar"
+	"pannier/proxy/xds"
+)
+
+const billing = "agent://acme/prod/billing"
+
+// still is a journal in which nothing happens.
+type still struct{ oldest time.Time }
+
+func (still) AgentName(no journal.Agent) string { return fmt.Sprintf("agent://a/b/c%d", no) }
+func (s still) Backlogs() []journal.Backlog {
+	return []journal.Backlog{{Name: journal.BacklogDue, Count: 3, Later: 2, Oldest: s.oldest}, {Name: journal.BacklogDead, Count: 1}, {Name: journal.BacklogOpen, Count: 8}}
+}
+func (still) Uses() []journal.Use { return []journal.Use{{Name: "accept", Used: 1, Most: 2}} }
+func (still) Size() int64         { return 7 }
+func (still) Stats() journal.Stats {
+	return journal.Stats{Durable: true, Live: map[string]uint64{"report": 4}}
+}
+func (still) Err() error { return nil }
+
+// setup is a sidecar's page over these mailboxes and peers.
+func setup(t testing.TB, boxes []inbound.AgentFigures, peers []outbound.PeerFigures) *sidecar.Sidecar {
+	t.Helper()
+	s := sidecar.New("v1", []string{billing}, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	s.Watch(sidecar.Source{
+		Journal: still{time.Now().Add(-time.Minute)}, Ready: func() bool { return true },
+		Mailbox: func() ([]inbound.AgentFigures, int) { return boxes, 10_000 },
+		Homes:   func() inbound.ServerFigures { return inbound.ServerFigures{Homes: 2} },
+		Peers:   func() outbound.Figures { return outbound.Figures{Peers: peers} },
+		App:     func() api.Figures { return api.Figures{Streams: 3} },
+		XDS: func() xds.Figures {
+			return xds.Figures{Live: true, Confirmed: time.Now(), Resources: map[string]int{"cluster": 5}}
+		},
+	})
+	return s
+}
+
+func page(s *sidecar.Sidecar) string {
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}
+
+// ours counts the series that are not of the process.
+func ours(page string) (n int) {
+	for l := range strings.Lines(page) {
+		if strings.HasPrefix(l, "pannier_") {
+			n++
+		}
+	}
+	return n
+}
+
+func want(t *testing.T, page string, lines ...string) {
+	t.Helper()
+	for _, l := range lines {
+		if !strings.Contains(page, "\n"+l+"\n") {
+			t.Errorf("no line %s", l)
+		}
+	}
+	if t.Failed() {
+		t.Log(page)
+	}
+}
+
+// Agents and peers that are too many are one, and what they have is added up. Who is
+// configured always has a name.
+func TestManyAgentsAndPeers(t *testing.T) {
+	t.Parallel()
+	boxes := []inbound.AgentFigures{{Agent: billing, Configured: true, Unsettled: 5}}
+	var peers []outbound.PeerFigures
+	for i := range 10_000 {
+		boxes = append(boxes, inbound.AgentFigures{Agent: fmt.Sprintf("agent://a/b/%05d", i), Door: inbound.NoReader, Unsettled: 1})
+		peers = append(peers, outbound.PeerFigures{Address: fmt.Sprintf("10.0.%d.%d:7401", i/256, i%256), Breaker: "open", Held: 2})
+	}
+	s := setup(t, boxes, peers)
+	told := s.Told()
+	y := journal.Tally{}
+	for i := range 10_000 {
+		told.Offers(peers[i].Address, outbound.OutcomeHeld, 1)
+		told.Breaker(peers[i].Address, "closed", "open")
+		y.Attempts = append(y.Attempts, journal.AttemptTally{Agent: journal.Agent(i + 1), Way: journal.ByPoll, Move: state.GiveFinal})
+	}
+	s.Counted(&y)
+	text := page(s)
+	if n := ours(text); n > 5000 {
+		t.Errorf("%d series", n)
+	}
+	want(t, text,
+		`pannier_intent_mailbox_unsettled{agent="agent://acme/prod/billing"} 5`,
+		`pannier_intent_mailbox_unsettled{agent="other"} 10000`,
+		`pannier_intent_door_state{agent="other",state="no_reader"} 10000`,
+		`pannier_peer_held{peer="other"} 19600`,
+		`pannier_intent_breaker_state{peer="10.0.0.1:7401",state="open"} 1`,
+		`pannier_intent_breaker_state{peer="other",state="open"} 9800`,
+		`pannier_intent_breaker_transitions_total{from="closed",peer="other",to="open"} 9800`,
+		`pannier_intent_offers_total{outcome="held",peer="other"} 9800`,
+		`pannier_intent_delivery_attempts_total{agent="other",error_type="",mode="poll",outcome="answered"} 9901`,
+		`pannier_intent_queue_depth{state="ready"} 3`,
+		`pannier_intent_queue_depth{state="scheduled"} 2`,
+		`pannier_intent_stream_clients 3`,
+		`pannier_xds_connected 1`,
+	)
+}
+
+// The table of the README is made of what is on the page.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	for _, all := range []metrics.Families{metrics.Process, sidecar.Families} {
+		for _, f := range all {
+			labels := ""
+			if len(f.Labels) > 0 {
+				labels = "`" + strings.Join(f.Labels, "` `") + "`"
+			}
+			fmt.Fprintf(&table, "| `%s` | %s | %s |\n", f.Name, labels, f.Help)
+		}
+	}
+	if !strings.Contains(string(readme), table.String()) {
+		t.Errorf("the table of metrics in the README is not:\n%s", table.String())
+	}
+}
+
+// Every family is on the page, and nothing is on it that is no family.
+func TestFamiliesAreComplete(t *testing.T) {
+	t.Parallel()
+	s := setup(t, []inbound.AgentFigures{{Agent: billing}}, []outbound.PeerFigures{{Address: "10.0.0.1:7401"}})
+	s.Told().Offers("10.0.0.1:7401", outbound.OutcomeHeld, 1)
+	s.Told().Breaker("10.0.0.1:7401", "closed", "open")
+	s.Counted(&journal.Tally{Attempts: []journal.AttemptTally{{Way: journal.ByPoll, Move: state.GiveFinal, Timed: true}}})
+	text := page(s)
+	for _, f := range sidecar.Families {
+		if !strings.Contains(text, "# HELP "+f.Name+" ") {
+			t.Errorf("%s is not on the page", f.Name)
+		}
+	}
+	for l := range strings.Lines(text) {
+		if name, ok := strings.CutPrefix(l, "# TYPE pannier_"); ok {
+			name = "pannier_" + strings.Fields(name)[0]
+			found := name == "pannier_build_info"
+			for _, f := range sidecar.Families {
+				found = found || f.Name == name
+			}
+			if !found {
+				t.Errorf("%s is no family", name)
+			}
+		}
+	}
+}
+
+// BenchmarkCounted is what a batch of one intent's life costs the committer.
+func BenchmarkCounted(b *testing.B) {
+	s := setup(b, nil, nil)
+	y := journal.Tally{
+		Took: time.Millisecond, Operations: 4, Submitted: 1,
+		Ended:    []journal.EndTally{{Status: state.Completed, Took: time.Second}},
+		Attempts: []journal.AttemptTally{{Agent: 1, Way: journal.ByPoll, Move: state.GiveFinal, Took: time.Second, Timed: true}},
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Counted(&y)
+	}
+}
