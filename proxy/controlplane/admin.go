@@ -12,8 +12,9 @@ import (
 // adminHandler serves operators.
 func (c *ControlPlane) adminHandler() http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", c.page())
 	mux.HandleFunc("GET /v1/admin/xds", c.showXDS)
-	mux.HandleFunc("/", admin.NotFound("no such page: see /healthz, /readyz, /startupz, /v1/admin/xds"))
+	mux.HandleFunc("/", admin.NotFound("no such page: see /healthz, /readyz, /startupz, /metrics, /v1/admin/xds"))
 	var hosts []string
 	if host, _, err := net.SplitHostPort(c.opts.Admin); err == nil && host != "" {
 		hosts = append(hosts, strings.ToLower(host))

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,19 @@ type Family struct {
 
 // Families are those of one process, in the order in which they are shown.
 type Families []*Family
+
+// Rows are the families as a table of the README has them.
+func (all Families) Rows() string {
+	var b strings.Builder
+	for _, f := range all {
+		labels := ""
+		if len(f.Labels) > 0 {
+			labels = "`" + strings.Join(f.Labels, "` `") + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Name, labels, f.Help)
+	}
+	return b.String()
+}
 
 func (all *Families) add(kind prometheus.ValueType, name, help string, labels []string) *Family {
 	f := &Family{Name: name, Help: help, Labels: labels, kind: kind, desc: prometheus.NewDesc(name, help, labels, nil)}
