@@ -72,3 +72,39 @@ func TestBacklogOfDeadLetters(t *testing.T) {
 	w.wantBacklog(journal.BacklogDead, 1, 0)
 	w.wantBacklog(journal.BacklogOpen, 0, 0)
 }
+
+// A disk that hangs does not hang whoever asks for figures.
+func TestFiguresDoNotWaitForTheDisk(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	release := make(chan struct{})
+	hung := w.j.HangCommit(release)
+	accepted := make(chan struct{})
+	go func() {
+		defer close(accepted)
+		_, _ = w.j.Accept(context.Background(), []journal.Accept{{Envelope: envelope()}})
+	}()
+	<-hung
+	w.wantBacklog(journal.BacklogDue, 0, 0) // nothing counts before it is durable
+	w.j.Size()
+	if len(w.j.Uses()) == 0 || w.j.Stats().Seq == 0 {
+		t.Error("no figures")
+	}
+	close(release)
+	<-accepted
+	w.wantBacklog(journal.BacklogDue, 1, 0)
+}
+
+// BenchmarkBacklogs is how long a look keeps the committer out, at most: every
+// index has as many spans as it may.
+func BenchmarkBacklogs(b *testing.B) {
+	j, err := journal.Open(journal.Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer j.Close()
+	j.FillBacklogs()
+	for b.Loop() {
+		j.Backlogs()
+	}
+}

@@ -37,6 +37,28 @@ func (j *Journal) Commits(count *int) {
 	}
 }
 
+// HangCommit makes the next commit wait for the end of release, as on a disk that
+// hangs; hung is closed when it does.
+func (j *Journal) HangCommit(release <-chan struct{}) (hung <-chan struct{}) {
+	waits := make(chan struct{})
+	j.commitTxn = func(txn *badger.Txn) error {
+		j.commitTxn = (*badger.Txn).Commit
+		close(waits)
+		<-release
+		return txn.Commit()
+	}
+	return waits
+}
+
+// FillBacklogs makes every count of backlogs as long as it gets.
+func (j *Journal) FillBacklogs() {
+	for _, b := range backlogs {
+		for i := range int64(timesMost) {
+			j.ledger.take([]entry{{class: b.class, ms: 1<<40 + i<<timesShift, n: 1}})
+		}
+	}
+}
+
 // Abandon ends the journal as a kill would leave it: nothing more is written,
 // no clean mark, and the files are given back so that the directory can be
 // opened again.

@@ -14,6 +14,7 @@ const (
 	inIdentity = "./proxy/identity"
 	inTrace    = "./proxy/trace"
 	inOTLP     = "./proxy/trace/otlp"
+	inMetrics  = "./proxy/metrics"
 	inE2E      = "./e2e"
 )
 
@@ -1436,5 +1437,21 @@ var all = []mutant{
 		old:   "	h.rec.PreviousTraceparent = cmp.Or(h.rec.Traceparent, h.rec.PreviousTraceparent)\n",
 		new:   "",
 		pkg:   inJournal, test: "TestTraceContextsAreKept",
+	},
+
+	// Metrics: what a stranger says makes no series, and a start forgets nothing.
+	{
+		guard: "a label for every name",
+		file:  "proxy/metrics/names.go",
+		old:   "		if len(n.mu.seen) >= n.most {",
+		new:   "		if false {",
+		pkg:   inMetrics, test: "TestNames",
+	},
+	{
+		guard: "a backlog is forgotten at a start",
+		file:  "journal/open.go",
+		old:   "		j.ledger.load(txn)\n",
+		new:   "",
+		pkg:   inJournal, test: "TestBacklogs",
 	},
 }

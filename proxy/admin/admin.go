@@ -54,7 +54,7 @@ type Source struct {
 
 	DeadLetters DeadLetters
 
-	Metrics http.Handler
+	Metrics http.Handler // nil: no such page
 
 	// XDS says what control planes have told, with dump also the resources
 	// themselves; nil where none is configured.
@@ -72,7 +72,9 @@ type handler struct {
 func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	h := &handler{Source: s, log: log}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.Metrics)
+	if s.Metrics != nil {
+		mux.Handle("GET /metrics", s.Metrics)
+	}
 	mux.HandleFunc("GET /v1/admin/status", h.status)
 	mux.HandleFunc("GET /v1/admin/peers", h.peers)
 	mux.HandleFunc("POST /v1/admin/peers/{id}/forget", h.forget)
