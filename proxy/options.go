@@ -44,6 +44,7 @@ type Options struct {
 	XDSToken     string   // file of a token that control planes are shown, read again for each stream; empty: none
 	Zone         string
 	InsecurePeer bool // plain text between sidecars beyond loopback
+	Pprof        bool // profiles on the admin listener
 	Identity     identity.Options
 
 	MaxBody int    // bytes of a request to the app API; of a batch, of each item

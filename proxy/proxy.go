@@ -273,6 +273,7 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: p.dispatcher.Peers, Forget: p.dispatcher.Forget, Breaker: p.dispatcher,
 		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead, Metrics: r.metrics,
 	}
+	source.Pprof = r.opts.Pprof
 	if r.xds != nil {
 		source.XDS = r.xds.Status
 	}

@@ -21,6 +21,7 @@
 //	GET  /v1/admin/xds/dump            the same with the resources themselves
 //	GET  /v1/admin/secrets             what requests to apps are signed with, by fingerprint
 //	POST /v1/admin/secrets/rotate      the next one, with an overlap
+//	GET  /debug/pprof/                 profiles of this process, where Source.Pprof is set
 //
 // Health never reads the journal: a disk that hangs must not hang the
 // supervisor's probe. It also never asks about peers, control plane or app;
@@ -59,6 +60,8 @@ type Source struct {
 	// XDS says what control planes have told, with dump also the resources
 	// themselves; nil where none is configured.
 	XDS func(dump bool) xds.Status
+
+	Pprof bool // serve profiles
 }
 
 // handler serves the admin listener.
@@ -91,6 +94,9 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	mux.HandleFunc("GET /v1/admin/xds/dump", h.xdsDump)
 	mux.HandleFunc("GET /v1/admin/secrets", h.listSecrets)
 	mux.HandleFunc("POST /v1/admin/secrets/rotate", h.rotateSecret)
+	if s.Pprof {
+		profiles(mux)
+	}
 	mux.HandleFunc("/", NotFound("no such page: see /healthz, /readyz, /startupz, /metrics, /v1/admin/status, /v1/admin/peers, /v1/admin/agents, /v1/admin/dead-letters, /v1/admin/xds, /v1/admin/secrets"))
 	return Operators(mux, s.Version, s.Health, hosts)
 }
@@ -107,6 +113,7 @@ type journalAnswer struct {
 	ID      string            `json:"id"`
 	Epoch   uint64            `json:"epoch"`
 	Seq     uint64            `json:"seq"`
+	Ops     uint64            `json:"operations"`
 	Boot    uint32            `json:"boot"`
 	Unclean bool              `json:"unclean"`
 	Durable bool              `json:"durable"`
@@ -118,7 +125,7 @@ func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
 	Write(w, http.StatusOK, statusAnswer{
 		OK: true, Ready: now.Ready(), Version: h.Version, Checks: now.Checks,
 		Journal: journalAnswer{
-			ID: s.Identity.Journal.String(), Epoch: s.Identity.Epoch, Seq: s.Seq, Boot: s.Boot,
+			ID: s.Identity.Journal.String(), Epoch: s.Identity.Epoch, Seq: s.Seq, Ops: s.BatchSizes, Boot: s.Boot,
 			Unclean: s.Unclean, Durable: s.Durable, Live: s.Live,
 		},
 	})

@@ -46,7 +46,7 @@ func setup(t *testing.T) *world {
 		Version: "v1",
 		Health:  func() admin.Health { return w.health },
 		Stats: func() journal.Stats {
-			return journal.Stats{Seq: 7, Boot: 2, Unclean: true, Identity: journal.Identity{Journal: journalID, Epoch: 3}, Live: map[string]uint64{"due": 4}}
+			return journal.Stats{Seq: 7, BatchSizes: 9, Boot: 2, Unclean: true, Identity: journal.Identity{Journal: journalID, Epoch: 3}, Live: map[string]uint64{"due": 4}}
 		},
 		Peers: func() []outbound.PeerStatus { return nil },
 		Forget: func(_ context.Context, id journal.ID) error {
@@ -124,7 +124,7 @@ func TestStatus(t *testing.T) {
 	}
 	text := `{"ok":true,"ready":true,"version":"v1",
 		"checks":[{"name":"journal","ok":true},{"name":"running","ok":true},{"name":"durable","ok":false,"detail":"a ram disk","advice":true}],
-		"journal":{"id":"01020300-0000-0000-0000-000000000000","epoch":3,"seq":7,"boot":2,"unclean":true,"durable":false,"live":{"due":4}}}`
+		"journal":{"id":"01020300-0000-0000-0000-000000000000","epoch":3,"seq":7,"operations":9,"boot":2,"unclean":true,"durable":false,"live":{"due":4}}}`
 	if err := json.Unmarshal([]byte(text), &want); err != nil {
 		t.Fatal(err)
 	}
