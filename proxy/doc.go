@@ -11,8 +11,8 @@
 // connect, or names enough sidecars, could stop it.
 // `pannier dev` runs two sidecars and a control plane in one process; `pannier control-plane` is another
 // program in the same binary ([pannier/proxy/controlplane]). Every other verb is
-// a client of one of the HTTP listeners, but version, config, and verify, which reads a
-// stopped journal.
+// a client of one of the HTTP listeners, but version, config, bench, which starts sidecars of its own,
+// and verify, which reads a stopped journal.
 //
 // # The system
 //

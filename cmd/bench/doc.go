@@ -1,0 +1,38 @@
+// Package bench measures two sidecars over real sockets: what they take, what they
+// deliver, how long that takes, and what it costs, beside what the same machine
+// does without them in the same minute.
+//
+//	this process                     children                    this process
+//	┌──────────────┐  POST  ┌──────┐  offers   ┌────────┐  http │ poll │ stream  ┌─────┐
+//	│ load         │───────▶│ home │══════════▶│ holder │◀───────────────────────▶│ app │
+//	│ closed, open │        └──┬───┘  reports  └───┬────┘         settle          └─────┘
+//	└──────┬───────┘  open, commits (admin), CPU and memory (/proc)
+//	       │  POST  ┌──────┐
+//	       └───────▶│ echo │  and one writer that syncs a file: the floor
+//	                └──────┘
+//
+// Home, holder and echo are processes of their own, started anew for each item. The
+// load and the app share this one, so their cost is one figure ("load").
+//
+// # What is counted
+//
+//   - A slot posts for Options.Time in closed loop: each client has one request under
+//     way, and at most Clients × Window intents are accepted and not answered by the
+//     app. It ends when home has no open intent, and the end-to-end rate is what home
+//     has ended over the whole time. What home calls a dead letter, or what the app has
+//     not seen, is an error of the whole run: no rate leaves anything out.
+//   - A pair is a slot of the echo and one of the item, side by side; the order turns
+//     with each pair (A B, B A, …), so that what drifts cancels. Ratios are of pairs.
+//   - Latencies of the open loop count from when a request was due, not from when the
+//     generator got to it.
+//   - Before and after each pair one writer syncs for a moment (the canary). A pair
+//     where that is more than 1.5 times the quietest of the run is discarded and
+//     counted; where all of an item are, its figures are shown and marked.
+//   - CPU is of whole processes, from the start of a slot to its end, divided by the
+//     intents it ended.
+//
+// # What it does not do
+//
+// It measures no network: all of it is on loopback. It says nothing of a machine under
+// other load but that it is under load.
+package bench
