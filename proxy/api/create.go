@@ -131,7 +131,10 @@ func (a *API) createShort(w http.ResponseWriter, r *http.Request, agent, intentT
 func (a *API) readIntent(body *object, header http.Header) *asked {
 	fold := !body.has("payload")
 	name := func(n string) string {
-		if c := camel(n); fold && !body.has(n) && body.has(c) {
+		if !fold || body.has(n) { // first: to make up the other name allocates, for each of some thirty members
+			return n
+		}
+		if c := camel(n); body.has(c) {
 			return c
 		}
 		return n
