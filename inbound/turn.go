@@ -114,12 +114,23 @@ func (m *Mailbox) look(ctx context.Context, b *box, p plan) (view, error) {
 	return v, m.handOver(ctx, b, p, &v)
 }
 
+// page is how many entries to read at once: a record is read for each, and what is
+// not wanted now is read again at the next look. A pusher asks for one or two at a
+// time; with a full page for each look, reading was a fifth of the holder's profile.
+func (p *plan) page() int {
+	if p.sweep {
+		return mailPage
+	}
+	return min(mailPage, p.keep+len(p.pushed))
+}
+
 // read collects what is due: all that has run out, and as many ready entries
 // as are wanted.
 func (m *Mailbox) read(p plan, v *view) error {
 	v.read = true
+	size := p.page()
 	for {
-		page, next, err := m.j.Mail(p.no, p.now, mailPage)
+		page, next, err := m.j.Mail(p.no, p.now, size)
 		if err != nil {
 			return err
 		}
