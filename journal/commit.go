@@ -335,7 +335,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 }
 
 func (j *Journal) syncNewMemtable() error {
-	newest, err := newestMemtable(j.store)
+	newest, err := memtableAfter(j.store, j.memtable)
 	if err != nil || newest == j.memtable {
 		return err
 	}

@@ -115,3 +115,11 @@ func ReadBackMark(b []byte, dir string) (same, ok bool, err error) {
 	again, err := readMark(dir)
 	return err == nil && *again == *m, true, err
 }
+
+// MemtableAfter is how the committer finds the next one.
+func MemtableAfter(dir string, was int) (int, error) { return memtableAfter(dir, was) }
+
+// Memtable is the newest that the committer knows; NewestMemtable the newest there is.
+func Memtable(j *Journal) int { return j.memtable }
+
+func NewestMemtable(j *Journal) (int, error) { return newestMemtable(j.store) }
