@@ -30,7 +30,7 @@ var releases = sync.OnceValues(func() (dir string, err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-tags", "grpcnotrace", "-trimpath", "-ldflags", "-s -w", "-o", dir, "./cmd/pannier", "./cmd/pannier-control")
+	cmd := exec.Command("go", "build", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir, "./cmd/pannier", "./cmd/pannier-control")
 	cmd.Dir, cmd.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", &exec.Error{Name: string(text), Err: err}
@@ -47,20 +47,22 @@ func release(t testing.TB, program string) string {
 	return filepath.Join(dir, program)
 }
 
-// maxControl is what pannier-control may have in bytes. What it links of Kubernetes
-// grows by itself, with every kind that a careless import brings along.
-const maxControl = 36_000_000
+// sizeMost is what a program may have in bytes. What pannier-control links of
+// Kubernetes grows by itself, with every kind that a careless import brings along. A
+// sidecar that has grown by some 5 MB links text/template or html/template: they call
+// methods by name, for which the linker keeps those of every type.
+var sizeMost = map[string]int64{"pannier": 30_000_000, "pannier-control": 36_000_000}
 
 func TestSizes(t *testing.T) {
 	t.Parallel()
-	for _, program := range []string{"pannier", "pannier-control"} {
+	for program, most := range sizeMost {
 		info, err := os.Stat(release(t, program))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("figure: %s has %.1f MB, stripped", program, float64(info.Size())/1e6)
-		if program == "pannier-control" && info.Size() > maxControl {
-			t.Errorf("%s has %d bytes, want at most %d", program, info.Size(), maxControl)
+		if info.Size() > most {
+			t.Errorf("%s has %d bytes, want at most %d", program, info.Size(), most)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"k8s.io/klog/v2"
 
+	"pannier/cmd/cmdline"
 	"pannier/cmd/plane"
 )
 
@@ -37,34 +38,37 @@ func main() {
 
 // execute runs the command line until ctx ends, and returns its exit code.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := newApp(stdout, stderr).RunContext(ctx, args)
+	app := &cli.App{Name: "pannier-control", Writer: stdout, ErrWriter: stderr}
+	err := cmdline.Run(ctx, app, newCommand(stdout, stderr), args[1:])
 	if err == nil {
 		return 0
 	}
 	fmt.Fprintln(stderr, "error: "+err.Error())
-	if wrong := (plane.ConfigError{}); errors.As(err, &wrong) || errors.Is(err, errUsage) {
+	wrong, usage := plane.ConfigError{}, (*cmdline.UsageError)(nil)
+	if errors.As(err, &usage) {
+		fmt.Fprintln(stderr, "  see --help")
+	}
+	if usage != nil || errors.As(err, &wrong) {
 		return exitUsage
 	}
 	return exitError
 }
 
-// errUsage is a command line that cannot be read.
-var errUsage = errors.New("see --help")
-
-func newApp(stdout, stderr io.Writer) *cli.App {
+func newCommand(stdout, stderr io.Writer) *cli.Command {
 	var k cluster
 	c := plane.NewCommand(plane.File, k.kind(), plane.Registration, plane.DNS)
 	c.Default = []string{kubernetesName, plane.Registration.Name}
 	c.Prepare = k.prepare
-	return &cli.App{
-		Name: "pannier-control", Usage: "tell sidecars in a cluster by xDS where agents live and how to send to them",
-		Flags: append(c.Flags(), k.flags()...), Version: version(), HideHelpCommand: true,
-		Writer: stdout, ErrWriter: stderr,
-		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return fmt.Errorf("%w: %w", err, errUsage) },
-		ExitErrHandler: func(*cli.Context, error) {}, // execute decides how the process ends
+	return &cli.Command{
+		Usage: "tell sidecars in a cluster by xDS where agents live and how to send to them",
+		Flags: append(append(c.Flags(), k.flags()...), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print which build this is"}, cmdline.HelpFlag()),
 		Action: func(ctx *cli.Context) error {
 			if ctx.Args().Present() {
-				return fmt.Errorf("%q: it takes flags only: %w", ctx.Args().First(), errUsage)
+				return &cmdline.UsageError{Text: fmt.Sprintf("%q: it takes flags only", ctx.Args().First())}
+			}
+			if ctx.Bool("version") {
+				_, err := fmt.Fprintln(stdout, "pannier-control version", version())
+				return err
 			}
 			log := slog.New(slog.NewTextHandler(stderr, nil))
 			slog.SetDefault(log)

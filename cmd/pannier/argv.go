@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"pannier/cmd/cmdline"
 )
 
 // arrange puts what the user typed into the only order urfave/cli v2 reads: command, subcommand,
@@ -15,24 +18,28 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	if len(args) > 0 && args[0] == "help" {
 		args = append(slices.Clone(args[1:]), "--help")
 	}
-	if len(args) == 0 || isHelp(args[0]) {
+	if len(args) == 0 || cmdline.IsHelp(args[0]) {
 		return args, nil
 	}
-	cmd := app.Command(args[0])
+	cmd := cmdline.Find(app.Commands, args[0])
 	if cmd == nil {
-		return nil, unknownCommand(app, args[0])
+		if strings.HasPrefix(args[0], "-") {
+			return nil, usageError("%s stands before the command", args[0]).
+				withHint("write the command first: pannier COMMAND %s …", args[0])
+		}
+		return nil, explained(cmdline.Unknown(app.Name, app.Commands, args[0]))
 	}
 	path, flags, positionals := []string{cmd.Name}, []string(nil), []string(nil)
 	for rest := args[1:]; len(rest) > 0; {
 		word := rest[0]
 		rest = rest[1:]
 		switch {
-		case isHelp(word): // whatever else there is: asking for help must always give it
+		case cmdline.IsHelp(word): // whatever else there is: asking for help must always give it
 			return append(path, "--help"), nil
 		case word == "--":
 			positionals, rest = append(positionals, rest...), nil
 		case word == "-" || !strings.HasPrefix(word, "-"):
-			if sub := cmd.Command(word); sub != nil && len(positionals) == 0 {
+			if sub := cmdline.Find(cmd.Subcommands, word); sub != nil && len(positionals) == 0 {
 				cmd, path = sub, append(path, sub.Name)
 				continue
 			}
@@ -47,8 +54,6 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	}
 	return slices.Concat(path, flags, []string{"--"}, positionals), nil
 }
-
-func isHelp(word string) bool { return word == "--help" || word == "-h" }
 
 // flagWords is one flag as cli is to see it, and how many of the words behind it belong to it.
 type flagWords struct {
@@ -102,13 +107,12 @@ func optionalValue(f cli.Flag) (*optionalDuration, bool) {
 	return value, ok
 }
 
-func unknownCommand(app *cli.App, word string) error {
-	if strings.HasPrefix(word, "-") {
-		return usageError("%s stands before the command", word).
-			withHint("write the command first: pannier COMMAND %s …", word)
+// explained gives a command line that cannot be run the form of the other failures.
+func explained(err error) error {
+	if wrong := (*cmdline.UsageError)(nil); errors.As(err, &wrong) {
+		return usageError("%s", wrong.Text).withHint("%s", wrong.Hint)
 	}
-	return usageError("there is no command %q", word).
-		withHint("%s\n  pannier --help lists all commands", cli.SuggestCommand(app.Commands, word))
+	return err
 }
 
 func unknownFlag(cmd *cli.Command, word, name string) error {

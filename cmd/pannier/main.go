@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"pannier/cmd/cmdline"
 )
 
 func main() {
@@ -45,9 +47,9 @@ func execute(ctx, force context.Context, args []string, stdin io.Reader, stdout,
 	}
 	argv, err := arrange(app, args)
 	if err == nil {
-		err = app.RunContext(ctx, append([]string{app.Name}, argv...))
+		err = cmdline.Dispatch(ctx, app, argv)
 	}
-	if err != nil {
+	if err = explained(err); err != nil {
 		fmt.Fprintln(stderr, explain(err))
 	}
 	return exitCode(err)
@@ -57,9 +59,8 @@ func execute(ctx, force context.Context, args []string, stdin io.Reader, stdout,
 // the config file named there says.
 func newApp(force context.Context, args []string) *cli.App {
 	app := &cli.App{
-		Name:     "pannier",
-		HelpName: "pannier",
-		Usage:    "a sidecar that delivers messages durably between services, without a broker",
+		Name:  "pannier",
+		Usage: "a sidecar that delivers messages durably between services, without a broker",
 		Commands: []*cli.Command{
 			runCommand(force, args),
 			devCommand(force),
@@ -91,10 +92,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			completionCommand(),
 			versionCommand(),
 		},
-		Flags:          []cli.Flag{helpFlag()},
-		HideHelp:       true, // our own help flag: the library's is one shared variable that every parse writes to
-		OnUsageError:   usageFromParser,
-		ExitErrHandler: func(*cli.Context, error) {}, // execute decides how the process ends
+		Flags: []cli.Flag{cmdline.HelpFlag()},
 	}
 	for _, c := range app.Commands {
 		prepare(c)
@@ -104,18 +102,8 @@ func newApp(force context.Context, args []string) *cli.App {
 
 // prepare gives a command and its subcommands what all of them share.
 func prepare(c *cli.Command) {
-	c.Flags = append(c.Flags, helpFlag())
-	c.HideHelp = true
-	c.OnUsageError = usageFromParser
+	c.Flags = append(c.Flags, cmdline.HelpFlag())
 	for _, sub := range c.Subcommands {
 		prepare(sub)
 	}
-}
-
-func helpFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help"}
-}
-
-func usageFromParser(_ *cli.Context, err error, _ bool) error {
-	return usageError("%v", err)
 }
