@@ -102,7 +102,7 @@ var importRules = []importRule{
 	{
 		except: []string{"pannier/proxy/kubernetes", "pannier/cmd/pannier-control", "pannier/e2e"}, inTests: true,
 		forbids: []string{"k8s.io"},
-		why:     "what a cluster says is one source of many; the types of its API would make a sidecar twice the size",
+		why:     "what a cluster says is one source of many; a sidecar carries nothing of its API",
 		plant:   [2]string{"pannier/proxy/controlplane", "k8s.io/api/core/v1"},
 	},
 	{

@@ -43,7 +43,7 @@ func Config(kubeconfig string) (*rest.Config, error) {
 }
 
 // client asks the API server for the few kinds that matter here. A typed
-// clientset would link every kind there is, for a program of twice the size.
+// clientset would link every kind there is.
 type client struct {
 	core, discovery, authentication rest.Interface
 }
