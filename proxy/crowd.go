@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -92,6 +93,16 @@ type roomConn struct {
 func (c *roomConn) Close() error {
 	c.leave()
 	return c.Conn.Close()
+}
+
+// CloseWrite lets net/http end a connection whose request it has not read: the peer
+// sees the end of the answer before the reset that throws it away.
+func (c *roomConn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }
 
 // dial dials if there is room. What is turned away is tried again like what is out
