@@ -96,20 +96,6 @@ func (m *mesh) deliver(n int, meanwhile func()) {
 	}
 }
 
-// TestMesh: a control plane and three sidecars, none of them configured to know of
-// another. Whichever is killed, nothing is lost.
-func TestMesh(t *testing.T) {
-	t.Parallel()
-	m := startMesh(t)
-	m.deliver(20, func() {})
-	m.deliver(20, m.plane.kill)
-	m.deliver(20, func() { m.home.kill(); m.home.start() }) // with nobody to ask
-	m.plane.start()
-	for _, s := range m.holders {
-		m.deliver(20, func() { s.kill(); s.start() })
-	}
-}
-
 // TestNewReplica: from the ready line of a new replica to the first intent its app
 // has, of those that have waited for it.
 func TestNewReplica(t *testing.T) {
