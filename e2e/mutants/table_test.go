@@ -565,7 +565,7 @@ var all = []mutant{
 	},
 	{
 		guard: "a repeat is held to a later schema",
-		file:  "proxy/api/create.go",
+		file:  "proxy/api/accept.go",
 		old:   "	if misfit != nil && in.key == \"\" {\n",
 		new:   "	if misfit != nil {\n",
 		pkg:   inAPI, test: "TestRepeatIsNotHeldToALaterSchema",
@@ -942,7 +942,7 @@ var all = []mutant{
 	},
 	{
 		guard: "an end is told to a key taken away meanwhile",
-		file:  "proxy/api/create.go",
+		file:  "proxy/api/await.go",
 		old:   "	if refused != nil {\n		return refused\n",
 		new:   "	if refused != nil {\n		return err\n",
 		pkg:   inAPI, test: "TestAKeyTakenAwayEndsWaits",
@@ -1328,7 +1328,7 @@ var all = []mutant{
 	},
 	{
 		guard: "home sends in anybody's name",
-		file:  "proxy/api/create.go",
+		file:  "proxy/api/accept.go",
 		old:   "	if err := a.opt.MaySend(in.from, in.to, in.intentType); err != nil {",
 		new:   "	if err := a.opt.MaySend(in.from, in.to, in.intentType); false {",
 		pkg:   inAPI, test: "TestSenderMustBeOurs",
