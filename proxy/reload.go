@@ -43,14 +43,18 @@ func (f *configFile) take(text []byte) ([]any, error) {
 		return nil, err
 	}
 	f.mu.waiting = nil
+	now := *f.started
 	for _, s := range settings {
-		if !s.Live && !s.same(f.started, o) {
+		switch {
+		case !s.Live && !s.same(f.started, o):
 			f.mu.waiting = append(f.mu.waiting, s.Key)
+		case s.Live && s.nested == nil:
+			if err := s.copy(&now, o); err != nil {
+				return nil, err
+			}
 		}
 	}
-	limits := f.started.Limits
-	limits.RetryMin, limits.RetryMax, limits.DrainSeconds = o.Limits.RetryMin, o.Limits.RetryMax, o.Limits.DrainSeconds
-	f.limits.Store(&limits)
+	f.limits.Store(&now.Limits)
 	f.peers.configure(o.Policies)
 	if len(f.mu.waiting) > 0 {
 		return []any{"restart_for", strings.Join(f.mu.waiting, " ")}, nil
@@ -101,8 +105,7 @@ func (s Setting) same(a, b *Options) bool {
 	return reflect.DeepEqual(s.nested(a), s.nested(b))
 }
 
-// copy sets the setting to the value it has elsewhere. Only flags are copied, which
-// are no more than a field or a list.
+// copy sets the setting, which is a field or a list, to the value it has elsewhere.
 func (s Setting) copy(to, from *Options) error {
 	if s.list != nil {
 		return s.setList(to, s.list(from))
