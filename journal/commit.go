@@ -281,8 +281,11 @@ func (j *Journal) rideAlong(o *op) {
 }
 
 // try runs f so that a panic costs one operation, not the process: the record
-// at fault is reported, and the batch goes on without it.
+// at fault is reported, and the batch goes on without it. Each operation has a
+// time of its own: the batch may have begun before its caller last looked at
+// the clock, and would then find that what is late is not yet.
 func (t *tx) try(f func(*tx) error) (err error) {
+	t.now = time.Now()
 	defer func() {
 		if r := recover(); r != nil {
 			t.j.warn(fmt.Sprintf("panic in a journal operation: %v\n%s", r, debug.Stack()))

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
@@ -48,6 +49,17 @@ func (j *Journal) HangCommit(release <-chan struct{}) (hung <-chan struct{}) {
 		return txn.Commit()
 	}
 	return waits
+}
+
+// Queue submits an operation that tells its time, then waits for the end of release.
+func (j *Journal) Queue(release <-chan struct{}) (told <-chan time.Time) {
+	at := make(chan time.Time, 1)
+	j.submit(first, &op{done: func(error) {}, run: func(t *tx) error {
+		at <- t.now
+		<-release
+		return nil
+	}})
+	return at
 }
 
 // FillBacklogs makes every count of backlogs as long as it gets.

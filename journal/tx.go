@@ -16,7 +16,7 @@ type tx struct {
 	j    *Journal
 	disk *badger.Txn
 	seq  uint64
-	now  time.Time
+	now  time.Time // when the present operation began
 
 	batch layer
 	op    layer

@@ -36,6 +36,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestEveryWriteFailsBothWays",
 	},
 	{
+		guard: "a batch's clock for all of its operations",
+		file:  "journal/commit.go",
+		old:   "	t.now = time.Now()\n",
+		new:   "",
+		pkg:   inJournal, test: "TestEachOperationHasItsTime",
+	},
+	{
 		guard: "no dedupe",
 		file:  "journal/accept.go",
 		old:   "		if err != nil || replayed {\n",
