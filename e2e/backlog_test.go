@@ -16,6 +16,7 @@ import (
 // binary as users run it. Nothing is written for what only waits.
 // E2E_BACKLOG=n makes it n in place of 100,000.
 func TestBacklogMemory(t *testing.T) {
+	t.Parallel()
 	total := number(t, "E2E_BACKLOG", 100_000)
 	holder := newSidecar(t, setup{name: "holder", agents: []string{billing}})
 	peers := peersFile(t, map[string][]string{billing: {holder.peer}})

@@ -15,6 +15,7 @@ import (
 // shop → shop on home's local path. E2E_KILLS=n makes a shorter run of n
 // SIGKILLs.
 func TestKillLoop(t *testing.T) {
+	t.Parallel()
 	total := number(t, "E2E_KILLS", 305)
 	home, holder := startPair(t, nil)
 	n := newNemesis(t, home, holder)
@@ -29,6 +30,7 @@ func TestKillLoop(t *testing.T) {
 // home that gives one up after 300 ms: what a killed holder had is offered to
 // the other one all the time, and comes back late.
 func TestKillLoopWithALostHolder(t *testing.T) {
+	t.Parallel()
 	total := number(t, "E2E_KILLS", 305) / 4
 	c := startTrio(t, map[string]string{"holder_lost_after": "300ms", "unclean_wait": "300ms"})
 	n := newNemesis(t, c.home, c.holders[:]...)

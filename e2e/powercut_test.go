@@ -17,10 +17,12 @@ import (
 // counts, and all of it must be there. E2E_ROUNDS=n repeats it n times for
 // each file system.
 func TestPowerCut(t *testing.T) {
+	t.Parallel()
 	need(t, true, "mkfs.ext4", "mkfs.xfs", "xfs_io", "mount", "umount")
 	rounds := number(t, "E2E_ROUNDS", 4)
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			v := makeVolume(t, kind)
 			v.mount()
 			s := newSidecar(t, setup{name: kind, agents: []string{billing}, dir: filepath.Join(v.dir, "journal")})

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -36,14 +35,11 @@ func TestMutants(t *testing.T) {
 	}
 	spoil := make(chan string, 1)
 	spoil <- copyTree(t)
-	slots := make(chan struct{}, runtime.NumCPU())
 	var caught, skipped atomic.Int64
 	t.Run("each", func(t *testing.T) {
 		for _, m := range all {
 			t.Run(m.guard, func(t *testing.T) {
 				t.Parallel()
-				slots <- struct{}{}
-				defer func() { <-slots }()
 				err := w.green(m)
 				switch {
 				case err != nil:
