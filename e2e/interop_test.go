@@ -77,6 +77,11 @@ func TestForeignClients(t *testing.T) {
 			place(a, b)
 			plane := startControlPlane(t, "--source", "file="+agents)
 			ask := f.start(t, plane.XDS)
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("at the control plane: %+v", plane.status(t))
+				}
+			})
 			reached := func(want ...string) {
 				t.Helper()
 				slices.Sort(want)

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // checker's own tests alone builds nothing. E2E_BIN is a directory that has them.
 var (
 	plainBinary     = sync.OnceValues(func() (string, error) { return build("pannier") })
-	failpointBinary = sync.OnceValues(func() (string, error) { return build("pannier-failpoint", "-tags", "failpoint") })
+	failpointBinary = sync.OnceValues(func() (string, error) { return build("pannier-failpoint", "-tags", "failpoint,grpcnotrace") })
 )
 
 func build(name string, flags ...string) (string, error) {

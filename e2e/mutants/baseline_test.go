@@ -50,7 +50,7 @@ func (w *woven) sidecars() error {
 	return w.first("sidecars", func() error {
 		return errors.Join(
 			goBuild(w.dir, "build", "-o", filepath.Join(w.bin, "pannier"), "./cmd/pannier"),
-			goBuild(w.dir, "build", "-tags", "failpoint", "-o", filepath.Join(w.bin, "pannier-failpoint"), "./cmd/pannier"))
+			goBuild(w.dir, "build", "-tags", "failpoint,grpcnotrace", "-o", filepath.Join(w.bin, "pannier-failpoint"), "./cmd/pannier"))
 	})
 }
 
