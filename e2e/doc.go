@@ -68,6 +68,7 @@
 //	                     plain text beyond loopback is exit 2
 //	dev_test.go          `pannier dev`: two sidecars, at once, in few words
 //	cli_test.go          the verbs of the command line and their exit codes
+//	transcripts_test.go  what each verb prints and how it ends, as transcripts/ shows it
 //	readme_test.go       the README's transcript, replayed
 //	axp_test.go          what AXP's clients take for granted; its published schemas
 //	checklist_test.go    what is easy to get wrong about AXP, and the test of each line
@@ -78,11 +79,12 @@
 //
 // The harness is sidecar_test.go (a process and its restarts), client_test.go
 // (the app API), trio_test.go (two holders behind wires that can be cut),
-// plane_test.go (a control plane), netns_test.go (hosts on a switch) and
-// main_test.go (the build). Each exchange of the app API is held to
-// openapi.yaml and, where they are at hand (AXP_SPEC), to AXP's published schemas,
-// whatever the test looks at. [eventually] is the one loop that waits, and no
-// test fails for being slow.
+// plane_test.go (a control plane), netns_test.go (hosts on a switch),
+// console_test.go (a terminal whose words are kept) and main_test.go (the
+// build). Each exchange of the app API is held to openapi.yaml and, where they
+// are at hand (AXP_SPEC), to AXP's published schemas, whatever the test looks
+// at. [eventually] is the one loop of tests that waits, beside that of a script,
+// and no test fails for being slow.
 //
 // # Faults, and the command for each
 //
