@@ -19,6 +19,7 @@ type chosen struct {
 	name, usage, arguments, description string
 	flags                               []cli.Flag
 	commands                            []*cli.Command
+	acts                                bool // without one of its commands, too
 }
 
 func (at chosen) below(c *cli.Command) chosen {
@@ -26,14 +27,18 @@ func (at chosen) below(c *cli.Command) chosen {
 	if c.Name != "" {
 		name += " " + c.Name
 	}
-	return chosen{name, c.Usage, c.ArgsUsage, c.Description, c.Flags, c.Subcommands}
+	return chosen{name, c.Usage, c.ArgsUsage, c.Description, c.Flags, c.Subcommands, c.Action != nil}
 }
 
 // help prints what a command is for, its commands and its flags.
 func (at chosen) help(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "NAME:\n   %s - %s\n\nUSAGE:\n   %s", at.name, at.usage, at.name)
-	if len(at.commands) > 0 {
+	commands := Visible(at.commands)
+	switch {
+	case len(commands) > 0 && at.acts:
+		fmt.Fprint(tw, " [COMMAND]")
+	case len(commands) > 0:
 		fmt.Fprint(tw, " COMMAND")
 	}
 	fmt.Fprintln(tw, strings.TrimRight(" [OPTIONS] "+at.arguments, " "))
@@ -43,12 +48,10 @@ func (at chosen) help(w io.Writer) error {
 			fmt.Fprintln(tw, strings.TrimRight("   "+line, " \n"))
 		}
 	}
-	if len(at.commands) > 0 {
+	if len(commands) > 0 {
 		fmt.Fprint(tw, "\nCOMMANDS:\n")
-		for _, c := range at.commands {
-			if !c.Hidden {
-				fmt.Fprintf(tw, "   %s\t%s\n", c.Name, c.Usage)
-			}
+		for _, c := range commands {
+			fmt.Fprintf(tw, "   %s\t%s\n", c.Name, c.Usage)
 		}
 	}
 	fmt.Fprint(tw, "\nOPTIONS:\n")

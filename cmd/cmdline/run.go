@@ -63,13 +63,11 @@ func Run(ctx context.Context, app *cli.App, cmd *cli.Command, words []string) er
 func run(ctx context.Context, app *cli.App, cmd *cli.Command, words []string) error {
 	set := flag.NewFlagSet(cmd.HelpName, flag.ContinueOnError)
 	set.SetOutput(io.Discard) // what is wrong is in the error
-	for _, f := range cmd.Flags {
-		if err := f.Apply(set); err != nil {
-			return &UsageError{Text: err.Error()}
-		}
+	if err := apply(cmd.Flags, set); err != nil {
+		return err
 	}
-	if err := set.Parse(words); err != nil {
-		return &UsageError{Text: err.Error()}
+	if err := parse(cmd.Flags, set, words); err != nil {
+		return err
 	}
 	if err := settleAliases(cmd.Flags, set); err != nil {
 		return &UsageError{Text: err.Error()}
@@ -104,13 +102,27 @@ func Find(commands []*cli.Command, name string) *cli.Command {
 	return nil
 }
 
+// Visible are the commands that the help lists.
+func Visible(commands []*cli.Command) (visible []*cli.Command) {
+	for _, c := range commands {
+		if !c.Hidden {
+			visible = append(visible, c)
+		}
+	}
+	return visible
+}
+
 // IsHelp reports whether a word asks for help.
 func IsHelp(word string) bool { return word == "--help" || word == "-h" }
 
 // Unknown is the error of a word that names no command.
 func Unknown(name string, commands []*cli.Command, word string) error {
+	var names []string
+	for _, c := range Visible(commands) {
+		names = append(names, c.Name)
+	}
 	return &UsageError{
 		Text: fmt.Sprintf("there is no command %q", word),
-		Hint: fmt.Sprintf("%s\n  %s --help lists all commands", cli.SuggestCommand(commands, word), name),
+		Hint: fmt.Sprintf("%s%s --help lists all commands", didYouMean(word, names), name),
 	}
 }

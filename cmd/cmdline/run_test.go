@@ -44,6 +44,7 @@ func TestDispatch(t *testing.T) {
 		{"do -o json --", "yaml", "prog do json set", ""},
 		{"group one --output=x -- a b", "", "prog group one x a b set", ""},
 		{"do -- --help", "", "prog do text --help", ""},
+		{"group secret -- x", "", "prog group secret  x", ""},
 		{"do --count many", "", "", "many"},
 		{"do --colour red", "", "", "colour"},
 		{"group -- oen", "", "", `no command "oen"`},

@@ -117,8 +117,12 @@ func explained(err error) error {
 
 func unknownFlag(cmd *cli.Command, word, name string) error {
 	err := usageError("%s has no flag %s", cmd.Name, word)
-	if near := cli.SuggestFlag(cmd.Flags, name, true); near != "" {
-		return err.withHint("did you mean %s? An argument that begins with a dash goes after --", near)
+	var names []string
+	for _, f := range cmd.Flags {
+		names = append(names, f.Names()...)
+	}
+	if near := cmdline.Nearest(name, names); near != "" {
+		return err.withHint("did you mean --%s? An argument that begins with a dash goes after --", near)
 	}
 	return err.withHint("an argument that begins with a dash goes after --")
 }

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/urfave/cli/v2"
-	"github.com/xrash/smetrics"
 
+	"pannier/cmd/cmdline"
 	"pannier/journal/state"
 	"pannier/proxy/api"
 )
@@ -137,16 +137,10 @@ func unknownCode(code string) error {
 	return f.withHint("pannier explain lists all")
 }
 
-// maxTypos is how many edits away a code may be to be meant.
-const maxTypos = 3
-
 func nearestCode(typed string) string {
-	typed = strings.ReplaceAll(strings.ToLower(typed[:min(len(typed), 64)]), "-", "_")
-	best, least := "", maxTypos+1
+	var codes []string
 	for _, e := range explanations() {
-		if d := smetrics.WagnerFischer(typed, e.Code, 1, 1, 1); d < least {
-			best, least = e.Code, d
-		}
+		codes = append(codes, e.Code)
 	}
-	return best
+	return cmdline.Nearest(strings.ReplaceAll(typed, "-", "_"), codes)
 }

@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"github.com/urfave/cli/v2"
+
+	"pannier/cmd/cmdline"
 )
 
 func outputFlag() cli.Flag {
@@ -93,12 +95,19 @@ func talk(c *cli.Context, format string, args ...any) {
 
 // exactArgs returns the arguments, or complains when they are not as many as the command's help names.
 func exactArgs(c *cli.Context) ([]string, error) {
-	if names := strings.Fields(c.Command.ArgsUsage); c.NArg() != len(names) {
-		return nil, usageError("%s takes %s, got %d", c.Command.Name, plural(len(names), "argument"), c.NArg()).
-			withHint("%s", strings.TrimSpace(c.Command.HelpName+" "+c.Command.ArgsUsage))
+	names := strings.Fields(c.Command.ArgsUsage)
+	switch {
+	case c.NArg() == len(names):
+		return c.Args().Slice(), nil
+	case len(names) == 0 && len(cmdline.Visible(c.Command.Subcommands)) > 0:
+		return nil, explained(cmdline.Unknown(c.Command.HelpName, c.Command.Subcommands, c.Args().First()))
 	}
-	return c.Args().Slice(), nil
+	return nil, usageError("%s takes %s, got %d", verbOf(c), plural(len(names), "argument"), c.NArg()).
+		withHint("%s", strings.TrimSpace(c.Command.HelpName+" "+c.Command.ArgsUsage))
 }
+
+// verbOf is the command as typed behind the program's name.
+func verbOf(c *cli.Context) string { return strings.TrimPrefix(c.Command.HelpName, c.App.Name+" ") }
 
 func plural(n int, noun string) string {
 	if n == 1 {
