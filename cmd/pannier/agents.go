@@ -31,7 +31,7 @@ func setBindingCommand() *cli.Command {
 				binding = ""
 			}
 			body, err := cl.call(c.Context, request{
-				doing: "set the binding of " + args[0], method: http.MethodPost, path: "/v1/admin/agents/set",
+				doing: "set the binding of " + args[0], lists: "agents", method: http.MethodPost, path: "/v1/admin/agents/set",
 				body: struct {
 					Agent   string `json:"agent"`
 					Binding string `json:"binding"`

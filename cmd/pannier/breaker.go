@@ -45,7 +45,7 @@ func setBreakerCommand(name, usage string) *cli.Command {
 		Name: name, ArgsUsage: "HOST:PORT", Flags: adminFlags(), Usage: usage,
 		Action: onAdmin(func(c *cli.Context, cl *client, args []string) error {
 			body, err := cl.call(c.Context, request{
-				doing: name + " the breaker of " + args[0], method: http.MethodPost, path: "/v1/admin/breakers/" + name,
+				doing: name + " the breaker of " + args[0], lists: "peers", method: http.MethodPost, path: "/v1/admin/breakers/" + name,
 				body: map[string]string{"address": args[0]},
 			})
 			if err != nil {

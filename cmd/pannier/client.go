@@ -112,6 +112,7 @@ type request struct {
 	header http.Header
 	body   any
 	wait   time.Duration // how long the sidecar may hold the answer back on purpose
+	lists  string        // the verb that lists what can be named here; empty: list
 }
 
 // call makes a request and returns the whole answer. Its size is what the user asked for with a
@@ -143,7 +144,7 @@ func (cl *client) open(ctx context.Context, r request) (*http.Response, error) {
 	}
 	if resp.StatusCode >= 300 {
 		defer resp.Body.Close()
-		return nil, cl.refusal(r.doing, resp)
+		return nil, cl.refusal(r, resp)
 	}
 	return resp, nil
 }
@@ -222,20 +223,20 @@ type problem struct {
 const maxProblem = 1 << 20
 
 // refusal turns an answer that is not 2xx into an error.
-func (cl *client) refusal(doing string, resp *http.Response) error {
+func (cl *client) refusal(r request, resp *http.Response) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
 	var p problem
 	if err != nil || json.Unmarshal(body, &p) != nil {
 		return &failure{
-			exit: exitForStatus(resp.StatusCode), status: resp.StatusCode, what: "cannot " + doing,
+			exit: exitForStatus(resp.StatusCode), status: resp.StatusCode, what: "cannot " + r.doing,
 			why:  fmt.Sprintf("%s answered %s, not as a sidecar would", cl.target, resp.Status),
 			hint: "check " + cl.how, code: "not_a_sidecar",
 		}
 	}
 	f := &failure{
-		exit: exitForStatus(resp.StatusCode), status: resp.StatusCode, what: "cannot " + doing,
+		exit: exitForStatus(resp.StatusCode), status: resp.StatusCode, what: "cannot " + r.doing,
 		why: firstOf(p.Detail, p.Error.Message, p.Title, resp.Status), code: p.Error.Code,
-		hint: cl.hintFor(resp),
+		hint: cl.hintFor(r, resp, p.Error.Code),
 	}
 	if cl.asJSON {
 		f.raw = bytes.TrimRight(body, "\n")
@@ -244,14 +245,18 @@ func (cl *client) refusal(doing string, resp *http.Response) error {
 }
 
 // hintFor says what to do about a refusal, where there is one thing to do.
-func (cl *client) hintFor(resp *http.Response) string {
+func (cl *client) hintFor(r request, resp *http.Response, code string) string {
 	switch after := resp.Header.Get("Retry-After"); {
 	case after != "":
 		return "try again in " + after + " s"
 	case resp.StatusCode == http.StatusUnauthorized:
 		return "set --key / PANNIER_API_KEY"
+	case code == "route_not_found", code == "not_found":
+		return cl.target + " is not the listener that this is asked of; set " + cl.how
 	case resp.StatusCode == http.StatusNotFound:
-		return "was it another sidecar? It was asked at " + cl.target + "; set " + cl.how
+		return fmt.Sprintf("\"pannier %s\" shows what %s has; to ask another sidecar, set %s", firstOf(r.lists, "list"), cl.target, cl.how)
+	case code == "idempotency_conflict":
+		return "send what was sent with this key before, or take another"
 	}
 	return ""
 }

@@ -172,7 +172,7 @@ func dlqShowCommand() *cli.Command {
 	return &cli.Command{
 		Name: "show", Usage: "show a dead letter: why it ended, its failed attempts, its payload", ArgsUsage: "ID", Flags: adminFlags(),
 		Action: onAdmin(func(c *cli.Context, cl *client, args []string) error {
-			body, err := cl.call(c.Context, request{doing: "show " + args[0], method: http.MethodGet, path: deadPath + "/" + url.PathEscape(args[0])})
+			body, err := cl.call(c.Context, request{doing: "show " + args[0], lists: "dlq list", method: http.MethodGet, path: deadPath + "/" + url.PathEscape(args[0])})
 			if err != nil {
 				return err
 			}

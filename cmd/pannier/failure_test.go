@@ -16,7 +16,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{
 			"not found", answer{status: 404, body: `{"title":"No such intent","detail":"I is not known here","error":{"code":"intent_not_found","message":"m"}}`},
-			exitNotFound, []string{"error: cannot get I (I is not known here)\n  was it another sidecar?", "[intent_not_found]"},
+			exitNotFound, []string{"error: cannot get I (I is not known here)\n  \"pannier list\" shows what", "[intent_not_found]"},
 		},
 		{
 			"conflict", answer{status: 409, body: `{"detail":"ended","error":{"code":"intent_ended"}}`},

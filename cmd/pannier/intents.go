@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -66,7 +67,7 @@ func listCommand() *cli.Command {
 	return &cli.Command{
 		Name: "list", Usage: "list intents, newest first",
 		Flags: append(appFlags(),
-			&cli.StringFlag{Name: "status", Usage: "only those with this `STATUS`"},
+			&cli.StringFlag{Name: "status", Usage: "only those with this `STATUS`: " + statuses()},
 			&cli.StringFlag{Name: "to", Usage: "only those to this `AGENT`"},
 			&cli.IntFlag{Name: "limit", Value: 50, Usage: "at most `N`"},
 			&cli.StringFlag{Name: "cursor", Usage: "go on where an earlier list ended"},
@@ -77,6 +78,9 @@ func listCommand() *cli.Command {
 				query.Set("cursor", cursor)
 			}
 			if status := c.String("status"); status != "" {
+				if _, ok := state.ParseStatus(status); !ok && status != "pending" {
+					return usageError("--status %s is no status", status).withHint("use %s; or pending", statuses())
+				}
 				query.Set("status", status)
 			}
 			if to := c.String("to"); to != "" {
@@ -89,6 +93,15 @@ func listCommand() *cli.Command {
 			return present(c, cl, body, printList)
 		}),
 	}
+}
+
+// statuses names all that an intent can be in.
+func statuses() string {
+	names := make([]string, 0, len(state.Statuses()))
+	for _, s := range state.Statuses() {
+		names = append(names, s.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 func printList(w io.Writer, answer struct {
@@ -135,8 +148,8 @@ type whyAnswer struct {
 		N   int `json:"n"`
 		Max int `json:"max"`
 	} `json:"attempts"`
-	NextTryAt string          `json:"next_try_at"`
-	HeldBy    json.RawMessage `json:"held_by"`
+	NextTryAt string `json:"next_try_at"`
+	HeldBy    string `json:"held_by"`
 }
 
 func printWhy(w io.Writer, a whyAnswer) error {
@@ -157,7 +170,7 @@ func printWhy(w io.Writer, a whyAnswer) error {
 	if a.Attempts.Max > 0 {
 		lines = append(lines, "attempts", fmt.Sprintf("%d of %d", a.Attempts.N, a.Attempts.Max))
 	}
-	return pairs(w, append(lines, "next try", a.NextTryAt, "held by", oneLine(a.HeldBy))...)
+	return pairs(w, append(lines, "next try", a.NextTryAt, "held by", a.HeldBy)...)
 }
 
 func cancelCommand() *cli.Command {

@@ -93,7 +93,7 @@ func forgetCommand() *cli.Command {
 		Usage: "give a sidecar up for lost, so that what it holds is offered elsewhere; what it still finishes may run twice",
 		Action: onAdmin(func(c *cli.Context, cl *client, args []string) error {
 			body, err := cl.call(c.Context, request{
-				doing: "forget peer " + args[0], method: http.MethodPost, path: "/v1/admin/peers/" + url.PathEscape(args[0]) + "/forget",
+				doing: "forget peer " + args[0], lists: "peers", method: http.MethodPost, path: "/v1/admin/peers/" + url.PathEscape(args[0]) + "/forget",
 			})
 			if err != nil {
 				return err

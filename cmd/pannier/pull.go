@@ -35,7 +35,7 @@ func pollCommand() *cli.Command {
 			}
 			return present(c, cl, body, func(w io.Writer, h handovers) error {
 				if len(h.Intents) == 0 {
-					talk(c, "nothing waits for %s", args[0])
+					talk(c, "nothing waits for %s at %s; to ask another sidecar, set %s", args[0], cl.target, cl.how)
 					return nil
 				}
 				return printHandovers(w, h)

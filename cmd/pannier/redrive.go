@@ -75,7 +75,7 @@ func readEdit(c *cli.Context) (e redriveEdit, edited bool, err error) {
 
 func redriveOne(c *cli.Context, cl *client, id string, edit redriveEdit) error {
 	body, err := cl.call(c.Context, request{
-		doing: "redrive " + id, method: http.MethodPost, path: deadPath + "/" + url.PathEscape(id) + "/redrive", body: edit,
+		doing: "redrive " + id, lists: "dlq list", method: http.MethodPost, path: deadPath + "/" + url.PathEscape(id) + "/redrive", body: edit,
 		wait: 5 * time.Second, // the holder asks the home sidecar
 	})
 	if err != nil {

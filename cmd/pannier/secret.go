@@ -37,7 +37,7 @@ func rotateCommand() *cli.Command {
 		),
 		Action: onAdmin(func(c *cli.Context, cl *client, args []string) error {
 			body, err := cl.call(c.Context, request{
-				doing: "rotate the secret of " + args[0], method: http.MethodPost, path: "/v1/admin/secrets/rotate",
+				doing: "rotate the secret of " + args[0], lists: "agents", method: http.MethodPost, path: "/v1/admin/secrets/rotate",
 				body: struct {
 					Agent   string `json:"agent"`
 					Overlap int64  `json:"overlap_seconds"`

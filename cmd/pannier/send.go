@@ -218,10 +218,10 @@ func readPayload(c *cli.Context, words []string) (json.RawMessage, error) {
 		text, err = os.ReadFile(word)
 	}
 	if err != nil {
-		return nil, usageError("cannot read the payload: %v", err)
+		return nil, usageError("cannot read the payload: %v", err).withHint("a payload is a JSON object in single quotes, a file, or - for standard input")
 	}
 	if !json.Valid(text) {
-		return nil, usageError("the payload is not JSON: %.60s", text).withHint("put it in single quotes: '{\"order_id\":\"ORD-1\"}'")
+		return nil, usageError("the payload is not JSON: %.60s", text).withHint("write it in single quotes, and each key in double ones: '{\"order_id\":\"ORD-1\"}'")
 	}
 	return text, nil
 }

@@ -30,11 +30,11 @@ func verify(c *cli.Context) error {
 	}
 	dir := c.String("journal")
 	if dir == "" {
-		return usageError("verify needs --journal DIR")
+		return usageError("verify needs --journal DIR").withHint("the directory that `pannier run --journal` was given; ./pannier-data unless it was")
 	}
 	report, err := journal.Verify(dir)
 	if err != nil {
-		return fmt.Errorf("verify journal %s: %w", dir, err)
+		return &failure{exit: exitError, what: "cannot verify a journal", why: err.Error(), hint: "name the directory of a sidecar that is stopped: --journal DIR", code: "journal_unreadable"}
 	}
 	if err := printReport(c, asJSON, report); err != nil {
 		return err

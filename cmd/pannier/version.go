@@ -23,6 +23,9 @@ func versionCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if _, err := exactArgs(c); err != nil {
+				return err
+			}
 			b := thisBuild()
 			if asJSON {
 				return json.NewEncoder(c.App.Writer).Encode(b)

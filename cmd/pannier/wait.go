@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,10 +70,24 @@ func awaitEnd(ctx context.Context, c *cli.Context, cl *client, id string) error 
 	}
 	if last.Status != state.Completed.String() {
 		return &failure{
-			exit: exitEndedBadly, what: id + " ended " + last.Status, why: oneLine(last.Details), code: "ended_badly",
+			exit: exitEndedBadly, what: id + " ended " + last.Status, why: whyEnded(last.Details),
+			hint: "\"pannier watch " + id + "\" shows how it came to that", code: "ended_badly",
 		}
 	}
 	return nil
+}
+
+// whyEnded is what the details of a last event say in the fewest words.
+func whyEnded(details json.RawMessage) string {
+	var d struct {
+		Error   struct{ Message string } `json:"error"`
+		Reason  string                   `json:"reason"`
+		EndedBy string                   `json:"ended_by"`
+	}
+	if json.Unmarshal(details, &d) != nil {
+		return oneLine(details)
+	}
+	return printable(firstOf(d.Error.Message, d.Reason, d.EndedBy))
 }
 
 // severally is the outcome of one verb over many ids: the error itself when there was one id, the
