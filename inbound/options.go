@@ -68,7 +68,7 @@ func (o Options) Validate() error {
 	var wrong []error
 	positive := func(key string, ok bool) {
 		if !ok {
-			wrong = append(wrong, fmt.Errorf("%s must be more than zero", key))
+			wrong = append(wrong, fmt.Errorf("%s: must be more than zero", key))
 		}
 	}
 	positive("poll_lease", o.PollLease > 0)
@@ -82,13 +82,13 @@ func (o Options) Validate() error {
 	positive("max_pulls", o.MaxPulls > 0)
 	positive("orphan_after", o.OrphanAfter > 0)
 	if o.WorkMax < o.WorkTimeout {
-		wrong = append(wrong, fmt.Errorf("work_max (%s) is less than work_timeout (%s)", o.WorkMax, o.WorkTimeout))
+		wrong = append(wrong, fmt.Errorf("work_max: %s is less than work_timeout (%s); use at least that", o.WorkMax, o.WorkTimeout))
 	}
 	if o.ProbeMax < o.ProbeMin {
-		wrong = append(wrong, fmt.Errorf("probe_max (%s) is less than probe_min (%s)", o.ProbeMax, o.ProbeMin))
+		wrong = append(wrong, fmt.Errorf("probe_max: %s is less than probe_min (%s); use at least that", o.ProbeMax, o.ProbeMin))
 	}
 	if o.WindowMax < o.HomeWindow {
-		wrong = append(wrong, fmt.Errorf("window_max (%d) is less than home_window (%d)", o.WindowMax, o.HomeWindow))
+		wrong = append(wrong, fmt.Errorf("window_max: %d is less than home_window (%d); use at least that", o.WindowMax, o.HomeWindow))
 	}
 	return errors.Join(wrong...)
 }

@@ -69,7 +69,7 @@ func (o Options) Validate() error {
 		}
 	}
 	if o.RedialMax < o.RedialMin {
-		errs = append(errs, fmt.Errorf("redial_max: %v is less than redial_min %v", o.RedialMax, o.RedialMin))
+		errs = append(errs, fmt.Errorf("redial_max: %s is less than redial_min (%s); use at least that", o.RedialMax, o.RedialMin))
 	}
 	if o.MaxFrame < 64<<10 || o.MaxFrame > 3<<20 {
 		errs = append(errs, fmt.Errorf("max_frame: must be between 64 KiB and 3 MiB, not %d", o.MaxFrame))

@@ -19,6 +19,16 @@ import (
 type Place struct {
 	Line  int
 	Value string // the value as JSON
+
+	file  string
+	entry yaml.Entry
+}
+
+// Blame gives a complaint about the setting, or several, the place of its value.
+func (p Place) Blame(key string, err error) error {
+	e := p.entry
+	e.Key = key
+	return yaml.Placed(err, p.file, e)
 }
 
 // LoadConfig reads a config file over the options: what it does not name
@@ -27,7 +37,7 @@ type Place struct {
 func LoadConfig(path string, o *Options) (map[string]Place, error) {
 	content, err := watch.ReadBounded(path)
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, fmt.Errorf("config: %w; name a YAML file that can be read, or none", err)
 	}
 	return parseConfig(path, content, o)
 }
@@ -53,7 +63,7 @@ func parseConfig(file string, content []byte, o *Options) (map[string]Place, err
 			errs = append(errs, yaml.Placed(err, file, e))
 			continue
 		}
-		places[e.Key] = Place{e.At.Position.Line, yaml.JSON(e.Value)}
+		places[e.Key] = Place{e.At.Position.Line, yaml.JSON(e.Value), file, e}
 	}
 	return places, errors.Join(errs...)
 }

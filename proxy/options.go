@@ -256,7 +256,7 @@ func (o *Options) validateXDS() error {
 		if err := hostport.Dial(server); err != nil {
 			errs = append(errs, fmt.Errorf("xds: %w", err))
 		} else if slices.Contains(o.XDS[:i], server) {
-			errs = append(errs, fmt.Errorf("xds: %s is listed twice", server))
+			errs = append(errs, fmt.Errorf("xds: %s is listed twice; take one of them out", server))
 		}
 	}
 	if o.XDSName != "" && (len(o.XDS) == 0 || !o.Identity.Configured()) {

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"pannier/cmd/cmdline"
+	"pannier/proxy"
 )
 
 // arrange puts what the user typed into the only order urfave/cli v2 reads: command, subcommand,
@@ -45,7 +46,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 			}
 			positionals = append(positionals, word)
 		default:
-			taken, err := takeFlag(cmd, word, rest)
+			taken, err := takeFlag(cmd, strings.Join(path, " "), word, rest)
 			if err != nil {
 				return nil, err
 			}
@@ -61,11 +62,11 @@ type flagWords struct {
 	used  int
 }
 
-func takeFlag(cmd *cli.Command, word string, rest []string) (flagWords, error) {
+func takeFlag(cmd *cli.Command, path, word string, rest []string) (flagWords, error) {
 	name, _, inline := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	known := lookupFlag(cmd, name)
 	if known == nil {
-		return flagWords{}, unknownFlag(cmd, word, name)
+		return flagWords{}, unknownFlag(cmd, path, word, name)
 	}
 	optional, isOptional := optionalValue(known)
 	_, isBool := known.(*cli.BoolFlag)
@@ -115,8 +116,17 @@ func explained(err error) error {
 	return err
 }
 
-func unknownFlag(cmd *cli.Command, word, name string) error {
-	err := usageError("%s has no flag %s", cmd.Name, word)
+// onlyInFile reports whether a setting of that name is no flag.
+func onlyInFile(flag string) bool {
+	key := strings.ReplaceAll(flag, "-", "_")
+	return slices.ContainsFunc(proxy.Settings(), func(s proxy.Setting) bool { return s.Key == key && s.Flag == "" })
+}
+
+func unknownFlag(cmd *cli.Command, path, word, name string) error {
+	err := usageError("%s has no flag %s", path, word)
+	if lookupFlag(cmd, "config") != nil && onlyInFile(name) {
+		return err.withHint("it is a key of the file that --config names: %s", strings.ReplaceAll(name, "-", "_"))
+	}
 	var names []string
 	for _, f := range cmd.Flags {
 		names = append(names, f.Names()...)

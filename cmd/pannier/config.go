@@ -55,13 +55,16 @@ func validateConfig(c *cli.Context, s *settings) error {
 	case s.file != "":
 		_, err = fmt.Fprintf(c.App.Writer, "%s: valid\n", s.file)
 	default:
-		_, err = fmt.Fprintln(c.App.Writer, "valid")
+		_, err = fmt.Fprintln(c.App.Writer, "valid, without a config file: name one with --config / "+configEnv)
 	}
 	return err
 }
 
 func beforeConfig(c *cli.Context) (asJSON bool, err error) {
 	if _, err := exactArgs(c); err != nil {
+		if c.NArg() == 1 { // the file, most likely
+			return false, usageError("%s takes no argument, got %s", verbOf(c), c.Args().First()).withHint("%s --config %s", c.Command.HelpName, c.Args().First())
+		}
 		return false, err
 	}
 	return wantsJSON(c)
@@ -140,19 +143,27 @@ func printConfig(c *cli.Context, s *settings) error {
 	return tw.Flush()
 }
 
-// configError shows each complaint with the line it is about.
+// configError is what is wrong with the settings of a sidecar.
 func configError(err error) error {
+	return &failure{
+		exit: exitUsage, what: complaints(err), code: "config",
+		hint: plural(len(flat(err)), "error") + "; \"pannier config schema\" describes every setting",
+	}
+}
+
+// complaints shows each with the line it is about.
+func complaints(err error) string {
 	var b strings.Builder
 	for i, err := range flat(err) {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		b.WriteString(err.Error())
+		b.WriteString(printable(err.Error()))
 		if at := (*yaml.Error)(nil); errors.As(err, &at) {
 			b.WriteString(excerpt(at))
 		}
 	}
-	return &failure{exit: exitUsage, what: b.String(), code: "config"}
+	return b.String()
 }
 
 // flat lists the errors that were joined.

@@ -106,7 +106,9 @@ func TestConfigValidate(t *testing.T) {
 ` + path + `:2:13: retry_min: got a list, want a duration such as "500ms", "30s" or "72h"
     2 | retry_min:  [1]
       |             ^
-learn: "perhaps"; use off, local or advertise`
+` + path + `:3:8: learn: "perhaps"; use off, local or advertise
+    3 | learn: perhaps
+      |        ^`
 	if got.exit != exitUsage || got.stdout != "" || !strings.Contains(got.stderr, want) {
 		t.Errorf("exit %d, printed %q and said\n%s\nwant\n%s", got.exit, got.stdout, got.stderr, want)
 	}
@@ -118,7 +120,7 @@ learn: "perhaps"; use off, local or advertise`
 	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil || got.exit != exitUsage || report.Valid || len(report.Errors) != 3 || report.Errors[1].Column != 13 {
 		t.Errorf("exit %d, %v: %s", got.exit, err, got.stdout)
 	}
-	if got := pannier(t, "", "config", "validate"); got.exit != 0 || got.stdout != "valid\n" {
+	if got := pannier(t, "", "config", "validate"); got.exit != 0 || got.stdout != "valid, without a config file: name one with --config / PANNIER_CONFIG\n" {
 		t.Errorf("the defaults: exit %d, %s", got.exit, got.stdout)
 	}
 	if got := pannier(t, "", "run", "--config", path); got.exit != exitUsage || !strings.Contains(got.stderr, "learn:") || !strings.Contains(got.stderr, "zonne") {

@@ -20,7 +20,7 @@ func controlPlaneCommand() *cli.Command {
 			logTo(c.App.ErrWriter, slog.LevelInfo)
 			err := p.Run(c.Context, c.App.Writer, thisBuild().Version)
 			if wrong := (plane.ConfigError{}); errors.As(err, &wrong) {
-				return configError(wrong)
+				return &failure{exit: exitUsage, what: complaints(wrong), code: "config"}
 			}
 			return listenError(err, "choose another with --listen or --admin; port 0 takes any free one")
 		},

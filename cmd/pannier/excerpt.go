@@ -23,10 +23,15 @@ func excerpt(at *yaml.Error) string {
 		return ""
 	}
 	line := []rune(strings.TrimRight(lines[at.Line-1], "\r"))
-	if at.Column < 1 || at.Column > min(len(line)+1, excerptMost) {
+	if at.Column < 1 || at.Column > len(line)+1 {
 		return ""
 	}
+	// Of a long line, what is around the mark.
+	from := max(0, at.Column-excerptMost*3/4)
+	if from > 0 {
+		line[from] = '…'
+	}
 	margin := fmt.Sprintf("%5d | ", at.Line)
-	shown := strings.ReplaceAll(string(line[:min(len(line), excerptMost)]), "\t", " ")
-	return "\n" + margin + printable(shown) + "\n" + strings.Repeat(" ", len(margin)-2) + "| " + strings.Repeat(" ", at.Column-1) + "^"
+	shown := strings.ReplaceAll(string(line[from:min(len(line), from+excerptMost)]), "\t", " ")
+	return "\n" + margin + printable(shown) + "\n" + strings.Repeat(" ", len(margin)-2) + "| " + strings.Repeat(" ", at.Column-1-from) + "^"
 }

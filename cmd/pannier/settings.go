@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"pannier/proxy"
+	"pannier/proxy/yaml"
 )
 
 const configEnv = "PANNIER_CONFIG"
@@ -85,26 +88,61 @@ func (s *settings) flags() []cli.Flag {
 // options are those of the file, the environment and the flags together. The error is all that is
 // wrong with them.
 func (s *settings) options(c *cli.Context) (proxy.Options, error) {
-	errs := []error{s.fileErr}
+	errs := flat(s.fileErr)
 	s.opts.Config = s.file
 	for _, of := range proxy.Settings() {
-		if of.Flag != "" && c.IsSet(of.Flag) {
+		if s.given(c, of) {
 			s.opts.Given = append(s.opts.Given, of.Key)
 		}
 		if list := s.lists[of.Key]; list != nil && c.IsSet(of.Flag) {
 			if err := of.SetList(&s.opts, list.Value()); err != nil {
-				errs = append(errs, fmt.Errorf("--%s %w", of.Flag, err))
+				errs = append(errs, fmt.Errorf("%s %w", s.origin(c, of), err))
 			}
 		}
 	}
 	s.opts.Version = thisBuild().Version
-	return s.opts, errors.Join(append(errs, s.opts.Validate())...)
+	for _, err := range flat(s.opts.Validate()) {
+		errs = append(errs, s.blame(c, err))
+	}
+	return s.opts, errors.Join(s.inOrder(errs)...)
+}
+
+// blame says where the value came from that a complaint of Validate is about: it begins with the
+// setting's key, or several. A default is wrong only beside others, and its complaint names them.
+func (s *settings) blame(c *cli.Context, err error) error {
+	keys, text, _ := strings.Cut(err.Error(), ": ")
+	for _, of := range proxy.Settings() {
+		switch {
+		case keys == of.Key && s.given(c, of):
+			return fmt.Errorf("%s: %s", s.origin(c, of), text)
+		case s.places[of.Key].Line > 0 && !s.given(c, of) && slices.Contains(strings.Split(keys, ", "), of.Key):
+			return s.places[of.Key].Blame(keys, errors.New(text))
+		}
+	}
+	return err
+}
+
+// inOrder sorts complaints by their line in the config file; behind them is what is elsewhere.
+func (s *settings) inOrder(errs []error) []error {
+	line := func(err error) int {
+		if at := (*yaml.Error)(nil); errors.As(err, &at) && at.File == s.file {
+			return at.Line
+		}
+		return math.MaxInt
+	}
+	slices.SortStableFunc(errs, func(a, b error) int { return cmp.Compare(line(a), line(b)) })
+	return errs
+}
+
+// given reports whether the command line or the environment has the setting.
+func (s *settings) given(c *cli.Context, of proxy.Setting) bool {
+	return of.Flag != "" && c.IsSet(of.Flag)
 }
 
 // origin says what gave a setting its value: the command line beats the environment, which beats
 // the file.
 func (s *settings) origin(c *cli.Context, of proxy.Setting) string {
-	if of.Flag != "" && c.IsSet(of.Flag) {
+	if s.given(c, of) {
 		for _, word := range s.words {
 			if name, _, _ := strings.Cut(word, "="); strings.TrimLeft(name, "-") == of.Flag && strings.HasPrefix(word, "-") {
 				return "--" + of.Flag

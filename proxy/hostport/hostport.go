@@ -30,7 +30,7 @@ func Dial(address string) error {
 	}
 	ip := net.ParseIP(host)
 	if ip != nil && ip.IsUnspecified() {
-		return fmt.Errorf("%q is no address that can be dialed", address)
+		return fmt.Errorf("%q is no address that can be dialed; use one of its host's own", address)
 	}
 	if ip == nil && (host == "" || strings.Trim(host, hostBytes) != "") {
 		return fmt.Errorf("%q names no host", address)

@@ -75,7 +75,7 @@ type Mapping struct {
 func NewMapping(name string, agents []string) (Mapping, error) {
 	m := Mapping{name: name, agents: agents}
 	if len(agents) == 0 {
-		return m, errors.New("names no agent")
+		return m, errors.New("names no agent; list those it may speak for")
 	}
 	m.uri = strings.Contains(name, "://")
 	if !m.uri {

@@ -155,7 +155,7 @@ func (r *policyReader) split(n ast.Node) error {
 		bad := len(r.errs)
 		r.mapping(item, "split.", shareFields(&s))
 		if len(r.errs) == bad && s.Weight == -1 {
-			r.errs = append(r.errs, yaml.ErrorAt(r.file, item.GetToken(), "split", "a share has a subset and a weight"))
+			r.errs = append(r.errs, yaml.ErrorAt(r.file, item.GetToken(), "split", "a share has a subset and a weight, such as {subset: stable, weight: 95}"))
 			s.Weight = 0
 		}
 		r.policy.Split = append(r.policy.Split, s)

@@ -14,23 +14,28 @@ import (
 // The readers of values return what is wrong without its place: Placed adds it.
 
 func mismatch(n ast.Node, want string) error {
+	if _, empty := n.(*ast.NullNode); empty {
+		return fmt.Errorf("got nothing, want %s; or leave the key out", want)
+	}
 	return fmt.Errorf("got %s, want %s", KindOf(n), want)
 }
 
 // String reads a string.
 func String(n ast.Node) (string, error) {
-	s, ok := n.(*ast.StringNode)
-	if !ok {
-		return "", mismatch(n, "a string: write it in quotes")
+	switch s := n.(type) {
+	case *ast.StringNode:
+		return s.Value, nil
+	case *ast.SequenceNode, *ast.MappingNode, *ast.MappingValueNode, *ast.NullNode:
+		return "", mismatch(n, "a string")
 	}
-	return s.Value, nil
+	return "", mismatch(n, "a string: write it in quotes")
 }
 
 // Bool reads true or false.
 func Bool(n ast.Node) (bool, error) {
 	b, ok := n.(*ast.BoolNode)
 	if !ok {
-		return false, mismatch(n, "true or false")
+		return false, mismatch(n, "true or false, without quotes")
 	}
 	return b.Value, nil
 }
@@ -38,12 +43,16 @@ func Bool(n ast.Node) (bool, error) {
 // Int reads an integer. Decimal only: YAML's octal and binary forms are traps in
 // a file that people write.
 func Int(n ast.Node) (int, error) {
+	text := n.GetToken().Value
 	if _, ok := n.(*ast.IntegerNode); !ok {
-		return 0, mismatch(n, "an integer")
+		if _, err := strconv.Atoi(text); errors.Is(err, strconv.ErrRange) { // to the parser that is a string
+			return 0, fmt.Errorf("%s is too large", text)
+		}
+		return 0, mismatch(n, "an integer: digits alone, without quotes or a unit")
 	}
-	v, err := strconv.Atoi(n.GetToken().Value)
+	v, err := strconv.Atoi(text)
 	if err != nil {
-		return 0, fmt.Errorf("%s is not an integer in decimal", n.GetToken().Value)
+		return 0, fmt.Errorf("%s is not an integer in decimal", text)
 	}
 	return v, nil
 }
@@ -70,7 +79,7 @@ func Duration(n ast.Node) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s.Value)
 	if err != nil {
-		return 0, fmt.Errorf(`%q is not a duration such as "500ms", "30s" or "72h"`, s.Value)
+		return 0, fmt.Errorf(`%q is not a duration such as "500ms", "30s" or "72h"; the units are ms, s, m and h`, s.Value)
 	}
 	return d, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	goyaml "github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -52,13 +53,16 @@ type Entry struct {
 // what a file says can be read off it, line by line. JSON is within that.
 func ParseMapping(file string, text []byte) ([]Entry, error) {
 	if len(text) > MaxFile {
-		return nil, &Error{file, 1, 1, "", fmt.Sprintf("the file has %d bytes, at most %d are read", len(text), MaxFile)}
+		return nil, &Error{file, 1, 1, "", fmt.Sprintf("the file has more than %d bytes, the most that is read", MaxFile)}
+	}
+	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
+		return nil, &Error{file, 1, 1, "", "the file has bytes that are no text; it is read as UTF-8"}
 	}
 	tokens := lexer.Tokenize(string(bytes.TrimPrefix(text, []byte("\ufeff"))))
 	if err := checkTokens(file, tokens); err != nil {
 		return nil, err
 	}
-	tree, err := parser.Parse(tokens, 0)
+	tree, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // EntriesOf says more of them
 	if err != nil {
 		return nil, syntaxError(file, err)
 	}
@@ -74,7 +78,7 @@ func checkTokens(file string, tokens token.Tokens) error {
 	for i, t := range tokens {
 		switch t.Type {
 		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType, token.DirectiveType, token.MappingKeyType:
-			return ErrorAt(file, t, "", fmt.Sprintf("%q: anchors, tags, merges and computed keys are not read here", t.Value))
+			return ErrorAt(file, t, "", fmt.Sprintf("%q: anchors, tags, merges and computed keys are not read here; write out what is meant", t.Value))
 		case token.DocumentHeaderType, token.DocumentEndType:
 			if i > 0 {
 				return ErrorAt(file, t, "", "a second document: put everything into one")
@@ -89,14 +93,14 @@ func checkTokens(file string, tokens token.Tokens) error {
 			}
 		}
 		if depth > maxNesting {
-			return ErrorAt(file, t, "", "nested too deep")
+			return ErrorAt(file, t, "", fmt.Sprintf("nested too deep: at most %d levels are read", maxNesting))
 		}
 	}
 	return nil
 }
 
-// EntriesOf lists a mapping's entries in the file's order. The parser has
-// refused equal keys.
+// EntriesOf lists a mapping's entries in the file's order. Equal keys are an
+// error.
 func EntriesOf(file string, n ast.Node) ([]Entry, error) {
 	var values []*ast.MappingValueNode
 	switch m := n.(type) {
@@ -107,13 +111,18 @@ func EntriesOf(file string, n ast.Node) ([]Entry, error) {
 	default:
 		return nil, ErrorAt(file, n.GetToken(), "", fmt.Sprintf("got %s, want settings of the form \"key: value\"", KindOf(n)))
 	}
-	entries := make([]Entry, 0, len(values))
+	entries, seen := make([]Entry, 0, len(values)), make(map[string]int, len(values))
 	for _, v := range values {
 		key, ok := v.Key.(ast.ScalarNode)
 		if !ok {
 			return nil, ErrorAt(file, v.Key.GetToken(), "", "a key must be plain text")
 		}
-		entries = append(entries, Entry{keyText(key), v.Key.GetToken(), v.Value})
+		e := Entry{keyText(key), v.Key.GetToken(), v.Value}
+		if first, twice := seen[e.Key]; twice {
+			return nil, ErrorAt(file, e.At, e.Key, fmt.Sprintf("given twice, first in line %d; take one of them out", first))
+		}
+		seen[e.Key] = e.At.Position.Line
+		entries = append(entries, e)
 	}
 	return entries, nil
 }
@@ -129,13 +138,13 @@ func keyText(n ast.ScalarNode) string {
 func StringsOf(file, key string, n ast.Node) ([]Entry, error) {
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
-		return nil, ErrorAt(file, n.GetToken(), key, fmt.Sprintf("got %s, want a list", KindOf(n)))
+		return nil, ErrorAt(file, n.GetToken(), key, fmt.Sprintf("got %s, want a list: [one, another]", KindOf(n)))
 	}
 	items := make([]Entry, 0, len(list.Values))
 	for _, v := range list.Values {
 		s, ok := v.(*ast.StringNode)
 		if !ok {
-			return nil, ErrorAt(file, v.GetToken(), key, fmt.Sprintf("got %s in the list, want a string", KindOf(v)))
+			return nil, ErrorAt(file, v.GetToken(), key, fmt.Sprintf("got %s in the list, want strings: write it in quotes", KindOf(v)))
 		}
 		items = append(items, Entry{s.Value, s.GetToken(), v})
 	}
@@ -173,14 +182,37 @@ func ErrorAt(file string, t *token.Token, key, text string) *Error {
 	return e
 }
 
-// syntaxError keeps the parser's message and place and drops its picture of
-// the source, which is several lines.
+// parserSays are complaints of the parser that an operator would have to know
+// YAML's grammar for, and what to say instead.
+var parserSays = map[string]string{
+	"found character '\t' that cannot start any token":       "a tab: indent with spaces",
+	"value is not allowed in this context":                   "not expected here: is it indented as the lines around it?",
+	"could not find end character of double-quoted text":     "the quote \" that begins here is not closed",
+	"could not find end character of single-quoted text":     "the quote ' that begins here is not closed",
+	"',' or ']' must be specified":                           "a [ above is not closed: put ] behind its last item, and commas between them",
+	"',' or '}' must be specified":                           "a { above is not closed: put } behind its last entry, and commas between them",
+	"sequence end token ']' not found":                       "the [ that begins here is not closed",
+	"could not find flow mapping end token '}'":              "the { that begins here is not closed",
+	"could not find flow map content":                        "a key needs a colon and a value",
+	"mapping value is not allowed in this context":           "a second colon: put the value in quotes, or the key in a line of its own",
+	"could not find '[' character corresponding to ']'":      "a ] without a [ before it",
+	"could not find '{' character corresponding to '}'":      "a } without a { before it",
+	"unexpected key name":                                    "a key needs a colon and a value",
+	"non-map value is specified":                             "a key needs a colon, a space and a value",
+	"block sequence entries are not allowed in this context": "a list begins in a line of its own, below its key",
+}
+
+// syntaxError keeps the parser's place, and its message where there is no better
+// one, and drops its picture of the source, which is several lines.
 func syntaxError(file string, err error) error {
 	var at goyaml.Error
 	if !errors.As(err, &at) {
 		return &Error{file, 1, 1, "", err.Error()}
 	}
 	text, _, _ := strings.Cut(at.GetMessage(), "\n")
+	if better := parserSays[text]; better != "" {
+		text = better
+	}
 	return ErrorAt(file, at.GetToken(), "", text)
 }
 
