@@ -38,19 +38,22 @@ var backlogs = [...]struct {
 // times counts the entries of an index by time, so that how many there are and how
 // old they are is known without reading any. There is one count for each 2^shift ms
 // in which an entry lies: a second at first, and twice as long each time there are
-// more than timesMost counts. That is all that is kept: an age is right to within
-// a second for a backlog of an hour, and to within a part in 2,000 of any other.
+// more than most counts. That is all that is kept: with timesMost an age is right to
+// within a second for a backlog of an hour, and to within a part in 2,000 of any
+// other; with agentTimesMost to within a part in 32.
 type times struct {
 	shift uint
+	most  int
 	by    map[int64]int // entries of each span
 }
 
 const (
-	timesMost  = 4096
-	timesShift = 10
+	timesMost      = 4096
+	agentTimesMost = 64
+	timesShift     = 10
 )
 
-func newTimes() *times { return &times{shift: timesShift, by: map[int64]int{}} }
+func newTimes(most int) *times { return &times{shift: timesShift, most: most, by: map[int64]int{}} }
 
 func (x *times) add(ms int64, n int) {
 	span := ms >> x.shift
@@ -60,9 +63,9 @@ func (x *times) add(ms int64, n int) {
 	if len(x.by) == 0 {
 		x.shift = timesShift
 	}
-	for len(x.by) > timesMost {
+	for len(x.by) > x.most {
 		x.shift++
-		coarse := make(map[int64]int, timesMost/2)
+		coarse := make(map[int64]int, x.most/2)
 		for span, n := range x.by {
 			if coarse[span>>1] += n; coarse[span>>1] == 0 {
 				delete(coarse, span>>1)
@@ -119,34 +122,44 @@ func (j *Journal) Size() (bytes int64) {
 	return bytes
 }
 
-// ledger has the times of every index of backlogs. The committer writes, anybody
-// reads.
+// ledger has the times of every index of backlogs, and of those by agent also each
+// agent's. The committer writes, anybody reads.
 type ledger struct {
 	mu struct {
 		sync.Mutex
-		by map[byte]*times
+		by     map[byte]*times
+		agents map[queue]*times // none is empty
 	}
+}
+
+// queue is the part of an index that is of one agent.
+type queue struct {
+	class byte
+	agent Agent
 }
 
 func newLedger() *ledger {
 	l := &ledger{}
-	l.mu.by = map[byte]*times{}
+	l.mu.by, l.mu.agents = map[byte]*times{}, map[queue]*times{}
 	for _, b := range backlogs {
-		l.mu.by[b.class] = newTimes()
+		l.mu.by[b.class] = newTimes(timesMost)
 	}
 	return l
 }
 
 // entry is an index key that came or went.
 type entry struct {
-	class byte
+	queue // agent 0: of an index that is not by agent
 	ms    int64
 	n     int8
 }
 
 // entryOf reads the time off a key; ok is false for one of another class.
 func entryOf(key []byte, n int8) (e entry, ok bool) {
-	e = entry{class: key[0], n: n}
+	e = entry{queue: queue{class: key[0]}, n: n}
+	if key[0] == classDue || key[0] == classMail {
+		e.agent = Agent(binary.BigEndian.Uint32(key[1:]))
+	}
 	switch key[0] {
 	case classDue, classDead:
 		e.ms = int64(binary.BigEndian.Uint64(key[len(key)-24:]))
@@ -166,6 +179,21 @@ func (l *ledger) take(entries []entry) {
 	defer l.mu.Unlock()
 	for _, e := range entries {
 		l.mu.by[e.class].add(e.ms, int(e.n))
+		if e.agent != 0 {
+			l.ofAgent(e)
+		}
+	}
+}
+
+// ofAgent counts an entry in its agent's part. Called with mu held.
+func (l *ledger) ofAgent(e entry) {
+	x := l.mu.agents[e.queue]
+	if x == nil {
+		x = newTimes(agentTimesMost)
+		l.mu.agents[e.queue] = x
+	}
+	if x.add(e.ms, int(e.n)); len(x.by) == 0 {
+		delete(l.mu.agents, e.queue)
 	}
 }
 
@@ -199,7 +227,34 @@ func (j *Journal) Backlogs() []Backlog {
 func (l *ledger) backlog(class byte, name string, now int64) Backlog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	by, later, oldest := l.mu.by[class].count(now)
+	return l.mu.by[class].backlog(class, name, now)
+}
+
+// Queue is what waits for one agent: at home to be offered (BacklogDue), or here in
+// its mailbox (BacklogMail).
+type Queue struct {
+	Agent Agent
+	Backlog
+}
+
+// Queues says how much waits for whom; who is not listed has nothing. It reads memory
+// only.
+func (j *Journal) Queues() (out []Queue) {
+	now := ms(time.Now())
+	j.ledger.mu.Lock()
+	defer j.ledger.mu.Unlock()
+	for of, x := range j.ledger.mu.agents {
+		name := BacklogMail
+		if of.class == classDue {
+			name = BacklogDue
+		}
+		out = append(out, Queue{of.agent, x.backlog(of.class, name, now)})
+	}
+	return out
+}
+
+func (x *times) backlog(class byte, name string, now int64) Backlog {
+	by, later, oldest := x.count(now)
 	if class != classDue {
 		by, later = by+later, 0 // a clock was put back
 	}

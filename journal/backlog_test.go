@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -58,6 +59,44 @@ func TestBacklogs(t *testing.T) {
 	w.wantBacklog(journal.BacklogMail, 3, 0)
 	w.reopen()
 	w.wantBacklog(journal.BacklogMail, 3, 0)
+	w.whole()
+}
+
+// What waits for each agent is known in the same way, and an agent for whom nothing
+// waits is not listed.
+func TestQueues(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for range 3 {
+		w.accept()
+	}
+	other := envelope()
+	other.ToAgent = "agent://acme/prod/stock"
+	if _, err := w.j.Accept(context.Background(), []journal.Accept{{Envelope: other, DeliverAt: time.Now().Add(time.Hour)}}); err != nil {
+		t.Fatal(err)
+	}
+	look := func(when string, want ...string) {
+		t.Helper()
+		got := []string{}
+		for _, q := range w.j.Queues() {
+			got = append(got, fmt.Sprintf("%s %s %d+%d", w.j.AgentName(q.Agent), q.Name, q.Count, q.Later))
+			if (q.Count > 0) != !q.Oldest.IsZero() {
+				t.Errorf("%s: %d wait, the oldest since %s", when, q.Count, q.Oldest)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", when, got, want)
+		}
+	}
+	to := envelope().ToAgent
+	look("accepted", to+" due 3+0", "agent://acme/prod/stock due 0+1")
+	w.reopen()
+	look("opened again", to+" due 3+0", "agent://acme/prod/stock due 0+1")
+	w.hold()
+	look("held here", to+" mail 3+0", "agent://acme/prod/stock due 0+1")
+	w.reopen()
+	look("opened again", to+" mail 3+0", "agent://acme/prod/stock due 0+1")
 	w.whole()
 }
 

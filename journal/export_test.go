@@ -66,7 +66,7 @@ func (j *Journal) Queue(release <-chan struct{}) (told <-chan time.Time) {
 func (j *Journal) FillBacklogs() {
 	for _, b := range backlogs {
 		for i := range int64(timesMost) {
-			j.ledger.take([]entry{{class: b.class, ms: 1<<40 + i<<timesShift, n: 1}})
+			j.ledger.take([]entry{{queue: queue{class: b.class}, ms: 1<<40 + i<<timesShift, n: 1}})
 		}
 	}
 }

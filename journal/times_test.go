@@ -10,7 +10,7 @@ import (
 func TestTimes(t *testing.T) {
 	t.Parallel()
 	const entries, hour = 200_000, int64(3600_000)
-	x, now := newTimes(), int64(1<<40)
+	x, now := newTimes(timesMost), int64(1<<40)
 	all := make([]int64, entries)
 	for i := range all {
 		all[i] = now - rand.Int64N(30*24*hour)
@@ -37,7 +37,7 @@ func TestTimes(t *testing.T) {
 // become longer.
 func TestTimesLeave(t *testing.T) {
 	t.Parallel()
-	x := newTimes()
+	x := newTimes(timesMost)
 	for i := range int64(3 * timesMost) {
 		x.add(1<<40+i<<timesShift, 1)
 	}
