@@ -78,6 +78,7 @@ func (b *bindings) Agents() []admin.AgentStatus {
 			}
 		}
 	}
+	b.figures(by)
 	out := make([]admin.AgentStatus, 0, len(by))
 	for _, s := range by {
 		if s.Binding == "" {
@@ -88,6 +89,21 @@ func (b *bindings) Agents() []admin.AgentStatus {
 	}
 	slices.SortFunc(out, func(x, y admin.AgentStatus) int { return strings.Compare(x.Agent, y.Agent) })
 	return out
+}
+
+// figures adds who reads, and what there is to read.
+func (b *bindings) figures(by map[string]*admin.AgentStatus) {
+	all, _ := b.mailbox.Figures()
+	for _, f := range all {
+		if s := by[f.Agent]; s != nil {
+			s.Readers, s.Working = f.Readers, f.Unsettled+f.Apart
+		}
+	}
+	for _, q := range b.journal.Queues() {
+		if s := by[b.journal.AgentName(q.Agent)]; s != nil && q.Name == journal.BacklogMail && !q.Oldest.IsZero() && !b.journal.ForThreads(q.Agent) {
+			s.Oldest = &q.Oldest
+		}
+	}
 }
 
 // SetBinding changes how the app of an agent receives, at once and durably; an

@@ -1,6 +1,11 @@
 package proxy
 
-import "pannier/proxy/metrics/sidecar"
+import (
+	"time"
+
+	"pannier/proxy/admin"
+	"pannier/proxy/metrics/sidecar"
+)
 
 // watch lets the page of metrics ask the parts for their figures.
 func (r *run) watch() {
@@ -14,3 +19,15 @@ func (r *run) watch() {
 	}
 	r.metrics.Watch(from)
 }
+
+// figures is what operators are told of this sidecar. It reads memory only.
+func (r *run) figures() admin.Figures {
+	i, syncs := r.info(), r.metrics.Syncs()
+	return admin.Figures{
+		Listeners: admin.Listeners{API: i.API, Peer: i.Peer, Admin: i.Admin},
+		Bytes:     r.journal.Size(), Backlogs: r.journal.Backlogs(), Limits: r.journal.Uses(),
+		Syncs: admin.Syncs{Of: syncs.Of, P50: milliseconds(syncs.P50), P99: milliseconds(syncs.P99)},
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

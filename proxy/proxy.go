@@ -270,7 +270,7 @@ func (r *run) listen() error {
 func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters) {
 	p := r.parts.Load()
 	source := admin.Source{
-		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Peers: p.dispatcher.Peers, Forget: p.dispatcher.Forget, Breaker: p.dispatcher,
+		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Figures: r.figures, Peers: p.dispatcher.Peers, Due: p.dispatcher.Destinations, Forget: p.dispatcher.Forget, Breaker: p.dispatcher,
 		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead, Metrics: r.metrics,
 	}
 	source.Pprof = r.opts.Pprof

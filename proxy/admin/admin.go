@@ -5,7 +5,8 @@
 //	GET  /readyz                       200 when it takes and delivers intents; ?verbose lists the checks
 //	GET  /startupz                     200 once it has been ready, and ever after
 //	GET  /metrics                      figures, for Prometheus
-//	GET  /v1/admin/status              journal, version, readiness
+//	GET  /v1/admin/status              journal, version, readiness, what waits where
+//	GET  /v1/admin/destinations        whom something is due for, and why it waits
 //	GET  /v1/admin/peers               the sidecars this one delivers to
 //	POST /v1/admin/peers/{id}/forget   gives a sidecar up for lost
 //	POST /v1/admin/breakers/open       leaves an endpoint alone, {"address": "HOST:PORT"}
@@ -46,7 +47,9 @@ type Source struct {
 	Version string
 	Health  func() Health
 	Stats   func() journal.Stats
+	Figures func() Figures // beside Stats
 	Peers   func() []outbound.PeerStatus
+	Due     func() (list []outbound.DestinationStatus, of int)
 	Forget  func(context.Context, journal.ID) error
 	Breaker Breaker
 	Pushed  func() []string // agents that receive by http
@@ -80,6 +83,7 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	}
 	mux.HandleFunc("GET /v1/admin/status", h.status)
 	mux.HandleFunc("GET /v1/admin/peers", h.peers)
+	mux.HandleFunc("GET /v1/admin/destinations", h.destinations)
 	mux.HandleFunc("POST /v1/admin/peers/{id}/forget", h.forget)
 	mux.HandleFunc("POST /v1/admin/breakers/open", h.openBreaker)
 	mux.HandleFunc("POST /v1/admin/breakers/close", h.closeBreaker)
@@ -97,38 +101,8 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	if s.Pprof {
 		profiles(mux)
 	}
-	mux.HandleFunc("/", NotFound("no such page: see /healthz, /readyz, /startupz, /metrics, /v1/admin/status, /v1/admin/peers, /v1/admin/agents, /v1/admin/dead-letters, /v1/admin/xds, /v1/admin/secrets"))
+	mux.HandleFunc("/", NotFound("no such page: see /healthz, /readyz, /startupz, /metrics, /v1/admin/status, /v1/admin/peers, /v1/admin/destinations, /v1/admin/agents, /v1/admin/dead-letters, /v1/admin/xds, /v1/admin/secrets"))
 	return Operators(mux, s.Version, s.Health, hosts)
-}
-
-type statusAnswer struct {
-	OK      bool          `json:"ok"`
-	Ready   bool          `json:"ready"`
-	Version string        `json:"version,omitempty"`
-	Checks  []Check       `json:"checks"`
-	Journal journalAnswer `json:"journal"`
-}
-
-type journalAnswer struct {
-	ID      string            `json:"id"`
-	Epoch   uint64            `json:"epoch"`
-	Seq     uint64            `json:"seq"`
-	Ops     uint64            `json:"operations"`
-	Boot    uint32            `json:"boot"`
-	Unclean bool              `json:"unclean"`
-	Durable bool              `json:"durable"`
-	Live    map[string]uint64 `json:"live"`
-}
-
-func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
-	s, now := h.Stats(), h.Health()
-	Write(w, http.StatusOK, statusAnswer{
-		OK: true, Ready: now.Ready(), Version: h.Version, Checks: now.Checks,
-		Journal: journalAnswer{
-			ID: s.Identity.Journal.String(), Epoch: s.Identity.Epoch, Seq: s.Seq, Ops: s.BatchSizes, Boot: s.Boot,
-			Unclean: s.Unclean, Durable: s.Durable, Live: s.Live,
-		},
-	})
 }
 
 type peersAnswer struct {
@@ -138,6 +112,17 @@ type peersAnswer struct {
 
 func (h *handler) peers(w http.ResponseWriter, _ *http.Request) {
 	Write(w, http.StatusOK, peersAnswer{OK: true, Peers: append([]outbound.PeerStatus{}, h.Peers()...)})
+}
+
+type destinationsAnswer struct {
+	OK           bool                         `json:"ok"`
+	Total        int                          `json:"total"`
+	Destinations []outbound.DestinationStatus `json:"destinations"`
+}
+
+func (h *handler) destinations(w http.ResponseWriter, _ *http.Request) {
+	list, of := h.Due()
+	Write(w, http.StatusOK, destinationsAnswer{OK: true, Total: of, Destinations: append([]outbound.DestinationStatus{}, list...)})
 }
 
 func (h *handler) forget(w http.ResponseWriter, r *http.Request) {

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pannier/journal"
 	"pannier/outbound"
@@ -48,7 +49,17 @@ func setup(t *testing.T) *world {
 		Stats: func() journal.Stats {
 			return journal.Stats{Seq: 7, BatchSizes: 9, Boot: 2, Unclean: true, Identity: journal.Identity{Journal: journalID, Epoch: 3}, Live: map[string]uint64{"due": 4}}
 		},
+		Figures: func() admin.Figures {
+			return admin.Figures{
+				Listeners: admin.Listeners{API: "h:1", Peer: "h:2", Admin: "h:3"}, Bytes: 5, Syncs: admin.Syncs{Of: 2, P50: 1.5, P99: 9},
+				Backlogs: []journal.Backlog{{Name: "due", Count: 4, Later: 1, Oldest: time.Unix(0, 0).UTC()}, {Name: "mail"}},
+				Limits:   []journal.Use{{Name: "accept", Used: 1, Most: 2}},
+			}
+		},
 		Peers: func() []outbound.PeerStatus { return nil },
+		Due: func() ([]outbound.DestinationStatus, int) {
+			return []outbound.DestinationStatus{{Agent: billing, Waiting: 4, Why: []outbound.Waits{{Code: "no_endpoint", Text: "Nobody."}}}}, 7
+		},
 		Forget: func(_ context.Context, id journal.ID) error {
 			w.forgotten = append(w.forgotten, id)
 			return w.forget
@@ -122,9 +133,11 @@ func TestStatus(t *testing.T) {
 	if err := json.Unmarshal(a.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	text := `{"ok":true,"ready":true,"version":"v1",
+	text := `{"ok":true,"ready":true,"version":"v1","listeners":{"api":"h:1","peer":"h:2","admin":"h:3"},
 		"checks":[{"name":"journal","ok":true},{"name":"running","ok":true},{"name":"durable","ok":false,"detail":"a ram disk","advice":true}],
-		"journal":{"id":"01020300-0000-0000-0000-000000000000","epoch":3,"seq":7,"operations":9,"boot":2,"unclean":true,"durable":false,"live":{"due":4}}}`
+		"journal":{"id":"01020300-0000-0000-0000-000000000000","epoch":3,"seq":7,"operations":9,"boot":2,"unclean":true,"durable":false,"bytes":5,"syncs":{"of":2,"p50_ms":1.5,"p99_ms":9},"live":{"due":4}},
+		"backlogs":[{"place":"due","count":4,"later":1,"oldest":"1970-01-01T00:00:00Z"},{"place":"mail","count":0}],
+		"limits":[{"name":"accept","used":1,"most":2}]}`
 	if err := json.Unmarshal([]byte(text), &want); err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +151,15 @@ func TestNoPeersIsAnEmptyList(t *testing.T) {
 	a := setup(t).ask("GET", "/v1/admin/peers")
 	if got := strings.TrimSpace(a.Body.String()); a.Code != 200 || got != `{"ok":true,"peers":[]}` {
 		t.Errorf("got %d %s", a.Code, got)
+	}
+}
+
+func TestDestinations(t *testing.T) {
+	t.Parallel()
+	a := setup(t).ask("GET", "/v1/admin/destinations")
+	want := `{"ok":true,"total":7,"destinations":[{"agent":"` + billing + `","waiting":4,"later":0,"in_flight":0,"why":[{"code":"no_endpoint","text":"Nobody."}]}]}`
+	if got := strings.TrimSpace(a.Body.String()); a.Code != 200 || got != want {
+		t.Errorf("got  %d %s\nwant 200 %s", a.Code, got, want)
 	}
 }
 

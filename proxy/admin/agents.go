@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"pannier/inbound"
 	"pannier/journal"
@@ -18,6 +19,9 @@ type AgentStatus struct {
 	URL     string             `json:"url,omitempty"`
 	Set     bool               `json:"set"` // while running, over what is configured
 	Door    inbound.DoorStatus `json:"door"`
+	Readers int                `json:"readers"`          // polls and streams that wait, and what sends to its app
+	Working int                `json:"unsettled"`        // held here for it and not settled
+	Oldest  *time.Time         `json:"oldest,omitempty"` // when the first of these was made
 }
 
 // Agents are the agents served here and how their apps receive.

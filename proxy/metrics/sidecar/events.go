@@ -37,6 +37,7 @@ type Sidecar struct {
 	finished                                    map[state.Status]prometheus.Counter
 	deadEntered, attempts, offers, breakerMoves *prometheus.CounterVec
 	attemptTime                                 *prometheus.HistogramVec
+	syncs                                       recent
 
 	// of is the label of an agent's number. The committer's alone, like
 	tried map[attempt]prometheus.Counter // what WithLabelValues has found
@@ -98,6 +99,7 @@ var outcomes = map[state.Move]string{
 func (s *Sidecar) Counted(y *journal.Tally) {
 	if y.Took > 0 {
 		s.syncTime.Observe(y.Took.Seconds())
+		s.syncs.add(y.Took)
 	}
 	s.operations.Add(float64(y.Operations))
 	s.submitted.Add(float64(y.Submitted))

@@ -173,3 +173,21 @@ func BenchmarkCounted(b *testing.B) {
 		s.Counted(&y)
 	}
 }
+
+// How the disk is now is told by the last batches, however many there were before.
+func TestSyncsAreTheLastOnes(t *testing.T) {
+	t.Parallel()
+	s := setup(t, nil, nil)
+	if q := s.Syncs(); q != (sidecar.Quantiles{}) {
+		t.Errorf("before any batch: %+v", q)
+	}
+	for range 1000 {
+		s.Counted(&journal.Tally{Took: time.Hour})
+	}
+	for i := range 512 {
+		s.Counted(&journal.Tally{Took: time.Duration(i+1) * time.Millisecond})
+	}
+	if q := s.Syncs(); q != (sidecar.Quantiles{Of: 512, P50: 256 * time.Millisecond, P99: 506 * time.Millisecond}) {
+		t.Errorf("got %+v", q)
+	}
+}
