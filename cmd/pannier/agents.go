@@ -66,7 +66,7 @@ func printAgents(w io.Writer, a agentsAnswer) error {
 		if one.Set {
 			from += ", set"
 		}
-		rows = append(rows, []string{one.Agent, one.Binding, from, one.Door.Reason, one.Door.NextProbe, one.URL})
+		rows = append(rows, []string{one.Agent, one.Binding, from, one.Door.Reason, when(w, one.Door.NextProbe), one.URL})
 	}
 	return table(w, []string{"AGENT", "RECEIVES BY", "SERVED", "DOOR", "NEXT PROBE", "URL"}, rows)
 }

@@ -29,7 +29,7 @@ func breakerCommand() *cli.Command {
 func printBreakers(w io.Writer, a peersAnswer) error {
 	rows := make([][]string, 0, len(a.Peers))
 	for _, p := range a.Peers {
-		next := p.NextTry
+		next := when(w, p.NextTry)
 		if p.Forced {
 			next = "when an operator closes it"
 		}

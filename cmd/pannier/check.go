@@ -21,7 +21,7 @@ func checkCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if cl.asJSON {
+			if cl.format != formatText {
 				body, err := json.Marshal(struct {
 					OK     bool      `json:"ok"`
 					Checks []finding `json:"checks"`

@@ -27,7 +27,7 @@ type client struct {
 	target string // as the user named it, for messages
 	how    string // how to name another one, for messages
 	key    string
-	asJSON bool
+	format format
 }
 
 // appFlags are the flags of every verb that talks to the app API.
@@ -36,6 +36,7 @@ func appFlags() []cli.Flag {
 		&cli.StringFlag{Name: "addr", Value: "127.0.0.1:7400", EnvVars: []string{"PANNIER_ADDR"}, Usage: "app API of the sidecar: `HOST:PORT` or unix:PATH"},
 		&cli.StringFlag{Name: "key", EnvVars: []string{"PANNIER_API_KEY"}, Usage: "API `KEY`, where the sidecar asks for one"},
 		outputFlag(),
+		colourFlag(),
 	}
 }
 
@@ -44,6 +45,7 @@ func adminFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "admin", Value: "127.0.0.1:7402", EnvVars: []string{"PANNIER_ADMIN"}, Usage: "admin listener of the sidecar: `HOST:PORT`"},
 		outputFlag(),
+		colourFlag(),
 	}
 }
 
@@ -77,7 +79,7 @@ func withClient(dial func(*cli.Context) (*client, error), do verb) cli.ActionFun
 }
 
 func newClient(c *cli.Context, target, how string) (*client, error) {
-	asJSON, err := wantsJSON(c)
+	format, err := formatOf(c)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,7 @@ func newClient(c *cli.Context, target, how string) (*client, error) {
 		return nil, usageError("no address of a sidecar").withHint("set %s to HOST:PORT", how)
 	}
 	cl := clientOf(target)
-	cl.how, cl.key, cl.asJSON = how, c.String("key"), asJSON
+	cl.how, cl.key, cl.format = how, c.String("key"), format
 	return cl, nil
 }
 
@@ -238,7 +240,7 @@ func (cl *client) refusal(r request, resp *http.Response) error {
 		why: firstOf(p.Detail, p.Error.Message, p.Title, resp.Status), code: p.Error.Code,
 		hint: cl.hintFor(r, resp, p.Error.Code),
 	}
-	if cl.asJSON {
+	if cl.format != formatText {
 		f.raw = bytes.TrimRight(body, "\n")
 	}
 	return f

@@ -222,7 +222,9 @@ func (p *position) values(ctx context.Context, before []string, of string) (all 
 			all = append(all, e.Code)
 		}
 	case "FORMAT":
-		return []string{"json"}
+		return []string{string(formatJSON), string(formatLines)}
+	case "WHEN":
+		return []string{"always", "auto", "never"}
 	}
 	return all
 }

@@ -159,7 +159,7 @@ type deadLetters struct {
 func printDead(w io.Writer, answer deadLetters) error {
 	rows := make([][]string, 0, len(answer.List))
 	for _, d := range answer.List {
-		rows = append(rows, []string{d.ID, d.Reason, d.Type, d.To, strconv.Itoa(d.Attempts.N), d.EndedAt, d.RedrivenAs, d.LastAnswer})
+		rows = append(rows, []string{d.ID, d.Reason, d.Type, d.To, strconv.Itoa(d.Attempts.N), when(w, d.EndedAt), d.RedrivenAs, d.LastAnswer})
 	}
 	if err := table(w, []string{"INTENT", "REASON", "TYPE", "TO", "ATTEMPTS", "ENDED", "REDRIVEN AS", "LAST ANSWER"}, rows); err != nil || answer.Next == "" {
 		return err

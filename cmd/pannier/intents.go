@@ -110,7 +110,7 @@ func printList(w io.Writer, answer struct {
 }) error {
 	rows := make([][]string, 0, len(answer.Intents))
 	for _, i := range answer.Intents {
-		rows = append(rows, []string{i.ID, i.Status, i.Type, i.To, firstOf(i.UpdatedAt, i.CreatedAt)})
+		rows = append(rows, []string{i.ID, i.Status, i.Type, i.To, when(w, firstOf(i.UpdatedAt, i.CreatedAt))})
 	}
 	if err := table(w, []string{"INTENT", "STATUS", "TYPE", "TO", "UPDATED"}, rows); err != nil || answer.Next == "" {
 		return err

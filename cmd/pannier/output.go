@@ -8,23 +8,40 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
 	"pannier/cmd/cmdline"
+	"pannier/journal/state"
 )
 
 func outputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print in this `FORMAT`: json is what the API answered, byte for byte (default: text)"}
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "print in this `FORMAT`: json is what the API answered, byte for byte, ndjson what it lists, one a line (default: text)"}
 }
 
-func wantsJSON(c *cli.Context) (bool, error) {
-	switch format := c.String("output"); format {
-	case "", "json":
-		return format == "json", nil
+// format is how a verb prints what it was answered.
+type format string
+
+const (
+	formatText  format = ""
+	formatJSON  format = "json"
+	formatLines format = "ndjson"
+)
+
+func formatOf(c *cli.Context) (format, error) {
+	switch f := format(c.String("output")); f {
+	case formatText, formatJSON, formatLines:
+		return f, nil
 	default:
-		return false, usageError("-o %s is not a format", format).withHint("the formats are -o json and, without the flag, text")
+		return f, usageError("-o %s is not a format", f).withHint("the formats are -o json, -o ndjson and, without the flag, text")
 	}
+}
+
+// wantsJSON is formatOf for what is one JSON value, and so the same in both forms.
+func wantsJSON(c *cli.Context) (bool, error) {
+	f, err := formatOf(c)
+	return f != formatText, err
 }
 
 // printJSON writes an answer as it came, on lines of its own.
@@ -33,29 +50,105 @@ func printJSON(w io.Writer, body []byte) error {
 	return err
 }
 
-// present prints an answer: as it came under -o json, else by the given function from its decoded form.
+// printLines writes the elements of the one list that an answer has, each on a line,
+// and says where the rest is. An answer that is not a list is one line.
+func printLines(c *cli.Context, body json.RawMessage) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	lines, lists := []json.RawMessage{body}, 0
+	for _, value := range members {
+		if strings.HasPrefix(string(value), "[") {
+			lists++
+			lines = nil
+			if err := json.Unmarshal(value, &lines); err != nil {
+				return fmt.Errorf("read the answer: %w", err)
+			}
+		}
+	}
+	if lists > 1 {
+		lines = []json.RawMessage{body}
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(c.App.Writer, oneLine(line)); err != nil {
+			return err
+		}
+	}
+	var next string
+	if json.Unmarshal(members["next_cursor"], &next) == nil && next != "" {
+		talk(c, "there may be more: --cursor %s", next)
+	}
+	return nil
+}
+
+// present prints an answer: as it was asked for, or by the given function from its decoded form.
 func present[T any](c *cli.Context, cl *client, body json.RawMessage, plain func(io.Writer, T) error) error {
-	if cl.asJSON {
+	switch cl.format {
+	case formatJSON:
 		return printJSON(c.App.Writer, body)
+	case formatLines:
+		return printLines(c, body)
+	}
+	screen, err := screenOf(c)
+	if err != nil {
+		return err
 	}
 	var decoded T
 	if err := json.Unmarshal(body, &decoded); err != nil {
 		return fmt.Errorf("read the answer of %s: %w", cl.target, err)
 	}
-	return plain(c.App.Writer, decoded)
+	return plain(screen, decoded)
 }
 
 // table prints rows in aligned columns under a header.
 func table(w io.Writer, header []string, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, strings.Join(header, "\t"))
-	for _, row := range rows {
+	widths := make([]int, len(header))
+	for _, row := range append([][]string{header}, rows...) {
 		for i, cell := range row {
 			row[i] = printable(cell)
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
-		fmt.Fprintln(tw, strings.Join(row, "\t"))
 	}
-	return tw.Flush()
+	put := func(row []string, how func(cell string) colour) error {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(paint(w, how(cell), cell))
+			if i < len(row)-1 {
+				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+			}
+		}
+		_, err := fmt.Fprintln(w, line.String())
+		return err
+	}
+	if err := put(header, func(string) colour { return faint }); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if err := put(row, colourOf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// colourOf is the colour of a word that says how something is.
+func colourOf(cell string) colour {
+	if s, ok := state.ParseStatus(cell); ok && s.Terminal() {
+		if s == state.Completed {
+			return green
+		}
+		return red
+	}
+	switch cell {
+	case "up", "connected", "closed", "ACKED":
+		return green
+	case "down", "breaker_open", "NACKED", "failing", "rejecting", "unreachable", "gone":
+		return red
+	case "half_open", "no_reader", "throttled", "waiting", "STALE":
+		return yellow
+	}
+	return plain
 }
 
 // pairs prints "name  value" lines and leaves out what has no value. They come as name, value, name, value.

@@ -59,7 +59,7 @@ type handovers struct {
 func printHandovers(w io.Writer, h handovers) error {
 	rows := make([][]string, 0, len(h.Intents))
 	for _, i := range h.Intents {
-		rows = append(rows, []string{i.ID, i.Lease, i.Until, strconv.Itoa(i.Attempt), i.Type, oneLine(i.Payload)})
+		rows = append(rows, []string{i.ID, i.Lease, when(w, i.Until), strconv.Itoa(i.Attempt), i.Type, oneLine(i.Payload)})
 	}
 	return table(w, []string{"INTENT", "LEASE", "UNTIL", "ATTEMPT", "TYPE", "PAYLOAD"}, rows)
 }

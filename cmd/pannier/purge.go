@@ -50,7 +50,7 @@ func purge(c *cli.Context, cl *client, chosen deadSelection) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool("dry-run") && cl.asJSON {
+	if c.Bool("dry-run") && cl.format != formatText {
 		return printJSON(c.App.Writer, raw)
 	}
 	sayPurge(c, dry)
@@ -69,7 +69,7 @@ func purge(c *cli.Context, cl *client, chosen deadSelection) error {
 	if err != nil {
 		return err
 	}
-	if cl.asJSON {
+	if cl.format != formatText {
 		err = printJSON(c.App.Writer, raw)
 	} else {
 		_, err = fmt.Fprintf(c.App.Writer, "%d purged\n", done.Purged)

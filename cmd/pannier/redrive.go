@@ -125,7 +125,7 @@ func redriveMany(c *cli.Context, cl *client, chosen deadSelection) error {
 			break
 		}
 		sum.Redriven, sum.Failed = append(sum.Redriven, got.Redriven...), append(sum.Failed, got.Failed...)
-		if !cl.asJSON {
+		if cl.format == formatText {
 			for _, r := range got.Redriven {
 				fmt.Fprintf(c.App.Writer, "%s %s\n", printable(r.ID), printable(r.RedrivenAs))
 			}
@@ -166,7 +166,7 @@ func redriveSome(c *cli.Context, cl *client, part deadSelection, cursor string, 
 
 // redriveDone says how many went and which failed, also when it was cut short.
 func redriveDone(c *cli.Context, cl *client, sum redriveAnswer, err error) error {
-	if cl.asJSON {
+	if cl.format != formatText {
 		out, jerr := encode(sum)
 		if jerr != nil {
 			return jerr

@@ -114,7 +114,7 @@ func printAccepted(c *cli.Context, cl *client, answer json.RawMessage) (id strin
 	if err := json.Unmarshal(answer, &accepted); err != nil || accepted.ID == "" {
 		return "", fmt.Errorf("the answer of %s to the send names no intent_id", cl.target)
 	}
-	if cl.asJSON {
+	if cl.format != formatText {
 		return accepted.ID, printJSON(c.App.Writer, answer)
 	}
 	talk(c, "accepted at %s for %s (%s)", cl.target, c.String("to"), printable(accepted.Status))

@@ -19,7 +19,7 @@ func traceCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if !cl.asJSON {
+			if cl.format == formatText {
 				return drawn.print(c.App.Writer, time.Now())
 			}
 			body, err := encode(drawn)

@@ -119,7 +119,7 @@ func watchCommand() *cli.Command {
 			&cli.Int64Flag{Name: "since", Usage: "only events after this `SEQ`"}),
 		Action: onApp(func(c *cli.Context, cl *client, args []string) error {
 			_, err := cl.follow(c.Context, args[0], c.Int64("since"), func(e event) error {
-				if cl.asJSON {
+				if cl.format != formatText {
 					return printJSON(c.App.Writer, e.raw)
 				}
 				return printEvent(c.App.Writer, e)

@@ -80,7 +80,7 @@ func printXDS(w io.Writer, a xdsAnswer) error {
 		if said == "" && s.Refused != "" {
 			said = "this sidecar is not announced as it asks to be: " + s.Refused
 		}
-		servers = append(servers, []string{s.Address, s.State, s.Since.Format(time.RFC3339), strconv.FormatUint(s.Nacks, 10), said})
+		servers = append(servers, []string{s.Address, s.State, when(w, s.Since.Format(time.RFC3339)), strconv.FormatUint(s.Nacks, 10), said})
 	}
 	for _, g := range a.Agents {
 		place := "unknown"
