@@ -101,7 +101,7 @@ func TestMeshWithCertificates(t *testing.T) {
 	thief := join("another's agent", billing, nil, files(nil, domain+"acme/prod/shop")...)
 	const refused = "agent " + billing + " is not announced: " + domain + "acme/prod/shop may not speak for " + billing
 	thief.shows(refused, "xds", "status")
-	thief.shows("XX  control plane", "check")
+	thief.shows("×  control plane", "check")
 	plane.says(t, domain+"acme/prod/shop may not speak for "+billing)
 	for range 3 {
 		carry(t, home, holder) // and not to the thief

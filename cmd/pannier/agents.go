@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -56,6 +57,9 @@ type agentsAnswer struct {
 			Reason    string `json:"reason"`
 			NextProbe string `json:"next_probe"`
 		} `json:"door"`
+		Readers   int        `json:"readers"`
+		Unsettled int        `json:"unsettled"`
+		Oldest    *time.Time `json:"oldest"`
 	} `json:"agents"`
 }
 

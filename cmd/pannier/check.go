@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -15,24 +12,29 @@ import (
 // checkCommand asks one sidecar all it knows of itself and says what of it is wrong.
 func checkCommand() *cli.Command {
 	return &cli.Command{
-		Name: "check", Usage: "say what is wrong with a sidecar: health, journal, discovery, peers; exit code 1 if anything keeps it from delivering", Flags: adminFlags(),
+		Name: "check", Usage: "say what is right and wrong with a sidecar: process, journal, receivers, destinations, peers, control planes, dead letters; exit code 1 if anything keeps it from delivering",
+		Flags: append(adminFlags(), &cli.DurationFlag{Name: "wait", Usage: "look again for this `DURATION` until nothing does"}),
 		Action: onAdmin(func(c *cli.Context, cl *client, _ []string) error {
-			found, err := examine(c.Context, cl)
+			screen, err := screenOf(c)
 			if err != nil {
 				return err
 			}
-			if cl.format != formatText {
-				body, err := json.Marshal(struct {
+			found, err := examine(c.Context, cl, c.Duration("wait"))
+			if err != nil {
+				return err
+			}
+			switch cl.format {
+			case formatText:
+				err = printFindings(screen, found)
+			case formatLines:
+				err = encodeLines(screen, found)
+			default:
+				err = encodeLines(screen, []any{struct {
 					OK     bool      `json:"ok"`
 					Checks []finding `json:"checks"`
-				}{!broken(found), found})
-				if err != nil {
-					return err
-				}
-				if err := printJSON(c.App.Writer, body); err != nil {
-					return err
-				}
-			} else if err := printFindings(c.App.Writer, found); err != nil {
+				}{!broken(found), found}})
+			}
+			if err != nil {
 				return err
 			}
 			if broken(found) {
@@ -43,148 +45,69 @@ func checkCommand() *cli.Command {
 	}
 }
 
-// level is how bad a finding is.
-type level string
+// lookAgain is the pause between two looks of a check that waits.
+const lookAgain = 500 * time.Millisecond
 
-const (
-	fine    level = "ok"
-	warning level = "warning" // it delivers, and somebody should know
-	wrong   level = "error"   // something is not delivered because of it
-)
-
-// finding is one line of the check.
-type finding struct {
-	About  string `json:"about"`
-	Level  level  `json:"level"`
-	Detail string `json:"detail,omitempty"`
-	Hint   string `json:"hint,omitempty"`
-}
-
-func broken(all []finding) bool {
-	for _, f := range all {
-		if f.Level == wrong {
-			return true
-		}
-	}
-	return false
-}
-
-// examine gathers the findings. Only that the sidecar cannot be asked is an error.
-func examine(ctx context.Context, cl *client) ([]finding, error) {
-	var status struct {
-		Checks []struct {
-			Name   string `json:"name"`
-			OK     bool   `json:"ok"`
-			Detail string `json:"detail"`
-			Advice bool   `json:"advice"`
-		} `json:"checks"`
-	}
-	var peers peersAnswer
-	var xds xdsAnswer
-	for _, one := range []struct {
-		path string
-		into any
-	}{{"/v1/admin/status", &status}, {"/v1/admin/peers", &peers}, {"/v1/admin/xds", &xds}} {
-		body, err := cl.call(ctx, request{doing: "check the sidecar", method: http.MethodGet, path: one.path})
+// examine looks at a sidecar, again and again for as long as something is wrong and there is time.
+func examine(ctx context.Context, cl *client, within time.Duration) ([]finding, error) {
+	over := time.Now().Add(within)
+	for {
+		s, err := look(ctx, cl)
+		var found []finding
 		if err == nil {
-			err = json.Unmarshal(body, one.into)
+			found = s.findings(time.Now())
 		}
-		if err != nil {
-			return nil, err
+		if err == nil && !broken(found) || !time.Now().Before(over) {
+			return found, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lookAgain):
 		}
 	}
-	var all []finding
-	for _, c := range status.Checks {
-		f := finding{About: c.Name, Level: fine, Detail: c.Detail}
-		switch {
-		case c.Name == "discovery":
-			continue // below, with more to say
-		case !c.OK && c.Advice:
-			f.Level = warning
-		case !c.OK:
-			f.Level = wrong
-		}
-		all = append(all, f)
-	}
-	return append(append(all, examineXDS(xds, time.Now())...), examinePeers(peers)...), nil
 }
 
-// examineXDS finds servers out of reach, what is stale because of it, what was
-// refused, and agents nobody knows.
-func examineXDS(a xdsAnswer, now time.Time) (all []finding) {
-	if !a.Configured {
-		return nil
-	}
-	for _, s := range a.Servers {
-		f := finding{About: "control plane " + s.Address, Level: fine, Detail: s.State}
-		if s.LastError != "" {
-			f.Level, f.Detail = warning, s.State+": "+s.LastError
-		} else if s.Refused != "" {
-			f.Level, f.Detail = wrong, s.State+", and does not announce this sidecar as it asks to be: "+s.Refused
-			f.Hint = "others may not find it: give it an identity that may speak for its agents, or map the one it has under identities at the control plane"
-		}
-		all = append(all, f)
-	}
-	if a.Stale {
-		f := finding{About: "discovery", Level: warning, Detail: "stale: no control plane answers, and none ever has", Hint: "is --xds right, and does a control plane run there?"}
-		if a.Confirmed != nil {
-			f.Detail = fmt.Sprintf("stale: what was known %s ago is in force", now.Sub(*a.Confirmed).Round(time.Second))
-		}
-		all = append(all, f)
-	}
-	for _, r := range a.Resources {
-		if r.State == "NACKED" {
-			all = append(all, finding{
-				About: "resource " + r.Type + " " + r.Name, Level: wrong, Detail: "refused: " + r.Error,
-				Hint: "mend it at the control plane; until then the last good one is in force",
-			})
-		}
-	}
-	for _, g := range a.Agents {
-		switch {
-		case !g.Known:
-			all = append(all, finding{About: "agent " + g.Agent, Level: warning, Detail: "asked for, and no control plane has said where it is"})
-		case g.Endpoints == 0 && !g.Here:
-			all = append(all, finding{About: "agent " + g.Agent, Level: warning, Detail: "nobody serves it: what is sent to it waits"})
-		}
-		if g.Paused {
-			all = append(all, finding{About: "agent " + g.Agent, Level: warning, Detail: "paused by a switch of the control plane: nothing is sent to it"})
-		}
-	}
-	return all
-}
+// marks are how bad a finding is, for the eye.
+var marks = map[level]struct {
+	sign string
+	in   colour
+}{fine: {"√", green}, warning: {"‼", yellow}, wrong: {"×", red}}
 
-// examinePeers finds sidecars that something waits for and that do not answer.
-func examinePeers(a peersAnswer) (all []finding) {
-	for _, p := range a.Peers {
-		f := finding{About: "peer " + p.Address, Level: fine, Detail: p.State}
-		if p.State == "down" || p.State == "breaker_open" {
-			f.Level, f.Detail = wrong, p.State
-			if p.LastError != "" {
-				f.Detail += ": " + p.LastError
-			}
-			if p.Held > 0 {
-				f.Detail += ", holding " + plural(int(p.Held), "intent")
-			}
-		}
-		all = append(all, f)
-	}
-	return all
-}
-
+// printFindings prints a heading for each group, and below each that is not fine what to do.
 func printFindings(w io.Writer, all []finding) error {
-	marks := map[level]string{fine: "ok", warning: "!!", wrong: "XX"}
+	group := ""
+	count := map[level]int{}
 	for _, f := range all {
-		line := marks[f.Level] + "  " + printable(f.About)
-		if f.Detail != "" {
-			line += ": " + printable(f.Detail)
+		if f.Group != group {
+			if group != "" {
+				fmt.Fprintln(w)
+			}
+			group = f.Group
+			fmt.Fprintln(w, paint(w, bold, group))
 		}
-		if f.Hint != "" {
-			line += "\n    " + printable(f.Hint)
-		}
-		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " ")); err != nil {
+		count[f.Level]++
+		if err := printFinding(w, f); err != nil {
 			return err
 		}
 	}
-	return nil
+	sum := "all is well"
+	if count[wrong]+count[warning] > 0 {
+		sum = plural(count[wrong], "error") + ", " + plural(count[warning], "warning")
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", paint(w, bold, sum))
+	return err
+}
+
+func printFinding(w io.Writer, f finding) error {
+	mark := marks[f.Level]
+	line := "  " + paint(w, mark.in, mark.sign) + "  " + printable(f.About)
+	if f.Detail != "" {
+		line += ": " + printable(f.Detail)
+	}
+	if f.Hint != "" {
+		line += "\n       " + paint(w, faint, printable(f.Hint))
+	}
+	_, err := fmt.Fprintln(w, line)
+	return err
 }

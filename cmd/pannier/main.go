@@ -80,6 +80,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			peersCommand(),
 			breakerCommand(),
 			xdsCommand(),
+			statusCommand(),
 			checkCommand(),
 			agentsCommand(),
 			dlqCommand(),

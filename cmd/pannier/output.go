@@ -82,6 +82,20 @@ func printLines(c *cli.Context, body json.RawMessage) error {
 	return nil
 }
 
+// encodeLines writes values of our own, each as a line of JSON.
+func encodeLines[T any](w io.Writer, values []T) error {
+	for _, v := range values {
+		line, err := encode(v)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // present prints an answer: as it was asked for, or by the given function from its decoded form.
 func present[T any](c *cli.Context, cl *client, body json.RawMessage, plain func(io.Writer, T) error) error {
 	switch cl.format {

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pannier/journal/state"
+)
+
+// level is how bad a finding is.
+type level string
+
+const (
+	fine    level = "ok"
+	warning level = "warning" // it delivers, and somebody should know
+	wrong   level = "error"   // something is not delivered because of it
+)
+
+// finding is one line of the check.
+type finding struct {
+	Group  string `json:"group"`
+	About  string `json:"about"`
+	Level  level  `json:"level"`
+	Detail string `json:"detail,omitempty"`
+	Hint   string `json:"hint,omitempty"`
+
+	settled bool // somebody has chosen it so: it is no news
+}
+
+func broken(all []finding) bool {
+	return slices.ContainsFunc(all, func(f finding) bool { return f.Level == wrong })
+}
+
+// attention leaves what is not fine, the worst first.
+func attention(all []finding) (out []finding) {
+	for _, want := range []level{wrong, warning} {
+		for _, f := range all {
+			if f.Level == want && !f.settled {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}
+
+// findings says all that is right and wrong with a sidecar, group by group.
+func (s *survey) findings(now time.Time) []finding {
+	return slices.Concat(s.ofProcess(), s.ofJournal(), s.ofReceivers(now), s.ofDestinations(now), examinePeers(s.peers), examineXDS(s.xds, now), s.ofDead())
+}
+
+// conditions are the checks of /v1/admin/status: what it means that one is met, and what to do
+// where it is not. One that is not listed is shown by its name.
+var conditions = map[string]struct{ group, about, hint string }{
+	"journal":   {"journal", "takes writes", "the sidecar is about to end by itself: read its log, and look after the disk before it is started again"},
+	"durable":   {"journal", "is on a volume that outlives the host", "give --journal a persistent volume, or accept that a lost host loses what it has accepted"},
+	"listeners": {"sidecar", "listens", "it is starting; if it stays so, read its log"},
+	"running":   {"sidecar", "takes intents", "it was asked to stop; start it again"},
+	"config":    {"sidecar", "config file", "\"pannier config validate --config FILE\" says what is wrong with it"},
+	"identity":  {"sidecar", "certificate or key", "renew the file that --tls-cert, --tls-key, --tls-ca or --keyring names: it is picked up at once"},
+}
+
+func (s *survey) ofProcess() (all []finding) {
+	for _, c := range s.status.Checks {
+		if c.Name == "discovery" {
+			continue // examineXDS has more to say
+		}
+		known, ok := conditions[c.Name]
+		if !ok {
+			known.group, known.about, known.hint = "sidecar", c.Name, "read the log of the sidecar"
+		}
+		f := finding{Group: known.group, About: known.about, Level: fine, Detail: c.Detail, settled: c.Name == "durable"}
+		if !c.OK {
+			f.Level, f.Hint = wrong, known.hint
+			if c.Advice {
+				f.Level = warning
+			}
+		}
+		all = append(all, f)
+	}
+	if mine := thisBuild().Version; s.status.Version != "" && s.status.Version != mine {
+		all = append(all, finding{
+			Group: "sidecar", About: "version", Level: warning, Detail: s.status.Version + ", and this command is " + mine,
+			Hint: "use the command of the sidecar's version: one may not know what the other says", settled: true,
+		})
+	}
+	slices.SortStableFunc(all, func(a, b finding) int { return strings.Compare(b.Group, a.Group) }) // sidecar before journal
+	return all
+}
+
+const (
+	// slowSync is when a disk holds up each who sends: the median of the last batches.
+	slowSync = 100.0 // ms
+	// nearlyFull is how much of a limit may be taken before somebody should know, in percent.
+	nearlyFull = 80
+)
+
+func (s *survey) ofJournal() (all []finding) {
+	if syncs := s.status.Journal.Syncs; syncs.Of > 0 {
+		f := finding{Group: "journal", About: "is on a quick disk", Level: fine, Detail: syncText(s)}
+		if syncs.P50 > slowSync {
+			f.Level, f.Hint = warning, "whoever sends waits as long: look for what else writes there, or move the journal"
+		}
+		all = append(all, f)
+	}
+	for _, l := range s.status.Limits {
+		if l.Most > 0 && l.Used*100 >= l.Most*nearlyFull {
+			all = append(all, finding{
+				Group: "journal", About: "limit " + l.Name, Level: warning, Detail: fmt.Sprintf("%d of %d are taken", l.Used, l.Most),
+				Hint: "at the limit, sends are answered with 429 or 503 until there is room",
+			})
+		}
+	}
+	return all
+}
+
+// doorCauses say of a door that is shut what why says of an intent behind it.
+var doorCauses = map[string]state.Cause{
+	"no_reader": state.CauseNoReader, "failing": state.CauseDoorShut, "rejecting": state.CauseDoorShut,
+	"unreachable": state.CauseAppUnreachable, "throttled": state.CauseAppThrottled, "gone": state.CauseAppGone,
+}
+
+// ofReceivers finds apps that do not take what is there for them.
+func (s *survey) ofReceivers(now time.Time) (all []finding) {
+	for _, a := range s.agents.Agents {
+		f := finding{Group: "receivers", About: a.Agent, Level: fine, Detail: plural(a.Readers, "reader")}
+		cause, shut := doorCauses[a.Door.Reason]
+		switch {
+		case !shut:
+		case a.Unsettled > 0:
+			f.Level, f.Hint = wrong, cause.Remedy()
+			f.Detail = fmt.Sprintf("%s here%s. %s", plural(a.Unsettled, "intent"), oldest(a.Oldest, now), cause.Sentence())
+		default:
+			f.Level, f.Detail, f.Hint = warning, cause.Sentence(), cause.Remedy()
+			f.settled = cause == state.CauseNoReader // nobody waits for it
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// patience is how long something may wait before that is a finding: a stream is dialed, a list compared.
+const patience = 10 * time.Second
+
+// ofDestinations finds what is due and not offered.
+func (s *survey) ofDestinations(now time.Time) (all []finding) {
+	for _, d := range s.destinations.Destinations {
+		if d.Waiting == 0 {
+			continue
+		}
+		f := finding{Group: "destinations", About: d.Agent, Level: fine, Detail: fmt.Sprintf("%s due, being offered", plural(d.Waiting, "intent"))}
+		if d.Completions {
+			f.About += " (completions)"
+		}
+		if len(d.Why) > 0 && d.Oldest != nil && now.Sub(*d.Oldest) > patience {
+			f.Level = wrong
+			f.Detail = fmt.Sprintf("%s due%s. %s", plural(d.Waiting, "intent"), oldest(d.Oldest, now), d.Why[0].Text)
+			if d.Why[0].Peer != "" {
+				f.Detail += " (" + d.Why[0].Peer + ")"
+			}
+			if cause, ok := state.ParseCause(d.Why[0].Code); ok {
+				f.Hint = cause.Remedy()
+			}
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+func oldest(at *time.Time, now time.Time) string {
+	if at == nil {
+		return ""
+	}
+	return ", the oldest for " + age(max(0, now.Sub(*at)))
+}
+
+// ofDead finds what ended undelivered and what would.
+func (s *survey) ofDead() (all []finding) {
+	for _, one := range []struct {
+		list        []deadLetter
+		about, hint string
+	}{
+		{s.dead.List, "dead letters without a successor", "\"pannier dlq list --open\" shows them: redrive what is mended, purge what is not wanted"},
+		{s.held.List, "out of attempts, waiting for an operator", "\"pannier dlq list --waiting\" shows them: a resume lets each go on, a resolve ends it"},
+	} {
+		f := finding{Group: "dead letters", About: one.about, Level: fine, Detail: "none"}
+		if n := len(one.list); n > 0 {
+			f.Level, f.Hint, f.Detail = warning, one.hint, plural(n, "intent")
+			if n >= deadCounted {
+				f.Detail = fmt.Sprintf("%d intents or more", n)
+			}
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// examineXDS finds servers out of reach, what is stale because of it, what was
+// refused, and agents nobody knows.
+func examineXDS(a xdsAnswer, now time.Time) (all []finding) {
+	if !a.Configured {
+		return nil
+	}
+	for _, s := range a.Servers {
+		f := finding{Group: "discovery", About: "control plane " + s.Address, Level: fine, Detail: s.State}
+		if s.LastError != "" {
+			f.Level, f.Detail, f.Hint = warning, s.State+": "+s.LastError, "see whether it runs and can be reached from here; what it has said holds meanwhile"
+		} else if s.Refused != "" {
+			f.Level, f.Detail = wrong, s.State+", and does not announce this sidecar as it asks to be: "+s.Refused
+			f.Hint = "others may not find it: give it an identity that may speak for its agents, or map the one it has under identities at the control plane"
+		}
+		all = append(all, f)
+	}
+	if a.Stale {
+		f := finding{Group: "discovery", About: "what is known", Level: warning, Detail: "stale: no control plane answers, and none ever has", Hint: "is --xds right, and does a control plane run there?"}
+		if a.Confirmed != nil {
+			f.Detail = fmt.Sprintf("stale: what was known %s ago is in force", now.Sub(*a.Confirmed).Round(time.Second))
+		}
+		all = append(all, f)
+	}
+	for _, r := range a.Resources {
+		if r.State == "NACKED" {
+			all = append(all, finding{
+				Group: "discovery", About: "resource " + r.Type + " " + r.Name, Level: wrong, Detail: "refused: " + r.Error,
+				Hint: "mend it at the control plane; until then the last good one is in force",
+			})
+		}
+	}
+	for _, g := range a.Agents {
+		switch {
+		case !g.Known:
+			all = append(all, finding{Group: "discovery", About: "agent " + g.Agent, Level: warning, Detail: "asked for, and no control plane has said where it is", Hint: "see whether a sidecar serves it, and has registered: pannier xds status there"})
+		case g.Endpoints == 0 && !g.Here:
+			all = append(all, finding{Group: "discovery", About: "agent " + g.Agent, Level: warning, Detail: "nobody serves it: what is sent to it waits", Hint: "start a sidecar with --agent for it"})
+		}
+		if g.Paused {
+			all = append(all, finding{Group: "discovery", About: "agent " + g.Agent, Level: warning, Detail: "paused by a switch of the control plane: nothing is sent to it", Hint: "take the switch back there"})
+		}
+	}
+	return all
+}
+
+// examinePeers finds sidecars that something waits for and that do not answer.
+func examinePeers(a peersAnswer) (all []finding) {
+	for _, p := range a.Peers {
+		f := finding{Group: "peers", About: p.Address, Level: fine, Detail: p.State}
+		if p.State == "down" || p.State == "breaker_open" {
+			f.Level, f.Detail = wrong, p.State
+			f.Hint = "see whether that sidecar runs and can be reached from here; one that is gone for good is given up with \"pannier peers forget\""
+			if p.LastError != "" {
+				f.Detail += ": " + p.LastError
+			}
+			if p.Held > 0 {
+				f.Detail += ", holding " + plural(int(p.Held), "intent")
+			}
+		}
+		if p.Forced {
+			f.Level, f.Detail, f.settled = warning, "an operator has opened its breaker: nothing is sent to it", true
+			f.Hint = "\"pannier breaker close " + p.Address + "\" when it may be sent to again"
+		}
+		all = append(all, f)
+	}
+	return all
+}

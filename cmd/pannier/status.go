@@ -1,0 +1,177 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "show on one screen how a sidecar is, and first what needs attention; exit code 1 if anything does", Flags: adminFlags(),
+		Action: onAdmin(func(c *cli.Context, cl *client, _ []string) error {
+			s, err := look(c.Context, cl)
+			if err != nil {
+				return err
+			}
+			screen, err := screenOf(c)
+			if err != nil {
+				return err
+			}
+			needed := attention(s.findings(screen.now))
+			if cl.format == formatText {
+				err = s.print(screen, cl.target, needed)
+			} else {
+				err = encodeLines(screen, []any{s.document(needed)})
+			}
+			if err == nil && len(needed) > 0 {
+				err = &failure{exit: exitError, what: plural(len(needed), "thing") + " about the sidecar at " + cl.target + " need attention", code: "needs_attention"}
+			}
+			return err
+		}),
+	}
+}
+
+// document is the status as JSON: the answers it was made of, and what was found in them.
+func (s *survey) document(needed []finding) map[string]any {
+	d := map[string]any{"ok": len(needed) == 0, "attention": append([]finding{}, needed...)}
+	for member, answer := range s.raw {
+		d[member] = json.RawMessage(strings.TrimSpace(string(answer)))
+	}
+	return d
+}
+
+func (s *survey) print(w *screen, target string, needed []finding) error {
+	if len(needed) == 0 {
+		fmt.Fprintf(w, "%s  all is well with the sidecar at %s\n", paint(w, green, "√"), target)
+	} else {
+		fmt.Fprintln(w, paint(w, bold, "needs attention"))
+		for _, f := range needed {
+			f.About = f.Group + ": " + f.About
+			if err := printFinding(w, f); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Fprintln(w)
+	l, j := s.status.Listeners, s.status.Journal
+	volume := ""
+	if !j.Durable {
+		volume = ", on an ephemeral volume"
+	}
+	err := pairs(w,
+		"version", s.status.Version,
+		"listens", strings.TrimSpace("api "+l.API+"  peer "+l.Peer+"  admin "+l.Admin),
+		"journal", fmt.Sprintf("%s  epoch %d  %s%s", j.ID, j.Epoch, size(j.Bytes), volume),
+		"syncs", syncText(s),
+		"intents", s.places(w.now),
+		"discovery", s.discovery(w.now),
+	)
+	if err != nil {
+		return err
+	}
+	return s.tables(w)
+}
+
+func syncText(s *survey) string {
+	q := s.status.Journal.Syncs
+	if q.Of == 0 {
+		return ""
+	}
+	return fmt.Sprintf("p50 %.1f ms, p99 %.1f ms, of the last %s", q.P50, q.P99, plural(q.Of, "write"))
+}
+
+// placeTexts are the backlogs of /v1/admin/status in words. What is open is in one of the others.
+var placeTexts = []struct{ place, text string }{
+	{"due", "due"}, {"held", "held elsewhere"}, {"parked", "waiting for somebody"}, {"mail", "here for apps"}, {"dead", "dead letters"},
+}
+
+func (s *survey) places(now time.Time) string {
+	var parts []string
+	for _, known := range placeTexts {
+		for _, b := range s.status.Backlogs {
+			if b.Place != known.place {
+				continue
+			}
+			part := strconv.Itoa(b.Count) + " " + known.text
+			if b.Oldest != nil {
+				part += " (" + age(max(0, now.Sub(*b.Oldest))) + ")"
+			}
+			if parts = append(parts, part); b.Later > 0 {
+				parts = append(parts, strconv.Itoa(b.Later)+" later")
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (s *survey) discovery(now time.Time) string {
+	switch x := s.xds; {
+	case !x.Configured:
+		return "a peers file, or none"
+	case x.Stale && x.Confirmed != nil:
+		return "stale: no control plane for " + age(max(0, now.Sub(*x.Confirmed)))
+	case x.Stale:
+		return "no control plane yet"
+	default:
+		return fmt.Sprintf("%s, %s, %s", plural(len(x.Servers), "control plane"), plural(len(x.Agents), "agent"), plural(len(x.Resources), "resource"))
+	}
+}
+
+// tables show each agent served here, each one sent to, and each sidecar these are at.
+func (s *survey) tables(w *screen) error {
+	var agents, destinations, peers [][]string
+	for _, a := range s.agents.Agents {
+		agents = append(agents, []string{a.Agent, a.Binding, a.Door.Reason, strconv.Itoa(a.Readers), strconv.Itoa(a.Unsettled), since(a.Oldest, w.now), a.URL})
+	}
+	for _, d := range s.destinations.Destinations {
+		why := ""
+		if len(d.Why) > 0 {
+			why = d.Why[0].Code
+		}
+		destinations = append(destinations, []string{d.Agent, strconv.Itoa(d.Waiting), strconv.Itoa(d.InFlight), strconv.Itoa(d.Later), since(d.Oldest, w.now), why})
+	}
+	for _, p := range s.peers.Peers {
+		peers = append(peers, []string{p.Address, p.State, p.Breaker, strconv.FormatInt(p.Held, 10), strings.Join(p.Agents, " "), p.LastError})
+	}
+	for _, t := range []struct {
+		header []string
+		rows   [][]string
+	}{
+		{[]string{"AGENT HERE", "RECEIVES BY", "DOOR", "READERS", "UNSETTLED", "OLDEST", "URL"}, agents},
+		{[]string{"SENT TO", "DUE", "OFFERED", "LATER", "OLDEST", "WAITS FOR"}, destinations},
+		{[]string{"PEER", "STATE", "BREAKER", "HELD", "AGENTS", "LAST ERROR"}, peers},
+	} {
+		if len(t.rows) == 0 {
+			continue
+		}
+		fmt.Fprintln(w)
+		if err := table(w, t.header, t.rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func since(at *time.Time, now time.Time) string {
+	if at == nil {
+		return ""
+	}
+	return age(max(0, now.Sub(*at)))
+}
+
+// size is a number of bytes as people say it.
+func size(bytes int64) string {
+	const unit = 1024
+	switch {
+	case bytes < unit*unit:
+		return fmt.Sprintf("%d KiB", (bytes+unit-1)/unit)
+	case bytes < unit*unit*unit:
+		return fmt.Sprintf("%d MiB", bytes/(unit*unit))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(bytes)/(unit*unit*unit))
+}
