@@ -30,15 +30,16 @@ type client struct {
 	format format
 }
 
-// appFlags are the flags of every verb that talks to the app API.
-func appFlags() []cli.Flag {
+// appAddress are the flags that say which app API is asked, and as whom.
+func appAddress() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "addr", Value: "127.0.0.1:7400", EnvVars: []string{"PANNIER_ADDR"}, Usage: "app API of the sidecar: `HOST:PORT` or unix:PATH"},
 		&cli.StringFlag{Name: "key", EnvVars: []string{"PANNIER_API_KEY"}, Usage: "API `KEY`, where the sidecar asks for one"},
-		outputFlag(),
-		colourFlag(),
 	}
 }
+
+// appFlags are the flags of every verb that talks to the app API and prints an answer.
+func appFlags() []cli.Flag { return append(appAddress(), outputFlag(), colourFlag()) }
 
 // adminFlags are the flags of every verb that talks to the admin listener.
 func adminFlags() []cli.Flag {
@@ -50,12 +51,14 @@ func adminFlags() []cli.Flag {
 }
 
 func appClient(c *cli.Context) (*client, error) {
-	return newClient(c, c.String("addr"), "--addr / PANNIER_ADDR")
+	return newClient(c, c.String("addr"), howAddr)
 }
 
 func adminClient(c *cli.Context) (*client, error) {
 	return newClient(c, c.String("admin"), "--admin / PANNIER_ADMIN")
 }
+
+const howAddr = "--addr / PANNIER_ADDR"
 
 // verb is what a command does once it has a client and as many arguments as its help names.
 type verb func(c *cli.Context, cl *client, args []string) error
@@ -83,11 +86,21 @@ func newClient(c *cli.Context, target, how string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	cl, err := unformatted(c, target, how)
+	if err != nil {
+		return nil, err
+	}
+	cl.format = format
+	return cl, nil
+}
+
+// unformatted is a client of a verb that has formats of its own.
+func unformatted(c *cli.Context, target, how string) (*client, error) {
 	if target == "" {
 		return nil, usageError("no address of a sidecar").withHint("set %s to HOST:PORT", how)
 	}
 	cl := clientOf(target)
-	cl.how, cl.key, cl.format = how, c.String("key"), format
+	cl.how, cl.key = how, c.String("key")
 	return cl, nil
 }
 

@@ -223,6 +223,8 @@ func (p *position) values(ctx context.Context, before []string, of string) (all 
 		}
 	case "FORMAT":
 		return []string{string(formatJSON), string(formatLines)}
+	case "VIEW":
+		return []string{compact, interactive, string(formatLines), quiet}
 	case "WHEN":
 		return []string{"always", "auto", "never"}
 	}

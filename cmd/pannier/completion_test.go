@@ -53,6 +53,10 @@ func TestCompletion(t *testing.T) {
 		{"agents set orders p", "poll"},
 		{"send --to agent://acme/prod/", "agent://acme/prod/billing agent://acme/prod/stock"},
 		{"breaker open ", "10.0.0.7:7401"},
+		{"listen agent://acme/prod/b", "agent://acme/prod/billing"},
+		{"listen -o q", "quiet"},
+		{"status --color ", "always auto never"},
+		{"list -o ", "json ndjson"},
 		{"explain app_un", "app_unreachable"},
 		{"nonsense ", ""},
 		{"run --config ", ""}, // a file: the shell's own

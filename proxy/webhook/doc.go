@@ -21,6 +21,10 @@
 // of the sidecar's own. Its payload alone is the body, the subscription's secret
 // alone signs, and any 2xx is a success; all else is as above.
 //
+// A reader that polls and sends on to an app (`pannier listen --forward`) does so as a
+// Pusher: [Describe] makes the headers, and [Judge] says what to settle with. What a
+// door is to a Pusher, it must be to itself.
+//
 // # Signatures
 //
 // Every request has the headers of Standard Webhooks 1.0.0 and AXP's

@@ -13,7 +13,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -378,11 +377,7 @@ func (p *pump) request(ctx context.Context, h *journal.Handed, secrets []Secret)
 	if id, err := journal.IDOf(h.Envelope.FirstId); err == nil {
 		first = id.String()
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", p.o.UserAgent)
-	req.Header.Set("Idempotency-Key", first)
-	req.Header.Set("Intent-Attempt", strconv.FormatUint(uint64(h.Attempt), 10))
-	Sign(req.Header, first, time.Now(), body, secrets...)
+	Describe(req.Header, p.o.UserAgent, first, h.Attempt, time.Now(), body, secrets...)
 	return req, nil
 }
 
