@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -25,12 +27,28 @@ var well = map[string]string{
 	deadPath + "?waiting=true":   `{"ok":true,"dead_letters":[]}`,
 }
 
+const metricsPage = `# HELP pannier_intent_submitted_total Some.
+# TYPE pannier_intent_submitted_total counter
+pannier_intent_submitted_total N
+pannier_intent_finished_total{outcome="completed"} N
+pannier_intent_finished_total{outcome="failed"} 0
+pannier_intent_delivery_attempts_total{agent="agent://a/b/c",error_type="",mode="poll",outcome="answered"} N
+pannier_intent_delivery_attempts_total{agent="agent://a/b/c",error_type="say \"no\", or",mode="http",outcome="failed"} N 1395066363000
+pannier_intent_offers_total{outcome="held",peer="h:2"} N
+pannier_intent_offers_total{outcome="refused",peer="h:2"} N
+`
+
 // operators is the admin listener of a sidecar: it answers as one with which all is well, but for
 // some paths. OLD in an answer is five minutes ago.
 func operators(t *testing.T, but map[string]string) string {
 	t.Helper()
+	var scrapes atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path
+		if path == "/metrics" { // a thousand more each time
+			fmt.Fprint(w, strings.ReplaceAll(metricsPage, "N", strconv.FormatInt(1000*scrapes.Add(1), 10)))
+			return
+		}
 		for _, key := range []string{"redriven", "waiting"} {
 			if value := r.URL.Query().Get(key); value != "" {
 				path += "?" + key + "=" + value

@@ -82,6 +82,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			breakerCommand(),
 			xdsCommand(),
 			statusCommand(),
+			topCommand(),
 			checkCommand(),
 			agentsCommand(),
 			dlqCommand(),

@@ -74,7 +74,7 @@ func (s *survey) print(w *screen, target string, needed []finding) error {
 	if err != nil {
 		return err
 	}
-	return s.tables(w)
+	return s.tables(w, nil)
 }
 
 func syncText(s *survey) string {
@@ -122,11 +122,22 @@ func (s *survey) discovery(now time.Time) string {
 	}
 }
 
-// tables show each agent served here, each one sent to, and each sidecar these are at.
-func (s *survey) tables(w *screen) error {
-	var agents, destinations, peers [][]string
+// tables show each agent served here, each one sent to, and each sidecar these are at; with rates
+// also how fast things go.
+func (s *survey) tables(w *screen, r *rates) error {
+	agents := [][]string{{"AGENT HERE", "RECEIVES BY", "DOOR", "READERS", "UNSETTLED", "OLDEST"}}
+	destinations := [][]string{{"SENT TO", "DUE", "OFFERED", "LATER", "OLDEST", "WAITS FOR"}}
+	peers := [][]string{{"PEER", "STATE", "BREAKER", "HELD"}}
+	if r != nil {
+		agents[0], peers[0] = append(agents[0], "HAND-OVERS/S", "FAILED/S"), append(peers[0], "TAKES/S")
+	}
+	agents[0], peers[0] = append(agents[0], "URL"), append(peers[0], "AGENTS", "LAST ERROR")
 	for _, a := range s.agents.Agents {
-		agents = append(agents, []string{a.Agent, a.Binding, a.Door.Reason, strconv.Itoa(a.Readers), strconv.Itoa(a.Unsettled), since(a.Oldest, w.now), a.URL})
+		row := []string{a.Agent, a.Binding, a.Door.Reason, strconv.Itoa(a.Readers), strconv.Itoa(a.Unsettled), since(a.Oldest, w.now)}
+		if r != nil {
+			row = append(row, r.text(countAnswered, a.Agent), r.text(countFailed, a.Agent))
+		}
+		agents = append(agents, append(row, a.URL))
 	}
 	for _, d := range s.destinations.Destinations {
 		why := ""
@@ -136,21 +147,18 @@ func (s *survey) tables(w *screen) error {
 		destinations = append(destinations, []string{d.Agent, strconv.Itoa(d.Waiting), strconv.Itoa(d.InFlight), strconv.Itoa(d.Later), since(d.Oldest, w.now), why})
 	}
 	for _, p := range s.peers.Peers {
-		peers = append(peers, []string{p.Address, p.State, p.Breaker, strconv.FormatInt(p.Held, 10), strings.Join(p.Agents, " "), p.LastError})
+		row := []string{p.Address, p.State, p.Breaker, strconv.FormatInt(p.Held, 10)}
+		if r != nil {
+			row = append(row, r.text(countHeld, p.Address))
+		}
+		peers = append(peers, append(row, strings.Join(p.Agents, " "), p.LastError))
 	}
-	for _, t := range []struct {
-		header []string
-		rows   [][]string
-	}{
-		{[]string{"AGENT HERE", "RECEIVES BY", "DOOR", "READERS", "UNSETTLED", "OLDEST", "URL"}, agents},
-		{[]string{"SENT TO", "DUE", "OFFERED", "LATER", "OLDEST", "WAITS FOR"}, destinations},
-		{[]string{"PEER", "STATE", "BREAKER", "HELD", "AGENTS", "LAST ERROR"}, peers},
-	} {
-		if len(t.rows) == 0 {
+	for _, rows := range [][][]string{agents, destinations, peers} {
+		if len(rows) == 1 {
 			continue
 		}
 		fmt.Fprintln(w)
-		if err := table(w, t.header, t.rows); err != nil {
+		if err := table(w, rows[0], rows[1:]); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -83,6 +84,11 @@ type destinationsAnswer struct {
 
 // look asks a sidecar for all of it. Only that it cannot be asked is an error.
 func look(ctx context.Context, cl *client) (*survey, error) {
+	return lookAt(ctx, cl, "status", "agents", "destinations", "peers", "xds", "dead_letters", "waiting_for_operator")
+}
+
+// lookAt asks for some of it.
+func lookAt(ctx context.Context, cl *client, members ...string) (*survey, error) {
 	s := &survey{raw: map[string]json.RawMessage{}}
 	for _, one := range []struct {
 		member, path string
@@ -96,6 +102,9 @@ func look(ctx context.Context, cl *client) (*survey, error) {
 		{"dead_letters", deadPath + "?limit=50&redriven=false", &s.dead},
 		{"waiting_for_operator", deadPath + "?limit=50&waiting=true", &s.held},
 	} {
+		if !slices.Contains(members, one.member) {
+			continue
+		}
 		body, err := cl.call(ctx, request{doing: "ask the sidecar how it is", method: http.MethodGet, path: one.path})
 		if err == nil {
 			err = json.Unmarshal(body, one.into)
