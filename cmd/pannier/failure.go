@@ -21,6 +21,23 @@ const (
 	exitEndedBadly  = 9 // the intent ended FAILED, TIMED_OUT or CANCELED
 )
 
+// exitCodes are all of them, in words.
+var exitCodes = []struct {
+	exit  int
+	means string
+}{
+	{0, "done"},
+	{exitError, "any other error; of check, that something is not delivered; of status, that something needs attention"},
+	{exitUsage, "wrong command line, values or configuration"},
+	{exitNotFound, "not found"},
+	{exitRefused, "refused: a conflict, a policy, a limit"},
+	{exitAuth, "wrong or missing key"},
+	{exitUnreachable, "no sidecar answers"},
+	{exitTimeout, "waiting took too long; the intent goes on"},
+	{exitPartly, "of several, some failed"},
+	{exitEndedBadly, "the intent ended FAILED, TIMED_OUT or CANCELED"},
+}
+
 // failure is an error as its reader needs it: what could not be done, why, what to do now, and a
 // code to search for.
 type failure struct {
