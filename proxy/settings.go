@@ -124,6 +124,7 @@ var settings = []Setting{
 		read: setRemote, list: func(o *Options) []string { return o.Limits.Webhook.HTTPRemote }, schema: yaml.ListOf(yaml.StringSchema),
 	},
 	span("deletion_grace", "what a control plane has deleted is used on for so long", func(o *Options) *time.Duration { return &o.Limits.XDS.DeletionGrace }),
+	boolean("fail_on_data_errors", "use at once nothing any more that a control plane deletes, denies or spoils", func(o *Options) *bool { return &o.Limits.XDS.FailOnDataErrors }),
 	span("trace_parent_max_age", "a trace that began longer ago is linked to, not gone on with", func(o *Options) *time.Duration { return &o.Tracing.TraceParentMaxAge }),
 	text("trace_retried_attempt_status", "span status of a failed attempt that is made again: error or unset", func(o *Options) *string { return &o.Tracing.TraceRetriedAttemptStatus }),
 	span("orphan_after", "what is held for a home that has not been heard of for so long is an orphan", func(o *Options) *time.Duration { return &o.Limits.Inbound.OrphanAfter }),

@@ -220,12 +220,17 @@ func examineXDS(a xdsAnswer, now time.Time) (all []finding) {
 		all = append(all, f)
 	}
 	for _, r := range a.Resources {
-		if r.State == "NACKED" {
-			all = append(all, finding{
-				Group: "discovery", About: "resource " + r.Type + " " + r.Name, Level: wrong, Detail: "refused: " + r.Error,
-				Hint: "mend it at the control plane; until then the last good one is in force",
-			})
+		if r.State != "NACKED" && r.State != "RECEIVED_ERROR" {
+			continue
 		}
+		f := finding{Group: "discovery", About: "resource " + r.Type + " " + r.Name, Level: wrong, Detail: r.Error, Hint: "mend it at the control plane; until then the last good one is in force"}
+		if r.State == "NACKED" {
+			f.Detail = "refused: " + r.Error
+		}
+		if r.Version == "" {
+			f.Hint = "mend it at the control plane; until then what goes there waits"
+		}
+		all = append(all, f)
 	}
 	for _, g := range a.Agents {
 		switch {

@@ -157,6 +157,10 @@ func TestFindings(t *testing.T) {
 			"×  resource cluster billing.prod.acme: refused: type: STRICT_DNS is not used here\n       mend it",
 			"‼  agent orders: asked for, and", "‼  agent cart: nobody serves it", "‼  agent billing: paused",
 		}},
+		{"an error in place of a resource", map[string]string{"/v1/admin/xds": `{"configured":true,"servers":[],"resources":[{"type":"cluster","name":"c","state":"RECEIVED_ERROR","version":"1","error":"the control plane: no"},{"type":"route","name":"r","state":"NACKED","error":"bad"}]}`}, 1, 1, []string{
+			"×  resource cluster c: the control plane: no\n       mend it at the control plane; until then the last good one",
+			"×  resource route r: refused: bad\n       mend it at the control plane; until then what goes there waits",
+		}},
 		{"not announced", map[string]string{"/v1/admin/xds": `{"configured":true,"servers":[{"address":"h:1","state":"connected","not_announced":"not for x"}]}`}, 1, 1, []string{
 			"×  control plane h:1: connected, and does not announce this sidecar as it asks to be: not for x\n       others may not find it",
 		}},

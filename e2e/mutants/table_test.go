@@ -1113,6 +1113,13 @@ var all = []mutant{
 		pkg:   inXDS, test: "TestDeletionHasAGrace",
 	},
 	{
+		guard: "what was refused is sent by where it must not be",
+		file:  "proxy/xds/stream.go",
+		old:   "	if !c.o.FailOnDataErrors || ",
+		new:   "	if c.o.FailOnDataErrors || ",
+		pkg:   inXDS, test: "TestFailOnDataErrors",
+	},
+	{
 		guard: "a dead server's silence is believed",
 		file:  "proxy/xds/client.go",
 		old:   "!end.IsZero() && c.live()",

@@ -326,7 +326,7 @@ func (c *Client) housekeep(now time.Time) time.Duration {
 	for _, byName := range c.mu.resources {
 		for _, r := range byName {
 			if !r.gone.IsZero() && r.kind != secret { // a bundle is replaced, and never taken back
-				if end := r.gone.Add(c.o.DeletionGrace); now.Before(end) {
+				if end := r.gone.Add(c.o.grace()); now.Before(end) {
 					c.alarm(end)
 				} else {
 					c.log.Warn("what the control plane deleted is no longer used", "resource", kinds[r.kind].word, "name", r.name)

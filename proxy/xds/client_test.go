@@ -1,12 +1,17 @@
 package xds_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
 	"pannier/outbound"
@@ -255,6 +260,63 @@ func TestDeletionTakenBack(t *testing.T) {
 		time.Sleep(9 * time.Minute)
 		w.sees(billing, "10.0.0.7")
 	})
+}
+
+// With FailOnDataErrors what is wrong with a resource ends its use at once, and what
+// may pass does not. In use again it is with the next good one.
+func TestFailOnDataErrors(t *testing.T) {
+	t.Parallel()
+	said := func(s *play, code codes.Code) {
+		s.sendRaw(&discoveryv3.DeltaDiscoveryResponse{TypeUrl: mesh.TypeCluster, ResourceErrors: []*discoveryv3.ResourceError{{
+			ResourceName: &discoveryv3.ResourceName{Name: key}, ErrorDetail: &status.Status{Code: int32(code), Message: "no"},
+		}}})
+		s.requested()
+	}
+	for _, row := range []struct {
+		name  string
+		do    func(s *play)
+		state string // of the cluster
+		gone  bool
+	}{
+		{"deleted", func(s *play) { s.ack(mesh.TypeCluster, key) }, xds.DoesNotExist, true},
+		{"said not to be there", func(s *play) { said(s, codes.NotFound) }, xds.DoesNotExist, true},
+		{"said not to be for us", func(s *play) { said(s, codes.PermissionDenied) }, xds.ReceivedError, true},
+		{"refused", func(s *play) { s.ack(mesh.TypeCluster, badCluster(key, "c2")) }, xds.Nacked, true},
+		{"said not to be at hand", func(s *play) { said(s, codes.Unavailable) }, xds.ReceivedError, false},
+		{"not heard of any more", func(s *play) { s.end <- nil }, xds.Stale, false},
+	} {
+		for _, on := range []bool{true, false} {
+			t.Run(fmt.Sprint(row.name, " ", on), func(t *testing.T) {
+				bubble(t, func(t *testing.T, w *world) {
+					w.opt.FailOnDataErrors = on
+					p := w.up(first)
+					w.start()
+					w.c.Endpoints(billing)
+					s := p.accept()
+					s.whole("10.0.0.7")
+					s.ack(mesh.TypeRuntime, layer("1", map[string]any{mesh.SwitchOutbound: true}))
+					row.do(s)
+					place, version := "10.0.0.7", "c1"
+					if on && row.gone {
+						place, version = "nowhere", ""
+					}
+					w.sees(billing, place)
+					if got := w.state("cluster", key); got.State != row.state || got.Version != version {
+						t.Errorf("the status is %+v, want %s in version %q", got, row.state, version)
+					}
+					if s.Context().Err() != nil {
+						s = p.accept()
+					}
+					s.ack(mesh.TypeRuntime, wrap(mesh.Runtime, "2", &runtimev3.Runtime{}))
+					if !w.c.Policy(billing).Paused {
+						t.Error("a layer that is refused has set off what was paused")
+					}
+					s.whole("10.0.0.8") // endpoints too: of no cluster there are none to ask for
+					w.sees(billing, "10.0.0.8")
+				})
+			})
+		}
+	}
 }
 
 // A route is swapped in when its clusters are whole, or after 15 s.

@@ -27,6 +27,9 @@
 //     is refused leaves its last good, a deleted one is used on for DeletionGrace,
 //     a route is swapped in when its clusters are whole (or after 15 s). An empty
 //     ClusterLoadAssignment is no mistake: it is obeyed.
+//     With FailOnDataErrors a deletion, a refusal, or the server's word that it is
+//     not there or not for us, ends the use of a resource at once: what goes there
+//     waits. What only passes, such as a server that is away, never does.
 //   - A trust bundle is replaced by another, and by nothing else: an empty one is
 //     refused, one with a private key too, and one that its server deletes stays in
 //     force without end, over restarts too.
@@ -70,7 +73,8 @@
 //
 // # What it does not do
 //
-// No state of the world form (a server that has no delta is out of reach), no
+// No state of the world form: a server that has no delta answers Unimplemented and is
+// out of reach, and the status says so. No
 // listeners, no secrets but that one, no LEDS, no xdstp names, no load reports. It does
 // not judge whether a server may say what it says: the credentials it is given do.
 // It pings every 30 s; a server must allow that, as Envoy's and Istio's do.

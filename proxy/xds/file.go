@@ -219,7 +219,7 @@ func (c *Client) restore(agents []string, all []*discoveryv3.DeltaDiscoveryRespo
 			r := &resource{kind: i, name: one.GetName(), users: map[*agent]struct{}{}, value: m, version: one.GetVersion(), unheard: true,
 				received: readStamp(fields[fieldReceived].GetStringValue()), gone: readStamp(fields[fieldGone].GetStringValue())}
 			if !r.gone.IsZero() {
-				c.alarm(r.gone.Add(c.o.DeletionGrace))
+				c.alarm(r.gone.Add(c.o.grace()))
 			}
 			kept[ref{i, r.name}] = r
 		}

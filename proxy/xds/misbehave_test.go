@@ -81,7 +81,7 @@ func TestMisbehavingServer(t *testing.T) {
 				ResourceName: &discoveryv3.ResourceName{Name: key}, ErrorDetail: &status.Status{Code: int32(codes.PermissionDenied), Message: "not yours"},
 			}}})
 			s.requested()
-			if got := w.state("cluster", key); got.State != xds.Nacked || got.Error != "the control plane: not yours" || got.Version != "c1" {
+			if got := w.state("cluster", key); got.State != xds.ReceivedError || got.Error != "the control plane: not yours" || got.Version != "c1" {
 				t.Errorf("the status is %+v", got)
 			}
 		}, ""},

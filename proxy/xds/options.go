@@ -29,6 +29,12 @@ type Options struct {
 	// DeletionGrace is how long what a server has deleted is used on: most
 	// deletions of everything are mistakes.
 	DeletionGrace time.Duration
+	// FailOnDataErrors ends the use of what is in force with the first thing that is
+	// wrong about it, as gRPC's clients do where they are told to (A88): its server
+	// deletes it, or says that it is not there or not for us, or its newest version is
+	// refused. What goes there waits then. It is for who would rather not send than send
+	// by what the control plane no longer stands for.
+	FailOnDataErrors bool
 	// IdleAfter is how long an agent is subscribed to that nobody asks for.
 	IdleAfter time.Duration
 }
@@ -51,6 +57,14 @@ func (o *Options) Validate() error {
 		errs = append(errs, fmt.Errorf("xds: %d servers; use at most %d", len(o.Servers), maxServers))
 	}
 	return errors.Join(errs...)
+}
+
+// grace is how long what a server has deleted is used on.
+func (o *Options) grace() time.Duration {
+	if o.FailOnDataErrors {
+		return 0
+	}
+	return o.DeletionGrace
 }
 
 const (

@@ -20,6 +20,7 @@ type resource struct {
 	asked   time.Time // when the present stream asked; zero: it did not
 
 	reason   string    // why its newest version was refused, or was not to be had; empty: it was taken
+	theirs   bool      // it is the server's word, in place of a version
 	refused  string    // that version
 	refuseAt time.Time // when
 }
@@ -37,7 +38,13 @@ func (r *resource) take(m message, version string, now time.Time) {
 // refuse keeps the value that is in force, and the reason why the new one is not.
 func (r *resource) refuse(reason, version string, now time.Time) {
 	r.gone = time.Time{} // what is refused was not deleted
-	r.reason, r.refused, r.refuseAt = short(reason), short(version), now
+	r.reason, r.refused, r.refuseAt, r.theirs = short(reason), short(version), now, false
+}
+
+// fail keeps it too: the server has an error to tell where a version would be.
+func (r *resource) fail(reason string, now time.Time) {
+	r.refuse("the control plane: "+reason, "", now)
+	r.theirs = true
 }
 
 // remove notes that the server has it no longer, and reports whether that is news.

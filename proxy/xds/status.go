@@ -16,6 +16,9 @@ const (
 	DoesNotExist = "DOES_NOT_EXIST" // the server has none; what is shown with it is used until the grace is over
 	Acked        = "ACKED"
 	Nacked       = "NACKED" // its newest version was refused; what is shown with it is the last good
+	// ReceivedError is what the server has an error for, in place of a version; what is
+	// shown with it is the last good.
+	ReceivedError = "RECEIVED_ERROR"
 	// Stale is what is in force while no server speaks: the last known good of the
 	// file, or of a server that went away.
 	Stale = "STALE"
@@ -145,19 +148,25 @@ func (r *resource) status(now time.Time, stale bool) ResourceStatus {
 		out.Received = pointer(r.received)
 		out.Age = int64(max(0, now.Sub(r.received)) / time.Second)
 	}
-	switch {
-	case r.reason != "":
-		out.State = Nacked
-	case r.absent || !r.gone.IsZero():
-		out.State = DoesNotExist
-	case r.value == nil:
-		out.State = Requested
-	case stale || r.unheard:
-		out.State = Stale
-	default:
-		out.State = Acked
-	}
+	out.State = r.state(stale)
 	return out
+}
+
+// state is one of the states of a resource; stale says that no server speaks.
+func (r *resource) state(stale bool) string {
+	switch {
+	case r.reason != "" && r.theirs:
+		return ReceivedError
+	case r.reason != "":
+		return Nacked
+	case r.absent || !r.gone.IsZero():
+		return DoesNotExist
+	case r.value == nil:
+		return Requested
+	case stale || r.unheard:
+		return Stale
+	}
+	return Acked
 }
 
 func pointer(t time.Time) *time.Time {

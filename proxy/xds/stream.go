@@ -313,6 +313,7 @@ func (c *Client) apply(t *stream, i int, r *discoveryv3.DeltaDiscoveryResponse, 
 		if err != nil {
 			refused = append(refused, fmt.Sprintf("%s: %s", mine.name, short(err.Error())))
 			mine.refuse(err.Error(), one.GetVersion(), now)
+			news = c.distrust(mine, news)
 			c.mu.dirty = true
 			continue
 		}
@@ -323,19 +324,34 @@ func (c *Client) apply(t *stream, i int, r *discoveryv3.DeltaDiscoveryResponse, 
 		news = c.remove(i, name, now, news)
 	}
 	for _, e := range r.GetResourceErrors() {
-		name := e.GetResourceName().GetName()
-		if e.GetErrorDetail().GetCode() == int32(codes.NotFound) {
+		name, code := e.GetResourceName().GetName(), codes.Code(e.GetErrorDetail().GetCode())
+		if code == codes.NotFound {
 			news = c.remove(i, name, now, news)
 		} else if mine := c.mu.resources[i][name]; mine != nil {
-			mine.refuse("the control plane: "+e.GetErrorDetail().GetMessage(), "", now)
+			mine.fail(e.GetErrorDetail().GetMessage(), now)
+			if code == codes.PermissionDenied { // any other may be over in a moment
+				news = c.distrust(mine, news)
+			}
 		}
 	}
 	if len(refused) > 0 {
 		t.server.mu.nacks++
-		c.log.Warn("a part of what the control plane sends is refused, the last good stays in force", "peer", t.server.address, "resource", kinds[i].word, "err", join(refused))
+		c.log.Warn("a part of what the control plane sends is refused", "peer", t.server.address, "resource", kinds[i].word, "err", join(refused))
 	}
 	c.refresh(news, now)
 	return refused
+}
+
+// distrust ends the use of what is in force, where that was asked for. Switches and
+// authorities are not what is sent by: without them more would be done, not less.
+// Called with mu held.
+func (c *Client) distrust(r *resource, news []*resource) []*resource {
+	if !c.o.FailOnDataErrors || r.value == nil || r.kind == runtime || r.kind == secret {
+		return news
+	}
+	c.log.Warn("what the control plane has sent before is no longer used", "resource", kinds[r.kind].word, "name", r.name, "err", r.reason)
+	r.drop()
+	return append(news, r)
 }
 
 // remove notes a deletion, said or shown by silence. Called with mu held.
@@ -349,8 +365,8 @@ func (c *Client) remove(i int, name string, now time.Time, news []*resource) []*
 	case i == secret:
 		c.log.Warn("the control plane names no authorities any more: those it named last stay trusted", "name", name)
 	default:
-		c.log.Warn("the control plane deleted what is in use: it is used on for a while", "resource", kinds[i].word, "name", name, "for", c.o.DeletionGrace)
-		c.alarm(now.Add(c.o.DeletionGrace))
+		c.log.Warn("the control plane deleted what is in use: it is used on for a while", "resource", kinds[i].word, "name", name, "for", c.o.grace())
+		c.alarm(now.Add(c.o.grace()))
 	}
 	return append(news, mine)
 }
