@@ -14,7 +14,9 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -215,6 +217,15 @@ func TestDiscovery(t *testing.T) {
 	}
 	if _, body := sender.get(t, "/v1/admin/xds/dump"); !strings.Contains(body, `"clusterName"`) {
 		t.Errorf("the dump is %s", body)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+sender.Admin, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	asGRPC, err := statusv3.NewClientStatusDiscoveryServiceClient(conn).FetchClientStatus(t.Context(), &statusv3.ClientStatusRequest{})
+	if body := asGRPC.String(); err != nil || !strings.Contains(body, `name:"`+mesh.Key(billing)+`"`) || !strings.Contains(body, "client_status:ACKED") {
+		t.Errorf("to gRPC's tools it says %s (%v)", body, err)
 	}
 
 	// Without any control plane, and started anew.

@@ -277,7 +277,13 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 	if r.xds != nil {
 		source.XDS = r.xds.Status
 	}
+	clientStatus := xds.NewStatusServer(r.xds)
+	source.ClientStatus = clientStatus
 	r.serveHTTP("admin", newHTTPServer(admin.New(source, r.hosts(), r.log), r.log), r.adminListener)
+	r.cleanups.add("client status", 500*time.Millisecond, func(context.Context) error {
+		clientStatus.Stop() // a stream of it has no end of its own, and would hold the listener up
+		return nil
+	})
 }
 
 func (r *run) startLoops() {

@@ -1120,6 +1120,13 @@ var all = []mutant{
 		pkg:   inXDS, test: "TestFailOnDataErrors",
 	},
 	{
+		guard: "a tool is told of what is in force as of what was refused",
+		file:  "proxy/xds/csds.go",
+		old:   "		out.VersionInfo, out.LastUpdated = r.version, ",
+		new:   "		out.VersionInfo, out.LastUpdated = r.refused, ",
+		pkg:   inXDS, test: "TestClientStatus",
+	},
+	{
 		guard: "a dead server's silence is believed",
 		file:  "proxy/xds/client.go",
 		old:   "!end.IsZero() && c.live()",

@@ -20,6 +20,7 @@
 //	POST /v1/admin/dead-letters/purge          removes many; counts first
 //	GET  /v1/admin/xds                 what control planes have told: servers, agents, resources
 //	GET  /v1/admin/xds/dump            the same with the resources themselves
+//	POST /envoy.service.status.v3.ClientStatusDiscoveryService/  the same for gRPC's tools (CSDS)
 //	GET  /v1/admin/secrets             what requests to apps are signed with, by fingerprint
 //	POST /v1/admin/secrets/rotate      the next one, with an overlap
 //	GET  /debug/pprof/                 profiles of this process, where Source.Pprof is set
@@ -63,6 +64,8 @@ type Source struct {
 	// XDS says what control planes have told, with dump also the resources
 	// themselves; nil where none is configured.
 	XDS func(dump bool) xds.Status
+	// ClientStatus says the same to gRPC's tools; nil: no such service.
+	ClientStatus http.Handler
 
 	Pprof bool // serve profiles
 }
@@ -96,6 +99,9 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	mux.HandleFunc("POST /v1/admin/dead-letters/purge", h.purge)
 	mux.HandleFunc("GET /v1/admin/xds", h.xds)
 	mux.HandleFunc("GET /v1/admin/xds/dump", h.xdsDump)
+	if s.ClientStatus != nil {
+		mux.HandleFunc("POST "+xds.ClientStatusService, h.clientStatus)
+	}
 	mux.HandleFunc("GET /v1/admin/secrets", h.listSecrets)
 	mux.HandleFunc("POST /v1/admin/secrets/rotate", h.rotateSecret)
 	if s.Pprof {

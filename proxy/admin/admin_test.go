@@ -231,6 +231,37 @@ func TestUnknownPage(t *testing.T) {
 	}
 }
 
+// What is meant for gRPC and comes otherwise is told so.
+func TestClientStatusIsGRPC(t *testing.T) {
+	t.Parallel()
+	service := xds.NewStatusServer(nil)
+	t.Cleanup(service.Stop)
+	h := admin.New(admin.Source{ClientStatus: service}, nil, slog.New(slog.DiscardHandler))
+	for name, row := range map[string]struct {
+		major  int
+		as     string
+		status int
+		code   string
+	}{
+		"HTTP/1.1":   {1, "application/grpc", 415, "grpc_only"},
+		"JSON":       {2, "application/json", 415, "grpc_only"},
+		"gRPC":       {2, "application/grpc", 200, ""},
+		"gRPC, form": {2, "application/grpc+proto", 200, ""},
+	} {
+		r := httptest.NewRequest("POST", xds.ClientStatusService+"FetchClientStatus", strings.NewReader("\x00\x00\x00\x00\x00"))
+		r.Host, r.ProtoMajor = "localhost", row.major
+		r.Header.Set("Content-Type", row.as)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != row.status || code(t, w) != row.code {
+			t.Errorf("%s: %d %s, want %d with code %q", name, w.Code, w.Body, row.status, row.code)
+		}
+		if row.status == 200 && w.Result().Trailer.Get("Grpc-Status") != "0" {
+			t.Errorf("%s: the trailers are %v", name, w.Result().Trailer)
+		}
+	}
+}
+
 // code is that of a problem document; empty for another answer.
 func code(t *testing.T, a *httptest.ResponseRecorder) string {
 	t.Helper()

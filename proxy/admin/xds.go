@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"strings"
 
 	"pannier/proxy/xds"
 )
@@ -22,4 +23,13 @@ func (h *handler) showXDS(w http.ResponseWriter, dump bool) {
 		answer.Configured, answer.Status = true, &status
 	}
 	Write(w, http.StatusOK, answer)
+}
+
+// clientStatus hands gRPC to its own server, which has no words for anything else.
+func (h *handler) clientStatus(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor != 2 || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		refuse(w, http.StatusUnsupportedMediaType, "grpc_only", "this is a service of gRPC, over HTTP/2 without TLS: GET /v1/admin/xds says the same as JSON")
+		return
+	}
+	h.ClientStatus.ServeHTTP(w, r)
 }

@@ -60,6 +60,14 @@
 //     clusters a route, 8 servers. Nothing here gates the sidecar's start,
 //     readiness or accepts.
 //
+// # Status
+//
+// Operators read it as JSON of the admin listener; the same listener takes gRPC's
+// tools (CSDS), over HTTP/2 without TLS. Both show each resource: REQUESTED,
+// DOES_NOT_EXIST, ACKED, NACKED, RECEIVED_ERROR, its version and when it came, the
+// error, its version and when that came. What is in force is shown with each; a copy is
+// taken in memory's time, and encoded while nobody waits.
+//
 // # Crashes
 //
 // What is in force is in one file, written beside it, synced, renamed, and its
@@ -78,6 +86,6 @@
 // listeners, no secrets but that one, no LEDS, no xdstp names, no load reports. It does
 // not judge whether a server may say what it says: the credentials it is given do.
 // It pings every 30 s; a server must allow that, as Envoy's and Istio's do.
-// Client status is JSON of the admin listener, not the CSDS service, whose types
-// would bring all of Envoy's into the binary.
+// The client status discovery service (CSDS) is for one client, itself: it takes no
+// node matchers. It has no word for what is stale.
 package xds

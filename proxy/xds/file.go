@@ -14,7 +14,6 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"pannier/proxy/mesh"
@@ -128,16 +127,12 @@ func put(to *bytes.Buffer, m proto.Message) {
 }
 
 func (r *resource) kept() *discoveryv3.Resource {
-	value, err := anypb.New(r.value)
-	if err != nil {
-		panic(err) // it was unmarshaled before
-	}
 	fields := map[string]*structpb.Value{fieldReceived: structpb.NewStringValue(stamp(r.received))}
 	if !r.gone.IsZero() {
 		fields[fieldGone] = structpb.NewStringValue(stamp(r.gone))
 	}
 	return &discoveryv3.Resource{
-		Name: r.name, Version: r.version, Resource: value,
+		Name: r.name, Version: r.version, Resource: packed(r.value),
 		Metadata: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{mesh.Metadata: {Fields: fields}}},
 	}
 }
