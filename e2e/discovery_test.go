@@ -157,7 +157,7 @@ func TestControlPlaneNotReady(t *testing.T) {
 	need(t, true, "ip", "nft", "ss")
 	n := newNetwork(t, 3)
 	on := func(i int, name, agent, to string) *sidecar {
-		return start(t, setup{name: name, agents: []string{agent}, on: n.hosts[i], args: []string{"--insecure-peer", "--xds", to}})
+		return start(t, setup{name: name, agents: []string{agent}, on: n.hosts[i], args: []string{"--keyring", n.keyring, "--xds", to}})
 	}
 	p := newPlane(t, n.hosts[0], "--source", "registration")
 	p.start()
@@ -182,7 +182,7 @@ func TestControlPlaneNotReady(t *testing.T) {
 	home.kill()
 	home.start()
 	home.sees(holder.peer)
-	holder.set.args = []string{"--insecure-peer"}
+	holder.set.args = []string{"--keyring", n.keyring}
 	holder.start()
 	carry(t, home, holder)
 }

@@ -62,7 +62,7 @@ func (m *mesh) join(name, agent string) *sidecar {
 	m.t.Helper()
 	set := setup{name: name, agents: []string{agent}, args: []string{"--xds", m.plane.addr}, config: m.config, on: m.next()}
 	if set.on != nil {
-		set.args = append(set.args, "--insecure-peer")
+		set.args = append(set.args, "--keyring", m.net.keyring)
 	}
 	return start(m.t, set)
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"pannier/proxy/identity/identitytest"
 )
 
 // network is hosts on one switch: each, and the switch, is a network namespace
@@ -24,6 +26,7 @@ type network struct {
 	name    string // of the switch, and before those of the hosts
 	hosts   []*host
 	sockets string // directory of the app APIs: short, since a socket's path must be
+	keyring string // file of the one keyring that all have
 }
 
 // host is a place for one process.
@@ -53,6 +56,8 @@ func newNetwork(t testing.TB, hosts int) *network {
 	if err := os.Mkdir(n.sockets, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	n.keyring = filepath.Join(t.TempDir(), "keyring.yaml")
+	identitytest.Replace(t, n.keyring, keyringOf(keyOf("1")("current")))
 	// Before what the cleanup takes away, and after the processes that live in it.
 	t.Cleanup(n.remove)
 	if text, err := run("ip", "netns", "add", n.name); err != nil {

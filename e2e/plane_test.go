@@ -28,7 +28,7 @@ func newPlane(t testing.TB, on *host, args ...string) *plane {
 	p := &plane{t: t, on: on, args: args, log: filepath.Join(t.TempDir(), "stderr")}
 	if on != nil {
 		p.addr = on.ip + ":7410"
-		p.args = append(p.args, "--insecure")
+		p.args = append(p.args, "--keyring", on.net.keyring)
 	} else {
 		p.addr = freeAddr(t)
 	}
