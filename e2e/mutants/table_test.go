@@ -11,6 +11,7 @@ const (
 	inXDS      = "./proxy/xds"
 	inProxy    = "./proxy"
 	inPlane    = "./proxy/controlplane"
+	inCluster  = "./proxy/kubernetes"
 	inIdentity = "./proxy/identity"
 	inTrace    = "./proxy/trace"
 	inOTLP     = "./proxy/trace/otlp"
@@ -1188,6 +1189,50 @@ var all = []mutant{
 		old:   "	p.Paused = c.mu.switches.Paused(agent)\n",
 		new:   "",
 		pkg:   inXDS, test: "TestPause",
+	},
+
+	// A cluster: what is taken from it, and from whom.
+	{
+		guard: "a part of a cluster is taken for it",
+		file:  "proxy/kubernetes/source.go",
+		old:   "	if !cache.WaitFor(ctx, \"\", synced...) {\n",
+		new:   "	if ctx.Err() != nil {\n",
+		pkg:   inCluster, test: "TestNotReadyBeforeAllIsThere/services",
+	},
+	{
+		guard: "a namespace has any address it asks for",
+		file:  "proxy/kubernetes/claim.go",
+		old:   "	case !strings.HasPrefix(agent, in.prefix()):\n		return \"\", fmt",
+		new:   "	case false:\n		return \"\", fmt",
+		pkg:   inCluster, test: "TestClaims/another_org",
+	},
+	{
+		guard: "whoever comes later takes an address",
+		file:  "proxy/kubernetes/claim.go",
+		old:   "cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), ",
+		new:   "cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), ",
+		pkg:   inCluster, test: "TestClaims/of_two_namespaces_that_may_have_it,_too",
+	},
+	{
+		guard: "a token for anybody is one for us",
+		file:  "proxy/kubernetes/review.go",
+		old:   "	case !slices.Contains(s.Audiences, r.audience):\n",
+		new:   "	case false && !slices.Contains(s.Audiences, r.audience):\n",
+		pkg:   inCluster, test: "TestAudienceMustBeConfirmed",
+	},
+	{
+		guard: "a token is good for as long as nobody can be asked",
+		file:  "proxy/kubernetes/review.go",
+		old:   "was.err == nil && now.Sub(was.at) < believedWithout {",
+		new:   "was.err == nil {",
+		pkg:   inCluster, test: "TestReviewWhileAway",
+	},
+	{
+		guard: "a token registers the agent of another namespace's Service",
+		file:  "proxy/kubernetes/review.go",
+		old:   "	case claimed && c.service.Namespace != b.namespace:\n",
+		new:   "	case false:\n",
+		pkg:   inCluster, test: "TestSpeaksFor",
 	},
 
 	// The control plane: what clients are told, and when.

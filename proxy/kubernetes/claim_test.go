@@ -124,7 +124,7 @@ func TestClaims(t *testing.T) {
 			api.Put(row.objects...)
 			_, next := run(t, api)
 			if got := slices.Sorted(maps.Keys(holders(next()))); !slices.Equal(got, row.want) {
-				t.Errorf("agents %q, want %q", got, row.want)
+				t.Fatalf("agents %q, want %q", got, row.want)
 			}
 			eventually(t, "every refused Service has its event", func() bool { return len(api.Events()) >= len(row.refused) })
 			for i, e := range api.Events() {
