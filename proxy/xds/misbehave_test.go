@@ -85,6 +85,26 @@ func TestMisbehavingServer(t *testing.T) {
 				t.Errorf("the status is %+v", got)
 			}
 		}, ""},
+		{"errors for what nobody asked for, and for nothing", func(t *testing.T, w *world, s *play) {
+			s.requested()
+			s.sendRaw(&discoveryv3.DeltaDiscoveryResponse{TypeUrl: mesh.TypeCluster, ResourceErrors: []*discoveryv3.ResourceError{
+				{ResourceName: &discoveryv3.ResourceName{Name: "other"}, ErrorDetail: &status.Status{Code: int32(codes.NotFound)}}, {}, nil,
+			}})
+			s.requested()
+			if got := w.state("cluster", key); got.State != xds.Acked || len(w.c.Status(false).Resources) != 4 {
+				t.Errorf("the status is %+v of %+v", got, w.c.Status(false).Resources)
+			}
+		}, ""},
+		{"an error that says there is none", func(t *testing.T, w *world, s *play) {
+			s.requested()
+			s.sendRaw(&discoveryv3.DeltaDiscoveryResponse{TypeUrl: mesh.TypeCluster, ResourceErrors: []*discoveryv3.ResourceError{{
+				ResourceName: &discoveryv3.ResourceName{Name: key}, ErrorDetail: &status.Status{Code: int32(codes.NotFound), Message: strings.Repeat("no", 1<<20)},
+			}}})
+			s.requested()
+			if got := w.state("cluster", key); got.State != xds.DoesNotExist || got.Deleted == nil || got.Error != "" {
+				t.Errorf("the status is %+v", got)
+			}
+		}, ""},
 		{"4 MB in one response", func(t *testing.T, _ *world, s *play) {
 			one := load(key, strings.Repeat("v", 4<<20), "10.0.0.9")
 			if r := s.ack(mesh.TypeEndpoints, one); r.GetErrorDetail() != nil {
