@@ -95,7 +95,7 @@ func claims(services []*core.Service, namespaces map[string]*core.Namespace) (he
 	})
 	held = map[string]claim{}
 	refuse := func(s *core.Service, reason, text string) {
-		refused = append(refused, refusal{s, reason, text})
+		refused = append(refused, refusal{s, reason, brief(text)})
 	}
 	for _, s := range services {
 		in, err := scopeOf(namespaces[s.Namespace])

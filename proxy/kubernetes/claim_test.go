@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -93,6 +94,7 @@ func TestClaims(t *testing.T) {
 		{rule: "no org", objects: []runtime.Object{namespace("bare", "", "prod"), service("bare", "svc", 0)}, refused: []string{"svc: AgentAddressRefused: no annotation pannier.io/org"}},
 		{rule: "no env", objects: []runtime.Object{namespace("bare", "acme", ""), service("bare", "svc", 0)}, refused: []string{"svc: AgentAddressRefused: no annotation pannier.io/env"}},
 		{rule: "an env of two segments", objects: []runtime.Object{namespace("bare", "acme", "prod/x"), service("bare", "svc", 0)}, refused: []string{"svc: AgentAddressRefused: more than one segment"}},
+		{rule: "a name longer than anything reads", objects: []runtime.Object{service("shop", "svc", 0, name, strings.Repeat("é/", 80_000))}, refused: []string{"svc: AgentAddressRefused: é/é"}},
 		{rule: "no port", objects: []runtime.Object{portless}, refused: []string{"billing: NoPeerPort: pannier-peer"}},
 		{rule: "a port by its protocol", objects: []runtime.Object{byProtocol}, want: []string{billing}},
 		{rule: "a port that is not TCP", objects: []runtime.Object{udp}, refused: []string{"billing: NoPeerPort: pannier-peer"}},
@@ -122,7 +124,7 @@ func TestClaims(t *testing.T) {
 			t.Parallel()
 			api := cluster(t)
 			api.Put(row.objects...)
-			_, next := run(t, api)
+			s, next := run(t, api)
 			if got := slices.Sorted(maps.Keys(holders(next()))); !slices.Equal(got, row.want) {
 				t.Fatalf("agents %q, want %q", got, row.want)
 			}
@@ -134,6 +136,9 @@ func TestClaims(t *testing.T) {
 				reason, text, _ := strings.Cut(tail, ": ")
 				if !strings.HasPrefix(got, head+": "+reason+": ") || !strings.Contains(got, text) {
 					t.Errorf("event %q, want %q", got, row.refused[i])
+				}
+				if len(e.Message) > 1024 || !utf8.ValidString(e.Message) || len(s.Trouble()) > 3*1100 {
+					t.Errorf("event of %d bytes, and %d for operators", len(e.Message), len(s.Trouble()))
 				}
 				if e.Type != core.EventTypeWarning || about.Kind != "Service" || string(about.UID) != about.Namespace+"."+about.Name || e.Namespace != about.Namespace {
 					t.Errorf("event %+v is not about its Service", e)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -111,6 +112,16 @@ func (r refusal) key() string {
 // maxEventText is what the API server takes for a note.
 const maxEventText = 1024
 
+// brief cuts what may be as long as an annotation, or as an API server likes: it goes
+// into events, the log, the page for operators, and what sidecars are told.
+func brief(text string) string {
+	if len(text) <= maxEventText {
+		return text
+	}
+	const more = "…"
+	return strings.ToValidUTF8(text[:maxEventText-len(more)], "") + more
+}
+
 // write creates the Event. Its name is the refusal's, so that of several replicas,
 // and after a restart, there is one: nothing needs the right to change any.
 func (e *events) write(ctx context.Context, r refusal, now time.Time) error {
@@ -122,7 +133,7 @@ func (e *events) write(ctx context.Context, r refusal, now time.Time) error {
 		InvolvedObject: core.ObjectReference{
 			APIVersion: "v1", Kind: "Service", Namespace: r.service.Namespace, Name: r.service.Name, UID: r.service.UID, ResourceVersion: r.service.ResourceVersion,
 		},
-		Type: core.EventTypeWarning, Reason: r.reason, Message: r.text[:min(len(r.text), maxEventText)],
+		Type: core.EventTypeWarning, Reason: r.reason, Message: r.text,
 		Source: core.EventSource{Component: component}, FirstTimestamp: at, LastTimestamp: at, Count: 1,
 	}).Do(ctx).Error()
 	if apierrors.IsAlreadyExists(err) {

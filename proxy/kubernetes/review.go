@@ -183,14 +183,14 @@ func (r *Reviewer) ask(ctx context.Context, token string) (is reviewed, err erro
 	namespace, name, ok := strings.Cut(strings.TrimPrefix(s.User.Username, userPrefix), ":")
 	switch {
 	case !s.Authenticated && s.Error != "":
-		is.err = fmt.Errorf("its token is refused: %s", s.Error[:min(len(s.Error), maxEventText)])
+		is.err = fmt.Errorf("its token is refused: %s", brief(s.Error))
 	case !s.Authenticated:
 		is.err = errors.New("its token is refused: it has expired, or is none of this cluster")
 	case !slices.Contains(s.Audiences, r.audience):
 		// A server that knows no audiences takes a token for anything.
 		is.err = fmt.Errorf("its token is refused: it is not for the audience %q", r.audience)
 	case !ok || !strings.HasPrefix(s.User.Username, userPrefix):
-		is.err = fmt.Errorf("its token is refused: %s is no service account", s.User.Username)
+		is.err = fmt.Errorf("its token is refused: %s is no service account", brief(s.User.Username))
 	default:
 		is.account = account{namespace: namespace, name: name}
 		if pod := s.User.Extra[extraPod]; len(pod) == 1 {
