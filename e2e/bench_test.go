@@ -3,8 +3,13 @@ package e2e_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -75,4 +80,78 @@ func TestBench(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+// TestBenchKilled: the sidecars of a measurement that is killed go with it.
+func TestBenchKilled(t *testing.T) {
+	t.Parallel()
+	p, err := spawn(binary(t), []string{"bench", "--only", "webhook", "--time", "1m", "--dir", t.TempDir()}, nil, filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		p.cmd.Process.Kill()
+		<-p.exited
+	}()
+	parent := p.cmd.Process.Pid
+	var started []int
+	eventually(t, "an echo and two sidecars", func() error {
+		if started = childrenOf(t, parent); len(started) < 3 {
+			return fmt.Errorf("%d processes", len(started))
+		}
+		return nil
+	})
+	t.Cleanup(func() {
+		for _, pid := range started {
+			if t.Failed() && alive(pid) {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	})
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "them to be gone", func() error {
+		for _, pid := range started {
+			if alive(pid) {
+				return fmt.Errorf("process %d is there", pid)
+			}
+		}
+		return nil
+	})
+}
+
+// statOf are the state and the parent of a process, as the kernel has them.
+func statOf(pid int) (state string, parent int, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", 0, err
+	}
+	// The command stands in parentheses before them, and may hold anything.
+	_, err = fmt.Sscanf(string(text[bytes.LastIndexByte(text, ')')+1:]), "%s %d", &state, &parent)
+	return state, parent, err
+}
+
+// alive reports whether a process runs. One that ended may wait for its new parent.
+func alive(pid int) bool {
+	state, _, err := statOf(pid)
+	return err == nil && !strings.Contains("ZX", state)
+}
+
+func childrenOf(t testing.TB, parent int) (all []int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if _, of, err := statOf(pid); err == nil && of == parent {
+			all = append(all, pid)
+		}
+	}
+	return all
 }

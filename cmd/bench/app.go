@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -51,8 +52,12 @@ func (a *app) push() (url string, stop func(), err error) {
 		w.WriteHeader(http.StatusOK)
 		a.ledger.Load().answer(m)
 	})}
-	go func() { _ = server.Serve(l) }() // until stop
-	return "http://" + l.Addr().String() + "/", func() { _ = server.Close() }, nil
+	a.running.Go(func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			a.fail(err)
+		}
+	})
+	return "http://" + l.Addr().String() + "/", func() { _ = server.Close(); a.running.Wait() }, nil
 }
 
 func pollSingly(ctx context.Context, a *app) {

@@ -31,6 +31,12 @@
 //   - CPU is of whole processes, from the start of a slot to its end, divided by the
 //     intents it ended.
 //
+// # Crashes
+//
+// A failure, and SIGINT or SIGTERM, end the children and take their directory away.
+// Killed, it leaves the directory, pannier-bench-…, and no children: the kernel ends
+// them with it.
+//
 // # What it does not do
 //
 // It measures no network: all of it is on loopback. It says nothing of a machine under

@@ -56,10 +56,17 @@ func (l *load) closed(ctx context.Context) error {
 	return errors.Join(ctx.Err(), l.failed())
 }
 
-// paced posts at a fixed rate, whatever the answers do.
+// underWayMost bounds the requests of the open loop that have no answer: each is a
+// connection. Beyond it the rate is none that can be measured.
+const underWayMost = 4096
+
+// paced posts at a fixed rate, whatever the answers do, until one of them is an error.
 func (l *load) paced(ctx context.Context, rate int) error {
+	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	defer all.Wait()
+	defer cancel() // what is not answered when all else has failed never is
+	underWay := make(chan struct{}, underWayMost)
 	bodies := sync.Pool{New: func() any { return l.body() }}
 	for n := 0; ; n++ {
 		due := l.ledger.begin.Add(time.Duration(n) * time.Second / time.Duration(rate))
@@ -72,7 +79,16 @@ func (l *load) paced(ctx context.Context, rate int) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		if err := l.failed(); err != nil {
+			return err
+		}
+		select {
+		case underWay <- struct{}{}:
+		default:
+			return fmt.Errorf("%d requests are under way and not answered: %d a second are too many here", underWayMost, rate)
+		}
 		all.Go(func() {
+			defer func() { <-underWay }()
 			b := bodies.Get().(*body)
 			defer bodies.Put(b)
 			l.post(ctx, b, due)

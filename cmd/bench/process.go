@@ -24,7 +24,7 @@ type process struct {
 	cmd    *exec.Cmd
 	log    string // file of what it says on stderr
 	ready  ready
-	exited chan error
+	exited chan struct{} // closed when it has been waited for
 }
 
 // ready is the line, of a sidecar or of the echo.
@@ -37,7 +37,7 @@ type ready struct {
 
 // start runs the program and waits for its ready line.
 func start(ctx context.Context, name, dir, program string, args ...string) (*process, error) {
-	p := &process{name: name, log: filepath.Join(dir, name+".log"), exited: make(chan error, 1)}
+	p := &process{name: name, log: filepath.Join(dir, name+".log"), exited: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,12 @@ func start(ctx context.Context, name, dir, program string, args ...string) (*pro
 	p.cmd = exec.Command(program, args...)
 	p.cmd.Stderr = log
 	p.cmd.Env = environment()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C at a terminal is for us: we end them
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid: true, // Ctrl-C at a terminal is for us: we end them
+		// Whoever kills us ends them, too. The kernel means the thread that started them,
+		// and those of Go stay while no goroutine ends that is locked to one: none here is.
+		Pdeathsig: syscall.SIGKILL,
+	}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -58,7 +63,8 @@ func start(ctx context.Context, name, dir, program string, args ...string) (*pro
 	go func() {
 		text, _ := bufio.NewReader(out).ReadBytes('\n')
 		line <- text
-		p.exited <- p.cmd.Wait()
+		_ = p.cmd.Wait() // the state says the same
+		close(p.exited)
 	}()
 	select {
 	case text := <-line:
@@ -90,8 +96,8 @@ func environment() []string {
 // stored is thrown away.
 func (p *process) stop() error {
 	select {
-	case err := <-p.exited:
-		return fmt.Errorf("%s ended by itself: %w: %s", p.name, err, lastLine(p.log))
+	case <-p.exited:
+		return fmt.Errorf("%s ended by itself (%v): %s", p.name, p.cmd.ProcessState, lastLine(p.log))
 	default:
 		p.kill()
 		return nil
