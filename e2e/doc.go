@@ -74,12 +74,13 @@
 //	checklist_test.go    what is easy to get wrong about AXP, and the test of each line
 //	examples_test.go     the programs of examples/, in four languages, do what they show
 //	interop_test.go      xDS clients of other languages resolve an agent at our control plane
+//	bench_test.go        what "pannier bench" counts adds up; killed, it leaves nobody running
 //	figures_test.go      rates and latencies of this machine, judged by nobody
 //	mutants/             each guard switched off once: some test must go red
 //
 // The harness is sidecar_test.go (a process and its restarts), client_test.go
 // (the app API), trio_test.go (two holders behind wires that can be cut),
-// plane_test.go (a control plane), netns_test.go (hosts on a switch),
+// plane_test.go (a control plane), netns_test.go (hosts on a switch, with one keyring),
 // console_test.go (a terminal whose words are kept) and main_test.go (the
 // build). Each exchange of the app API is held to openapi.yaml and, where they
 // are at hand (AXP_SPEC), to AXP's published schemas, whatever the test looks

@@ -119,6 +119,16 @@ func TestClientStatus(t *testing.T) {
 		if len(all) > 0 {
 			t.Errorf("and there is %v", all)
 		}
+		counts := w.c.Figures().Resources
+		for of, want := range map[xds.Counted]int{
+			{Type: "cluster", State: "acked"}: 1, {Type: "cluster", State: "nacked_but_cached"}: 1, {Type: "cluster", State: "nacked"}: 0,
+			{Type: "endpoints", State: "received_error_but_cached"}: 1, {Type: "endpoints", State: "requested"}: 1,
+			{Type: "route", State: "does_not_exist_but_cached"}: 1, {Type: "route", State: "requested"}: 1, {Type: "runtime", State: "requested"}: 1,
+		} {
+			if got, there := counts[of]; got != want || !there {
+				t.Errorf("%d are counted as %v, want %d", got, of, want)
+			}
+		}
 		at := fetched(t, a)["Cluster "+key]
 		if got := at.GetErrorState().GetLastUpdateAttempt().AsTime(); got.Before(nacked) {
 			t.Errorf("it was refused at %s, not before %s", got, nacked)

@@ -55,7 +55,7 @@ var (
 	xdsNacks      = Families.Counter("pannier_xds_nacks_total", "Responses of which a part was refused.")
 	xdsUnexpected = Families.Counter("pannier_xds_unexpected_total", "Responses for types that were not asked for.")
 	xdsAgents     = Families.Gauge("pannier_xds_agents", "Agents that were asked for.")
-	xdsResources  = Families.Gauge("pannier_xds_resources", "Resources known or asked for.", "type")
+	xdsResources  = Families.Gauge("pannier_xds_resources", "Resources known or asked for; what is used though it was deleted, denied or refused is …_but_cached.", "type", "state")
 )
 
 // Buckets, in seconds: of what one disk or one peer does, and of what apps do, who may

@@ -181,7 +181,7 @@ func discovery(to metrics.To, f xds.Figures, now time.Time) {
 	xdsNacks.Send(to, float64(f.Nacks))
 	xdsUnexpected.Send(to, float64(f.Unexpected))
 	xdsAgents.Send(to, float64(f.Agents))
-	for kind, n := range f.Resources {
-		xdsResources.Send(to, float64(n), kind)
+	for of, n := range f.Resources {
+		xdsResources.Send(to, float64(n), of.Type, of.State)
 	}
 }

@@ -46,7 +46,7 @@ func setup(t testing.TB, boxes []inbound.AgentFigures, peers []outbound.PeerFigu
 		Peers:   func() outbound.Figures { return outbound.Figures{Peers: peers} },
 		App:     func() api.Figures { return api.Figures{Streams: 3} },
 		XDS: func() xds.Figures {
-			return xds.Figures{Live: true, Confirmed: time.Now(), Resources: map[string]int{"cluster": 5}}
+			return xds.Figures{Live: true, Confirmed: time.Now(), Resources: map[xds.Counted]int{{Type: "cluster", State: "acked"}: 5}}
 		},
 	})
 	return s
@@ -117,6 +117,7 @@ func TestManyAgentsAndPeers(t *testing.T) {
 		`pannier_intent_queue_depth{state="scheduled"} 2`,
 		`pannier_intent_stream_clients 3`,
 		`pannier_xds_connected 1`,
+		`pannier_xds_resources{state="acked",type="cluster"} 5`,
 	)
 }
 
