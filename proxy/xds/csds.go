@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"slices"
+	"strconv"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
@@ -20,9 +22,17 @@ import (
 // discovery service.
 const ClientStatusService = "/envoy.service.status.v3.ClientStatusDiscoveryService/"
 
-// maxStatusRequest bounds a question of it. What may be long of one, the matchers, is
-// not taken.
-const maxStatusRequest = 64 << 10
+const (
+	// maxStatusRequest bounds a question of it. What may be long of one, the matchers, is
+	// not taken.
+	maxStatusRequest = 64 << 10
+	// maxStatusContents bounds the resources in an answer: a sidecar that knows more than
+	// a tool can show should not double its memory for it.
+	maxStatusContents = 16 << 20
+	// maxStatusAtOnce bounds the answers that are on their way to a reader, and the
+	// streams that may want one.
+	maxStatusAtOnce = 4
+)
 
 // clientStatus is the client status discovery service (CSDS), by which tools ask
 // clients of xDS, whoever wrote them, what they have.
@@ -31,14 +41,37 @@ type clientStatus struct {
 	client *Client
 }
 
+// StatusServer is a server of gRPC that listens to nothing: its requests come as those
+// of an HTTP server, by HTTP/2.
+type StatusServer struct {
+	rpc   *grpc.Server
+	turns chan struct{}
+}
+
 // NewStatusServer serves CSDS for a client; nil is a sidecar that asks no control
-// plane. It listens to nothing: requests come through its ServeHTTP. Stop ends its
-// streams.
-func NewStatusServer(c *Client) *grpc.Server {
-	s := grpc.NewServer(grpc.MaxRecvMsgSize(maxStatusRequest))
-	statusv3.RegisterClientStatusDiscoveryServiceServer(s, clientStatus{client: c})
+// plane.
+func NewStatusServer(c *Client) *StatusServer {
+	s := &StatusServer{rpc: grpc.NewServer(grpc.MaxRecvMsgSize(maxStatusRequest)), turns: make(chan struct{}, maxStatusAtOnce)}
+	statusv3.RegisterClientStatusDiscoveryServiceServer(s.rpc, clientStatus{client: c})
 	return s
 }
+
+// ServeHTTP returns when the answer has been taken, or the stream has ended.
+func (s *StatusServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+		s.rpc.ServeHTTP(w, r)
+	default:
+		// A status without a message, as gRPC over HTTP/2 writes it.
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Grpc-Status", strconv.Itoa(int(codes.ResourceExhausted)))
+		w.Header().Set("Grpc-Message", strconv.Itoa(maxStatusAtOnce)+" others ask for the client status just now")
+	}
+}
+
+// Stop ends all streams.
+func (s *StatusServer) Stop() { s.rpc.Stop() }
 
 // FetchClientStatus answers one question.
 func (s clientStatus) FetchClientStatus(_ context.Context, r *statusv3.ClientStatusRequest) (*statusv3.ClientStatusResponse, error) {
@@ -49,7 +82,11 @@ func (s clientStatus) FetchClientStatus(_ context.Context, r *statusv3.ClientSta
 	if s.client == nil {
 		return &statusv3.ClientStatusResponse{}, nil
 	}
-	return &statusv3.ClientStatusResponse{Config: []*statusv3.ClientConfig{s.client.config(!r.GetExcludeResourceContents())}}, nil
+	config, err := s.client.config(!r.GetExcludeResourceContents())
+	if err != nil {
+		return nil, err
+	}
+	return &statusv3.ClientStatusResponse{Config: []*statusv3.ClientConfig{config}}, nil
 }
 
 // StreamClientStatus answers one question after the other.
@@ -74,12 +111,16 @@ func (s clientStatus) StreamClientStatus(stream statusv3.ClientStatusDiscoverySe
 
 // config describes all there is; contents are the resources themselves. They are
 // encoded while nobody waits: a value is never changed, only replaced.
-func (c *Client) config(contents bool) *statusv3.ClientConfig {
-	out := &statusv3.ClientConfig{Node: c.nodeProto()}
+func (c *Client) config(contents bool) (*statusv3.ClientConfig, error) {
+	out, size := &statusv3.ClientConfig{Node: c.nodeProto()}, 0
 	for _, r := range c.snapshot() {
-		out.GenericXdsConfigs = append(out.GenericXdsConfigs, r.config(contents))
+		one := r.config(contents)
+		if size += len(one.GetXdsConfig().GetValue()); size > maxStatusContents {
+			return nil, status.Errorf(codes.ResourceExhausted, "the resources have more than %d bytes: exclude_resource_contents leaves them out", maxStatusContents)
+		}
+		out.GenericXdsConfigs = append(out.GenericXdsConfigs, one)
 	}
-	return out
+	return out, nil
 }
 
 // snapshot copies all resources, by type and name.

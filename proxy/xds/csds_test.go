@@ -10,6 +10,7 @@ import (
 	"time"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -156,6 +157,53 @@ func TestClientStatus(t *testing.T) {
 		a, err = ask.FetchClientStatus(t.Context(), &statusv3.ClientStatusRequest{})
 		if got := fetched(t, a)["Cluster "+orders]; err != nil || got.GetClientStatus() != adminv3.ClientResourceStatus_ACKED {
 			t.Errorf("without a server it is %v (%v)", got, err)
+		}
+	})
+}
+
+// What an answer may hold is bounded, and so is who may wait for one.
+func TestClientStatusIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		p := w.up(first)
+		w.start()
+		w.c.Endpoints(billing)
+		w.c.Endpoints("agent://acme/prod/orders2")
+		s := p.accept()
+		ask, _ := tool(t, w.c)
+		for _, name := range []string{key, "orders2.prod.acme"} {
+			large := &clusterv3.Cluster{Name: name, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}, AltStatName: strings.Repeat("x", 9<<20)}
+			if r := s.ack(mesh.TypeCluster, wrap(name, "c1", large)); r.GetErrorDetail() != nil {
+				t.Fatalf("refused: %v", r.GetErrorDetail())
+			}
+		}
+		if _, err := ask.FetchClientStatus(t.Context(), &statusv3.ClientStatusRequest{}); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "exclude_resource_contents") {
+			t.Errorf("18 MB: %v", err)
+		}
+		without := &statusv3.ClientStatusRequest{ExcludeResourceContents: true}
+		if a, err := ask.FetchClientStatus(t.Context(), without); err != nil || fetched(t, a)["Cluster "+key].GetVersionInfo() != "c1" {
+			t.Errorf("without contents it is %v (%v)", a, err)
+		}
+
+		ctx, hangUp := context.WithCancel(t.Context())
+		for range 4 {
+			stream, err := ask.StreamClientStatus(ctx)
+			if err == nil {
+				err = stream.Send(without)
+			}
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := ask.FetchClientStatus(t.Context(), without); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "4 others") {
+			t.Errorf("beside four streams: %v", err)
+		}
+		hangUp()
+		synctest.Wait()
+		if _, err := ask.FetchClientStatus(t.Context(), without); err != nil {
+			t.Errorf("after them: %v", err)
 		}
 	})
 }

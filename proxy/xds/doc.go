@@ -57,7 +57,8 @@
 //   - A token (Options.Token) is read for each stream, so a new one counts with the
 //     next, and is shown over TLS or on loopback only.
 //   - Bounded: 20,000 agents, 16 MiB a response, 4,096 endpoints a cluster, 16
-//     clusters a route, 8 servers. Nothing here gates the sidecar's start,
+//     clusters a route, 8 servers; 16 MiB of resources in an answer of CSDS, and four
+//     who ask for one. Nothing here gates the sidecar's start,
 //     readiness or accepts.
 //
 // # Status
