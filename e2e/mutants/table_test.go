@@ -1260,7 +1260,7 @@ var all = []mutant{
 	{
 		guard: "what breaks Envoy's rules is sent",
 		file:  "proxy/controlplane/builder.go",
-		old:   "		built = was.built\n",
+		old:   "		now = was.resources\n",
 		new:   "",
 		pkg:   inPlane, test: "TestWrongResourcesAreNotSent",
 	},

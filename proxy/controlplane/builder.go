@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"google.golang.org/protobuf/proto"
 
 	"pannier/proxy/mesh"
@@ -20,14 +21,22 @@ type builder struct {
 
 	served  map[string]served // by agent
 	keys    map[string]string // who has a key
-	runtime map[string]proto.Message
+	runtime []resource
 }
 
 // served is a service with its resources. One whose resources are wrong has those
 // of before.
 type served struct {
-	service mesh.Service
-	built   mesh.Built
+	service   mesh.Service
+	resources []resource
+}
+
+// resource is one that is served. There are a handful to a service, and many
+// services: a list is a fifth of the maps it is made from.
+type resource struct {
+	kind  kind
+	name  string
+	bytes types.Resource // see press
 }
 
 func newBuilder(security *mesh.Security, c *caches, log *slog.Logger) *builder {
@@ -37,10 +46,10 @@ func newBuilder(security *mesh.Security, c *caches, log *slog.Logger) *builder {
 // build makes a world the one that is served. Only what differs is built, checked
 // and sent: a change of one endpoint is one resource on the wire.
 func (b *builder) build(w world) error {
-	all := changes{newChange(), newChange(), newChange(), newChange(), newChange(), newChange()}
+	var all changes
 	for agent, was := range b.served {
 		if !placed(w.services[agent]) {
-			all.compare(was.built, mesh.Built{})
+			all.compare(was.resources, nil)
 			delete(b.served, agent)
 			delete(b.keys, mesh.Key(agent))
 		}
@@ -50,9 +59,12 @@ func (b *builder) build(w world) error {
 			b.service(s, &all)
 		}
 	}
-	now := map[string]proto.Message{mesh.Runtime: mesh.BuildRuntime(w.paused, pausedKeys(w))}
-	all.runtime.compare(b.runtime, now)
-	b.runtime = now
+	switches, err := press(runtime, nil, map[string]proto.Message{mesh.Runtime: mesh.BuildRuntime(w.paused, pausedKeys(w))})
+	if err != nil {
+		return err
+	}
+	all.compare(b.runtime, switches)
+	b.runtime = switches
 	return b.caches.apply(all)
 }
 
@@ -64,6 +76,7 @@ func placed(s mesh.Service) bool { return s.Endpoints != nil }
 func (b *builder) service(s mesh.Service, all *changes) {
 	was, ok := b.served[s.Agent]
 	if ok && reflect.DeepEqual(was.service, s) {
+		b.served[s.Agent] = served{s, was.resources} // the sources keep this one: the other can go
 		return
 	}
 	key := mesh.Key(s.Agent)
@@ -71,26 +84,58 @@ func (b *builder) service(s mesh.Service, all *changes) {
 		b.log.Error("agent not served, another one has its key", "agent", s.Agent, "key", key, "other", other)
 		return
 	}
-	built := mesh.Build(s, b.security)
-	if err := built.Validate(); err != nil {
+	now, err := b.resources(s)
+	if err != nil {
 		// Nobody would take it. What was there before stays in force; an agent that
 		// was never right is not there.
 		b.log.Error("agent not updated, its resources break Envoy's rules", "agent", s.Agent, "err", err)
-		built = was.built
+		now = was.resources
 	}
-	all.compare(was.built, built)
-	b.served[s.Agent] = served{s, built}
+	all.compare(was.resources, now)
+	b.served[s.Agent] = served{s, now}
 	b.keys[key] = s.Agent
 }
 
-// compare adds what makes a service's resources the new ones.
-func (c *changes) compare(old, now mesh.Built) {
-	c.listeners.compare(old.Listeners, now.Listeners)
-	c.routes.compare(old.Routes, now.Routes)
-	c.clusters.compare(old.Clusters, now.Clusters)
-	c.grpcClusters.compare(old.GRPC, now.GRPC)
-	c.endpoints.compare(old.Endpoints, now.Endpoints)
+// resources are those of a service, if all of them are right.
+func (b *builder) resources(s mesh.Service) (all []resource, err error) {
+	built := mesh.Build(s, b.security)
+	if err := built.Validate(); err != nil {
+		return nil, err
+	}
+	all = make([]resource, 0, len(built.Listeners)+len(built.Routes)+2*len(built.Clusters)+len(built.Endpoints))
+	for k, byName := range [kinds]map[string]proto.Message{
+		endpoints: built.Endpoints, clusters: built.Clusters, grpcClusters: built.GRPC, routes: built.Routes, listeners: built.Listeners,
+	} {
+		if kind(k) == grpcClusters && !b.caches.apart {
+			continue
+		}
+		if all, err = press(kind(k), all, byName); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
+
+// compare adds what makes the resources of before the new ones.
+func (c *changes) compare(old, now []resource) {
+	for _, r := range now {
+		if i := slices.IndexFunc(old, r.succeeds); i >= 0 && sameBytes(old[i].bytes, r.bytes) {
+			continue
+		}
+		if c[r.kind].set == nil {
+			c[r.kind].set = map[string]types.Resource{}
+		}
+		c[r.kind].set[r.name] = r.bytes
+	}
+	for _, r := range old {
+		if !slices.ContainsFunc(now, r.succeeds) {
+			c[r.kind].remove = append(c[r.kind].remove, r.name)
+		}
+	}
+}
+
+// succeeds reports whether one resource takes the other's place.
+func (r resource) succeeds(other resource) bool { return r.kind == other.kind && r.name == other.name }
 
 func pausedKeys(w world) (keys []string) {
 	for agent, s := range w.services {

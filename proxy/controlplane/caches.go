@@ -11,7 +11,6 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"google.golang.org/protobuf/proto"
 
 	"pannier/proxy/mesh"
 )
@@ -31,6 +30,8 @@ const grpcAgent = "gRPC"
 type caches struct {
 	listeners, routes, clusters, grpcClusters, endpoints, runtime, secrets *cache.LinearCache
 
+	apart bool // clusters differ for gRPC's own clients; else they are the same cache
+
 	// settled is closed when what clients knew before may be taken from them.
 	settled <-chan struct{}
 	log     *slog.Logger
@@ -39,17 +40,22 @@ type caches struct {
 var _ cache.Cache = (*caches)(nil)
 
 // newCaches makes empty caches. prefix sets the versions of state-of-the-world
-// responses, which are counters, apart from another replica's.
-func newCaches(prefix string, settled <-chan struct{}, log *slog.Logger) *caches {
+// responses, which are counters, apart from another replica's. apart says that
+// clusters name certificates, which gRPC's own clients are told of in another way.
+func newCaches(prefix string, apart bool, settled <-chan struct{}, log *slog.Logger) *caches {
 	linear := func(typeURL string) *cache.LinearCache {
 		return cache.NewLinearCache(typeURL, cache.WithVersionPrefix(prefix))
 	}
-	return &caches{
+	c := &caches{
 		listeners: linear(mesh.TypeListener), routes: linear(mesh.TypeRoute), clusters: linear(mesh.TypeCluster),
-		grpcClusters: linear(mesh.TypeCluster), endpoints: linear(mesh.TypeEndpoints), runtime: linear(mesh.TypeRuntime),
-		secrets: linear(mesh.TypeSecret),
-		settled: settled, log: log,
+		endpoints: linear(mesh.TypeEndpoints), runtime: linear(mesh.TypeRuntime), secrets: linear(mesh.TypeSecret),
+		apart: apart, settled: settled, log: log,
 	}
+	c.grpcClusters = c.clusters
+	if apart {
+		c.grpcClusters = linear(mesh.TypeCluster)
+	}
+	return c
 }
 
 // of is the cache of a type for a client. Of a type that is not served there is
@@ -138,52 +144,46 @@ func (c *caches) Fetch(context.Context, *cache.Request) (cache.Response, error) 
 	return nil, errors.New("only streams are served")
 }
 
+// kind is a type of resources that services are made of, in the order in which
+// they are made.
+type kind int
+
+const (
+	endpoints kind = iota
+	clusters
+	grpcClusters
+	routes
+	listeners
+	runtime
+
+	kinds
+)
+
 // change is what is to become of the resources of one type.
 type change struct {
 	set    map[string]types.Resource
 	remove []string
 }
 
-func newChange() change { return change{set: map[string]types.Resource{}} }
-
-// compare adds what makes one service's resources of a type the new ones.
-func (c *change) compare(old, now map[string]proto.Message) {
-	for name, resource := range now {
-		if was, ok := old[name]; !ok || !proto.Equal(was, resource) {
-			c.set[name] = resource
-		}
-	}
-	for name := range old {
-		if _, ok := now[name]; !ok {
-			c.remove = append(c.remove, name)
-		}
-	}
-}
-
 // changes are one update of everything.
-type changes struct {
-	listeners, routes, clusters, grpcClusters, endpoints, runtime change
-}
+type changes [kinds]change
 
 // apply makes before it breaks: whoever reads a route finds its clusters, and
 // whoever reads a cluster its endpoints.
 func (c *caches) apply(all changes) error {
-	steps := []struct {
-		cache *cache.LinearCache
-		change
-	}{
-		{c.endpoints, all.endpoints}, {c.clusters, all.clusters}, {c.grpcClusters, all.grpcClusters},
-		{c.routes, all.routes}, {c.listeners, all.listeners}, {c.runtime, all.runtime},
+	served := [kinds]*cache.LinearCache{
+		endpoints: c.endpoints, clusters: c.clusters, grpcClusters: c.grpcClusters,
+		routes: c.routes, listeners: c.listeners, runtime: c.runtime,
 	}
 	var errs []error
-	for _, s := range steps {
-		if len(s.set) > 0 {
-			errs = append(errs, s.cache.UpdateResources(s.set, nil))
+	for k := range all {
+		if set := all[k].set; len(set) > 0 {
+			errs = append(errs, served[k].UpdateResources(set, nil))
 		}
 	}
-	for i := len(steps) - 1; i >= 0; i-- {
-		if s := steps[i]; len(s.remove) > 0 {
-			errs = append(errs, s.cache.UpdateResources(nil, s.remove))
+	for k := len(all) - 1; k >= 0; k-- {
+		if remove := all[k].remove; len(remove) > 0 {
+			errs = append(errs, served[k].UpdateResources(nil, remove))
 		}
 	}
 	return errors.Join(errs...)

@@ -65,7 +65,7 @@ func New(o Options) (*ControlPlane, error) {
 	settled := make(chan struct{})
 	c := &ControlPlane{
 		opts: o, log: o.Log, inbox: newInbox(len(o.Sources)),
-		caches:  newCaches(rand.Text()+".", settled, o.Log),
+		caches:  newCaches(rand.Text()+".", o.Security != nil, settled, o.Log),
 		streams: newStreams(o.registration(), o.Log),
 		settle:  sync.OnceFunc(func() { close(settled) }),
 		synced:  make(chan struct{}),

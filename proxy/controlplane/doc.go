@@ -25,6 +25,8 @@
 //   - Additions are made from the endpoints up, removals from the listener down.
 //   - What breaks the rules in Envoy's protos is logged and not sent; what was there
 //     before stays.
+//   - What is served is kept as its bytes: about 4 KB for an agent that a sidecar has
+//     registered, all that is known of it included.
 //   - A directory of files that has none any more is a mistake, and changes nothing.
 //   - A client that asks for a type not served here waits for that type and gets
 //     the others.

@@ -1,0 +1,48 @@
+package controlplane_test
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"pannier/proxy/controlplane"
+	"pannier/proxy/mesh"
+)
+
+// agentCosts is what one agent that a sidecar has registered may take of the heap,
+// from its name in the registration to its resources: 13 KB while resources are
+// kept as Envoy's structs.
+const agentCosts = 7 << 10
+
+// What is served is kept as its bytes, once. It runs beside no other test.
+func TestAgentCosts(t *testing.T) {
+	registration := controlplane.NewRegistration(slog.New(slog.DiscardHandler))
+	plane := start(t, func(o *controlplane.Options) { o.Log = slog.New(slog.DiscardHandler) }, registration)
+	register := func(node string, port, agents int) {
+		n := mesh.Node{Peer: fmt.Sprintf("10.0.0.1:%d", port), Journal: "0193b2c5-0000-7000-8000-000000000001"}
+		for i := range agents {
+			n.Agents = append(n.Agents, fmt.Sprintf("agent://acme/prod/%s-%d", node, i))
+		}
+		c := plane.connect(sidecar(node, n))
+		c.subscribe(mesh.TypeRuntime, nil, mesh.Runtime)
+		c.next()
+	}
+	served := func(agents int) func() bool {
+		var answer struct{ Resources map[string]int }
+		return func() bool { plane.get("/v1/admin/xds", &answer); return answer.Resources["listeners"] == agents }
+	}
+	register("first", 1, 1) // what is made once is made
+	eventually(t, "the first is served", served(1))
+
+	const sidecars, each = 3, 500
+	before := heap()
+	for i := range sidecars {
+		register(fmt.Sprint("many-", i), 2+i, each)
+	}
+	eventually(t, "all are served", served(1+sidecars*each))
+	cost := (heap() - before) * (1 << 20) / (sidecars * each)
+	t.Logf("%.0f bytes for each agent", cost)
+	if cost > agentCosts {
+		t.Errorf("an agent takes %.0f bytes, want at most %d", cost, agentCosts)
+	}
+}
