@@ -62,11 +62,14 @@ func New(o Options) (*ControlPlane, error) {
 			return peer, nil
 		}
 	}
+	if o.limits == nil {
+		o.limits = newLimits()
+	}
 	settled := make(chan struct{})
 	c := &ControlPlane{
 		opts: o, log: o.Log, inbox: newInbox(len(o.Sources)),
 		caches:  newCaches(rand.Text()+".", o.Security != nil, settled, o.Log),
-		streams: newStreams(o.registration(), o.Log),
+		streams: newStreams(o.registration(), o.limits, o.Log),
 		settle:  sync.OnceFunc(func() { close(settled) }),
 		synced:  make(chan struct{}),
 	}

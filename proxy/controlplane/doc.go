@@ -49,6 +49,17 @@
 //     when it sends the node again or on another stream; the newest stream counts.
 //     It is announced while the stream lives and 10 s longer.
 //
+// # Bounds
+//
+// What a client says is bounded, so that no client makes this process grow without
+// end. What is beyond a bound is refused with a text that names it, counted
+// (pannier_control_plane_limited_total), and seen at the client's end.
+//
+//   - 20,000 streams, of ten types each; the next one ends with ResourceExhausted.
+//   - A node of 512 KiB is read: 1,000 agents with the longest addresses have 390. A
+//     longer one is not announced, and served all the same. Of any node no more than
+//     its id, cluster and user agent is kept, 1 KiB of each.
+//
 // # Crash behaviour
 //
 // There is no state. Sidecars go on with what they know while there is no control

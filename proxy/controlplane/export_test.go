@@ -10,3 +10,9 @@ func Merge(updates []Update) map[string]mesh.Service {
 	}
 	return merge(all).services
 }
+
+// MaxNodeBytes sets the limit of that name.
+func (o *Options) MaxNodeBytes(n int) {
+	o.limits = newLimits()
+	o.limits.nodeBytes = n
+}

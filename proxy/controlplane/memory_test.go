@@ -3,7 +3,11 @@ package controlplane_test
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"pannier/proxy/controlplane"
 	"pannier/proxy/mesh"
@@ -44,5 +48,29 @@ func TestAgentCosts(t *testing.T) {
 	t.Logf("%.0f bytes for each agent", cost)
 	if cost > agentCosts {
 		t.Errorf("an agent takes %.0f bytes, want at most %d", cost, agentCosts)
+	}
+}
+
+// Of what a client says of itself no more is kept than is looked at. It runs beside
+// no other test.
+func TestNodeIsNotKept(t *testing.T) {
+	plane := start(t, nil, controlplane.NewRegistration(slog.New(slog.DiscardHandler)))
+	const streams, size = 8, 3 << 20
+	hold := func(id string, bytes int) {
+		fields := map[string]*structpb.Value{"else": structpb.NewStringValue(strings.Repeat("x", bytes))}
+		c := plane.connect(&core.Node{Id: id, Metadata: &structpb.Struct{Fields: fields}})
+		c.subscribe(mesh.TypeRuntime, nil, mesh.Runtime)
+		c.next()
+		c.node = nil // this end keeps none either
+	}
+	hold("first", 1)
+	before := heap()
+	for i := range streams {
+		hold(fmt.Sprint("long-", i), size)
+	}
+	grown := (heap() - before) * (1 << 20)
+	t.Logf("%.0f bytes for each stream", grown/streams)
+	if grown > streams*size/2 {
+		t.Errorf("%d streams with nodes of %d bytes take %.0f bytes, want a fraction of those", streams, size, grown)
 	}
 }

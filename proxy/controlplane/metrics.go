@@ -14,6 +14,7 @@ var (
 	cpClients   = Families.Gauge("pannier_control_plane_clients", "Streams of clients that are open.", "protocol")
 	cpResources = Families.Gauge("pannier_control_plane_resources", "Resources that are served.", "type")
 	cpNacks     = Families.Counter("pannier_control_plane_nacks_total", "Responses that clients refused.", "type")
+	cpLimited   = Families.Counter("pannier_control_plane_limited_total", "What clients were refused, or made to wait for, because it was too much.", "limit")
 	cpApplied   = Families.Gauge("pannier_control_plane_last_change_age_seconds", "Since what is served last changed, or was looked at for a change.")
 	cpSynced    = Families.Gauge("pannier_control_plane_source_synced", "1 once a source has said what it knows.", "source")
 	cpAgents    = Families.Gauge("pannier_control_plane_source_agents", "Agents that a source knows.", "source")
@@ -39,6 +40,9 @@ func (c *ControlPlane) collect(to metrics.To) {
 	}
 	for kind, n := range f.nacks {
 		cpNacks.Send(to, float64(n), kind)
+	}
+	for which, name := range limitNames {
+		cpLimited.Send(to, float64(c.opts.limits.reached[which].Load()), name)
 	}
 	names := map[string]int{}
 	for i, u := range c.inbox.updates() {

@@ -39,6 +39,8 @@ type Options struct {
 
 	Version string       // of the program, for people to read
 	Log     *slog.Logger // nil: slog.Default()
+
+	limits *limits // nil: newLimits()
 }
 
 // DefaultOptions are what a control plane runs with when nobody says otherwise.

@@ -157,6 +157,9 @@ func (r *Registration) seen(stream streamKey, who announcer, n *core.Node) error
 	if n.GetId() == "" {
 		return errors.New("node.id: empty")
 	}
+	if len(n.GetId()) > maxText {
+		return fmt.Errorf("node.id: %d bytes, at most %d", len(n.GetId()), maxText)
+	}
 	key := sidecarKey{who.name, n.GetId()}
 	if node.Peer == "" && len(node.Agents) == 0 {
 		r.forget(key) // it only sends, from now on

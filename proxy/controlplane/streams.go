@@ -3,6 +3,7 @@ package controlplane
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"pannier/proxy/mesh"
 )
@@ -75,6 +77,7 @@ type Nack struct {
 // streams follows what clients say. Its methods are go-control-plane's callbacks.
 type streams struct {
 	registration *Registration // nil: the source is not wanted
+	limits       *limits
 	log          *slog.Logger
 
 	mu struct {
@@ -88,12 +91,13 @@ type streams struct {
 type stream struct {
 	NodeStatus
 	who  announcer
-	node *core.Node        // as last looked at
+	node *core.Node        // as last looked at; it has been stripped
 	tell func(text string) // puts it in the header of the stream, if that has not left
+	told bool
 }
 
-func newStreams(r *Registration, log *slog.Logger) *streams {
-	s := &streams{registration: r, log: log}
+func newStreams(r *Registration, l *limits, log *slog.Logger) *streams {
+	s := &streams{registration: r, limits: l, log: log}
 	s.mu.open, s.mu.nacks, s.mu.total = map[streamKey]*stream{}, map[string]*Nack{}, map[string]int{}
 	return s
 }
@@ -140,6 +144,7 @@ func (s *streams) opened(ctx context.Context, key streamKey) error {
 	defer s.mu.Unlock()
 	s.mu.open[key] = st // closed is called even after an error
 	if len(s.mu.open) > maxStreams {
+		s.limits.hit(limitStreams)
 		return status.Errorf(codes.ResourceExhausted, "%d streams are open, no more are taken", maxStreams)
 	}
 	return nil
@@ -160,17 +165,18 @@ func (s *streams) closed(key streamKey) {
 func (s *streams) asked(key streamKey, node *core.Node, typeURL, nonce string, refusal *rpc.Status) error {
 	s.mu.Lock()
 	st := s.mu.open[key]
-	said := node != nil && node != st.node
-	if said {
-		if s.registration != nil && st.Node != node.GetId() {
-			s.registration.closed(key, sidecarKey{st.who.name, st.Node}) // one stream is one sidecar
-		}
-		st.node = node
-		st.Node, st.Cluster, st.UserAgent = node.GetId(), node.GetCluster(), node.GetUserAgentName()
+	s.mu.Unlock()
+	if node != nil && node != st.node {
+		s.heard(key, st, node)
 	}
+	if len(typeURL) > maxText {
+		return status.Errorf(codes.InvalidArgument, "a type URL of %d bytes, at most %d", len(typeURL), maxText)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	x, known := st.Types[typeURL]
 	if !known && len(st.Types) >= maxStreamTypes {
-		s.mu.Unlock()
+		s.limits.hit(limitTypes)
 		return status.Errorf(codes.ResourceExhausted, "more than %d types on one stream", maxStreamTypes)
 	}
 	switch {
@@ -184,21 +190,49 @@ func (s *streams) asked(key streamKey, node *core.Node, typeURL, nonce string, r
 		}
 	}
 	st.Types[typeURL] = x
-	s.mu.Unlock()
-	if said && s.registration != nil {
-		s.register(key, st, node)
-	}
 	return nil
 }
 
-// register announces the node of a stream. What is wrong with it is no reason to
-// end the stream: it may still learn of others.
+// heard takes the node of a stream, and announces it. What is wrong with it is no
+// reason to end the stream: it may still learn of others.
+func (s *streams) heard(key streamKey, st *stream, node *core.Node) {
+	id := short(node.GetId())
+	if s.registration != nil && st.Node != id {
+		s.registration.closed(key, sidecarKey{st.who.name, st.Node}) // one stream is one sidecar
+	}
+	s.mu.Lock()
+	st.node = node
+	st.Node, st.Cluster, st.UserAgent = id, short(node.GetCluster()), short(node.GetUserAgentName())
+	s.mu.Unlock()
+	if s.registration != nil {
+		s.register(key, st, node)
+	}
+	// go-control-plane keeps the node as long as the stream, and passes it on with
+	// each request: of all it says only these two are ever looked at again.
+	proto.Reset(node)
+	node.Id, node.UserAgentName = st.Node, st.UserAgent
+}
+
+// register announces the node of a stream, if it is not too long to be read.
 func (s *streams) register(key streamKey, st *stream, node *core.Node) {
+	var err error
+	if n := proto.Size(node); n > s.limits.nodeBytes {
+		s.limits.hit(limitNode)
+		s.registration.forget(sidecarKey{st.who.name, st.Node})
+		err = fmt.Errorf("node: %d bytes, at most %d are read; announce fewer agents, or some of them by another sidecar", n, s.limits.nodeBytes)
+	} else {
+		err = s.registration.seen(key, st.who, node)
+	}
 	refused := ""
-	if err := s.registration.seen(key, st.who, node); err != nil {
+	if err != nil {
 		refused = short(err.Error())
-		st.tell(refused)
-		s.log.Warn("sidecar not announced as it asks to be", "node", node.GetId(), "peer", st.Peer, "identity", st.Identity, "err", refused)
+		if !st.told { // gRPC would keep them all until a response leaves
+			st.tell(refused)
+			st.told = true
+		}
+	}
+	if refused != "" && refused != st.Refused {
+		s.log.Warn("sidecar not announced as it asks to be", "node", st.Node, "peer", st.Peer, "identity", st.Identity, "err", refused)
 	}
 	s.mu.Lock()
 	st.Refused = refused
