@@ -34,6 +34,7 @@ type caches struct {
 
 	// settled is closed when what clients knew before may be taken from them.
 	settled <-chan struct{}
+	limits  *limits
 	log     *slog.Logger
 }
 
@@ -42,14 +43,14 @@ var _ cache.Cache = (*caches)(nil)
 // newCaches makes empty caches. prefix sets the versions of state-of-the-world
 // responses, which are counters, apart from another replica's. apart says that
 // clusters name certificates, which gRPC's own clients are told of in another way.
-func newCaches(prefix string, apart bool, settled <-chan struct{}, log *slog.Logger) *caches {
+func newCaches(prefix string, apart bool, settled <-chan struct{}, l *limits, log *slog.Logger) *caches {
 	linear := func(typeURL string) *cache.LinearCache {
 		return cache.NewLinearCache(typeURL, cache.WithVersionPrefix(prefix))
 	}
 	c := &caches{
 		listeners: linear(mesh.TypeListener), routes: linear(mesh.TypeRoute), clusters: linear(mesh.TypeCluster),
 		endpoints: linear(mesh.TypeEndpoints), runtime: linear(mesh.TypeRuntime), secrets: linear(mesh.TypeSecret),
-		apart: apart, settled: settled, log: log,
+		apart: apart, settled: settled, limits: l, log: log,
 	}
 	c.grpcClusters = c.clusters
 	if apart {
@@ -83,7 +84,10 @@ func (c *caches) of(typeURL string, node *core.Node) *cache.LinearCache {
 
 // CreateWatch implements cache.Cache for state-of-the-world streams.
 func (c *caches) CreateWatch(r *cache.Request, sub cache.Subscription, value chan cache.Response) (func(), error) {
-	return c.of(r.GetTypeUrl(), r.GetNode()).CreateWatch(r, sub, value)
+	of := c.of(r.GetTypeUrl(), r.GetNode())
+	// Whoever keeps a watch keeps its request, with all the names in it.
+	r = &cache.Request{TypeUrl: r.GetTypeUrl(), VersionInfo: r.GetVersionInfo(), Node: r.GetNode()}
+	return c.counted(r.GetTypeUrl(), of, sub, func() (func(), error) { return of.CreateWatch(r, sub, value) })
 }
 
 // CreateDeltaWatch implements cache.Cache for delta streams. A client that comes
@@ -91,18 +95,40 @@ func (c *caches) CreateWatch(r *cache.Request, sub cache.Subscription, value cha
 // again, since until then what it knows is better than what is known here. One
 // that knows nothing is answered with what there is.
 func (c *caches) CreateDeltaWatch(r *cache.DeltaRequest, sub cache.Subscription, value chan cache.DeltaResponse) (func(), error) {
-	create := func() (func(), error) {
-		return c.of(r.GetTypeUrl(), r.GetNode()).CreateDeltaWatch(r, sub, value)
+	of := c.of(r.GetTypeUrl(), r.GetNode())
+	r = &cache.DeltaRequest{TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetResponseNonce(), Node: r.GetNode()}
+	return c.counted(r.GetTypeUrl(), of, sub, func() (func(), error) {
+		create := func() (func(), error) { return of.CreateDeltaWatch(r, sub, value) }
+		select {
+		case <-c.settled:
+			return create()
+		default:
+		}
+		if r.GetResponseNonce() != "" || len(sub.ReturnedResources()) == 0 {
+			return create()
+		}
+		return c.later(create), nil
+	})
+}
+
+// counted creates a watch, if what must be kept for it is not too much. Its cancel
+// is called when the stream ends or asks again, at times twice.
+func (c *caches) counted(typeURL string, of *cache.LinearCache, sub cache.Subscription, create func() (func(), error)) (cancel func(), err error) {
+	release, err := c.limits.keep(typeURL, sub, of.NumResources())
+	if err != nil {
+		return nil, err
 	}
-	select {
-	case <-c.settled:
-		return create()
-	default:
+	inner, err := create()
+	if err != nil {
+		release()
+		return nil, err
 	}
-	if r.GetResponseNonce() != "" || len(sub.ReturnedResources()) == 0 {
-		return create()
-	}
-	return c.later(create), nil
+	return sync.OnceFunc(func() {
+		release()
+		if inner != nil {
+			inner()
+		}
+	}), nil
 }
 
 // later creates a watch once things have settled, unless it is cancelled before.

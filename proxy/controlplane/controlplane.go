@@ -68,7 +68,7 @@ func New(o Options) (*ControlPlane, error) {
 	settled := make(chan struct{})
 	c := &ControlPlane{
 		opts: o, log: o.Log, inbox: newInbox(len(o.Sources)),
-		caches:  newCaches(rand.Text()+".", o.Security != nil, settled, o.Log),
+		caches:  newCaches(rand.Text()+".", o.Security != nil, settled, o.limits, o.Log),
 		streams: newStreams(o.registration(), o.limits, o.Log),
 		settle:  sync.OnceFunc(func() { close(settled) }),
 		synced:  make(chan struct{}),

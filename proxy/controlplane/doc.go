@@ -59,6 +59,11 @@
 //   - A node of 512 KiB is read: 1,000 agents with the longest addresses have 390. A
 //     longer one is not announced, and served all the same. Of any node no more than
 //     its id, cluster and user agent is kept, 1 KiB of each.
+//   - Names subscribed to, and versions that are known, are counted with what it takes
+//     to keep them: about 0.5 KB for a resource. Of one type on one stream they are
+//     16 MiB, and of all streams 1 GiB. A request beyond that ends its stream with
+//     ResourceExhausted; the client comes back, and goes on meanwhile with what it has.
+//     Of a request nothing else is kept.
 //
 // # Crash behaviour
 //

@@ -12,7 +12,17 @@ func Merge(updates []Update) map[string]mesh.Service {
 }
 
 // MaxNodeBytes sets the limit of that name.
-func (o *Options) MaxNodeBytes(n int) {
-	o.limits = newLimits()
-	o.limits.nodeBytes = n
+func (o *Options) MaxNodeBytes(n int) { o.limit().nodeBytes = n }
+
+// MaxNames sets what names and versions may take: of one type of a stream, and of
+// all streams.
+func (o *Options) MaxNames(typeBytes, allBytes int) {
+	o.limit().typeBytes, o.limit().allBytes = typeBytes, allBytes
+}
+
+func (o *Options) limit() *limits {
+	if o.limits == nil {
+		o.limits = newLimits()
+	}
+	return o.limits
 }

@@ -1,11 +1,19 @@
 package controlplane_test
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"pannier/proxy/controlplane"
 	"pannier/proxy/mesh"
@@ -62,5 +70,88 @@ func TestNodeTooLong(t *testing.T) {
 	watcher.subscribe(mesh.TypeEndpoints, nil, mesh.Key(billing), mesh.Key(orders))
 	if r := watcher.next(); len(r.GetResources()) != 1 || r.GetResources()[0].GetName() != mesh.Key(billing) {
 		t.Errorf("%v, want billing alone", r)
+	}
+}
+
+// A stream that asks for more than is kept for one ends, and is told what was too
+// much; what it took is free again.
+func TestTooManyNames(t *testing.T) {
+	t.Parallel()
+	const typeBytes, allBytes = 16 << 10, 40 << 10 // some 50 names, and twice that and a half
+	plane := start(t, func(o *controlplane.Options) { o.MaxNames(typeBytes, allBytes) }, newScripted("s", says(at(billing, "10.0.0.1:7401"))))
+	names := func(from, to int) (all []string) {
+		for i := from; i < to; i++ {
+			all = append(all, fmt.Sprint("nobody-", i))
+		}
+		return all
+	}
+	exhausted := func(c *client, text string) {
+		t.Helper()
+		_, err := c.stream.Recv()
+		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v, want ResourceExhausted: %s", err, text)
+		}
+	}
+	refusals := map[string]func(c *client){
+		"in one request": func(c *client) { c.subscribe(mesh.TypeEndpoints, nil, names(0, 100)...) },
+		"in several": func(c *client) {
+			c.subscribe(mesh.TypeEndpoints, nil, names(0, 40)...)
+			c.subscribe(mesh.TypeEndpoints, nil, names(40, 80)...)
+		},
+		"known, not asked for": func(c *client) {
+			known := map[string]string{}
+			for _, name := range names(0, 120) {
+				known[name] = "1"
+			}
+			c.subscribe(mesh.TypeEndpoints, known, mesh.Key(billing))
+		},
+	}
+	for name, ask := range refusals {
+		c := plane.connect(&core.Node{Id: name})
+		ask(c)
+		exhausted(c, "at most 16384 for one type of a stream")
+	}
+	plane.limited("names", fmt.Sprint(len(refusals)))
+
+	var open []*client
+	for i := range 3 { // of two types each, 40 names of one
+		c := plane.connect(&core.Node{Id: fmt.Sprint("open-", i)})
+		c.subscribe(mesh.TypeRoute, nil, names(0, 40)...)
+		c.subscribe(mesh.TypeEndpoints, nil, mesh.Key(billing))
+		c.next()
+		open = append(open, c)
+	}
+	late := plane.connect(&core.Node{Id: "late"})
+	late.subscribe(mesh.TypeRoute, nil, names(0, 40)...)
+	exhausted(late, "all clients take 40960 bytes")
+	plane.limited("all_names", "1")
+	open[0].close()
+	eventually(t, "the first is gone", func() bool { return plane.streams() == 2 })
+	c := plane.connect(&core.Node{Id: "again"})
+	c.subscribe(mesh.TypeRoute, nil, names(0, 40)...)
+	c.subscribe(mesh.TypeEndpoints, nil, mesh.Key(billing))
+	c.next()
+}
+
+// The state of the world is counted as well.
+func TestTooManyNamesOfGRPC(t *testing.T) {
+	t.Parallel()
+	plane := start(t, func(o *controlplane.Options) { o.MaxNames(1<<10, 1<<20) }, newScripted("s", says(at(billing, "10.0.0.1:7401"))))
+	conn, err := grpc.NewClient("passthrough:///"+plane.info.XDS, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	stream, err := discovery.NewAggregatedDiscoveryServiceClient(conn).StreamAggregatedResources(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&discovery.DiscoveryRequest{Node: &core.Node{Id: "sotw"}, TypeUrl: mesh.TypeEndpoints, ResourceNames: []string{"a", "b", "c", "d"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = stream.Recv(); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("%v, want ResourceExhausted", err)
 	}
 }

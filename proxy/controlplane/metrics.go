@@ -41,7 +41,7 @@ func (c *ControlPlane) collect(to metrics.To) {
 	for kind, n := range f.nacks {
 		cpNacks.Send(to, float64(n), kind)
 	}
-	for which, name := range limitNames {
+	for which, name := range limitWords {
 		cpLimited.Send(to, float64(c.opts.limits.reached[which].Load()), name)
 	}
 	names := map[string]int{}
