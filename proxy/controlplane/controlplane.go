@@ -53,6 +53,12 @@ func New(o Options) (*ControlPlane, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	if o.limits == nil {
+		o.limits = newLimits()
+	}
+	if r := o.registration(); r != nil {
+		r.limits = o.limits
+	}
 	if r := o.registration(); r != nil && r.Identify == nil && o.Trust != nil {
 		r.Identify = func(ctx context.Context) (Announcer, error) {
 			peer, err := o.Trust.Of(ctx)
@@ -61,9 +67,6 @@ func New(o Options) (*ControlPlane, error) {
 			}
 			return peer, nil
 		}
-	}
-	if o.limits == nil {
-		o.limits = newLimits()
 	}
 	settled := make(chan struct{})
 	c := &ControlPlane{

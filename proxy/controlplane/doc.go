@@ -59,6 +59,9 @@
 //   - A node of 512 KiB is read: 1,000 agents with the longest addresses have 390. A
 //     longer one is not announced, and served all the same. Of any node no more than
 //     its id, cluster and user agent is kept, 1 KiB of each.
+//   - 10,000 sidecars are registered, with 1,000 agents each and 50,000 in all. Of more
+//     the first are announced; its sidecar is told, and has the rest announced with
+//     its next stream, if there is room by then.
 //   - Names subscribed to, and versions that are known, are counted with what it takes
 //     to keep them: about 0.5 KB for a resource. Of one type on one stream they are
 //     16 MiB, and of all streams 1 GiB. A request beyond that ends its stream with

@@ -14,6 +14,9 @@ func Merge(updates []Update) map[string]mesh.Service {
 // MaxNodeBytes sets the limit of that name.
 func (o *Options) MaxNodeBytes(n int) { o.limit().nodeBytes = n }
 
+// MaxAgents sets how many agents all sidecars may announce.
+func (o *Options) MaxAgents(n int) { o.limit().agents = n }
+
 // MaxNames sets what names and versions may take: of one type of a stream, and of
 // all streams.
 func (o *Options) MaxNames(typeBytes, allBytes int) {

@@ -15,6 +15,9 @@ type limits struct {
 	// nodeBytes is the longest node that is read: 1,000 agents (maxNodeAgents) of the
 	// longest addresses are 390 KB.
 	nodeBytes int
+	// agents is how many all sidecars may announce together, each counted for each of
+	// them: five for each of 10,000 sidecars. All of them take 200 MB.
+	agents int
 	// typeBytes is what the names and versions of one type on one stream may take, as
 	// costOf counts them. The 20,000 agents that a sidecar of ours knows at most take
 	// 10 MB.
@@ -28,7 +31,7 @@ type limits struct {
 }
 
 func newLimits() *limits {
-	return &limits{nodeBytes: 512 << 10, typeBytes: 16 << 20, allBytes: 1 << 30}
+	return &limits{nodeBytes: 512 << 10, agents: 50_000, typeBytes: 16 << 20, allBytes: 1 << 30}
 }
 
 // limit names one, for the metric.
@@ -38,6 +41,8 @@ const (
 	limitStreams limit = iota
 	limitTypes
 	limitNode
+	limitSidecars
+	limitAgents
 	limitNames
 	limitAllNames
 
@@ -45,7 +50,8 @@ const (
 )
 
 var limitWords = [limitKinds]string{
-	limitStreams: "streams", limitTypes: "types", limitNode: "node", limitNames: "names", limitAllNames: "all_names",
+	limitStreams: "streams", limitTypes: "types", limitNode: "node", limitSidecars: "sidecars", limitAgents: "agents",
+	limitNames: "names", limitAllNames: "all_names",
 }
 
 func (l *limits) hit(which limit) { l.reached[which].Add(1) }

@@ -155,3 +155,46 @@ func TestTooManyNamesOfGRPC(t *testing.T) {
 		t.Errorf("%v, want ResourceExhausted", err)
 	}
 }
+
+// Of what all sidecars announce beyond the limit, the last is not announced, and its
+// sidecar is told why. What one has given up is there for others.
+func TestTooManyAgents(t *testing.T) {
+	t.Parallel()
+	registration := controlplane.NewRegistration(slog.New(slog.NewTextHandler(t.Output(), nil)))
+	registration.Grace = 1 // the smallest: gone at once
+	plane := start(t, func(o *controlplane.Options) { o.MaxAgents(5) }, registration)
+	agents := func(of string, n int) (all []string) {
+		for i := range n {
+			all = append(all, fmt.Sprintf("agent://acme/prod/%s-%d", of, i))
+		}
+		return all
+	}
+	announce := func(c *client, id string, n int) {
+		c.send(&discovery.DeltaDiscoveryRequest{TypeUrl: mesh.TypeRuntime, Node: sidecar(id, mesh.Node{Agents: agents(id, n), Peer: "10.0.0.1:" + id}), ResourceNamesSubscribe: []string{mesh.Runtime}})
+	}
+	served := func(n int) func() bool {
+		var answer struct{ Resources map[string]int }
+		return func() bool { plane.get("/v1/admin/xds", &answer); return answer.Resources["listeners"] == n }
+	}
+	one, two := plane.connect(nil), plane.connect(nil)
+	announce(one, "1", 3)
+	one.next()
+	announce(two, "2", 3)
+	two.next()
+	eventually(t, "what there is room for is served", served(5))
+	if said := plane.node("2").Refused; said != "3 agents, the first 2 are taken: all sidecars announce 5, no more are taken" {
+		t.Errorf("the second is told %q", said)
+	}
+	plane.limited("agents", "1")
+	announce(one, "1", 1)
+	eventually(t, "one has given up two", served(3))
+	announce(two, "2", 4)
+	eventually(t, "two has taken them over", served(5))
+	if said := plane.node("2").Refused; said != "" {
+		t.Errorf("the second is still told %q", said)
+	}
+	one.close()
+	eventually(t, "one is gone", served(4))
+	announce(two, "2", 5)
+	eventually(t, "two has it all", served(5))
+}

@@ -39,12 +39,14 @@ type Registration struct {
 	// stream goes on, and is told.
 	Identify func(ctx context.Context) (Announcer, error)
 
-	log  *slog.Logger
-	wake chan struct{}
-	mu   struct {
+	log    *slog.Logger
+	limits *limits
+	wake   chan struct{}
+	mu     struct {
 		sync.Mutex
-		nodes map[sidecarKey]*registered
-		count uint64 // orders registrations
+		nodes  map[sidecarKey]*registered
+		agents int    // that they announce together
+		count  uint64 // orders registrations
 	}
 }
 
@@ -120,7 +122,7 @@ func (n *registered) yields(name, otherName string, other *registered) bool {
 
 // NewRegistration returns the source. The server that runs with it feeds it.
 func NewRegistration(log *slog.Logger) *Registration {
-	r := &Registration{Grace: DefaultGrace, log: log, wake: make(chan struct{}, 1)}
+	r := &Registration{Grace: DefaultGrace, log: log, limits: newLimits(), wake: make(chan struct{}, 1)}
 	r.mu.nodes = map[sidecarKey]*registered{}
 	return r
 }
@@ -182,12 +184,19 @@ func (r *Registration) seen(stream streamKey, who announcer, n *core.Node) error
 	defer r.mu.Unlock()
 	known := r.mu.nodes[key]
 	if known == nil && len(r.mu.nodes) >= maxNodes {
+		r.limits.hit(limitSidecars)
 		return fmt.Errorf("%d sidecars are registered, no more are taken", maxNodes)
 	}
 	if known == nil {
 		known = &registered{}
 		r.mu.nodes[key] = known
 	}
+	if free := max(0, r.limits.agents-r.mu.agents+len(known.node.Agents)); len(node.Agents) > free {
+		r.limits.hit(limitAgents)
+		refused = fmt.Errorf("%d agents, the first %d are taken: all sidecars announce %d, no more are taken", len(node.Agents), free, r.limits.agents)
+		node.Agents = slices.Clip(node.Agents[:free])
+	}
+	r.mu.agents += len(node.Agents) - len(known.node.Agents)
 	zone, region := n.GetLocality().GetZone(), n.GetLocality().GetRegion()
 	same := known.node.Equal(node) && known.zone == zone && known.region == region
 	r.mu.count++
@@ -207,16 +216,23 @@ func (r *Registration) forget(key sidecarKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mu.nodes[key] != nil {
-		delete(r.mu.nodes, key)
+		r.drop(key)
 		r.changed()
 	}
+}
+
+// drop is the end of a registration. Called with r.mu held.
+func (r *Registration) drop(key sidecarKey) {
+	r.mu.agents -= len(r.mu.nodes[key].node.Agents)
+	delete(r.mu.nodes, key)
 }
 
 // announced are the addresses a node may announce, in their canonical form, and
 // why not the others: the first of them, since most often all have one reason.
 func announced(who announcer, said []string) (agents []string, refused error) {
 	if len(said) > maxNodeAgents {
-		said, refused = said[:maxNodeAgents], fmt.Errorf("node.metadata: %d agents, the first %d are taken", len(said), maxNodeAgents)
+		refused = fmt.Errorf("node.metadata.%s.%s: %d agents, the first %d are taken", mesh.Metadata, mesh.FieldAgents, len(said), maxNodeAgents)
+		said = said[:maxNodeAgents]
 	}
 	more := 0
 	for _, a := range said {
@@ -269,7 +285,7 @@ func (r *Registration) update(now time.Time) (Update, time.Duration) {
 		if !n.gone.IsZero() {
 			left := n.gone.Add(r.Grace).Sub(now)
 			if left <= 0 {
-				delete(r.mu.nodes, key)
+				r.drop(key)
 				continue
 			}
 			if next == 0 || left < next {
