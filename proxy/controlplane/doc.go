@@ -46,7 +46,9 @@
 //     to sidecars that want to trust what it trusts: several while one takes the
 //     place of another, never none.
 //   - A sidecar registers by the metadata of its node on its own stream, and again
-//     when it sends the node again or on another stream; the newest stream counts.
+//     when it sends another node or on another stream; the newest stream counts. A
+//     node that says what it said before is no work, unless another stream has taken
+//     its place meanwhile.
 //     It is announced while the stream lives and 10 s longer.
 //
 // # Bounds
@@ -67,6 +69,10 @@
 //     16 MiB, and of all streams 1 GiB. A request beyond that ends its stream with
 //     ResourceExhausted; the client comes back, and goes on meanwhile with what it has.
 //     Of a request nothing else is kept.
+//   - 200 requests a second are read of a stream, 1,000 at once; 4 KiB of one count as
+//     one more, and a node that says something new as 50. A client that sends more
+//     waits, by the flow control of its stream; that is logged once for each stream,
+//     and shown (slowed) at /v1/admin/xds.
 //
 // # Crash behaviour
 //

@@ -1,6 +1,10 @@
 package controlplane
 
-import "pannier/proxy/mesh"
+import (
+	"context"
+
+	"pannier/proxy/mesh"
+)
 
 // Merge is what several sources say together, the most believed first.
 func Merge(updates []Update) map[string]mesh.Service {
@@ -21,6 +25,16 @@ func (o *Options) MaxAgents(n int) { o.limit().agents = n }
 // all streams.
 func (o *Options) MaxNames(typeBytes, allBytes int) {
 	o.limit().typeBytes, o.limit().allBytes = typeBytes, allBytes
+}
+
+// MaxRequests sets how fast requests are read.
+func (o *Options) MaxRequests(perSecond, atOnce int) {
+	o.limit().perSecond, o.limit().atOnce = perSecond, atOnce
+}
+
+// NewPace is that of a stream by default.
+func NewPace(ctx context.Context, slow func()) func(requests int) error {
+	return newPace(ctx, newLimits(), slow)
 }
 
 func (o *Options) limit() *limits {

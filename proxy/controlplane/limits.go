@@ -26,12 +26,21 @@ type limits struct {
 	// agents each, or 650 that send to 1,000.
 	allBytes int
 
+	// perSecond and atOnce are how fast the requests of one stream are read. A stream of
+	// ours begins with a dozen, asks for new names every 15 ms at most, and answers
+	// responses, of which there are 20 a second for each of six types.
+	perSecond, atOnce int
+
 	kept    atomic.Int64              // of allBytes
 	reached [limitKinds]atomic.Uint64 // how often
 }
 
 func newLimits() *limits {
-	return &limits{nodeBytes: 512 << 10, agents: 50_000, typeBytes: 16 << 20, allBytes: 1 << 30}
+	return &limits{
+		nodeBytes: 512 << 10, agents: 50_000,
+		typeBytes: 16 << 20, allBytes: 1 << 30,
+		perSecond: 200, atOnce: 1000,
+	}
 }
 
 // limit names one, for the metric.
@@ -45,13 +54,14 @@ const (
 	limitAgents
 	limitNames
 	limitAllNames
+	limitRequests
 
 	limitKinds
 )
 
 var limitWords = [limitKinds]string{
 	limitStreams: "streams", limitTypes: "types", limitNode: "node", limitSidecars: "sidecars", limitAgents: "agents",
-	limitNames: "names", limitAllNames: "all_names",
+	limitNames: "names", limitAllNames: "all_names", limitRequests: "requests",
 }
 
 func (l *limits) hit(which limit) { l.reached[which].Add(1) }

@@ -211,6 +211,14 @@ func (r *Registration) seen(stream streamKey, who announcer, n *core.Node) error
 	return refused
 }
 
+// has reports whether a sidecar is announced by this stream of its.
+func (r *Registration) has(key sidecarKey, stream streamKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.mu.nodes[key]
+	return n != nil && n.gone.IsZero() && n.stream == stream
+}
+
 // forget takes back what a node announced before.
 func (r *Registration) forget(key sidecarKey) {
 	r.mu.Lock()
@@ -235,6 +243,7 @@ func announced(who announcer, said []string) (agents []string, refused error) {
 		said = said[:maxNodeAgents]
 	}
 	more := 0
+	seen := make(map[string]struct{}, len(said))
 	for _, a := range said {
 		agent, err := api.Address(a)
 		if err == nil {
@@ -245,8 +254,11 @@ func announced(who announcer, said []string) (agents []string, refused error) {
 			more++
 		case err != nil:
 			refused = fmt.Errorf("agent %s is not announced: %w", a, err)
-		case !slices.Contains(agents, agent):
-			agents = append(agents, agent)
+		default:
+			if _, twice := seen[agent]; !twice {
+				seen[agent] = struct{}{}
+				agents = append(agents, agent)
+			}
 		}
 	}
 	if more > 0 {

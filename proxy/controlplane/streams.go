@@ -3,6 +3,7 @@ package controlplane
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -51,6 +52,7 @@ type NodeStatus struct {
 	Protocol  string              `json:"protocol"`           // delta or sotw
 	Since     time.Time           `json:"since"`
 	Refused   string              `json:"refused,omitempty"` // why it is not announced as it asks to be
+	Slowed    bool                `json:"slowed,omitempty"`  // it sent more requests than are read at once
 	Types     map[string]Exchange `json:"types"`             // by type URL
 }
 
@@ -94,6 +96,10 @@ type stream struct {
 	node *core.Node        // as last looked at; it has been stripped
 	tell func(text string) // puts it in the header of the stream, if that has not left
 	told bool
+	pace pace
+
+	said      [sha256.Size]byte // digest of the node
+	announced bool              // by this stream, since it said that
 }
 
 func newStreams(r *Registration, l *limits, log *slog.Logger) *streams {
@@ -111,10 +117,10 @@ func (s *streams) callbacks() serverv3.CallbackFuncs {
 		StreamClosedFunc:      func(id int64, _ *core.Node) { s.closed(sotw(id)) },
 		DeltaStreamClosedFunc: func(id int64, _ *core.Node) { s.closed(delta(id)) },
 		StreamRequestFunc: func(id int64, r *discovery.DiscoveryRequest) error {
-			return s.asked(sotw(id), r.GetNode(), r.GetTypeUrl(), r.GetResponseNonce(), r.GetErrorDetail())
+			return s.asked(sotw(id), proto.Size(r), r.GetNode(), r.GetTypeUrl(), r.GetResponseNonce(), r.GetErrorDetail())
 		},
 		StreamDeltaRequestFunc: func(id int64, r *discovery.DeltaDiscoveryRequest) error {
-			return s.asked(delta(id), r.GetNode(), r.GetTypeUrl(), r.GetResponseNonce(), r.GetErrorDetail())
+			return s.asked(delta(id), proto.Size(r), r.GetNode(), r.GetTypeUrl(), r.GetResponseNonce(), r.GetErrorDetail())
 		},
 		StreamResponseFunc: func(_ context.Context, id int64, _ *discovery.DiscoveryRequest, r *discovery.DiscoveryResponse) {
 			s.answered(sotw(id), r.GetTypeUrl(), r.GetVersionInfo(), len(r.GetResources()))
@@ -140,6 +146,7 @@ func (s *streams) opened(ctx context.Context, key streamKey) error {
 	st.tell = func(text string) {
 		_ = grpc.SetHeader(ctx, metadata.Pairs(mesh.HeaderRefused, text)) // too late: its next stream hears it
 	}
+	st.pace = newPace(ctx, s.limits, func() { s.slowed(st) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.open[key] = st // closed is called even after an error
@@ -162,12 +169,17 @@ func (s *streams) closed(key streamKey) {
 
 // asked takes a request: the first on a stream, an answer to a response, or a
 // change of what is wanted. The node may come with any of them.
-func (s *streams) asked(key streamKey, node *core.Node, typeURL, nonce string, refusal *rpc.Status) error {
+func (s *streams) asked(key streamKey, size int, node *core.Node, typeURL, nonce string, refusal *rpc.Status) error {
 	s.mu.Lock()
 	st := s.mu.open[key]
 	s.mu.Unlock()
+	if err := st.pace(1 + size/bytesOfRequest); err != nil {
+		return err
+	}
 	if node != nil && node != st.node {
-		s.heard(key, st, node)
+		if err := s.heard(key, st, node); err != nil {
+			return err
+		}
 	}
 	if len(typeURL) > maxText {
 		return status.Errorf(codes.InvalidArgument, "a type URL of %d bytes, at most %d", len(typeURL), maxText)
@@ -193,9 +205,19 @@ func (s *streams) asked(key streamKey, node *core.Node, typeURL, nonce string, r
 	return nil
 }
 
-// heard takes the node of a stream, and announces it. What is wrong with it is no
-// reason to end the stream: it may still learn of others.
-func (s *streams) heard(key streamKey, st *stream, node *core.Node) {
+// slowed notes that a client has to wait.
+func (s *streams) slowed(st *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !st.Slowed {
+		s.log.Warn("client sends requests faster than they are read", "node", st.Node, "peer", st.Peer, "identity", st.Identity, "limit", s.limits.perSecond)
+	}
+	st.Slowed = true
+}
+
+// heard takes the node of a stream. What is wrong with it is no reason to end the
+// stream: it may still learn of others.
+func (s *streams) heard(key streamKey, st *stream, node *core.Node) (err error) {
 	id := short(node.GetId())
 	if s.registration != nil && st.Node != id {
 		s.registration.closed(key, sidecarKey{st.who.name, st.Node}) // one stream is one sidecar
@@ -205,24 +227,45 @@ func (s *streams) heard(key streamKey, st *stream, node *core.Node) {
 	st.Node, st.Cluster, st.UserAgent = id, short(node.GetCluster()), short(node.GetUserAgentName())
 	s.mu.Unlock()
 	if s.registration != nil {
-		s.register(key, st, node)
+		err = s.announce(key, st, node)
 	}
 	// go-control-plane keeps the node as long as the stream, and passes it on with
 	// each request: of all it says only these two are ever looked at again.
 	proto.Reset(node)
 	node.Id, node.UserAgentName = st.Node, st.UserAgent
+	return err
 }
 
-// register announces the node of a stream, if it is not too long to be read.
-func (s *streams) register(key streamKey, st *stream, node *core.Node) {
-	var err error
+// announce registers the node of a stream, if it is not too long to be read and says
+// something new. One that is sent again with each request costs its digest.
+func (s *streams) announce(key streamKey, st *stream, node *core.Node) error {
+	who := sidecarKey{st.who.name, st.Node}
 	if n := proto.Size(node); n > s.limits.nodeBytes {
 		s.limits.hit(limitNode)
-		s.registration.forget(sidecarKey{st.who.name, st.Node})
-		err = fmt.Errorf("node: %d bytes, at most %d are read; announce fewer agents, or some of them by another sidecar", n, s.limits.nodeBytes)
-	} else {
-		err = s.registration.seen(key, st.who, node)
+		s.registration.forget(who)
+		st.said, st.announced = [sha256.Size]byte{}, false
+		s.refuse(st, fmt.Errorf("node: %d bytes, at most %d are read; announce fewer agents, or some of them by another sidecar", n, s.limits.nodeBytes))
+		return nil
 	}
+	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(node)
+	if err != nil {
+		return status.Errorf(codes.InvalidArgument, "node: %v", err)
+	}
+	said := sha256.Sum256(text)
+	if said == st.said && (!st.announced || s.registration.has(who, key)) {
+		return nil
+	}
+	if err := st.pace(requestsOfNode); err != nil {
+		return err
+	}
+	st.said = said
+	s.refuse(st, s.registration.seen(key, st.who, node))
+	st.announced = s.registration.has(who, key)
+	return nil
+}
+
+// refuse tells a client why it is not announced as it asks to be; nil: it is.
+func (s *streams) refuse(st *stream, err error) {
 	refused := ""
 	if err != nil {
 		refused = short(err.Error())
