@@ -112,8 +112,9 @@
 //     back, so windows and in-flight counts return to zero.
 //   - An offer's trace context is journaled with it, and handed on as it is kept there.
 //   - What is in memory is bounded by windows and limits of pulls, not by what
-//     waits in the journal; only a start, a release and the list of a connect read,
-//     a few words each, all that is open here, parked and spent included.
+//     waits in the journal; only a start, a release, and at a connect the list and
+//     whom its home has sent for, read, a few words each and no envelopes, all that is
+//     open here, parked and spent included.
 //   - The journal is written to, and pages of it are read, with no mutex held; only
 //     an offer about to be refused looks up its one record under the mailbox's.
 //     Hooks only note and wake. Mutexes are taken in the order session, mailbox.

@@ -53,6 +53,10 @@
 //   - The lifecycle changes in one function (move), a hand-over in one (step).
 //   - Schemas and subscriptions are in memory whole, at most 256 of each. A notice
 //     and the intents that deliver it are one commit.
+//   - A hand-over says in whose name its intent was sent, from the commit that holds it,
+//     so that no envelope is read to tell whom a home speaks for. One held before hand-
+//     overs said it, or from a sender with a name longer than any address, is looked up
+//     in its envelope until it is finished.
 //   - The context of an intent's creation is in its envelope and never changes; that
 //     of an attempt is in the record of its hand-over before the app is told of it
 //     (of a push: with its answer), in its report, and in home's head. The journal

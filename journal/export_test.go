@@ -103,6 +103,20 @@ func (j *Journal) MakeOld(ids ...ID) error {
 	}})
 }
 
+// BreakEnvelope makes the envelope of an intent unreadable.
+func (j *Journal) BreakEnvelope(id ID) error {
+	return j.db.Update(func(txn *badger.Txn) error { return txn.Set(chunkKey(classEnvelope, id, 0), []byte("broken")) })
+}
+
+// MakeOldHandover turns a hand-over into one of before these said who had sent it.
+func (j *Journal) MakeOldHandover(id ID) error {
+	return j.do(context.Background(), first, &op{run: func(t *tx) error {
+		h, _, err := t.hand(id)
+		h.rec.FromAgent = nil
+		return errors.Join(err, t.saveHand(h))
+	}})
+}
+
 // Seal and Unseal expose the record header.
 var (
 	Seal   = seal

@@ -86,6 +86,7 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 		MaxAttempts: env.MaxDeliveryAttempts, HomeStatus: uint32(state.Submitted), HeldMs: ms(t.now), HeldBoot: t.j.birth.Boot,
 		Taken: r.Taken, Continued: r.Continued, ReceiverDurability: env.ReceiverDurability,
 		OfferTraceparent: cut(r.Trace.Offer, maxTraceparent), PreviousTraceparent: cut(r.Trace.Previous, maxTraceparent), OfferedMs: r.Offered,
+		FromAgent: noteSender(env),
 	}}
 	if r.DeliverBy > 0 {
 		fresh.rec.DeliverByMs = ms(t.now.Add(r.DeliverBy))

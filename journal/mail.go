@@ -39,11 +39,15 @@ func readMail(txn *badger.Txn, id ID) (Mail, bool, error) {
 	if err != nil || !found || !state.Phase(rec.Phase).Open() {
 		return Mail{}, false, err
 	}
+	return mailOf(id, &rec), true, nil
+}
+
+func mailOf(id ID, rec *wire.Handover) Mail {
 	return Mail{
 		ID: id, Home: ID(rec.Home), OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), Due: time.UnixMilli(rec.DueMs),
-		Held: at(rec.HeldMs), Attempts: rec.Attempts, Receiver: rec.ReceiverDurability, Lease: leaseOf(&rec), Seq: rec.Seq, Streamed: rec.Streamed, Counted: !rec.Freed, Leased: at(rec.LeasedAtMs),
-		OutOfAttempts: outOfAttempts(&rec),
-	}, true, nil
+		Held: at(rec.HeldMs), Attempts: rec.Attempts, Receiver: rec.ReceiverDurability, Lease: leaseOf(rec), Seq: rec.Seq, Streamed: rec.Streamed, Counted: !rec.Freed, Leased: at(rec.LeasedAtMs),
+		OutOfAttempts: outOfAttempts(rec),
+	}
 }
 
 // MailAll returns up to max open entries of the agent's mailbox, whatever
@@ -71,11 +75,7 @@ func eachMail(txn *badger.Txn, prefix []byte, visit func(Mail, *wire.Handover) b
 		if err != nil {
 			return err
 		}
-		m, ok, err := readMail(txn, id)
-		if err != nil {
-			return err
-		}
-		if found && ok && !visit(m, &rec) {
+		if found && state.Phase(rec.Phase).Open() && !visit(mailOf(id, &rec), &rec) {
 			return nil
 		}
 	}

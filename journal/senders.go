@@ -1,50 +1,88 @@
 package journal
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+
 	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/wire"
 )
 
+// senderOf is in whose name an intent was sent. Completions are in nobody's name but
+// home's.
+func senderOf(e *wire.Envelope) string {
+	if len(e.CompletionOf) > 0 {
+		return ""
+	}
+	return e.FromAgent
+}
+
+// maxSender is the longest sender that a hand-over has beside its envelope: longer than
+// any address a sidecar accepts. A record stays small whatever a home sends.
+const maxSender = 512
+
+// noteSender is what a hand-over says of it; nil: nothing.
+func noteSender(e *wire.Envelope) *string {
+	if sender := senderOf(e); len(sender) <= maxSender {
+		return &sender
+	}
+	return nil
+}
+
 // Senders lists the agents in whose name a home has sent what we have from it,
-// and what we have reports about that it has not acked. Completions are not
-// among it: they are in nobody's name but home's.
+// and what we have reports about that it has not acked, in order. It reads what the
+// hand-overs say, and the envelopes of those only that were held before hand-overs
+// said it: each connect asks, and envelopes may be a hundred thousand of a megabyte.
 func (j *Journal) Senders(home ID) ([]string, error) {
-	listed, err := j.Holding(home)
-	if err != nil {
-		return nil, err
-	}
-	ids := map[ID]struct{}{}
-	for _, h := range listed {
-		ids[h.ID] = struct{}{}
-	}
 	agents := map[string]struct{}{}
-	err = j.view(func(txn *badger.Txn) error {
-		err := eachRecord(txn, idKey(classReport, home), func() *wire.Report { return &wire.Report{} }, func(_ []byte, r *wire.Report) {
-			ids[ID(r.Id)] = struct{}{}
-		})
-		if err != nil {
-			return err
-		}
-		for id := range ids {
+	err := j.view(func(txn *badger.Txn) error {
+		add := func(id ID, rec *wire.Handover) error {
+			if rec.FromAgent != nil {
+				agents[*rec.FromAgent] = struct{}{}
+				return nil
+			}
 			blob, found, err := readEnvelope(txn, id)
-			if err != nil {
+			if err != nil || !found {
 				return err
 			}
 			var e wire.Envelope
 			if err := proto.Unmarshal(blob, &e); err != nil {
 				return &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
 			}
-			if found && len(e.CompletionOf) == 0 {
-				agents[e.FromAgent] = struct{}{}
+			agents[senderOf(&e)] = struct{}{}
+			return nil
+		}
+		var failed error
+		err := eachMail(txn, []byte{classMail}, func(m Mail, rec *wire.Handover) bool {
+			if m.Home == home {
+				failed = add(m.ID, rec)
+			}
+			return failed == nil
+		})
+		if err != nil || failed != nil {
+			return cmp.Or(err, failed)
+		}
+		ids := map[ID]struct{}{}
+		err = eachRecord(txn, idKey(classReport, home), func() *wire.Report { return &wire.Report{} }, func(_ []byte, r *wire.Report) {
+			ids[ID(r.Id)] = struct{}{}
+		})
+		if err != nil {
+			return err
+		}
+		for id := range ids {
+			var rec wire.Handover
+			if _, err := readMessage(txn, idKey(classHandover, id), &rec); err != nil {
+				return err
+			}
+			if err := add(id, &rec); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	out := make([]string, 0, len(agents))
-	for a := range agents {
-		out = append(out, a)
-	}
-	return out, err
+	delete(agents, "")
+	return slices.Sorted(maps.Keys(agents)), err
 }

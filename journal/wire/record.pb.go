@@ -1076,6 +1076,7 @@ type Handover struct {
 	Traceparent         string                 `protobuf:"bytes,261,opt,name=traceparent,proto3" json:"traceparent,omitempty"`                                            // of the last hand-over
 	PreviousTraceparent string                 `protobuf:"bytes,262,opt,name=previous_traceparent,json=previousTraceparent,proto3" json:"previous_traceparent,omitempty"` // of the attempt before that, wherever that was
 	OfferedMs           int64                  `protobuf:"varint,263,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"`                              // home's clock; told back in reports
+	FromAgent           *string                `protobuf:"bytes,270,opt,name=from_agent,json=fromAgent,proto3,oneof" json:"from_agent,omitempty"`                         // who it is from, empty for a completion; absent: see the envelope
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -1388,6 +1389,13 @@ func (x *Handover) GetOfferedMs() int64 {
 		return x.OfferedMs
 	}
 	return 0
+}
+
+func (x *Handover) GetFromAgent() string {
+	if x != nil && x.FromAgent != nil {
+		return *x.FromAgent
+	}
+	return ""
 }
 
 // Report is a fact the holder tells home, numbered per pair of identities.
@@ -2976,7 +2984,8 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xf3\t\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xa7\n" +
+	"\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -3025,7 +3034,10 @@ const file_record_proto_rawDesc = "" +
 	"\vtraceparent\x18\x85\x02 \x01(\tR\vtraceparent\x122\n" +
 	"\x14previous_traceparent\x18\x86\x02 \x01(\tR\x13previousTraceparent\x12\x1e\n" +
 	"\n" +
-	"offered_ms\x18\x87\x02 \x01(\x03R\tofferedMs\"\xeb\x03\n" +
+	"offered_ms\x18\x87\x02 \x01(\x03R\tofferedMs\x12#\n" +
+	"\n" +
+	"from_agent\x18\x8e\x02 \x01(\tH\x00R\tfromAgent\x88\x01\x01B\r\n" +
+	"\v_from_agent\"\xeb\x03\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x19\n" +
@@ -3236,6 +3248,7 @@ func file_record_proto_init() {
 	if File_record_proto != nil {
 		return
 	}
+	file_record_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
