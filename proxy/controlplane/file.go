@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"pannier/proxy/regular"
 	"pannier/proxy/yaml"
 )
 
@@ -213,7 +214,7 @@ func readAll(path string) (texts []content, err error) {
 
 // readBounded reads one byte more of a file that is too large, which is refused.
 func readBounded(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
+
+	"pannier/proxy/regular"
 )
 
 // fileMost bounds a file: a bundle of a hundred authorities has 200 KiB.
@@ -105,7 +106,7 @@ func parseCertificates(text []byte) (certs []*x509.Certificate, err error) {
 }
 
 func readBounded(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
+	"pannier/proxy/regular"
 	"pannier/proxy/yaml"
 )
 
@@ -154,7 +154,7 @@ func (f *File) reread() {
 // ReadBounded reads a file of at most yaml.MaxFile bytes, and one byte more of a
 // larger one, which yaml.ParseMapping refuses.
 func ReadBounded(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

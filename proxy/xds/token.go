@@ -5,9 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"pannier/proxy/hostport"
+	"pannier/proxy/regular"
 )
 
 // maxToken bounds what is read of a token's file.
@@ -23,7 +23,7 @@ type token struct {
 
 // GetRequestMetadata implements credentials.PerRPCCredentials.
 func (t token) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	f, err := os.Open(t.file)
+	f, err := regular.Open(t.file)
 	if err != nil {
 		return nil, fmt.Errorf("xds_token: %w", err)
 	}
