@@ -43,3 +43,6 @@ func (o *Options) limit() *limits {
 	}
 	return o.limits
 }
+
+// SettleNow says that things have settled.
+func (c *ControlPlane) SettleNow() { c.settle() }

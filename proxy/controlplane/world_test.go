@@ -31,6 +31,8 @@ type running struct {
 	t    testing.TB
 	info controlplane.Info
 	stop func()
+
+	settle func() // ends Options.Settle early
 }
 
 // start runs a control plane until the test ends, or stop is called.
@@ -65,7 +67,7 @@ func launch(t testing.TB, adjust func(*controlplane.Options), sources ...control
 		}
 	})
 	t.Cleanup(stop)
-	return &running{t: t, info: controlplane.Info{XDS: o.Listen, Admin: o.Admin}, stop: stop}, ready
+	return &running{t: t, info: controlplane.Info{XDS: o.Listen, Admin: o.Admin}, stop: stop, settle: c.SettleNow}, ready
 }
 
 // scripted is a source that says what the test wants.
