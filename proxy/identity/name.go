@@ -60,8 +60,9 @@ func (n names) String() string {
 
 // A Mapping says which agents the certificates with a name may speak for. The
 // name is a URI or a DNS name in which a whole segment, between slashes or dots,
-// may be "*" or "{word}"; agents are addresses, "PREFIX/*" or "*", and may have
-// "{word}" for a segment:
+// may be "*" or "{word}", which stand for no segment with an escape (%2F) or a
+// query; agents are addresses, "PREFIX/*" or "*", and may have "{word}" for a
+// segment:
 //
 //	spiffe://acme.example/ns/{env}/sa/{name}  →  agent://acme/{env}/{name}
 type Mapping struct {
@@ -159,9 +160,9 @@ func (m Mapping) grants(name string, uri bool) (agents []string) {
 	words := map[string]string{}
 	for i, want := range m.parts {
 		switch word, wild := wildcard(want); {
-		case wild && parts[i] != "":
+		case wild && parts[i] != "" && !strings.ContainsAny(parts[i], "%?#"):
 			words[word] = parts[i]
-		case want != parts[i]:
+		case want != parts[i]: // also where more than a segment may be meant: a%2Fb, a?b
 			return nil
 		}
 	}

@@ -21,6 +21,7 @@ func TestNamesOfCertificates(t *testing.T) {
 		mapping(t, "spiffe://partner.example/gateway", "agent://partner/*"),
 		mapping(t, "{name}.prod.acme.internal", "agent://acme/prod/{name}"),
 		mapping(t, "*.all.acme.internal", "*"),
+		mapping(t, "https://acme.example/teams/*", "agent://acme/teams/any"),
 	}
 	for _, row := range []struct {
 		name     string
@@ -41,6 +42,9 @@ func TestNamesOfCertificates(t *testing.T) {
 		{name: "a DNS name with a wildcard", names: []string{"*.prod.acme.internal"}, mappings: istio, no: []string{shop, billing, "agent://acme/prod/*"}},
 		{name: "two names", names: []string{"shop.prod.acme.internal", "billing.prod.acme.internal"}, mappings: istio, yes: []string{shop, billing}, no: []string{"agent://acme/prod/other"}},
 		{name: "every agent", names: []string{"x.all.acme.internal"}, mappings: istio, yes: []string{shop, "x", "agent://other/prod/x"}},
+		{name: "any segment", names: []string{"https://acme.example/teams/a"}, mappings: istio, yes: []string{"agent://acme/teams/any"}},
+		{name: "a segment with a slash in it", names: []string{"https://acme.example/teams/a%2Fb"}, mappings: istio, no: []string{"agent://acme/teams/any"}},
+		{name: "a segment with a query", names: []string{"https://acme.example/teams/a?b"}, mappings: istio, no: []string{"agent://acme/teams/any"}},
 		{name: "a DNS name without a mapping", names: []string{"shop.prod.acme.internal"}, no: []string{shop}},
 	} {
 		o := identity.Options{Identities: row.mappings}
