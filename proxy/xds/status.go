@@ -68,10 +68,32 @@ type ResourceStatus struct {
 	Refused  string          `json:"refused_version,omitempty"`
 	Deleted  *time.Time      `json:"deleted,omitempty"` // by the server; it is used on for the grace
 	Resource json.RawMessage `json:"resource,omitempty"`
+
+	value message // to be written as Resource
 }
 
-// Status describes all there is; with dump also the resources themselves.
+// Status describes all there is; with dump also the resources themselves. These are
+// written while nobody waits for the lock: a value is never changed, only replaced.
 func (c *Client) Status(dump bool) Status {
+	s := c.describe()
+	for i := range s.Resources {
+		one := &s.Resources[i]
+		if dump && one.value != nil {
+			// What cannot be shown, such as an Any of a type that is not linked, is left
+			// out.
+			one.Resource, _ = protojson.Marshal(one.value)
+		}
+		one.value = nil
+	}
+	slices.SortFunc(s.Agents, func(a, b AgentStatus) int { return cmp.Compare(a.Agent, b.Agent) })
+	slices.SortFunc(s.Resources, func(a, b ResourceStatus) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type))
+	})
+	return s
+}
+
+// describe is Status without order, and with the resources as they are.
+func (c *Client) describe() Status {
 	now := time.Now()
 	node := c.nodeProto()
 	c.mu.Lock()
@@ -89,19 +111,10 @@ func (c *Client) Status(dump bool) Status {
 	for i, byName := range c.mu.resources {
 		for _, r := range byName {
 			one := r.status(now, s.Stale)
-			if dump && r.value != nil {
-				// What cannot be shown, such as an Any of a type that is not linked, is left
-				// out.
-				one.Resource, _ = protojson.Marshal(r.value)
-			}
-			one.Type = kinds[i].word
+			one.Type, one.value = kinds[i].word, r.value
 			s.Resources = append(s.Resources, one)
 		}
 	}
-	slices.SortFunc(s.Agents, func(a, b AgentStatus) int { return cmp.Compare(a.Agent, b.Agent) })
-	slices.SortFunc(s.Resources, func(a, b ResourceStatus) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type))
-	})
 	return s
 }
 
