@@ -23,12 +23,16 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func seal(key []byte, seq uint64, body []byte) []byte {
-	rec := make([]byte, headerSize, headerSize+len(body))
+	rec := append(make([]byte, headerSize, headerSize+len(body)), body...)
+	finish(key, seq, rec)
+	return rec
+}
+
+// finish fills the header of a record that has its body.
+func finish(key []byte, seq uint64, rec []byte) {
 	rec[0] = recordV1
 	binary.BigEndian.PutUint64(rec[5:], seq)
-	rec = append(rec, body...)
 	binary.BigEndian.PutUint32(rec[1:5], checksum(key, rec[5:]))
-	return rec
 }
 
 func unseal(key, rec []byte) (seq uint64, body []byte, err error) {
@@ -47,12 +51,15 @@ func checksum(key, rest []byte) uint32 {
 	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, rest)
 }
 
+// sealMessage is seal for a message, encoded in its place.
 func sealMessage(key []byte, seq uint64, m proto.Message) ([]byte, error) {
-	body, err := proto.Marshal(m)
+	rec := make([]byte, headerSize, headerSize+proto.Size(m))
+	rec, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(rec, m)
 	if err != nil {
 		return nil, err
 	}
-	return seal(key, seq, body), nil
+	finish(key, seq, rec)
+	return rec, nil
 }
 
 func unsealMessage(key, rec []byte, m proto.Message) error {

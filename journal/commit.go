@@ -300,22 +300,27 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	for _, o := range ops {
 		failpoint.Hit(o.before)
 	}
-	j.sums.merge(t.batch.sums)
+	j.sums.merge(&t.batch.sums)
 	meta, err := sealMessage(metaKey, t.seq, &wire.Meta{Seq: t.seq, Sums: j.sums.encode()})
 	if err != nil {
 		return err
 	}
-	for k, w := range t.batch.writes {
+	entries := make([]badger.Entry, 0, len(t.batch.writes)+1) // Badger keeps pointers to them
+	set := func(key, rec []byte) error {
+		entries = append(entries, badger.Entry{Key: key, Value: rec})
+		return t.disk.SetEntry(&entries[len(entries)-1])
+	}
+	for _, w := range t.batch.writes {
 		if w.del {
-			err = t.disk.Delete([]byte(k))
+			err = t.disk.Delete(w.key)
 		} else {
-			err = t.disk.SetEntry(badger.NewEntry([]byte(k), w.rec))
+			err = set(w.key, w.rec)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := t.disk.SetEntry(badger.NewEntry(metaKey, meta)); err != nil {
+	if err := set(metaKey, meta); err != nil {
 		return err
 	}
 	began := time.Now()

@@ -149,3 +149,46 @@ func MemtableAfter(dir string, was int) (int, error) { return memtableAfter(dir,
 func Memtable(j *Journal) int { return j.memtable }
 
 func NewestMemtable(j *Journal) (int, error) { return newestMemtable(j.store) }
+
+// Versions counts all that the store has of a class of keys: what was written over and
+// what was deleted included, until a compaction drops it.
+func Versions(j *Journal, class byte) (n int) {
+	_ = j.view(func(txn *badger.Txn) error {
+		opts := badger.DefaultIteratorOptions
+		opts.AllVersions, opts.PrefetchValues, opts.Prefix = true, false, []byte{class}
+		it := txn.NewIterator(opts)
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			n++
+		}
+		return nil
+	})
+	return n
+}
+
+// Walk makes one index key come (+) and go (-) in one batch, over as many operations
+// as there are bars, and reports whether it is there afterwards.
+func (j *Journal) Walk(steps string) (there bool, err error) {
+	key := timeKey(classRetain, 1, []byte("walked"))
+	err = j.do(context.Background(), first, &op{run: func(t *tx) error {
+		for _, s := range steps {
+			switch s {
+			case '+':
+				t.putIndex(key)
+			case '-':
+				t.delIndex(key)
+			case '|':
+				t.keep()
+			}
+		}
+		return nil
+	}})
+	if err != nil {
+		return false, err
+	}
+	err = j.view(func(txn *badger.Txn) error {
+		_, there, err = readKey(txn, key)
+		return err
+	})
+	return there, err
+}

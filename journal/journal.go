@@ -45,6 +45,7 @@ type Journal struct {
 	// Owned by the committer.
 	seq       uint64
 	sums      sums
+	tx        tx // of the batch under way
 	memtable  int
 	lazyCarry *op // found no room in its batch
 	commitTxn func(*badger.Txn) error
@@ -67,12 +68,12 @@ type Journal struct {
 // for it.
 type figures struct {
 	seq, ops atomic.Uint64
-	live     [256]atomic.Uint64
+	live     [len(liveClasses)]atomic.Uint64
 }
 
 func (j *Journal) publishSums() {
-	for _, c := range liveClasses {
-		j.figures.live[c].Store(j.sums[c].count)
+	for i := range j.sums {
+		j.figures.live[i].Store(j.sums[i].count)
 	}
 }
 
@@ -85,8 +86,8 @@ func (j *Journal) Stats() Stats {
 		Seq: j.figures.seq.Load(), Identity: j.self, Boot: j.birth.Boot, Unclean: j.unclean, Durable: j.durable,
 		Live: make(map[string]uint64, len(liveClasses)), BatchSizes: j.figures.ops.Load(),
 	}
-	for _, c := range liveClasses {
-		s.Live[classNames[c]] = j.figures.live[c].Load()
+	for i, c := range liveClasses {
+		s.Live[classNames[c]] = j.figures.live[i].Load()
 	}
 	return s
 }

@@ -53,12 +53,17 @@ func (t *tx) life(id ID) (*life, bool, error) {
 }
 
 func (t *tx) saveLife(l *life) error {
-	l.head.UpdatedMs = ms(t.now)
-	l.head.LastSeq = uint32(len(l.events.Events))
+	last := uint32(len(l.events.Events))
+	said := last != l.head.LastSeq // events are only ever appended
+	l.head.UpdatedMs, l.head.LastSeq = ms(t.now), last
 	if err := t.put(idKey(classHead, l.id), &l.head); err != nil {
 		return err
 	}
-	t.after(func() { t.j.watches.wake(l.id) })
+	id := l.id
+	t.after(func() { t.j.watches.wake(id) })
+	if !said {
+		return nil
+	}
 	return t.put(idKey(classEvents, l.id), &l.events)
 }
 

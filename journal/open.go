@@ -155,7 +155,8 @@ func checkFingerprint(db *badger.DB, dir string) error {
 		if !found {
 			return nil // killed before the first commit
 		}
-		if diff := decodeSums(meta.Sums).differences(scanSums(txn)); len(diff) > 0 {
+		kept, there := decodeSums(meta.Sums), scanSums(txn)
+		if diff := kept.differences(&there); len(diff) > 0 {
 			return damaged(dir, errors.New(strings.Join(diff, "; ")))
 		}
 		return nil

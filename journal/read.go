@@ -12,12 +12,34 @@ import (
 	"pannier/journal/wire"
 )
 
+// readItem returns nil where there is no such key.
+func readItem(txn *badger.Txn, key []byte) (*badger.Item, error) {
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %x: %w", key, err)
+	}
+	return item, nil
+}
+
+func readKey(txn *badger.Txn, key []byte) (rec []byte, found bool, err error) {
+	item, err := readItem(txn, key)
+	if err != nil || item == nil {
+		return nil, false, err
+	}
+	rec, err = item.ValueCopy(nil)
+	return rec, err == nil, err
+}
+
+// readMessage decodes where the record lies: Badger has copied it twice by then.
 func readMessage(txn *badger.Txn, key []byte, m proto.Message) (bool, error) {
-	rec, found, err := readKey(txn, key)
-	if err != nil || !found {
+	item, err := readItem(txn, key)
+	if err != nil || item == nil {
 		return false, err
 	}
-	return true, unsealMessage(key, rec, m)
+	return true, item.Value(func(rec []byte) error { return unsealMessage(key, rec, m) })
 }
 
 func reader(txn *badger.Txn) func([]byte) ([]byte, bool, error) {

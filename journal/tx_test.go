@@ -1,0 +1,57 @@
+package journal_test
+
+import (
+	"testing"
+	"time"
+
+	"pannier/journal"
+)
+
+// TestWhatComesAndGoesInOneBatch: a key of an index is in the store after a batch
+// exactly if it came last, whatever was there before, and however the steps are spread
+// over operations.
+func TestWhatComesAndGoesInOneBatch(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	there := false
+	for _, steps := range []string{
+		"+-", "+|-", "+-|+|-", "+-+", "-+-", "+", "-|+|-", "+", "-|+-", "+|-|+|-|+", "-+", "-+|-+", "-", "|+|-|+-|",
+	} {
+		got, err := w.j.Walk(steps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := there
+		for _, s := range steps {
+			there = s == '+' || s == '|' && there
+		}
+		if got != there {
+			t.Fatalf("there before: %v; after %s: %v", before, steps, got)
+		}
+	}
+}
+
+// TestNoTraceOfWhatComesAndGoes: held and leased in one commit, an intent is in the
+// mailbox index once, with no tombstone before it; and events that have not changed are
+// not written with a head that has.
+func TestNoTraceOfWhatComesAndGoes(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	id := p.home.accept()
+	if res, err := p.offer(time.Minute); err != nil || res[0].Err != nil || res[0].Handed == nil {
+		t.Fatalf("offer: %v, %+v", err, res)
+	}
+	if n := journal.Versions(p.holder.j, 'n'); n != 1 {
+		t.Errorf("%d writes to the mailbox index, want one", n)
+	}
+	noted := make(chan struct{})
+	p.home.j.RecordHeld(p.holder.j.Identity(), []journal.ID{id}, []uint64{1}, true, func() { close(noted) })
+	<-noted
+	if heads, events := journal.Versions(p.home.j, 'i'), journal.Versions(p.home.j, 't'); heads != 2 || events != 1 {
+		t.Errorf("%d writes of the head and %d of the events, want two and one", heads, events)
+	}
+	for range 2 { // and what is left is whole
+		p.home.reopen()
+		p.holder.reopen()
+	}
+}
