@@ -7,7 +7,9 @@
 //	      └──Answer, TurnedAway, Unsent──── judge ◀── its answer
 //
 // [Pusher] has one pump per agent: it asks the mailbox for as many intents as it
-// has requests free. What an answer makes of an intent is one table (judge). An
+// has requests free. A request is free again when its app has answered: answers go to
+// the journal together, as many as have come since the last commit (at most four times
+// HTTPConcurrency wait). What an answer makes of an intent is one table (judge). An
 // app that could not be connected to, asks for a pause, or says that it is gone
 // has taken nothing: its door shuts, and no attempt is counted. Anything else that
 // is no success is a failed attempt, also a connection that breaks once the
@@ -49,7 +51,7 @@
 //
 // # Crashes
 //
-// Nothing is written before a request: killed while it is under way, the intent is
-// ready at the next start, marked as redelivered, and no attempt is counted. The
+// Nothing is written before a request: killed while it is under way, or its answer is
+// on the way to the disk, the intent is ready at the next start, marked as redelivered, and no attempt is counted. The
 // same holds for a request that a stop cut off.
 package webhook

@@ -209,13 +209,16 @@ func (p *Pusher) start(ctx context.Context, running *sync.WaitGroup, agent strin
 }
 
 // run takes as many as there are requests free, until taking ends, and returns
-// when all are answered.
+// when all are answered and the answers journaled.
 func (p *pump) run(ctx, taking context.Context) {
 	free := make(chan struct{}, p.o.HTTPConcurrency)
 	for range p.o.HTTPConcurrency {
 		free <- struct{}{}
 	}
 	var sent sync.WaitGroup
+	came := newAnswers(p)
+	go came.run(ctx) // until finish
+	defer came.finish()
 	defer sent.Wait()
 	defer close(p.left)
 	defer p.push.Close()
@@ -232,7 +235,7 @@ func (p *pump) run(ctx, taking context.Context) {
 		}
 		for i := range got {
 			sent.Go(func() {
-				p.send(ctx, &got[i])
+				p.send(ctx, &got[i], came)
 				free <- struct{}{}
 			})
 		}
@@ -265,11 +268,11 @@ func grab(free <-chan struct{}, most int) (n int) {
 	return n
 }
 
-// send sends one intent and journals what came of it.
+// send sends one intent, and has what came of it journaled.
 //
 // If we crash once the app has it and before that is durable, it is sent again,
 // marked as redelivered.
-func (p *pump) send(ctx context.Context, h *journal.Handed) {
+func (p *pump) send(ctx context.Context, h *journal.Handed, to *answers) {
 	span := p.tracer().Push(h, p.URL)
 	v, sent, err := p.post(ctx, h, span)
 	switch {
@@ -292,15 +295,7 @@ func (p *pump) send(ctx context.Context, h *journal.Handed) {
 	}
 	v.came.ID, v.came.Attempt = h.ID, h.Attempt
 	span.End(&v.came, spanCodes[v.came.Came])
-	// The app has answered: that is journaled also while we stop.
-	out, err := p.push.Answer(context.WithoutCancel(ctx), v.came)
-	var ended *journal.EndedError
-	if err == nil {
-		err = out[0].Err
-	}
-	if err != nil && !errors.As(err, &ended) && !errors.Is(err, journal.ErrLeaseLost) && !errors.Is(err, journal.ErrNotFound) {
-		p.log.Error("journal the answer of an app", "agent", p.agent, "intent", h.ID.String(), "err", err)
-	}
+	to.add(v.came)
 }
 
 // spanCodes are what is wrong with a push that has come to this, in its span.

@@ -391,6 +391,53 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
+// A request is over when its app has answered: while the disk hangs with the first answer
+// the app gets more, up to a bound, and all that has come by then is one commit.
+func TestAnswersShareACommit(t *testing.T) {
+	t.Parallel()
+	o := quick()
+	o.HTTPConcurrency = 2
+	w := setup(t, o)
+	none, gate := make(chan struct{}), make(chan struct{})
+	close(none)
+	var before atomic.Pointer[chan struct{}]
+	before.Store(&none)
+	var largest, requests atomic.Int32
+	w.p.Set(map[string]string{billing: w.app(func(http.ResponseWriter, *http.Request) {
+		requests.Add(1)
+		<-*before.Load()
+	})})
+	for _, id := range w.post(40) { // each opens the window by one
+		w.ends(id, state.Completed)
+	}
+	before.Store(&gate)
+	ids := w.post(30)
+	for _, id := range ids {
+		w.until("it is in the mailbox", func() bool { return w.get(id).Handover != nil })
+	}
+	disk := make(chan struct{})
+	batch := func(y *journal.Tally) {
+		if n := int32(len(y.Attempts)); n > 0 {
+			largest.Store(max(n, largest.Load()))
+			<-disk
+		}
+	}
+	w.batch.Store(&batch)
+	requests.Store(0)
+	close(gate)
+	w.until("ten more were sent while the first answer is on its way to the disk", func() bool { return requests.Load() >= 10 })
+	if n := requests.Load(); n > 2*(1+8)+2 {
+		t.Errorf("%d were sent, want no more than may be sent again after a kill", n)
+	}
+	close(disk)
+	for _, id := range ids {
+		w.ends(id, state.Completed)
+	}
+	if n := largest.Load(); n < 5 {
+		t.Errorf("at most %d answers shared a commit", n)
+	}
+}
+
 // Another URL takes over at once; what the former one has is its own to answer.
 func TestSwitch(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,8 @@ type world struct {
 	keys *webhook.Keyring
 	p    *webhook.Pusher
 	stop func() // of the pusher alone
+
+	batch atomic.Pointer[func(*journal.Tally)] // runs on the committer, before its callers hear
 }
 
 func setup(t *testing.T, o webhook.Options) *world {
@@ -40,6 +43,11 @@ func setup(t *testing.T, o webhook.Options) *world {
 		Mail: func(a journal.Agent) {
 			if m := mailbox(); m != nil {
 				m.Mail(a)
+			}
+		},
+		Counted: func(y *journal.Tally) {
+			if f := w.batch.Load(); f != nil {
+				(*f)(y)
 			}
 		},
 		Moved:  func(v journal.Moved) { mailbox().Moved(v) },
