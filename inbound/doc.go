@@ -22,7 +22,7 @@
 //
 // [Server] has one session per home. Its reader acts on frames in order and
 // waits only for the journal; its writer sends what the outbox has gathered;
-// acks are journaled by a loop of their own. A revoke or an update (a word given
+// acks are journaled by a loop of their own, those of 20 ms together. A revoke or an update (a word given
 // at home) first waits for the offers still on their way into the journal, which
 // takes endings and words before offers. Knocks go, 1 s to 1 min apart, to homes
 // without a stream that have unacked reports or open intents here, or that
