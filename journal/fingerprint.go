@@ -58,7 +58,8 @@ func (s *sums) encode() []*wire.ClassSum {
 	return out
 }
 
-func decodeSums(in []*wire.ClassSum) (s sums) {
+func decodeSums(in []*wire.ClassSum) *sums {
+	s := &sums{}
 	for _, c := range in {
 		if p := livePlace[byte(c.Class)]; p > 0 {
 			s[p-1] = sum{c.Count, c.Xor}
@@ -79,7 +80,8 @@ func (s *sums) differences(found *sums) []string {
 }
 
 // scanSums reads the live set as it is on disk: key-only, in one snapshot.
-func scanSums(txn *badger.Txn) (found sums) {
+func scanSums(txn *badger.Txn) *sums {
+	found := &sums{}
 	opts := badger.DefaultIteratorOptions
 	opts.PrefetchValues = false
 	it := txn.NewIterator(opts)

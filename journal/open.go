@@ -155,8 +155,7 @@ func checkFingerprint(db *badger.DB, dir string) error {
 		if !found {
 			return nil // killed before the first commit
 		}
-		kept, there := decodeSums(meta.Sums), scanSums(txn)
-		if diff := kept.differences(&there); len(diff) > 0 {
+		if diff := decodeSums(meta.Sums).differences(scanSums(txn)); len(diff) > 0 {
 			return damaged(dir, errors.New(strings.Join(diff, "; ")))
 		}
 		return nil
@@ -211,7 +210,7 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 		return damaged(j.dir, err)
 	}
 	j.self = Identity{Journal: id, Epoch: j.birth.Epoch}
-	j.seq, j.sums = meta.Seq, decodeSums(meta.Sums)
+	j.seq, j.sums = meta.Seq, *decodeSums(meta.Sums)
 	j.durable = durableVolume(j.dir)
 	if j.memtable, err = newestMemtable(j.store); err != nil {
 		return err
