@@ -184,7 +184,7 @@ func (r *run) start(alive context.Context) error {
 	dispatcher.HoldTo(app.CheckPayload)
 	r.keys.changed = app.KeysChanged
 	pushing := l.Webhook
-	pushing.UserAgent, pushing.Tracer = "Pannier/"+o.Version, r.tracer.Load()
+	pushing.UserAgent, pushing.Tracer, pushing.NoTraceHeaders = "Pannier/"+o.Version, r.tracer.Load(), o.Tracing.NoHeaders
 	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
 	pusher := webhook.New(pushing, mailbox, keys, api.PushBody, r.log)
 	how.pusher = pusher
@@ -425,6 +425,8 @@ func (r *run) apiOptions(
 		Redrive: redrive,
 		MaySend: maySend,
 		Tracer:  r.tracer.Load(),
+
+		NoTraceHeaders: r.opts.Tracing.NoHeaders,
 
 		CheckCallback: func(url string) error { return webhook.CheckCallback(url, r.opts.Limits.Webhook.HTTPRemote) },
 		Subscribed:    subscribed,

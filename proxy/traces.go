@@ -13,7 +13,8 @@ import (
 
 // Tracing says whether spans are made and exported.
 type Tracing struct {
-	OTLP bool // as the OTEL_ variables say; else nothing of it runs
+	OTLP      bool // as the OTEL_ variables say; else nothing of it runs
+	NoHeaders bool // OTEL_PROPAGATORS has no tracecontext: the headers of apps are neither read nor written
 	trace.Options
 }
 

@@ -489,6 +489,28 @@ func TestNoTraces(t *testing.T) {
 	}
 }
 
+// Where OTEL_PROPAGATORS names no context, none passes by header, in or out.
+func TestNoTraceHeaders(t *testing.T) {
+	w := &traced{sink: newSink(t)}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", w.URL)
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+	got := make(chan http.Header, 1)
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header }))
+	t.Cleanup(hook.Close)
+	o := options(t)
+	o.Tracing.OTLP, o.Tracing.NoHeaders = true, true
+	o.Agents = []proxy.AgentOption{{Address: stores, Binding: "http", URL: hook.URL}}
+	w.home = run(t, o)
+	id := w.post(t, stores)
+	if h := <-got; h.Get("Traceparent") != "" || h.Get("Tracestate") != "" {
+		t.Errorf("the app is told %q %q", h.Get("Traceparent"), h.Get("Tracestate"))
+	}
+	create := w.of(t, "create "+stores, id, 1)[0]
+	if create.trace() == appTrace || create.TraceState != "" {
+		t.Errorf("the creation is in trace %s, state %q, of a header", create.trace(), create.TraceState)
+	}
+}
+
 // A collector that never answers delays neither deliveries nor, beyond its time, a stop.
 func TestDeadCollector(t *testing.T) {
 	stuck := make(chan struct{})

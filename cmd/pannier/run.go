@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -52,16 +53,28 @@ func serve(ctx, force context.Context, opts proxy.Options, stdout io.Writer) err
 // newSidecar fails only for what its configuration says.
 func newSidecar(opts proxy.Options) (*proxy.Proxy, error) {
 	opts.Version = thisBuild().Version
-	var unexported error
-	if opts.Tracing.OTLP, unexported = otlp.Asked(os.Getenv); unexported != nil {
-		slog.Warn("traces are not exported", "err", unexported)
-	}
+	asked := tracing()
+	opts.Tracing.OTLP, opts.Tracing.NoHeaders = asked.OTLP, asked.NoHeaders
 	p, err := proxy.New(opts)
 	if err != nil {
 		return nil, configError(err)
 	}
 	return p, nil
 }
+
+// tracing is what the environment says of traces. What is wrong in it is said once,
+// also by a process of several sidecars.
+var tracing = sync.OnceValue(func() (t proxy.Tracing) {
+	var err error
+	if t.OTLP, err = otlp.Asked(os.Getenv); err != nil {
+		slog.Warn("traces are not exported", "err", err)
+	}
+	headers, err := otlp.Propagated(os.Getenv)
+	if t.NoHeaders = !headers; err != nil {
+		slog.Warn("trace contexts are propagated as far as they can be", "err", err)
+	}
+	return t
+})
 
 func logTo(w io.Writer, level slog.Level) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})))

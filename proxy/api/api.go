@@ -39,6 +39,8 @@ type Options struct {
 
 	// Tracer makes spans of what is done here; nil: none.
 	Tracer *trace.Tracer
+	// NoTraceHeaders takes no trace context from headers: an event may still bring its own.
+	NoTraceHeaders bool
 
 	// MaySend says why the app may not send such an intent from here; nil: it may.
 	MaySend func(from, to, intentType string) error

@@ -28,6 +28,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 		// a request (RFC 9112, 6.1).
 		h.Set("Connection", "close")
 	}
+	if a.opt.NoTraceHeaders {
+		r.Header.Del("Traceparent")
+		r.Header.Del("Tracestate")
+	}
 	out := &response{ResponseWriter: w}
 	r, ended := a.opt.Tracer.Serve(r)
 	defer func() { ended(out.route, out.status) }()

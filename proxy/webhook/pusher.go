@@ -30,6 +30,7 @@ type Options struct {
 	HTTPRemote      []string      // hosts beyond loopback that may be called
 	UserAgent       string
 	Tracer          *trace.Tracer // nil: nothing is traced
+	NoTraceHeaders  bool          // apps are told no trace context in headers
 }
 
 // DefaultOptions are what a sidecar runs with when nothing else is said.
@@ -323,7 +324,9 @@ func (p *pump) post(ctx context.Context, h *journal.Handed, span trace.Pushing) 
 	if err != nil {
 		return v, false, err
 	}
-	span.Header(req.Header, h)
+	if !p.o.NoTraceHeaders {
+		span.Header(req.Header, h)
+	}
 	resp, err := p.client.Do(req)
 	if err != nil {
 		return v, wrote.Load(), err

@@ -4,9 +4,24 @@
 //	                         │                   │
 //	                         └─ full: lost ──────┴─ refused: lost ──▶ log, once a minute
 //
-// [Asked] reads what turns it on; until then nothing here runs. What the exporter,
-// the batches and the sampler read of the environment is the SDK's: endpoint, headers,
-// certificates, timeouts, OTEL_BSP_…, OTEL_TRACES_SAMPLER, OTEL_RESOURCE_ATTRIBUTES.
+// # The environment
+//
+// [Asked] reads what turns it on; until then nothing here runs.
+//
+//	OTEL_SDK_DISABLED                     true: nothing is exported
+//	OTEL_TRACES_EXPORTER                  otlp or none; unless said, otlp where an endpoint is set
+//	OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL (http/protobuf), _HEADERS, _COMPRESSION, _TIMEOUT,
+//	_INSECURE, _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY; the same with _TRACES_ come first
+//	OTEL_PROPAGATORS                      tracecontext or none; baggage is known and carries nothing
+//	OTEL_SERVICE_NAME                     unless said, pannier
+//	OTEL_RESOURCE_ATTRIBUTES              beside service.name, .version and .instance.id (the journal's)
+//	OTEL_TRACES_SAMPLER, _ARG             unless said, parentbased_always_on
+//	OTEL_BSP_SCHEDULE_DELAY, _EXPORT_TIMEOUT, _MAX_QUEUE_SIZE, _MAX_EXPORT_BATCH_SIZE
+//	OTEL_ATTRIBUTE_…, OTEL_SPAN_…, OTEL_EVENT_… and OTEL_LINK_…_LIMIT
+//
+// No other is read: none of metrics, which are scraped, none of logs, no
+// OTEL_CONFIG_FILE. What is wrong in one is said on stderr, and its default in force: it
+// is no reason not to start.
 //
 // A span that ends waits for nothing: with a collector that is down or slow the queue
 // fills up, and what does not fit is counted and lost. Shutdown sends what is queued,
@@ -23,7 +38,6 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,40 +50,6 @@ import (
 
 	spans "pannier/proxy/trace"
 )
-
-// Asked reports whether the environment asks for traces: it names where to, or
-// OTEL_TRACES_EXPORTER=otlp. The error says why they are not exported although
-// they are asked for: it is no reason not to start, since whole clusters set these
-// variables for all that runs in them.
-func Asked(getenv func(string) string) (bool, error) {
-	first := func(keys ...string) (key, value string) {
-		for _, key = range keys {
-			if value = strings.TrimSpace(getenv(key)); value != "" {
-				return key, value
-			}
-		}
-		return key, ""
-	}
-	if off, _ := strconv.ParseBool(getenv("OTEL_SDK_DISABLED")); off {
-		return false, nil
-	}
-	switch _, kind := first("OTEL_TRACES_EXPORTER"); kind {
-	case "":
-		if _, endpoint := first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"); endpoint == "" {
-			return false, nil
-		}
-	case "none":
-		return false, nil
-	case "otlp":
-	default:
-		return false, fmt.Errorf("OTEL_TRACES_EXPORTER: %q is not supported; use otlp or none", kind)
-	}
-	key, protocol := first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-	if protocol != "" && protocol != "http/protobuf" {
-		return false, fmt.Errorf("%s: %q is not supported; use http/protobuf, and the collector's port for it (usually 4318)", key, protocol)
-	}
-	return true, nil
-}
 
 // Options say whose spans they are.
 type Options struct {
