@@ -75,6 +75,7 @@ func (ss *session) offered(offers []*peer.Offer) error {
 			broken = err
 			break // what came before it is good
 		}
+		h.request.Trace.Foreign = ss.peer != nil && ss.peer.Foreign()
 		if why := ss.denied(&h); why != "" {
 			ss.refuse(h.id, o.OfferNo, "policy_denied", why)
 			continue

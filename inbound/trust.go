@@ -17,6 +17,8 @@ import (
 type Peer interface {
 	// SpeaksFor: it may act as the agent.
 	SpeaksFor(agent string) error
+	// Foreign: it is of another trust domain.
+	Foreign() bool
 	// Grants are the addresses, and patterns of them, that it may act as.
 	Grants() []string
 	// MaySend: intents of this type from and to these agents are taken from it.

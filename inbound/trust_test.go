@@ -51,6 +51,8 @@ func (b bearer) SpeaksFor(agent string) error {
 	return nil
 }
 
+func (b bearer) Foreign() bool { return b.agent == "stranger" }
+
 func (b bearer) Grants() []string { return []string{b.agent} }
 
 func (b bearer) MaySend(from, _, intentType string) error {
@@ -142,6 +144,23 @@ func TestOffersAreJudgedByTheirHome(t *testing.T) {
 	h.offer(toldEnv, 1)
 	if got := h.verdict(told); got != "policy_denied" {
 		t.Errorf("a completion of a stranger: %s", got)
+	}
+}
+
+// Whose trace an offer is of is kept with it: others' are not gone on with.
+func TestForeignTraces(t *testing.T) {
+	t.Parallel()
+	w, p := trusting(t)
+	for _, sender := range []string{"orders", "stranger"} {
+		p.is(sender)
+		h := w.dialHome(journal.NewID(), 1)
+		_, env := from(sender, "charge.v1", nil)
+		h.send(offer(env, 1, func(o *offerFields) { o.Traceparent = "00-a" }))
+		got := w.pull(1)
+		if len(got) != 1 || got[0].Trace.Offer != "00-a" || got[0].Trace.Foreign != (sender == "stranger") {
+			t.Errorf("of %s: %+v", sender, got)
+		}
+		w.settle(journal.Ack, got...)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // them. It reads nothing in them; each is empty where nothing is traced.
 type Trace struct {
 	Offer    string // of the offer it came with; empty also where home is here
+	Foreign  bool   // that is of a peer of another trust domain: linked to, not gone on with
 	Previous string // of the attempt before, wherever that was
 	Own      string // of this hand-over
 	Held     time.Time
@@ -31,7 +32,7 @@ type HandedOver struct {
 
 // traceOf is what the next hand-over is told of those before it.
 func traceOf(rec *wire.Handover) Trace {
-	return Trace{Offer: rec.OfferTraceparent, Previous: cmp.Or(rec.Traceparent, rec.PreviousTraceparent), Held: at(rec.HeldMs)}
+	return Trace{Offer: rec.OfferTraceparent, Foreign: rec.OfferForeign, Previous: cmp.Or(rec.Traceparent, rec.PreviousTraceparent), Held: at(rec.HeldMs)}
 }
 
 // traceparent is what an app is told: of the hand-over, where it has a span of its
@@ -67,7 +68,7 @@ func (t *tx) spanOver(h *hand, row state.HandoverRow, m state.Move) {
 	}
 	over := HandedOver{
 		ID: h.id, Agent: t.j.AgentName(h.agent()), Attempt: h.rec.Handovers, Began: at(h.rec.LeasedAtMs), End: t.now, Move: m,
-		Trace: Trace{Offer: h.rec.OfferTraceparent, Previous: h.rec.PreviousTraceparent, Own: h.rec.Traceparent, Held: at(h.rec.HeldMs)},
+		Trace: Trace{Offer: h.rec.OfferTraceparent, Foreign: h.rec.OfferForeign, Previous: h.rec.PreviousTraceparent, Own: h.rec.Traceparent, Held: at(h.rec.HeldMs)},
 	}
 	t.after(func() { f(over) })
 }

@@ -1513,6 +1513,13 @@ var all = []mutant{
 		pkg:   inTrace, test: "TestLateIsARoot",
 	},
 	{
+		guard: "a stranger decides what is sampled",
+		file:  "proxy/trace/holder.go",
+		old:   "	if tr.Foreign {\n		return trace.SpanContext{}\n	}\n",
+		new:   "",
+		pkg:   inTrace, test: "TestForeignIsLinked",
+	},
+	{
 		guard: "spans without end wait for a collector",
 		file:  "proxy/trace/otlp/otlp.go",
 		old:   "	if q.waiting.Add(1) > q.most {",

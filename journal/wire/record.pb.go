@@ -1077,6 +1077,7 @@ type Handover struct {
 	PreviousTraceparent string                 `protobuf:"bytes,262,opt,name=previous_traceparent,json=previousTraceparent,proto3" json:"previous_traceparent,omitempty"` // of the attempt before that, wherever that was
 	OfferedMs           int64                  `protobuf:"varint,263,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"`                              // home's clock; told back in reports
 	FromAgent           *string                `protobuf:"bytes,270,opt,name=from_agent,json=fromAgent,proto3,oneof" json:"from_agent,omitempty"`                         // who it is from, empty for a completion; absent: see the envelope
+	OfferForeign        bool                   `protobuf:"varint,280,opt,name=offer_foreign,json=offerForeign,proto3" json:"offer_foreign,omitempty"`                     // it came from a peer of another trust domain
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -1396,6 +1397,13 @@ func (x *Handover) GetFromAgent() string {
 		return *x.FromAgent
 	}
 	return ""
+}
+
+func (x *Handover) GetOfferForeign() bool {
+	if x != nil {
+		return x.OfferForeign
+	}
+	return false
 }
 
 // Report is a fact the holder tells home, numbered per pair of identities.
@@ -2984,7 +2992,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xa7\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xcd\n" +
 	"\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
@@ -3036,7 +3044,8 @@ const file_record_proto_rawDesc = "" +
 	"\n" +
 	"offered_ms\x18\x87\x02 \x01(\x03R\tofferedMs\x12#\n" +
 	"\n" +
-	"from_agent\x18\x8e\x02 \x01(\tH\x00R\tfromAgent\x88\x01\x01B\r\n" +
+	"from_agent\x18\x8e\x02 \x01(\tH\x00R\tfromAgent\x88\x01\x01\x12$\n" +
+	"\roffer_foreign\x18\x98\x02 \x01(\bR\fofferForeignB\r\n" +
 	"\v_from_agent\"\xeb\x03\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +

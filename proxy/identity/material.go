@@ -55,7 +55,11 @@ func (m *material) judge(chain []*x509.Certificate, as x509.ExtKeyUsage, o *Opti
 	if err := verify(chain, roots, m.usages(as), now); err != nil {
 		return nil, explain(err, n, leaf)
 	}
-	return &standing{name: n.String(), names: n, agents: agentsOf(n, o.Identities)}, nil
+	theirs, ours := n.spiffe.TrustDomain(), m.names.spiffe.TrustDomain()
+	return &standing{
+		name: n.String(), names: n, agents: agentsOf(n, o.Identities),
+		foreign: !theirs.IsZero() && !ours.IsZero() && theirs != ours,
+	}, nil
 }
 
 // rootsFor returns who may vouch for a name. A SPIFFE ID must be of our own trust

@@ -58,6 +58,9 @@ func TestNamesOfCertificates(t *testing.T) {
 			t.Errorf("%s: %v", row.name, err)
 			continue
 		}
+		if foreign := strings.HasPrefix(row.names[0], "spiffe://partner."); s.peer().Foreign() != foreign {
+			t.Errorf("%s: foreign is %v", row.name, !foreign)
+		}
 		for _, agent := range row.yes {
 			if err := s.peer().SpeaksFor(agent); err != nil {
 				t.Errorf("%s: %v", row.name, err)

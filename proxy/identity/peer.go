@@ -24,6 +24,8 @@ type standing struct {
 	names  names
 	agents []string // grants
 	key    bool     // of a keyring
+
+	foreign bool // its SPIFFE ID is of another trust domain than ours
 }
 
 func newPeer(policy Policy, s *standing) *Peer {
@@ -43,6 +45,10 @@ func (p *Peer) SpeaksFor(agent string) error {
 	}
 	return fmt.Errorf("%s may not speak for %s, only for %s", s.name, agent, list(s.agents))
 }
+
+// Foreign reports whether the peer is of another trust domain: what it is let do is said
+// above, but its word on how much to trace is not ours.
+func (p *Peer) Foreign() bool { return p.now.Load().foreign }
 
 // Grants are the addresses, and patterns of them, that the peer may act as.
 func (p *Peer) Grants() []string { return p.now.Load().agents }

@@ -5,6 +5,7 @@ import (
 	crand "crypto/rand"
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -69,7 +70,7 @@ func within(traceparent string, e *wire.Envelope) trace.SpanContext {
 // linksTo makes a link of each context there is, once.
 func linksTo(list ...trace.SpanContext) (links []trace.Link) {
 	for i, sc := range list {
-		if !sc.IsValid() || i > 0 && sc.Equal(list[i-1]) {
+		if !sc.IsValid() || slices.ContainsFunc(list[:i], sc.Equal) {
 			continue
 		}
 		links = append(links, trace.Link{SpanContext: sc})

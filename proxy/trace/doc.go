@@ -15,7 +15,9 @@
 // then on. Everything later links to it, and each attempt to the attempt before it,
 // wherever that was. A send is a child of create, a process of the send, when it
 // begins soon after; later than Options.TraceParentMaxAge it is the root of a trace of its
-// own, with the same links: a trace that goes on for hours is of no use. A receive
+// own, with the same links: a trace that goes on for hours is of no use. So is the
+// process of what a peer of another trust domain has sent: it links to the send, and is
+// sampled as this side samples. A receive
 // hangs below the poll, and a settle below the request it came with: those are the
 // app's traces. A redrive is a root, and linked to what it repeats.
 //

@@ -17,8 +17,12 @@ import (
 )
 
 // parent is what a hand-over hangs below: the offer it came with, or the creation
-// where home is here. Long after that it is nothing.
+// where home is here. Long after that it is nothing, and so is a stranger's trace: how
+// much of it is sampled is their decision, and its other spans are in their hands.
 func (t *Tracer) parent(tr *journal.Trace, e *wire.Envelope, now time.Time) trace.SpanContext {
+	if tr.Foreign {
+		return trace.SpanContext{}
+	}
 	if tr.Offer != "" {
 		return t.young(within(tr.Offer, e), tr.Held, now)
 	}
@@ -27,9 +31,13 @@ func (t *Tracer) parent(tr *journal.Trace, e *wire.Envelope, now time.Time) trac
 
 // process begins the span of a hand-over.
 func (t *Tracer) process(parent trace.SpanContext, given context.Context, tr *journal.Trace, e *wire.Envelope, dest string, id journal.ID, no uint32, mode string, at time.Time) trace.Span {
+	var offer trace.SpanContext // a link where it is no parent for being a stranger's
+	if tr.Foreign {
+		offer = within(tr.Offer, e)
+	}
 	attributes := append(messaging(semconv.MessagingOperationTypeProcess, opProcess, dest, id, e), attempt.Int64(int64(no)), deliveryMode.String(mode))
 	_, s := t.to.Start(trace.ContextWithSpanContext(given, parent), opProcess+" "+dest, trace.WithSpanKind(trace.SpanKindConsumer),
-		trace.WithTimestamp(at), trace.WithLinks(linksTo(creation(e), within(tr.Previous, e))...), trace.WithAttributes(attributes...))
+		trace.WithTimestamp(at), trace.WithLinks(linksTo(creation(e), offer, within(tr.Previous, e))...), trace.WithAttributes(attributes...))
 	return s
 }
 

@@ -103,6 +103,31 @@ func TestLateIsARoot(t *testing.T) {
 	}
 }
 
+// The offer of a stranger is linked to: the hand-over is a root, sampled as we sample.
+func TestForeignIsLinked(t *testing.T) {
+	t.Parallel()
+	tracer, spans := setup(trace.DefaultOptions())
+	h := &journal.Handed{ID: journal.NewID(), Attempt: 2, Envelope: envelope(unseen, time.Now())}
+	h.Trace = journal.Trace{Offer: offered, Foreign: true, Previous: before, Held: time.Now()}
+	tracer.Push(h, "").End(&journal.Pushed{}, "")
+	h.Trace.Own = tracer.HandOver(h, time.Now())
+	tracer.HandedOver(journal.HandedOver{ID: h.ID, Agent: "b", Attempt: 2, Trace: h.Trace, Move: state.GiveFinal})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := tracer.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if len(spans.Ended()) != 2 {
+		t.Fatalf("%d spans", len(spans.Ended()))
+	}
+	want := [][]string{{"00f067aa0ba902b7", "00f067aa0ba902b8", "00f067aa0ba902b9"}, {"00f067aa0ba902b8", "00f067aa0ba902b9"}}
+	for i, s := range spans.Ended() { // of the second the envelope is not read here
+		if got := links(s); s.Parent().IsValid() || s.SpanContext().TraceID().String() == traceID || !slices.Equal(got, want[i]) {
+			t.Errorf("below %v in %s, with links to %v; want %v", s.Parent(), s.SpanContext().TraceID(), got, want[i])
+		}
+	}
+}
+
 // The span of a hand-over on a stream has the ids that were given when it began, its
 // parent and its times, whoever makes it.
 func TestSpanIsMadeAtItsEnd(t *testing.T) {
