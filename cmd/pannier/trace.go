@@ -2,9 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,22 +17,77 @@ import (
 
 func traceCommand() *cli.Command {
 	return &cli.Command{
-		Name: "trace", Usage: "draw where an intent has spent its time, from the journals alone", ArgsUsage: "ID", Flags: appFlags(),
+		Name: "trace", Usage: "draw where an intent has spent its time, from the journals alone", ArgsUsage: "ID|TRACE-ID", Flags: appFlags(),
 		Action: onApp(func(c *cli.Context, cl *client, args []string) error {
-			drawn, err := cl.trace(c, args[0])
+			ids, err := cl.traced(c, args[0])
 			if err != nil {
 				return err
 			}
-			if cl.format == formatText {
-				return drawn.print(c.App.Writer, time.Now())
+			for i, id := range ids {
+				if i > 0 && cl.format == formatText {
+					fmt.Fprintln(c.App.Writer)
+				}
+				if err := cl.draw(c, id); err != nil {
+					return err
+				}
 			}
-			body, err := encode(drawn)
-			if err != nil {
-				return err
-			}
-			return printJSON(c.App.Writer, body)
+			return nil
 		}),
 	}
+}
+
+func (cl *client) draw(c *cli.Context, id string) error {
+	drawn, err := cl.trace(c, id)
+	if err != nil {
+		return err
+	}
+	if cl.format == formatText {
+		return drawn.print(c.App.Writer, time.Now())
+	}
+	body, err := encode(drawn)
+	if err != nil {
+		return err
+	}
+	return printJSON(c.App.Writer, body)
+}
+
+// tracedMost is how many intents of one trace are drawn.
+const tracedMost = 20
+
+// traced are the intents that a word is about: the one of that id, or those that were
+// created under a trace of that id, oldest first. An app's X-Trace-Id is mostly a UUID
+// too, so the one is asked for first.
+func (cl *client) traced(c *cli.Context, word string) ([]string, error) {
+	doing := "trace " + word
+	_, known := cl.call(c.Context, request{doing: doing, method: http.MethodGet, path: intentPath(word)})
+	var missing *failure
+	if !errors.As(known, &missing) || missing.status != http.StatusNotFound {
+		return []string{word}, known
+	}
+	query := url.Values{"trace_id": {word}, "limit": {strconv.Itoa(tracedMost)}}
+	body, err := cl.call(c.Context, request{doing: doing, method: http.MethodGet, path: "/v1/intents", query: query})
+	if err != nil {
+		return nil, err
+	}
+	var page struct {
+		Intents []intent
+		Next    *string `json:"next_cursor"`
+	}
+	if err := json.Unmarshal(body, &page); err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", cl.target, err)
+	}
+	if page.Next != nil {
+		fmt.Fprintln(c.App.ErrWriter, "older intents have not been looked at: the last 10,000 were, and", tracedMost, "of one trace are drawn")
+	}
+	if len(page.Intents) == 0 {
+		missing.what, missing.why = "cannot "+doing, "no intent here has this id, or was created under a trace of it"
+		return nil, missing
+	}
+	var ids []string
+	for _, i := range slices.Backward(page.Intents) {
+		ids = append(ids, i.ID)
+	}
+	return ids, nil
 }
 
 // drawing is an intent's way as it is printed.

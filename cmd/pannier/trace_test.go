@@ -128,3 +128,29 @@ app 1      300ms  300ms…                          █████████�
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// What is no intent is looked for as the id of a trace; all of its intents are drawn,
+// the oldest first.
+func TestTraceByTraceID(t *testing.T) {
+	t.Parallel()
+	missing := answer{status: 404, body: `{"detail":"no such intent","error":{"code":"intent_not_found"}}`}
+	none := answer{status: 200, body: `{"events":[]}`}
+	s := newSidecarDouble(t, missing, answer{status: 200, body: `{"intents":[{"intent_id":"J"},{"intent_id":"I"}],"next_cursor":null}`},
+		answer{status: 200, body: `{"intent":{"intent_id":"I","status":"COMPLETED"}}`}, none,
+		answer{status: 200, body: `{"intent":{"intent_id":"J","status":"SUBMITTED"}}`}, none)
+	got := pannier(t, "", "trace", "a/b", "--addr", s.addr)
+	if want := "intent  I\nstatus  COMPLETED\n\nintent  J\nstatus  SUBMITTED\n"; got.exit != 0 || got.stdout != want {
+		t.Errorf("exit %d, %q, %s; want %q", got.exit, got.stdout, got.stderr, want)
+	}
+	var asked []string
+	for _, c := range s.calls() {
+		asked = append(asked, c.path+"?"+c.query)
+	}
+	if want := "/v1/intents/a%2Fb? /v1/intents?limit=20&trace_id=a%2Fb /v1/intents/I? /v1/intents/I/events? /v1/intents/J? /v1/intents/J/events?"; strings.Join(asked, " ") != want {
+		t.Errorf("asked %s, want %s", asked, want)
+	}
+	s = newSidecarDouble(t, missing, answer{status: 200, body: `{"intents":[],"next_cursor":null}`})
+	if got := pannier(t, "", "trace", "a", "--addr", s.addr); got.exit != exitNotFound || !strings.Contains(got.stderr, "created under a trace") {
+		t.Errorf("exit %d, %s", got.exit, got.stderr)
+	}
+}

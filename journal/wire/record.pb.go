@@ -45,9 +45,10 @@ type Envelope struct {
 	DeliverByMs         int64                  `protobuf:"varint,14,opt,name=deliver_by_ms,json=deliverByMs,proto3" json:"deliver_by_ms,omitempty"`    // as accepted, home's clock; the running values are in Head
 	DeadlineAtMs        int64                  `protobuf:"varint,15,opt,name=deadline_at_ms,json=deadlineAtMs,proto3" json:"deadline_at_ms,omitempty"` // 0: none
 	IdempotencyKey      string                 `protobuf:"bytes,16,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	RedriveOf           []byte                 `protobuf:"bytes,70,opt,name=redrive_of,json=redriveOf,proto3" json:"redrive_of,omitempty"`          // the dead letter this is the successor of; empty: none
-	CompletionOf        []byte                 `protobuf:"bytes,80,opt,name=completion_of,json=completionOf,proto3" json:"completion_of,omitempty"` // id of the intent whose end this tells; empty: no completion
-	Tracestate          string                 `protobuf:"bytes,260,opt,name=tracestate,proto3" json:"tracestate,omitempty"`                        // of the creation context; its traceparent is above
+	RedriveOf           []byte                 `protobuf:"bytes,70,opt,name=redrive_of,json=redriveOf,proto3" json:"redrive_of,omitempty"`                // the dead letter this is the successor of; empty: none
+	CompletionOf        []byte                 `protobuf:"bytes,80,opt,name=completion_of,json=completionOf,proto3" json:"completion_of,omitempty"`       // id of the intent whose end this tells; empty: no completion
+	Tracestate          string                 `protobuf:"bytes,260,opt,name=tracestate,proto3" json:"tracestate,omitempty"`                              // of the creation context; its traceparent is above
+	ClientTraceId       string                 `protobuf:"bytes,281,opt,name=client_trace_id,json=clientTraceId,proto3" json:"client_trace_id,omitempty"` // what the app that sent it calls its trace, as it was said
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -211,6 +212,13 @@ func (x *Envelope) GetCompletionOf() []byte {
 func (x *Envelope) GetTracestate() string {
 	if x != nil {
 		return x.Tracestate
+	}
+	return ""
+}
+
+func (x *Envelope) GetClientTraceId() string {
+	if x != nil {
+		return x.ClientTraceId
 	}
 	return ""
 }
@@ -2879,7 +2887,7 @@ var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
 	"\n" +
-	"\frecord.proto\x12\x12pannier.journal.v1\"\x9f\x05\n" +
+	"\frecord.proto\x12\x12pannier.journal.v1\"\xc8\x05\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1f\n" +
 	"\vintent_type\x18\x02 \x01(\tR\n" +
@@ -2905,7 +2913,8 @@ const file_record_proto_rawDesc = "" +
 	"\rcompletion_of\x18P \x01(\fR\fcompletionOf\x12\x1f\n" +
 	"\n" +
 	"tracestate\x18\x84\x02 \x01(\tR\n" +
-	"tracestate\"\x83\b\n" +
+	"tracestate\x12'\n" +
+	"\x0fclient_trace_id\x18\x99\x02 \x01(\tR\rclientTraceId\"\x83\b\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +

@@ -45,6 +45,7 @@ func (a *API) accept(r *http.Request, in *asked, now time.Time) (journal.Accept,
 	e := &wire.Envelope{
 		IntentType: in.intentType, FromAgent: in.from, ToAgent: in.to, CorrelationId: in.correlation,
 		Payload: in.payload, Traceparent: traceparent, Tracestate: validState(traceparent, tracestate), IdempotencyKey: in.key,
+		ClientTraceId: clientTraceID(r),
 	}
 	acc := journal.Accept{Envelope: e}
 	in.options.apply(&acc, e, now)

@@ -19,7 +19,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	requestID := journal.NewID().String()
 	h := w.Header()
 	h.Set("X-Request-Id", requestID)
-	if trace := r.Header.Get("X-Trace-Id"); trace != "" && len(trace) <= 255 {
+	if trace := r.Header.Get("X-Trace-Id"); trace != "" && len(trace) <= maxClientTrace {
 		h.Set("X-Trace-Id", trace)
 	}
 	if len(r.TransferEncoding) > 0 {

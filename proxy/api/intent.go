@@ -111,6 +111,7 @@ func (a *API) writeEnvelope(d *doc, i *journal.Intent, show extent) {
 		d.raw("payload", e.Payload)
 	}
 	d.opt("reply_to", e.ReplyTo).opt("redrive_of", idText(e.RedriveOf)).opt("completion_of", idText(e.CompletionOf)).opt("traceparent", e.Traceparent)
+	d.opt("client_trace_id", e.ClientTraceId)
 }
 
 func (a *API) writeHead(d *doc, i *journal.Intent) {

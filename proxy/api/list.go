@@ -21,8 +21,8 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if c := callerOf(r); c != nil {
-		filter.Keep = func(i *journal.Intent) bool { return a.maySee(c, i) }
+	if c, ofTrace := callerOf(r), filter.Keep; c != nil {
+		filter.Keep = func(i *journal.Intent) bool { return a.maySee(c, i) && (ofTrace == nil || ofTrace(i)) }
 	}
 	d := newDoc()
 	defer d.free()
@@ -75,6 +75,11 @@ func readFilter(r *http.Request) (f journal.Filter, err error) {
 			q.fault("to_agent", codeInvalidAddress, "%s", why)
 		}
 		f.To = to
+	}
+	if id := q.text("trace_id"); id != "" {
+		// There is no index of it: a key more for each post would cost every app what
+		// few ask for, and one List reads no more than it reads.
+		f.Keep = func(i *journal.Intent) bool { return isOfTrace(i.Envelope, id) }
 	}
 	if text := q.text("cursor"); text != "" {
 		if f.Before, err = journal.ParseID(text); err != nil {

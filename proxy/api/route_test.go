@@ -320,6 +320,34 @@ func TestListPagesNewestFirst(t *testing.T) {
 	}
 }
 
+// Intents are found by the trace of their creation: as the app called it in X-Trace-Id,
+// or as its traceparent did. What is no text is echoed, and not kept.
+func TestIntentsOfATrace(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	post := func(headers ...string) string {
+		return w.post("/v1/intents", `{"intent_type":"a.v1","to_agent":"b","payload":{}}`, headers...).want(200).text("intent_id")
+	}
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	const uuid = "0b9ad0f8-5bd5-4b3c-9a6b-1f1a1c9f3d11"
+	first, second := post("X-Trace-Id: "+uuid, "Traceparent: "+trace), post("X-Trace-Id: "+uuid)
+	post("X-Trace-Id: other")
+	post("X-Trace-Id: caf\xe9")
+	for id, want := range map[string][]string{uuid: {second, first}, trace[3:35]: {first}, "nothing": nil, "caf%E9": nil} {
+		a := w.get("/v1/intents?trace_id=" + id).want(200)
+		var got []string
+		for _, i := range a.list("intents") {
+			got = append(got, walk(i, "intent_id").(string))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", id, got, want)
+		}
+	}
+	if got := w.get("/v1/intents/" + second).text("intent.client_trace_id"); got != uuid {
+		t.Errorf("its trace is called %q", got)
+	}
+}
+
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	w := setup(t)

@@ -24,6 +24,9 @@
 // The app is told a traceparent: on a stream and by http that of the process span, by
 // poll that of the intent's creation.
 //
+// What an app says in X-Trace-Id is none of that: SDKs put a random UUID there, and ids
+// of that form break sampling by ratio. It is journaled and an attribute, to find by.
+//
 // Others know nothing of spans: they say what happened to the [Tracer], through
 // interfaces of their own, and pass strings on. The journal keeps those strings, so
 // links reach over crashes, and so does the span of a hand-over on a stream: it is

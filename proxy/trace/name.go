@@ -41,7 +41,8 @@ const (
 	deliveryMode = attribute.Key("intent.delivery_mode") // stream, http or poll
 	offerNo      = attribute.Key("intent.offer_no")
 	intentType   = attribute.Key("intent.type")
-	replayed     = attribute.Key("intent.replayed") // its idempotency key was known
+	clientTrace  = attribute.Key("intent.client_trace_id") // X-Trace-Id of the request that created it
+	replayed     = attribute.Key("intent.replayed")        // its idempotency key was known
 )
 
 // messaging are the attributes of every span of an intent. e is nil where its body
@@ -55,6 +56,9 @@ func messaging(kind attribute.KeyValue, op, dest string, id journal.ID, e *wire.
 	}
 	if e != nil {
 		out = append(out, semconv.MessagingMessageConversationID(e.CorrelationId), semconv.MessagingMessageBodySize(len(e.Payload)), intentType.String(e.IntentType))
+		if e.ClientTraceId != "" {
+			out = append(out, clientTrace.String(e.ClientTraceId))
+		}
 	}
 	return out
 }
