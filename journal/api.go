@@ -297,6 +297,7 @@ type Settle struct {
 type Settled struct {
 	Status state.Status
 	Until  time.Time // Extend: the new deadline
+	Again  bool      // of a push: it is to be sent again
 	Err    error
 }
 

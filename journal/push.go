@@ -213,7 +213,7 @@ func (t *tx) pushed(p *Pushed, res *Settled) error {
 	default:
 		err = fmt.Errorf("%w: unknown outcome %d of a push", ErrIllegal, p.Came)
 	}
-	res.Status = state.Status(h.rec.HomeStatus)
+	res.Status, res.Again = state.Status(h.rec.HomeStatus), h.phase() == state.Ready
 	return err
 }
 

@@ -408,6 +408,26 @@ func TestTraces(t *testing.T) {
 		}
 	})
 
+	t.Run("lapse", func(t *testing.T) {
+		id := w.post(t, billing)
+		var doc struct{ Intents []handed }
+		await(t, "something to poll", func() bool {
+			w.call(t, w.holder, "GET", "/v1/agents/acme/prod/billing/intents?wait_seconds=5&lease_seconds=1", nil, poller, &doc)
+			return len(doc.Intents) == 1
+		})
+		second := w.poll(t)
+		if second.ID != id || second.Attempt != 2 {
+			t.Fatalf("polled %+v, want what has lapsed", second)
+		}
+		w.call(t, w.holder, "POST", "/v1/agents/acme/prod/billing/intents:settle", json.RawMessage(`{"items":[{"intent_id":"`+id+`","lease_id":"`+second.Lease+`","action":"ack"}]}`), "", nil)
+		create, _ := w.sentOff(t, id, billing)
+		receives := w.of(t, "receive "+billing, id, 2)
+		below, _ := hex.DecodeString(pollSpan)
+		receives[1].is(t, client, "receive", below, create.SpanId, receives[0].SpanId)
+		settle := w.of(t, "settle "+billing, id, 1)[0]
+		settle.is(t, client, "settle", settle.ParentSpanId, create.SpanId, receives[1].SpanId)
+	})
+
 	t.Run("redrive", func(t *testing.T) {
 		id := w.post(t, billing)
 		w.settle(t, "nack", w.poll(t), `,"reject":true`)
@@ -438,6 +458,53 @@ func TestTraces(t *testing.T) {
 		}
 		w.of(t, "send "+billing, successor.ID, 1)[0].is(t, client, "send", redrive.SpanId, redrive.SpanId)
 	})
+}
+
+// Where home is here too there is no send: the hand-over is below the creation. A push
+// that is acknowledged says that the work goes on, and the last word links to it. Of
+// failed attempts only the last is an error, where that is asked for.
+func TestTracesAtHome(t *testing.T) {
+	w := &traced{sink: newSink(t)}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", w.URL)
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+	answers := make(chan int, 8)
+	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		rw.WriteHeader(<-answers)
+	}))
+	t.Cleanup(hook.Close)
+	o := options(t)
+	o.Tracing.OTLP, o.Tracing.TraceRetriedAttemptStatus = true, "unset"
+	o.Limits.RetryMin, o.Limits.RetryMax = 10*time.Millisecond, 20*time.Millisecond
+	o.Agents = []proxy.AgentOption{{Address: stores, Binding: "http", URL: hook.URL}}
+	w.home = run(t, o)
+	w.holder = w.home
+
+	answers <- 202
+	id := w.post(t, stores)
+	create, process := w.of(t, "create "+stores, id, 1)[0], w.of(t, "process "+stores, id, 1)[0]
+	process.is(t, consumer, "process", create.SpanId, create.SpanId)
+	if process.attribute("intent.acknowledged") == "" || process.attribute("http.response.status_code") != "202" {
+		t.Errorf("acknowledged: %v", process.Attributes)
+	}
+	w.call(t, w.home, "POST", "/v1/intents/"+id+"/resolve", json.RawMessage(`{"status":"COMPLETED"}`), "", nil)
+	resolve := w.of(t, "resolve "+stores, id, 1)[0]
+	resolve.is(t, client, "settle", resolve.ParentSpanId, create.SpanId, process.SpanId)
+
+	for range 3 {
+		answers <- 500
+	}
+	var doc struct {
+		ID string `json:"intent_id"`
+	}
+	w.call(t, w.home, "POST", "/v1/intents", map[string]any{
+		"intent_type": "intent.order.process.v1", "to_agent": stores, "payload": struct{}{}, "delivery": map[string]any{"max_delivery_attempts": 3},
+	}, app, &doc)
+	for i, s := range w.of(t, "process "+stores, doc.ID, 3) {
+		if is := s.Status.GetCode() == otlp.Status_STATUS_CODE_ERROR; is != (i == 2) || s.attribute("error.type") != "attempt_failed" {
+			t.Errorf("attempt %d: %v, %v", i+1, s.Status, s.Attributes)
+		}
+	}
 }
 
 // What is done late is the root of a trace of its own, and linked to where it comes from.

@@ -21,6 +21,9 @@
 // hangs below the poll, and a settle below the request it came with: those are the
 // app's traces. A redrive is a root, and linked to what it repeats.
 //
+// A push that the app acknowledges (202) is over, and says that the work is not; what
+// the app answers in the end links to it. On a stream the span goes on until then.
+//
 // The app is told a traceparent: on a stream and by http that of the process span, by
 // poll that of the intent's creation.
 //

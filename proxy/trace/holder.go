@@ -184,22 +184,28 @@ func (p Pushing) Answered(status int) {
 	}
 }
 
-// End ends it, and gives the journal what it keeps of it. A failed attempt at the last
-// is like any other here: whether it is made again is the journal's to say.
-func (p Pushing) End(out *journal.Pushed, code string) {
+// Note gives the journal what it keeps of it.
+func (p Pushing) Note(out *journal.Pushed) {
 	out.Began = p.began
-	if p.s == nil {
-		return
-	}
-	if p.s.SpanContext().IsSampled() {
+	if p.s != nil && p.s.SpanContext().IsSampled() {
 		out.Trace, _ = format(p.s.SpanContext())
 	}
-	if out.Came == journal.Refused {
-		fail(p.s, code)
-	} else {
+}
+
+// End ends it, as of when the answer came. again: it failed, and will be sent again;
+// at the last attempt it will not, as the journal alone can say.
+func (p Pushing) End(came journal.Came, answered time.Time, code string, again bool) {
+	switch {
+	case p.s == nil:
+		return
+	case came == journal.Taken:
+		p.s.SetAttributes(acknowledged.Bool(true))
+	case again:
 		p.t.retried(p.s, code)
+	default:
+		fail(p.s, code)
 	}
-	p.s.End()
+	p.s.End(trace.WithTimestamp(answered))
 }
 
 // Receiving is a poll.

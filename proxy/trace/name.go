@@ -42,6 +42,7 @@ const (
 	offerNo      = attribute.Key("intent.offer_no")
 	intentType   = attribute.Key("intent.type")
 	clientTrace  = attribute.Key("intent.client_trace_id") // X-Trace-Id of the request that created it
+	acknowledged = attribute.Key("intent.acknowledged")    // the app works on beyond this span, and will resume or resolve
 	replayed     = attribute.Key("intent.replayed")        // its idempotency key was known
 )
 

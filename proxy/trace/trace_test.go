@@ -85,7 +85,9 @@ func TestLateIsARoot(t *testing.T) {
 		h := &journal.Handed{ID: journal.NewID(), Attempt: 1, Envelope: envelope(made, now.Add(-row.created))}
 		h.Trace = journal.Trace{Offer: row.offer, Previous: before, Held: now.Add(-row.held)}
 		var out journal.Pushed
-		tracer.Push(h, "http://127.0.0.1:1").End(&out, "")
+		p := tracer.Push(h, "http://127.0.0.1:1")
+		p.Note(&out)
+		p.End(journal.Done, time.Now(), "", false)
 		s := spans.Ended()[len(spans.Ended())-1]
 		got := ""
 		if s.Parent().IsValid() {
@@ -109,7 +111,7 @@ func TestForeignIsLinked(t *testing.T) {
 	tracer, spans := setup(trace.DefaultOptions())
 	h := &journal.Handed{ID: journal.NewID(), Attempt: 2, Envelope: envelope(unseen, time.Now())}
 	h.Trace = journal.Trace{Offer: offered, Foreign: true, Previous: before, Held: time.Now()}
-	tracer.Push(h, "").End(&journal.Pushed{}, "")
+	tracer.Push(h, "").End(journal.Done, time.Now(), "", false)
 	h.Trace.Own = tracer.HandOver(h, time.Now())
 	tracer.HandedOver(journal.HandedOver{ID: h.ID, Agent: "b", Attempt: 2, Trace: h.Trace, Move: state.GiveFinal})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -158,24 +160,38 @@ func TestSpanIsMadeAtItsEnd(t *testing.T) {
 }
 
 // A failed attempt that is made again is no error for who does not want it to be; its
-// code is there all the same, and a rejection is an error.
+// code is there all the same. The last one is an error, and so is a rejection.
 func TestRetriedAttemptStatus(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		status string
 		came   journal.Came
+		again  bool
 		want   codes.Code
 	}{
-		{"error", journal.Failed, codes.Error}, {"unset", journal.Failed, codes.Unset}, {"unset", journal.Refused, codes.Error},
+		{"error", journal.Failed, true, codes.Error}, {"unset", journal.Failed, true, codes.Unset},
+		{"unset", journal.Failed, false, codes.Error}, {"unset", journal.Refused, false, codes.Error},
 	} {
 		o := trace.DefaultOptions()
 		o.TraceRetriedAttemptStatus = row.status
 		tracer, spans := setup(o)
-		tracer.Push(&journal.Handed{ID: journal.NewID(), Attempt: 1, Envelope: envelope(made, time.Now())}, "").End(&journal.Pushed{Came: row.came}, "code")
+		tracer.Push(&journal.Handed{ID: journal.NewID(), Attempt: 1, Envelope: envelope(made, time.Now())}, "").End(row.came, time.Now(), "code", row.again)
 		s := spans.Ended()[0]
 		if s.Status().Code != row.want || !slices.Contains(s.Attributes(), attribute.String("error.type", "code")) {
 			t.Errorf("%s, %d: %v, %v", row.status, row.came, s.Status(), s.Attributes())
 		}
+	}
+}
+
+// A push whose app works on says so: its end is not that of the work.
+func TestAcknowledgedPush(t *testing.T) {
+	t.Parallel()
+	tracer, spans := setup(trace.DefaultOptions())
+	answered := time.Now().Add(-time.Minute)
+	tracer.Push(&journal.Handed{ID: journal.NewID(), Attempt: 1, Envelope: envelope(made, time.Now())}, "").End(journal.Taken, answered, "", false)
+	s := spans.Ended()[0]
+	if !slices.Contains(s.Attributes(), attribute.Bool("intent.acknowledged", true)) || s.Status().Code != codes.Unset || !s.EndTime().Equal(answered) {
+		t.Errorf("%v, %v until %v", s.Attributes(), s.Status(), s.EndTime())
 	}
 }
 
@@ -191,7 +207,8 @@ func TestUnsampled(t *testing.T) {
 	p := tracer.Push(h, "http://127.0.0.1:1")
 	header := http.Header{}
 	p.Header(header, h)
-	p.End(&out, "")
+	p.Note(&out)
+	p.End(journal.Done, time.Now(), "", false)
 	if out.Trace != "" || header.Get("Traceparent")[53:] != "00" || header.Get("Tracestate") != "vendor=1" {
 		t.Errorf("a push is kept as %q, and its app told %v", out.Trace, header)
 	}

@@ -3,8 +3,10 @@ package webhook
 import (
 	"context"
 	"errors"
+	"time"
 
 	"pannier/journal"
+	"pannier/proxy/trace"
 )
 
 // answersPerRequest bounds the answers that are not journaled yet, for each request that
@@ -17,17 +19,25 @@ const answersPerRequest = 4
 // would get no more a second than that many for each commit.
 type answers struct {
 	p    *pump
-	come chan journal.Pushed
+	come chan answer
 	over chan struct{} // closed when all are journaled
 }
 
+// answer is what came of one push, when, and the push's span, which ends once the journal
+// says whether it is sent again.
+type answer struct {
+	journal.Pushed
+	span trace.Pushing
+	at   time.Time
+}
+
 func newAnswers(p *pump) *answers {
-	return &answers{p: p, come: make(chan journal.Pushed, answersPerRequest*p.o.HTTPConcurrency), over: make(chan struct{})}
+	return &answers{p: p, come: make(chan answer, answersPerRequest*p.o.HTTPConcurrency), over: make(chan struct{})}
 }
 
 // add hands an answer over. It waits while there are many: that is the disk's
 // back-pressure on the app's requests.
-func (a *answers) add(one journal.Pushed) { a.come <- one }
+func (a *answers) add(one answer) { a.come <- one }
 
 // run journals answers until finish. The app has answered: that is journaled also while
 // we stop.
@@ -37,7 +47,7 @@ func (a *answers) add(one journal.Pushed) { a.come <- one }
 func (a *answers) run(ctx context.Context) {
 	defer close(a.over)
 	for one := range a.come {
-		list := []journal.Pushed{one}
+		list := []answer{one}
 		for waiting := len(a.come); waiting > 0; waiting-- { // only we take
 			list = append(list, <-a.come)
 		}
@@ -51,13 +61,18 @@ func (a *answers) finish() {
 	<-a.over
 }
 
-func (a *answers) journal(ctx context.Context, list []journal.Pushed) {
-	out, failed := a.p.push.Answer(ctx, list...)
+func (a *answers) journal(ctx context.Context, list []answer) {
+	pushed := make([]journal.Pushed, len(list))
+	for i, one := range list {
+		pushed[i] = one.Pushed
+	}
+	out, failed := a.p.push.Answer(ctx, pushed...)
 	for i, one := range list {
 		err := failed
 		if err == nil {
 			err = out[i].Err
 		}
+		one.span.End(one.Came, one.at, spanCodes[one.Came], err == nil && out[i].Again)
 		var ended *journal.EndedError
 		if err != nil && !errors.As(err, &ended) && !errors.Is(err, journal.ErrLeaseLost) && !errors.Is(err, journal.ErrNotFound) {
 			a.p.log.Error("journal the answer of an app", "agent", a.p.agent, "intent_id", one.ID.String(), "err", err)

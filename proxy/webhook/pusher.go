@@ -288,15 +288,16 @@ func (p *pump) send(ctx context.Context, h *journal.Handed, to *answers) {
 	default:
 		v = verdict{shut: inbound.Unreachable, reason: p.why(err)}
 	}
+	answered := time.Now()
 	if v.came.Came == 0 {
 		p.log.Info("the app took nothing", "agent", p.agent, "url", p.URL, "reason", v.reason)
 		p.push.TurnedAway(h.ID, v.shut, v.least)
-		span.End(&v.came, v.shut.String())
+		span.End(0, answered, v.shut.String(), true)
 		return
 	}
 	v.came.ID, v.came.Attempt = h.ID, h.Attempt
-	span.End(&v.came, spanCodes[v.came.Came])
-	to.add(v.came)
+	span.Note(&v.came)
+	to.add(answer{v.came, span, answered})
 }
 
 // spanCodes are what is wrong with a push that has come to this, in its span.
