@@ -174,9 +174,9 @@ func rotate(t *testing.T, args [][]string, read string, steps ...func()) {
 	home.kill()
 }
 
-// TestBadIdentityFiles: a file that is half written, or does not fit the others,
-// changes nothing: home goes on, also to a holder that it has to dial anew, and
-// takes the whole when it is there.
+// TestBadIdentityFiles: a file that is half written, does not fit the others, or is
+// another agent's, changes nothing: home goes on, also to a holder that it has to
+// dial anew, and takes the whole when it is there.
 func TestBadIdentityFiles(t *testing.T) {
 	t.Parallel()
 	ca, dir := identitytest.NewCA(t, "acme"), t.TempDir()
@@ -186,8 +186,8 @@ func TestBadIdentityFiles(t *testing.T) {
 	t.Run("certificates", func(t *testing.T) {
 		t.Parallel()
 		spoiled(t, tlsArgs(files), theirs, "certificate files", "are wrong",
-			func() { identitytest.Replace(t, files.CA, ca.PEM()[:100]) },
-			func() { identitytest.Replace(t, files.CA, ca.PEM()); identitytest.Replace(t, files.Cert, is.CertPEM()) },
+			func() { ca.Issue(nil, domain+"acme/prod/else").Write(dir, ca) },
+			func() { identitytest.Replace(t, files.Cert, is.CertPEM()) },
 			func() { identitytest.Replace(t, files.Key, is.KeyPEM()) })
 	})
 	ring, both := filepath.Join(dir, "keyring.yaml"), filepath.Join(dir, "both.yaml")

@@ -73,9 +73,13 @@ func (p *Proxy) identityCheck() admin.Check {
 }
 
 // introduce says who this sidecar is to its peers, and whom they will not
-// take it for.
+// take it for. What it is taken for it stays, whatever is put into its files.
 func (p *Proxy) introduce(agents []string) {
-	if !p.identified() || p.trust.Self() == "" {
+	if !p.identified() {
+		return
+	}
+	p.trust.Keep(agents)
+	if p.trust.Self() == "" {
 		return
 	}
 	p.log.Info("identity", "peer", p.trust.Self())

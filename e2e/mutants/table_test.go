@@ -1345,6 +1345,13 @@ var all = []mutant{
 		pkg:   inIdentity, test: "TestChannelsAreCut/its_certificate_expires",
 	},
 	{
+		guard: "a certificate of another agent is taken",
+		file:  "proxy/identity/successor.go",
+		old:   "		if covered(before, agent) && !covered(after, agent) {",
+		new:   "		if false && covered(before, agent) && !covered(after, agent) {",
+		pkg:   inIdentity, test: "TestNoIdentityLosesAnAgent",
+	},
+	{
 		guard: "half a bundle is taken",
 		file:  "proxy/identity/files.go",
 		old:   "			if bytes.Contains(rest, []byte(\"-----BEGIN\")) {",

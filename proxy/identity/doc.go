@@ -78,8 +78,11 @@
 //   - A channel ends when its peer would not get another: its certificate has
 //     expired (within a second), its key or its authority was taken out.
 //   - A source that gives something bad changes nothing: half of a pair, a bundle
-//     cut off, an expired certificate, a keyring without one current key. The last
+//     cut off, an expired certificate or one that is not valid yet, or is not issued
+//     for what it is needed for, a keyring without one current key. The last
 //     good one stays in force until its own end, and the log says so, once.
+//   - So does one that would no longer be for an agent of this sidecar, as it judges
+//     itself: peers would refuse for good what it sends in that agent's name.
 //   - Of several channels each is judged by its own certificate; no header, hello
 //     or field makes anybody somebody.
 //   - At each step of a rotation (add, change over, take out), in whatever order

@@ -63,6 +63,11 @@ func (f *files) read() (*material, [sha256.Size]byte, error) {
 func (t *Trust) reread() {
 	f := t.files
 	m, sum, err := f.read()
+	if err == nil && sum != f.seen {
+		if err = t.succeeds(m, time.Now()); err != nil {
+			err = fmt.Errorf("tls_cert: %s: %w", f.cert, err)
+		}
+	}
 	switch {
 	case err != nil && f.said != err.Error():
 		f.said = err.Error()

@@ -71,6 +71,9 @@ func (t *Trust) SetKeys(keys []Key) error {
 	if err != nil {
 		return err
 	}
+	if err := t.succeeds(m, time.Now()); err != nil {
+		return err
+	}
 	t.set(m)
 	return nil
 }

@@ -285,7 +285,7 @@ func TestFault(t *testing.T) {
 	for _, row := range []struct {
 		at   time.Time
 		want string
-	}{{end.Add(-time.Hour), ""}, {end.Add(-10 * time.Minute), "our certificate expires at"}, {end, "our certificate expired at"}} {
+	}{{end.Add(-3 * time.Hour), "our certificate is not valid before"}, {end.Add(-time.Hour), ""}, {end.Add(-10 * time.Minute), "our certificate expires at"}, {end, "our certificate expired at"}} {
 		err := s.Fault(row.at)
 		if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%s before its end: got %v, want %q", end.Sub(row.at), err, row.want)

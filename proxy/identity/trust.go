@@ -74,6 +74,8 @@ type Trust struct {
 		source   *material                      // as read
 		now      *material                      // and with the bundles
 		missing  error                          // why there is none
+		keeps    []string                       // agents that no change may lose
+		later    *material                      // pushed, and not to be taken yet
 		bundles  map[string][]*x509.Certificate // given from outside, by name
 		channels map[*channel]struct{}
 		told     string // the last refusal in the log
@@ -124,6 +126,7 @@ func (t *Trust) Run(ctx context.Context) error {
 			if t.files != nil {
 				t.reread()
 			}
+			t.takeLater(now)
 			t.expire(now)
 		}
 	}
@@ -154,13 +157,10 @@ func (t *Trust) set(m *material) {
 // Self is what this sidecar is called by its peers; empty while it has no identity.
 func (t *Trust) Self() string {
 	m := t.material()
-	switch {
-	case m == nil:
+	if m == nil {
 		return ""
-	case m.ring != nil:
-		return m.ring.own.String()
 	}
-	return m.names.String()
+	return m.self()
 }
 
 // Fault says what is wrong with our own identity; nil: peers can take us for who
@@ -173,6 +173,8 @@ func (t *Trust) Fault(now time.Time) error {
 	}
 	from, to := m.own.Leaf.NotBefore, m.own.Leaf.NotAfter
 	switch left := to.Sub(now); {
+	case now.Before(from):
+		return fmt.Errorf("our certificate is not valid before %s: see whether the clocks agree, no peer takes it", from.UTC().Format(time.RFC3339))
 	case left <= 0:
 		return fmt.Errorf("our certificate expired at %s: renew it, no peer takes it", to.UTC().Format(time.RFC3339))
 	case left < to.Sub(from)/10:
@@ -188,10 +190,7 @@ func (t *Trust) Unspoken(agents []string) (out []string) {
 	if m == nil {
 		return nil
 	}
-	grants := agentsOf(m.names, t.opt.Identities)
-	if m.ring != nil {
-		grants = m.ring.own.Agents
-	}
+	grants := m.grants(&t.opt)
 	for _, a := range agents {
 		if !covered(grants, a) {
 			out = append(out, a)

@@ -61,9 +61,50 @@ func (w *workload) OnX509ContextUpdate(c *workloadapi.X509Context) {
 	for _, b := range c.Bundles.Bundles() {
 		m.domains[b.TrustDomain().Name()] = b.X509Authorities()
 	}
+	if err := w.trust.succeeds(m, time.Now()); err != nil {
+		w.trust.putOff(m)
+		w.complain(err)
+		return
+	}
 	w.said = ""
+	w.trust.putOff(nil)
 	w.trust.set(m)
 	w.trust.log.Info("identity taken from the Workload API", "peer", svid.ID.String(), "until", own.Leaf.NotAfter.UTC())
+}
+
+// putOff keeps what was pushed, and is pushed once, until it can be taken; nil is
+// that nothing waits. Its bundles are taken at once: who others are is another
+// matter than who we are.
+func (t *Trust) putOff(m *material) {
+	t.mu.Lock()
+	t.mu.later = m
+	source := t.mu.source
+	t.mu.Unlock()
+	if m != nil {
+		still := *source
+		still.domains = m.domains
+		t.set(&still)
+	}
+}
+
+// takeLater takes what was put off, if nothing speaks against it any more.
+func (t *Trust) takeLater(now time.Time) {
+	t.mu.Lock()
+	m := t.mu.later
+	t.mu.Unlock()
+	if m == nil || t.succeeds(m, now) != nil {
+		return
+	}
+	t.mu.Lock()
+	pushed := t.mu.later == m
+	if pushed {
+		t.mu.later = nil
+	}
+	t.mu.Unlock()
+	if pushed {
+		t.set(m)
+		t.log.Info("identity taken from the Workload API", "peer", m.self(), "until", m.own.Leaf.NotAfter.UTC())
+	}
 }
 
 // OnX509ContextWatchError is told of each failure to ask; go-spiffe asks again.
