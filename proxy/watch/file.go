@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -38,8 +39,9 @@ type File struct {
 
 	mu struct {
 		sync.Mutex
-		seen   [sha256.Size]byte
-		absent bool
+		seen    [sha256.Size]byte
+		refused string // how the file stood when what was seen was refused; empty: it was taken
+		absent  bool
 	}
 }
 
@@ -121,10 +123,11 @@ func (f *File) watch() (events <-chan fsnotify.Event, again func(), done func())
 	return w.Events, again, func() { w.Close(); <-drained }
 }
 
-// reread takes over what the file says now. A content that was already
-// looked at, good or bad, is not looked at again.
+// reread takes over what the file says now. A content that was already looked at,
+// good or bad, is not looked at again, unless it was refused and the file stands
+// otherwise now: its mode may have been what was wrong.
 func (f *File) reread() {
-	text, err := ReadBounded(f.Path)
+	text, stands, err := read(f.Path)
 	if err != nil {
 		f.mu.Lock()
 		first := !f.mu.absent
@@ -137,13 +140,19 @@ func (f *File) reread() {
 	}
 	sum := sha256.Sum256(text)
 	f.mu.Lock()
-	known := f.mu.seen == sum
+	known := f.mu.seen == sum && (f.mu.refused == "" || f.mu.refused == stands)
 	f.mu.seen, f.mu.absent = sum, false
 	f.mu.Unlock()
 	if known {
 		return
 	}
 	said, err := f.Take(text)
+	f.mu.Lock()
+	f.mu.refused = ""
+	if err != nil {
+		f.mu.refused = stands
+	}
+	f.mu.Unlock()
 	if err != nil {
 		f.Log.Error(f.Kind+" is wrong, the last good one stays in force", "path", f.Path, "err", err)
 		return
@@ -154,10 +163,25 @@ func (f *File) reread() {
 // ReadBounded reads a file of at most yaml.MaxFile bytes, and one byte more of a
 // larger one, which yaml.ParseMapping refuses.
 func ReadBounded(path string) ([]byte, error) {
+	text, _, err := read(path)
+	return text, err
+}
+
+// read is ReadBounded, and who may do what with the file.
+func read(path string) (text []byte, stands string, err error) {
 	file, err := regular.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, yaml.MaxFile+1))
+	info, err := file.Stat()
+	if err != nil {
+		return nil, "", err
+	}
+	stands = info.Mode().String()
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		stands = fmt.Sprint(stands, " ", s.Uid, " ", s.Gid)
+	}
+	text, err = io.ReadAll(io.LimitReader(file, yaml.MaxFile+1))
+	return text, stands, err
 }

@@ -1,6 +1,7 @@
 package identityfile_test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pannier/proxy/identity"
 	"pannier/proxy/identity/identityfile"
@@ -67,6 +69,61 @@ func TestKeyringIsPrivate(t *testing.T) {
 			t.Errorf("mode %04o: %v", mode, err)
 		}
 	}
+}
+
+// Who has left a keyring open to others, is told so and closes it, need not write it
+// again.
+func TestKeyringIsTakenOnceItIsPrivate(t *testing.T) {
+	t.Parallel()
+	text := func(id string) []byte {
+		return fmt.Appendf(nil, "keys: [{id: %s, secret: %q, use: current}]\n", id, secret(id))
+	}
+	path := writeKeyring(t, 0o600, string(text("a")))
+	taken, said := make(chan string, 4), make(told, 16)
+	f, err := identityfile.OpenKeyring(path, func(keys []identity.Key) error {
+		taken <- keys[0].ID
+		return nil
+	}, slog.New(slog.NewTextHandler(said, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	next(t, taken)
+	other := writeKeyring(t, 0o644, string(text("b")))
+	if err := os.Rename(other, path); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, said); !strings.Contains(got, "chmod 600") {
+		t.Fatalf("it says %s", got)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if id := next(t, taken); id != "b" {
+		t.Errorf("it has taken %s", id)
+	}
+}
+
+func next[C ~chan string](t *testing.T, from C) string {
+	t.Helper()
+	select {
+	case s := <-from:
+		return s
+	case <-time.After(time.Minute):
+		t.Fatal("nothing came for a minute")
+		return ""
+	}
+}
+
+// told is a log, line by line.
+type told chan string
+
+func (c told) Write(line []byte) (int, error) {
+	c <- string(line)
+	return len(line), nil
 }
 
 // A secret that is mounted for a group belongs to another user.
