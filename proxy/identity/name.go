@@ -21,8 +21,12 @@ type names struct {
 	dns    []string // lower case
 }
 
-// namesMost bounds the names of one certificate that are looked at.
-const namesMost = 64
+const (
+	// namesMost bounds the names of one certificate that are looked at.
+	namesMost = 64
+	// nameMost bounds one of them, as SPIFFE-ID, 2.3 does: it ends up in logs.
+	nameMost = 2048
+)
 
 // namesOf reads the names of a leaf. One with a SPIFFE ID has no other URI
 // (X.509-SVID, 2): else it could be taken for two.
@@ -31,6 +35,9 @@ func namesOf(leaf *x509.Certificate) (n names, err error) {
 		return n, fmt.Errorf("its certificate has more than %d names", namesMost)
 	}
 	for _, u := range leaf.URIs {
+		if len(u.String()) > nameMost {
+			return n, fmt.Errorf("its certificate has a name of more than %d bytes", nameMost)
+		}
 		if u.Scheme == "spiffe" {
 			if n.spiffe, err = spiffeid.FromURI(u); err != nil {
 				return n, fmt.Errorf("%q in its certificate is no SPIFFE ID: %w", u, err)
@@ -42,6 +49,9 @@ func namesOf(leaf *x509.Certificate) (n names, err error) {
 		return n, errors.New("its certificate has another URI beside its SPIFFE ID: issue it with one")
 	}
 	for _, d := range leaf.DNSNames {
+		if len(d) > nameMost {
+			return n, fmt.Errorf("its certificate has a name of more than %d bytes", nameMost)
+		}
 		n.dns = append(n.dns, strings.ToLower(strings.TrimSuffix(d, ".")))
 	}
 	return n, nil

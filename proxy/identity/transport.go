@@ -132,21 +132,30 @@ func (c transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 	return conn, AuthInfo{TLSInfo: info.(credentials.TLSInfo), peer: peer, refused: refused}, nil
 }
 
-// tellAgain is when the same refusal is worth a line of the log again: whoever is
-// refused dials on.
-const tellAgain = time.Minute
+const (
+	// tellAgain is when the same refusal is worth a line of the log again: whoever is
+	// refused dials on.
+	tellAgain = time.Minute
+	// tellOther is how far apart the lines of others are: a stranger can say another
+	// name each time.
+	tellOther = time.Second
+)
 
 // tell logs a refusal.
 func (t *Trust) tell(from net.Addr, refused error) {
 	text, now := refused.Error(), time.Now()
 	t.mu.Lock()
-	known := t.mu.told == text && now.Sub(t.mu.toldAt) < tellAgain
-	if !known {
-		t.mu.told, t.mu.toldAt = text, now
+	since := now.Sub(t.mu.toldAt)
+	known := t.mu.told == text && since < tellAgain || since < tellOther
+	untold := t.mu.untold
+	if known {
+		t.mu.untold++
+	} else {
+		t.mu.told, t.mu.toldAt, t.mu.untold = text, now, 0
 	}
 	t.mu.Unlock()
 	if !known {
-		t.log.Warn("peer refused", "peer", from.String(), "err", refused)
+		t.log.Warn("peer refused", "peer", from.String(), "err", refused, "more", untold)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -66,6 +67,29 @@ func TestStrangersAreRefused(t *testing.T) {
 	// One whose certificate is good for nobody is no stranger, and speaks for none.
 	refused(t, "no agent", call(t, withFiles(t, ca.Issue(nil, "spiffe://acme.example/else"), identity.Options{}, ca), address),
 		"no agent belongs to spiffe://acme.example/else: name it under identities")
+}
+
+// A stranger who has another name each time, or a very long one, does not fill the
+// log.
+func TestStrangersFillNoLog(t *testing.T) {
+	t.Parallel()
+	ca, other := identitytest.NewCA(t, "acme"), identitytest.NewCA(t, "stranger")
+	holder := withFiles(t, ca.Issue(nil, domain+"acme/prod/billing"), identity.Options{}, ca)
+	_, address := serve(t, holder)
+	began := time.Now()
+	for i := range 20 {
+		client := withFiles(t, other.Issue(nil, fmt.Sprintf("%sacme/prod/x%d", domain, i)), identity.Options{}, ca)
+		refused(t, "a stranger", call(t, client, address), "signed by none of the authorities")
+		client.stop()
+	}
+	if n, most := strings.Count(holder.log.String(), "peer refused"), 1+int(time.Since(began)/time.Second); n == 0 || n > most {
+		t.Errorf("%d lines of 20 refusals, want one and at most %d", n, most)
+	}
+	// The test's own client has no such name to show: its certificate is refused at home.
+	leaf := other.Issue(nil, "https://else.example/"+strings.Repeat("x", 3000)).Write(t.TempDir(), ca)
+	if _, err := identity.New(identity.Options{TLSCert: leaf.Cert, TLSKey: leaf.Key, TLSCA: leaf.CA}, nil); err == nil || !strings.Contains(err.Error(), "a name of more than 2048 bytes") {
+		t.Errorf("a name of 3,000 bytes: %v", err)
+	}
 }
 
 // What a client judges, a server with the other trust domain must judge too: here

@@ -80,6 +80,7 @@ type Trust struct {
 		channels map[*channel]struct{}
 		told     string // the last refusal in the log
 		toldAt   time.Time
+		untold   int // refusals since
 	}
 }
 
