@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"testing"
 	"time"
 
@@ -18,8 +17,6 @@ var (
 	Listen       = listen
 	LoopbackOnly = loopbackOnly
 	Shares       = shares
-	NewCrowd     = newCrowd
-	NewRoom      = newRoom
 )
 
 // ParseConfig reads a config file over the options.
@@ -111,7 +108,3 @@ func (c ConfigFile) Edit(text string) (string, error) {
 
 func (c ConfigFile) Limits() Limits                      { return *c.f.limits.Load() }
 func (c ConfigFile) Policy(agent string) outbound.Policy { return c.f.peers.Policy(agent) }
-
-func (r *room) Dial(ctx context.Context, d *net.Dialer, address string) (net.Conn, error) {
-	return r.dial(ctx, d, address)
-}

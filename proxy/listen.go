@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"pannier/proxy/crowd"
 	"pannier/proxy/hostport"
 	"pannier/proxy/identity"
 )
@@ -208,6 +209,9 @@ type cutConn struct {
 	listener *cutter
 }
 
+// NetConn is the connection below.
+func (c *cutConn) NetConn() net.Conn { return c.Conn }
+
 func (c *cutConn) Close() error {
 	c.listener.mu.Lock()
 	delete(c.listener.conns, c.Conn)
@@ -217,8 +221,8 @@ func (c *cutConn) Close() error {
 
 // dialOptions are how this sidecar dials another.
 func (p *Proxy) dialOptions() []grpc.DialOption {
-	_, _, _, most := shares(openFiles())
-	room := newRoom("dials", most, p.log)
+	_, _, _, most := shares(crowd.OpenFiles())
+	room := crowd.NewRoom("dials", most, p.log)
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	channel := identity.Plain()
 	switch {
@@ -230,7 +234,7 @@ func (p *Proxy) dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(channel),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			return room.dial(ctx, dialer, address)
+			return room.Dial(ctx, dialer, address)
 		}),
 		grpc.WithNoProxy(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),

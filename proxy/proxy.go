@@ -19,6 +19,7 @@ import (
 	"pannier/outbound"
 	"pannier/proxy/admin"
 	"pannier/proxy/api"
+	"pannier/proxy/crowd"
 	"pannier/proxy/hostport"
 	"pannier/proxy/identity"
 	"pannier/proxy/identity/identityfile"
@@ -244,18 +245,23 @@ func (r *run) hooks() journal.Hooks {
 }
 
 func (r *run) listen() error {
-	api, peers, operators, _ := shares(openFiles())
+	api, peers, operators, _ := shares(crowd.OpenFiles())
+	hold := crowd.ListenForProof
+	if !r.identified() {
+		hold = crowd.Listen
+	}
 	for _, l := range []struct {
 		to      *net.Listener
 		key     string
 		address string
 		most    int
-	}{{&r.apiListener, "api", r.opts.API, api}, {&r.peerListener, "peer", r.opts.PeerAddress(), peers}, {&r.adminListener, "admin", r.opts.Admin, operators}} {
+		hold    func(net.Listener, string, int, *slog.Logger) *crowd.Listener
+	}{{&r.apiListener, "api", r.opts.API, api, crowd.Listen}, {&r.peerListener, "peer", r.opts.PeerAddress(), peers, hold}, {&r.adminListener, "admin", r.opts.Admin, operators, crowd.ListenForProof}} {
 		listener, err := listen(l.address)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.key, err)
 		}
-		*l.to = newCrowd(listener, l.key, l.most, r.log)
+		*l.to = l.hold(listener, l.key, l.most, r.log)
 		r.cleanups.add(l.key+" listener", time.Second, func(context.Context) error {
 			if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				return err
@@ -279,7 +285,9 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 	}
 	clientStatus := xds.NewStatusServer(r.xds)
 	source.ClientStatus = clientStatus
-	r.serveHTTP("admin", newHTTPServer(admin.New(source, r.hosts(), r.log), r.log), r.adminListener)
+	server := newHTTPServer(admin.New(source, r.hosts(), r.log), r.log)
+	crowd.Serve(server)
+	r.serveHTTP("admin", server, r.adminListener)
 	r.cleanups.add("client status", 500*time.Millisecond, func(context.Context) error {
 		clientStatus.Stop() // a stream of it has no end of its own, and would hold the listener up
 		return nil

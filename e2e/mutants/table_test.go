@@ -1345,6 +1345,20 @@ var all = []mutant{
 		pkg:   inIdentity, test: "TestChannelsAreCut/its_certificate_expires",
 	},
 	{
+		guard: "who has proven who they are makes way for strangers",
+		file:  "proxy/crowd/conn.go",
+		old:   "			at.Hold() // for good",
+		new:   "			_ = at",
+		pkg:   "./proxy/crowd", test: "TestIdleMakesWay",
+	},
+	{
+		guard: "strangers keep everybody out of the control plane",
+		file:  "proxy/controlplane/controlplane.go",
+		old:   "	hold := crowd.ListenForProof\n",
+		new:   "	hold := crowd.Listen\n",
+		pkg:   inPlane, test: "TestListenersAreBounded",
+	},
+	{
 		guard: "a certificate of another agent is taken",
 		file:  "proxy/identity/successor.go",
 		old:   "		if covered(before, agent) && !covered(after, agent) {",

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
+
+	"pannier/proxy/crowd"
 )
 
 // Info is the ready line.
@@ -84,15 +86,11 @@ func New(o Options) (*ControlPlane, error) {
 // clients when every source has synced; then it calls ready. Those who connect
 // before that wait.
 func (c *ControlPlane) Run(ctx context.Context, ready func(Info)) error {
-	xds, err := net.Listen("tcp", c.opts.Listen)
+	xds, operators, err := c.listen(crowd.OpenFiles())
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	defer xds.Close()
-	operators, err := net.Listen("tcp", c.opts.Admin)
-	if err != nil {
-		return fmt.Errorf("admin: %w", err)
-	}
 	defer operators.Close()
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -114,6 +112,29 @@ func (c *ControlPlane) Run(ctx context.Context, ready func(Info)) error {
 		return c.serveXDS(ctx, xds)
 	})
 	return group.Wait()
+}
+
+// filesKept, and an eighth of all where that is more, are never spent on
+// connections: files of identities and of agents are read again and again, and
+// sources have connections of their own.
+const filesKept = 96
+
+// listen opens both listeners. Neither takes the files that the other needs.
+func (c *ControlPlane) listen(files uint64) (xds, operators net.Listener, err error) {
+	if xds, err = net.Listen("tcp", c.opts.Listen); err != nil {
+		return nil, nil, fmt.Errorf("listen: %w", err)
+	}
+	if operators, err = net.Listen("tcp", c.opts.Admin); err != nil {
+		xds.Close()
+		return nil, nil, fmt.Errorf("admin: %w", err)
+	}
+	spent := files - min(files, max(files/8, filesKept))
+	hold := crowd.ListenForProof
+	if c.opts.Trust == nil {
+		hold = crowd.Listen
+	}
+	return hold(xds, "xds", crowd.Places(spent-spent/16), c.log),
+		crowd.ListenForProof(operators, "admin", crowd.Places(spent/16), c.log), nil
 }
 
 // startSettling lets things settle for a while where sidecars register. It
@@ -192,6 +213,9 @@ const (
 	pingTimeout = 10 * time.Second
 	// ageGrace is how long a client has to come back by itself once it was asked to.
 	ageGrace = 30 * time.Second
+	// maxConnStreams is of one connection: a client needs one, and another while it
+	// opens that anew.
+	maxConnStreams = 8
 	// maxMessage bounds a request. One with what 10,000 resources were at has half
 	// a megabyte.
 	maxMessage = 4 << 20
@@ -201,7 +225,7 @@ func (c *ControlPlane) serveXDS(ctx context.Context, l net.Listener) error {
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.MaxConcurrentStreams(64),
+		grpc.MaxConcurrentStreams(maxConnStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: pingEvery, Timeout: pingTimeout,
 			MaxConnectionAge: c.opts.MaxAge, MaxConnectionAgeGrace: ageGrace, // gRPC adds the jitter
@@ -234,6 +258,7 @@ func (c *ControlPlane) serveXDS(ctx context.Context, l net.Listener) error {
 func (c *ControlPlane) serveAdmin(ctx context.Context, l net.Listener) error {
 	server := &http.Server{Handler: c.adminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug)} // clients' broken requests
+	crowd.Serve(server)
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	if err := server.Serve(l); ctx.Err() == nil {

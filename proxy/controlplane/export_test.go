@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"net"
 
 	"pannier/proxy/mesh"
 )
@@ -46,3 +47,8 @@ func (o *Options) limit() *limits {
 
 // SettleNow says that things have settled.
 func (c *ControlPlane) SettleNow() { c.settle() }
+
+// Listen opens both listeners of a process that may open so many files.
+func (c *ControlPlane) Listen(files uint64) (xds, operators net.Listener, err error) {
+	return c.listen(files)
+}

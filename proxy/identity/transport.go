@@ -20,6 +20,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+
+	"pannier/proxy/crowd"
 )
 
 // refusedFor is how long a client that was refused may stay, to read why.
@@ -115,7 +117,7 @@ func (c transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 	conf.SessionTicketsDisabled = true         // each connection is judged anew
 	conn, info, err := credentials.NewTLS(conf).ServerHandshake(raw)
 	if err != nil {
-		if err = hint(err); !hungUp(err) {
+		if err = hint(err); !hungUp(err) && !errors.Is(err, net.ErrClosed) { // one that had to make way says nothing
 			c.trust.tell(raw.RemoteAddr(), err)
 		}
 		return nil, nil, err
@@ -126,6 +128,8 @@ func (c transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 	if refused != nil {
 		c.trust.tell(raw.RemoteAddr(), refused)
 		found = &standing{}
+	} else {
+		crowd.Admit(raw)
 	}
 	peer := newPeer(c.trust.opt.Allow, found)
 	conn = c.trust.keep(conn, info, m, peer, x509.ExtKeyUsageClientAuth, refused)

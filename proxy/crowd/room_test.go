@@ -1,0 +1,194 @@
+package crowd_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"pannier/proxy/crowd"
+)
+
+// One connection too many is closed at once, and let in when another has gone.
+func TestCrowdTurnsAway(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := crowd.Listen(l, "peer", 2, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	defer places.Close()
+	accepted := make(chan net.Conn, 8)
+	go func() { // ends with the listener
+		defer close(accepted)
+		for {
+			c, err := places.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	dial()
+	dial()
+	first := <-accepted
+	<-accepted
+	third := dial()
+	third.SetDeadline(time.Now().Add(time.Minute))
+	if n, err := third.Read(make([]byte, 1)); n != 0 || err == nil || isTimeout(err) {
+		t.Fatalf("the third of two is not turned away: %d, %v", n, err)
+	}
+	first.Close()
+	first.Close() // counts once
+	dial()
+	<-accepted
+	fifth := dial()
+	fifth.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := fifth.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Fatalf("a connection that was closed twice makes room for two: %v", err)
+	}
+}
+
+// What is dialed is bounded, too, and there is room again for each that was closed or
+// did not come to be.
+func TestDialsAreBounded(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	room := crowd.NewRoom("dials", 2, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	dial := func(address string) (net.Conn, error) { return room.Dial(t.Context(), &net.Dialer{}, address) }
+	first, err := dial(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := dial("127.0.0.1:0"); err == nil || strings.Contains(err.Error(), "2 connections") {
+			t.Fatalf("to nowhere: %v", err)
+		}
+	}
+	second, err := dial(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if _, err := dial(l.Addr().String()); err == nil || !strings.Contains(err.Error(), "2 connections to other sidecars are open") {
+		t.Errorf("the third of two: %v", err)
+	}
+	first.Close()
+	third, err := dial(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	third.Close()
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
+
+// Who says nothing makes way for who comes, the one that has been idle for longest
+// first, and never who has proven who they are or carries a request.
+func TestIdleMakesWay(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := crowd.ListenForProof(l, "peer", 3, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	defer places.Close()
+	// A connection is dialed and accepted before the next one.
+	connect := func() (far, near net.Conn) {
+		t.Helper()
+		far, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { far.Close() })
+		if near, err = places.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		return far, near
+	}
+	gone := func(what string, c net.Conn) {
+		t.Helper()
+		c.SetReadDeadline(time.Now().Add(time.Minute))
+		if _, err := c.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+			t.Errorf("%s does not make way: %v", what, err)
+		}
+	}
+	proven, near := connect()
+	crowd.Admit(wrapped{near})
+	asking, near := connect()
+	request := near.(*crowd.Conn)
+	request.Hold()
+	silent, _ := connect()
+	second, _ := connect()
+	gone("who says nothing", silent)
+	request.Release()
+	connect()
+	gone("who has been idle for longest", second)
+	last, lastNear := connect()
+	gone("who has been answered", asking)
+	lastNear.(*crowd.Conn).Hold()
+	proven.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	if _, err := proven.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Errorf("who has proven who they are: %v", err)
+	}
+	last.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	if _, err := last.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Errorf("who carries a request: %v", err)
+	}
+}
+
+// wrapped is as TLS wraps a connection.
+type wrapped struct{ net.Conn }
+
+func (w wrapped) NetConn() net.Conn { return w.Conn }
+
+// A server of HTTP whose places are all taken by clients that say half of a request,
+// or have been answered, answers the next.
+func TestHTTPIsAnsweredInACrowd(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "well") })}
+	crowd.Serve(s)
+	served := make(chan error, 1)
+	go func() {
+		served <- s.Serve(crowd.ListenForProof(l, "admin", 4, slog.New(slog.NewTextHandler(t.Output(), nil))))
+	}()
+	defer func() { s.Close(); <-served }()
+	for i := range 8 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost:")
+		client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{}} // keeps its connection
+		response, err := client.Get("http://" + l.Addr().String())
+		if err != nil {
+			t.Fatalf("the %d. time: %v", i+1, err)
+		}
+		response.Body.Close()
+	}
+}
