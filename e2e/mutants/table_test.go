@@ -1352,6 +1352,13 @@ var all = []mutant{
 		pkg:   "./proxy/crowd", test: "TestIdleMakesWay",
 	},
 	{
+		guard: "what a sidecar may announce is judged once",
+		file:  "proxy/controlplane/again.go",
+		old:   "			if s.registration.otherwise(j) {",
+		new:   "			if false && s.registration.otherwise(j) {",
+		pkg:   inPlane, test: "TestJudgedAgain",
+	},
+	{
 		guard: "strangers keep everybody out of the control plane",
 		file:  "proxy/controlplane/controlplane.go",
 		old:   "	hold := crowd.ListenForProof\n",

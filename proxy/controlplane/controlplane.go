@@ -100,6 +100,7 @@ func (c *ControlPlane) Run(ctx context.Context, ready func(Info)) error {
 	}
 	group.Go(func() error { return c.update(ctx) })
 	group.Go(func() error { return c.nameAuthorities(ctx) })
+	group.Go(func() error { return c.streams.judge(ctx, c.opts.Judge) })
 	group.Go(func() error {
 		select {
 		case <-c.synced:
@@ -235,6 +236,7 @@ func (c *ControlPlane) serveXDS(ctx context.Context, l net.Listener) error {
 	if c.opts.Trust != nil {
 		options = append(options, c.opts.Trust.ServerOptions()...)
 	}
+	options = append(options, grpc.ChainStreamInterceptor(c.streams.endable))
 	server := grpc.NewServer(options...)
 	discovery.RegisterAggregatedDiscoveryServiceServer(server, serverv3.NewServer(ctx, c.caches, c.streams.callbacks()))
 	stopped := make(chan struct{})

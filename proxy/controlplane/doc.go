@@ -43,8 +43,9 @@
 //     client. A node id and a peer address are those of the name that had them
 //     first, while its stream lives and for the grace: nobody takes another off the mesh. On plain
 //     text everybody is believed. What may be announced is judged when a stream
-//     says its node; what an identity loses later shows at its next stream, half an
-//     hour away at most.
+//     says its node. Who would be judged otherwise later (a token that could not be
+//     reviewed can, a namespace was annotated, a key has lost an agent) is asked to
+//     come again: its stream ends within 10 s.
 //   - The authorities of its own file are served as one Secret (mesh.TrustBundle),
 //     to sidecars that want to trust what it trusts: several while one takes the
 //     place of another, never none.

@@ -37,6 +37,10 @@ type Options struct {
 	// that clients spread over replicas.
 	MaxAge time.Duration
 
+	// Judge is how often it is looked whether clients would be judged otherwise than
+	// when they said what they announce.
+	Judge time.Duration
+
 	Version string       // of the program, for people to read
 	Log     *slog.Logger // nil: slog.Default()
 
@@ -53,6 +57,7 @@ func DefaultOptions() Options {
 		Longest: time.Second,
 		Settle:  DefaultGrace,
 		MaxAge:  30 * time.Minute,
+		Judge:   10 * time.Second,
 	}
 }
 
@@ -83,7 +88,7 @@ func (o *Options) Validate() error {
 	for _, d := range []struct {
 		key   string
 		value time.Duration
-	}{{"quiet", o.Quiet}, {"longest", o.Longest}, {"max_age", o.MaxAge}} {
+	}{{"quiet", o.Quiet}, {"longest", o.Longest}, {"max_age", o.MaxAge}, {"judge", o.Judge}} {
 		if d.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s: %s; use a duration above zero", d.key, d.value))
 		}

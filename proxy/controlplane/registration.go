@@ -70,6 +70,9 @@ type announcer struct {
 	Announcer        // nil: nobody is asked who they are, or
 	err       error  // nobody knows
 	name      string // as it was called when the stream was opened
+
+	again func() error // asks once more who it is
+	end   func()       // ends its stream
 }
 
 // identify asks who is at the other end of a stream.
@@ -77,11 +80,15 @@ func (r *Registration) identify(ctx context.Context) announcer {
 	if r.Identify == nil {
 		return announcer{}
 	}
+	again := func() error {
+		_, err := r.Identify(ctx)
+		return err
+	}
 	a, err := r.Identify(ctx)
 	if err != nil {
-		return announcer{err: err}
+		return announcer{err: err, again: again, end: endOf(ctx)}
 	}
-	return announcer{Announcer: a, name: a.String()}
+	return announcer{Announcer: a, name: a.String(), again: again, end: endOf(ctx)}
 }
 
 // mayAnnounce returns nil where the agent may be announced.
@@ -176,7 +183,8 @@ func (r *Registration) seen(stream streamKey, who announcer, n *core.Node) error
 	if resident, ok := who.Announcer.(Resident); ok {
 		if err := resident.At(node.Peer); err != nil {
 			r.forget(key)
-			return fmt.Errorf("node.metadata.%s.%s: %w", mesh.Metadata, mesh.FieldPeer, err)
+			err = fmt.Errorf("node.metadata.%s.%s: %w", mesh.Metadata, mesh.FieldPeer, err)
+			return &unannounced{err, func() error { return resident.At(node.Peer) }}
 		}
 	}
 
@@ -235,6 +243,26 @@ func (r *Registration) drop(key sidecarKey) {
 	delete(r.mu.nodes, key)
 }
 
+// unannounced is why something is not announced that may be one day.
+type unannounced struct {
+	error
+	still func() error // nil when that day has come
+}
+
+// Unwrap is why.
+func (e *unannounced) Unwrap() error { return e.error }
+
+// announcedBy is what a sidecar announces, if it does so on this stream.
+func (r *Registration) announcedBy(stream streamKey, key sidecarKey) (n mesh.Node, here bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.mu.nodes[key]
+	if known == nil || known.stream != stream {
+		return n, false
+	}
+	return known.node, true
+}
+
 // announced are the addresses a node may announce, in their canonical form, and
 // why not the others: the first of them, since most often all have one reason.
 func announced(who announcer, said []string) (agents []string, refused error) {
@@ -254,6 +282,9 @@ func announced(who announcer, said []string) (agents []string, refused error) {
 			more++
 		case err != nil:
 			refused = fmt.Errorf("agent %s is not announced: %w", a, err)
+			if agent != "" {
+				refused = &unannounced{refused, func() error { return who.mayAnnounce(agent) }}
+			}
 		default:
 			if _, twice := seen[agent]; !twice {
 				seen[agent] = struct{}{}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -92,11 +93,12 @@ type streams struct {
 
 type stream struct {
 	NodeStatus
-	who  announcer
-	node *core.Node        // as last looked at; it has been stripped
-	tell func(text string) // puts it in the header of the stream, if that has not left
-	told bool
-	pace pace
+	who   announcer
+	node  *core.Node        // as last looked at; it has been stripped
+	lacks func() error      // why it still is not announced as it asks to be; nil: it is, or no day changes that
+	tell  func(text string) // puts it in the header of the stream, if that has not left
+	told  bool
+	pace  pace
 
 	said      [sha256.Size]byte // digest of the node
 	announced bool              // by this stream, since it said that
@@ -266,8 +268,9 @@ func (s *streams) announce(key streamKey, st *stream, node *core.Node) error {
 
 // refuse tells a client why it is not announced as it asks to be; nil: it is.
 func (s *streams) refuse(st *stream, err error) {
-	refused := ""
+	refused, lacks := "", &unannounced{}
 	if err != nil {
+		errors.As(err, &lacks)
 		refused = short(err.Error())
 		if !st.told { // gRPC would keep them all until a response leaves
 			st.tell(refused)
@@ -278,7 +281,7 @@ func (s *streams) refuse(st *stream, err error) {
 		s.log.Warn("sidecar not announced as it asks to be", "node", st.Node, "peer", st.Peer, "identity", st.Identity, "err", refused)
 	}
 	s.mu.Lock()
-	st.Refused = refused
+	st.Refused, st.lacks = refused, lacks.still
 	s.mu.Unlock()
 }
 

@@ -38,6 +38,8 @@
 //     for operators says why.
 //   - An address goes to no Service, and to no sidecar with a token, whose Namespace
 //     has no part in it.
+//   - A sidecar whose token could not be reviewed, or whose Namespace lacked its
+//     annotations, is judged again within seconds of when that has changed.
 //   - Sidecars that register add to what slices say: their journal and their own
 //     draining, and agents that no Service has; never an endpoint to an agent that
 //     one has (proxy/controlplane merges in the order of belief).
