@@ -40,8 +40,10 @@
 //     the rules of peers: the mappings, or else the names of certificates; keys by
 //     their agents. Of the rest it is told in the header of its stream
 //     (mesh.HeaderRefused), and operators at /v1/admin/xds; it is served like any
-//     client. A node id and a peer address are those of the name that had them
-//     first, while its stream lives and for the grace: nobody takes another off the mesh. On plain
+//     client. Node ids are apart by name, and so is what is announced at one
+//     peer address: nobody takes another off the mesh, nor keeps it off by having
+//     been there before. Where two names may announce one agent at one address, the
+//     first one does, while its stream lives and for the grace. On plain
 //     text everybody is believed. What may be announced is judged when a stream
 //     says its node. Who would be judged otherwise later (a token that could not be
 //     reviewed can, a namespace was annotated, a key has lost an agent) is asked to

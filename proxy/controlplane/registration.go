@@ -116,16 +116,16 @@ type registered struct {
 	since  uint64 // the order in which it came to its address
 }
 
-// yields reports whether what one announces makes way for what another does, at
-// one address. Of one name the newest counts: a sidecar was replaced. Between two
-// names, who was there first: also while it is gone for its grace, else whoever
-// lies in wait would have the address of a sidecar that restarts.
-func (n *registered) yields(name, otherName string, other *registered) bool {
-	if name == otherName {
-		return n.order < other.order
-	}
-	return n.since > other.since
-}
+// place is what one name announces at one address: of two sidecars the newer one
+// counts, which has taken the place of the other. What other names announce there
+// takes nothing from it: whose word is false, homes find nobody there who may speak
+// for its agents, and it can be no reason not to believe who lives there.
+type place struct{ name, address string }
+
+// at is one agent at one address. Where two names may both announce it, the one that
+// was there first does: also while it is gone for its grace, else whoever lies in wait
+// would have the place of a sidecar that restarts.
+type at struct{ agent, address string }
 
 // NewRegistration returns the source. The server that runs with it feeds it.
 func NewRegistration(log *slog.Logger) *Registration {
@@ -322,8 +322,7 @@ func (r *Registration) update(now time.Time) (Update, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var next time.Duration
-	byAddress := map[string]*registered{} // who has an address
-	names := map[string]string{}          // its name
+	places := map[place]*registered{}
 	for key, n := range r.mu.nodes {
 		if !n.gone.IsZero() {
 			left := n.gone.Add(r.Grace).Sub(now)
@@ -336,27 +335,33 @@ func (r *Registration) update(now time.Time) (Update, time.Duration) {
 			}
 		}
 		if len(n.node.Agents) == 0 {
-			continue // who announces nothing has no claim to an address
+			continue // who announces nothing is no newer sidecar of its name
 		}
-		if other := byAddress[n.node.Peer]; other == nil || other.yields(names[n.node.Peer], key.name, n) {
-			byAddress[n.node.Peer], names[n.node.Peer] = n, key.name
+		if p := (place{key.name, n.node.Peer}); places[p] == nil || places[p].order < n.order {
+			places[p] = n
+		}
+	}
+	first := map[at]*registered{}
+	for p, n := range places {
+		for _, agent := range n.node.Agents {
+			if other := first[at{agent, p.address}]; other == nil || other.since > n.since {
+				first[at{agent, p.address}] = n
+			}
 		}
 	}
 	services := map[string]*mesh.Service{}
-	for address, n := range byAddress {
-		for _, agent := range n.node.Agents {
-			s := services[agent]
-			if s == nil {
-				s = &mesh.Service{Agent: agent, Hints: map[string]mesh.Hint{}}
-				services[agent] = s
-			}
-			e := outbound.Endpoint{Address: address, Zone: n.zone}
-			if n.node.Draining {
-				e.Health = outbound.Draining
-			}
-			s.Endpoints = append(s.Endpoints, e)
-			s.Hints[address] = mesh.Hint{Region: n.region, Journal: n.node.Journal}
+	for where, n := range first {
+		s := services[where.agent]
+		if s == nil {
+			s = &mesh.Service{Agent: where.agent, Hints: map[string]mesh.Hint{}}
+			services[where.agent] = s
 		}
+		e := outbound.Endpoint{Address: where.address, Zone: n.zone}
+		if n.node.Draining {
+			e.Health = outbound.Draining
+		}
+		s.Endpoints = append(s.Endpoints, e)
+		s.Hints[where.address] = mesh.Hint{Region: n.region, Journal: n.node.Journal}
 	}
 	var u Update
 	for _, s := range services {

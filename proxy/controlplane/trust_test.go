@@ -12,6 +12,7 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc/credentials"
 
 	"pannier/proxy/controlplane"
 	"pannier/proxy/identity"
@@ -147,25 +148,67 @@ func TestAnnouncerIsProven(t *testing.T) {
 	}
 }
 
-// An address goes to another name once who had it has been gone for the grace.
-func TestAddressIsLeft(t *testing.T) {
+// Whoever is at an address, or says so, keeps nobody else from being found there with
+// agents of its own.
+func TestAddressIsNobodysAlone(t *testing.T) {
 	t.Parallel()
 	ca := identitytest.NewCA(t, "acme")
 	registration := controlplane.NewRegistration(slog.New(slog.NewTextHandler(t.Output(), nil)))
-	registration.Grace = 1 // the smallest: gone at once
 	plane := start(t, func(o *controlplane.Options) { o.Trust = trusting(t, withFiles(t, ca, "control.example")) }, registration)
 	announce := func(agent string) *client {
 		trust := trusting(t, withFiles(t, ca, domain+strings.TrimPrefix(agent, "agent://")))
 		c := plane.connectAs(trust.Dial(), sidecar(agent, mesh.Node{Agents: []string{agent}, Peer: "127.0.0.1:7401"}))
+		c.subscribe(mesh.TypeEndpoints, nil, mesh.Key(agent))
+		return c
+	}
+	squatter := announce(orders)
+	if got := healths(t, squatter.next()); len(got) != 1 {
+		t.Fatalf("orders: %v, want it where it says", got)
+	}
+	if got := healths(t, announce(billing).next()); len(got) != 1 || got[7401] != core.HealthStatus_HEALTHY {
+		t.Errorf("billing: %v, want it where it lives", got)
+	}
+}
+
+// Of two names that may both announce an agent, the first one at an address does, and
+// the other once that has been gone for the grace.
+func TestPlaceIsLeft(t *testing.T) {
+	t.Parallel()
+	ca := identitytest.NewCA(t, "acme")
+	all, err := identity.NewMapping("spiffe://acme.example/agent/{name}", []string{"*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	registration := controlplane.NewRegistration(slog.New(slog.NewTextHandler(t.Output(), nil)))
+	registration.Grace = 1 // the smallest: gone at once
+	plane := start(t, func(o *controlplane.Options) {
+		trust := withFiles(t, ca, "control.example")
+		trust.Identities = []identity.Mapping{all}
+		o.Trust = trusting(t, trust)
+	}, registration)
+	as := func(name string) credentials.TransportCredentials {
+		return trusting(t, withFiles(t, ca, domain+name)).Dial()
+	}
+	watcher := plane.connectAs(as("watcher"), &core.Node{Id: "watcher"})
+	watcher.subscribe(mesh.TypeEndpoints, nil, mesh.Key(billing), mesh.Key(orders))
+	announce := func(name string, node mesh.Node) *client {
+		c := plane.connectAs(as(name), sidecar(name, node))
 		c.subscribe(mesh.TypeRuntime, nil, mesh.Runtime)
 		c.next()
 		return c
 	}
-	first, second := announce(billing), announce(orders)
-	second.subscribe(mesh.TypeEndpoints, nil, mesh.Key(orders))
+	first := announce("first", mesh.Node{Agents: []string{billing}, Peer: "127.0.0.1:7401"})
+	if got := healths(t, watcher.next()); got[7401] != core.HealthStatus_HEALTHY {
+		t.Fatalf("billing: %v, want it healthy", got)
+	}
+	announce("second", mesh.Node{Agents: []string{billing}, Peer: "127.0.0.1:7401", Draining: true})
+	announce("third", mesh.Node{Agents: []string{orders}, Peer: "127.0.0.1:7402"})
+	if got := healths(t, watcher.next()); len(got) != 1 || got[7402] != core.HealthStatus_HEALTHY {
+		t.Fatalf("after the second and the third came %v, want orders and no word of billing", got)
+	}
 	first.close()
-	if got := healths(t, second.next()); len(got) != 1 || got[7401] != core.HealthStatus_HEALTHY {
-		t.Errorf("orders: %v, want it at the address that billing has left", got)
+	if got := healths(t, watcher.next()); len(got) != 1 || got[7401] != core.HealthStatus_DRAINING {
+		t.Errorf("billing: %v, want the second's word, once the first has left", got)
 	}
 }
 
