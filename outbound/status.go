@@ -182,7 +182,7 @@ func (d *Dispatcher) Why(id journal.ID, agent string, completion bool) []state.D
 		out = append(out, state.Delay{Cause: state.CauseHolderUnreachable, Peer: h.address, Until: h.deadline})
 		if l := d.mu.links[h.address]; l != nil && d.sessionOf(l) == nil {
 			cause, until := l.obstacle(now)
-			out = append(out, state.Delay{Cause: cause, Peer: h.address, Until: until})
+			out = append(out, state.Delay{Cause: cause, Peer: h.address, Until: until, Said: l.lastError})
 		}
 		return out // before it is given up no other is offered it, whatever it would take
 	}
@@ -218,9 +218,20 @@ func (d *Dispatcher) Why(id journal.ID, agent string, completion bool) []state.D
 		if o.free > 0 {
 			return append(out, state.Delay{Cause: state.CauseOffering, Peer: o.Address})
 		}
-		out = append(out, state.Delay{Cause: o.cause, Peer: o.Address, Until: o.until})
+		out = append(out, state.Delay{Cause: o.cause, Peer: o.Address, Until: o.until, Said: o.said()})
 	}
 	return out
+}
+
+// said is what went wrong last with an endpoint that cannot be used for that.
+func (o *option) said() string {
+	switch {
+	case o.why != nil:
+		return o.why.Error()
+	case o.link != nil && (o.cause == state.CauseBreakerOpen || o.cause == state.CauseConnecting):
+		return o.link.lastError // of a stream that is open there is none
+	}
+	return ""
 }
 
 func later(a, b time.Time) time.Time {

@@ -73,6 +73,9 @@ func TestStrangerIsGivenNothing(t *testing.T) {
 		if got := w.peer(addrA); got.LastError != "nobody knows "+addrA {
 			t.Errorf("last error %q", got.LastError)
 		}
+		if why := w.d.Why(journal.ID{}, billing, false); len(why) != 1 || !strings.HasSuffix(why[0].Detail(), " Last error: nobody knows "+addrA) {
+			t.Errorf("it waits for %v", why)
+		}
 		p.give(addrA, billing)
 		w.after(2 * time.Minute) // the breaker's gate
 		a.expect(1)
@@ -97,7 +100,7 @@ func TestOffersGoToWhoSpeaksForTheAgent(t *testing.T) {
 		if got := w.peer(addrA).LastError; !strings.Contains(got, addrA+" may not speak for "+billing) {
 			t.Errorf("last error %q", got)
 		}
-		if why := w.d.Why(id, billing, false); len(why) != 1 || why[0].Cause != state.CauseUntrusted {
+		if why := w.d.Why(id, billing, false); len(why) != 1 || why[0].Cause != state.CauseUntrusted || why[0].Said != addrA+" may not speak for "+billing {
 			t.Errorf("it waits for %v", why)
 		}
 		w.peers.set(billing, addrA, addrB)

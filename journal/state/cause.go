@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -150,6 +151,21 @@ type Delay struct {
 	Cause Cause
 	Until time.Time // zero: not known, or no time ends it
 	Peer  string    // address or journal id of the sidecar concerned
+	Said  string    // what that one, or the way to it, said last; empty: nothing
+}
+
+// saidMost bounds what others said.
+const saidMost = 512
+
+// Detail says what the intent waits for, and with whose words.
+func (d Delay) Detail() string {
+	switch {
+	case d.Said == "":
+		return d.Cause.Sentence()
+	case len(d.Said) > saidMost:
+		return d.Cause.Sentence() + " Last error: " + strings.ToValidUTF8(d.Said[:saidMost], "") + "…"
+	}
+	return d.Cause.Sentence() + " Last error: " + d.Said
 }
 
 // String returns the code.

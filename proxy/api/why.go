@@ -47,12 +47,12 @@ func (a *API) why(w http.ResponseWriter, r *http.Request) error {
 func (acc *account) write(d *doc, id journal.ID) {
 	texts := make([]string, 0, len(acc.causes))
 	for _, c := range acc.causes {
-		texts = append(texts, c.Cause.Sentence())
+		texts = append(texts, c.Detail())
 	}
 	d.open('{').boolean("ok", true).str("intent_id", id.String()).str("status", acc.status.String())
 	d.str("text", strings.Join(texts, " ")).key("causes").open('[')
 	for _, c := range acc.causes {
-		d.item().open('{').str("code", c.Cause.String()).str("detail", c.Cause.Sentence())
+		d.item().open('{').str("code", c.Cause.String()).str("detail", c.Detail())
 		if !c.Until.IsZero() {
 			d.time("until", c.Until)
 		}
