@@ -131,7 +131,7 @@
 //
 // When ctx ends (SIGTERM):
 //
-//  1. /readyz of the admin listener is 503, control planes hear that we drain, no credit is given, waiting polls and
+//  1. /readyz is 503, control planes hear that we drain, no credit is given, waiting polls and
 //     streams of agents end, nothing more is handed over;
 //  2. what is unleased is released to its home;
 //  3. posts and answers are still taken and delivered, until no app request has
@@ -154,6 +154,12 @@
 // A loop that ends unasked, a listener that breaks, are the same kind of end:
 // the supervisor's restart is the repair. A bad edit of the config file, the peers file, the keys
 // file, the keyring or the certificates is not: the last good one stays in force.
+//
+// # Listeners
+//
+// The app API, the peer listener and the admin listener are always there. A fourth,
+// of health pages and metrics alone (health), is for whoever must reach those from
+// elsewhere, as a node's probes and scrapes do, and no more than those.
 //
 // # What it does not do
 //

@@ -30,6 +30,7 @@ type Options struct {
 	API       string // HOST:PORT on loopback, or unix:PATH
 	Peer      string // HOST:PORT; empty: as PeerAddress says
 	Admin     string // HOST:PORT
+	Health    string // HOST:PORT of health pages and metrics alone; empty: only where Admin is
 	Advertise string // HOST:PORT where peers reach us; empty: where we listen
 
 	Journal    string // directory
@@ -241,6 +242,11 @@ func (o *Options) validateListeners() error {
 	}
 	if err := hostport.Listen(o.Admin); err != nil {
 		errs = append(errs, fmt.Errorf("admin: %w", err))
+	}
+	if o.Health != "" {
+		if err := hostport.Listen(o.Health); err != nil {
+			errs = append(errs, fmt.Errorf("health: %w", err))
+		}
 	}
 	if o.Advertise != "" {
 		if err := hostport.Dial(o.Advertise); err != nil {

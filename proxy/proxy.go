@@ -36,6 +36,7 @@ type Info struct {
 	API     string `json:"api"`
 	Peer    string `json:"peer"`
 	Admin   string `json:"admin"`
+	Health  string `json:"health,omitempty"`
 	Durable bool   `json:"durable"` // false: the journal's volume does not outlive the host
 	Version string `json:"version,omitempty"`
 }
@@ -120,6 +121,7 @@ type run struct {
 	tracer  atomic.Pointer[trace.Tracer] // nil where nothing is traced
 
 	apiListener, peerListener, adminListener net.Listener
+	healthListener                           net.Listener // nil where none is asked for
 }
 
 // parts are what the journal's hooks call. They need the journal to be made,
@@ -256,7 +258,10 @@ func (r *run) listen() error {
 		address string
 		most    int
 		hold    func(net.Listener, string, int, *slog.Logger) *crowd.Listener
-	}{{&r.apiListener, "api", r.opts.API, api, crowd.Listen}, {&r.peerListener, "peer", r.opts.PeerAddress(), peers, hold}, {&r.adminListener, "admin", r.opts.Admin, operators, crowd.ListenForProof}} {
+	}{{&r.apiListener, "api", r.opts.API, api, crowd.Listen}, {&r.peerListener, "peer", r.opts.PeerAddress(), peers, hold}, {&r.adminListener, "admin", r.opts.Admin, operators, crowd.ListenForProof}, {&r.healthListener, "health", r.opts.Health, operators, crowd.ListenForProof}} {
+		if l.address == "" {
+			continue
+		}
 		listener, err := listen(l.address)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.key, err)
@@ -292,6 +297,11 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 		clientStatus.Stop() // a stream of it has no end of its own, and would hold the listener up
 		return nil
 	})
+	if r.healthListener != nil {
+		probes := newHTTPServer(admin.Probes(source.Version, source.Health, source.Metrics, r.hosts()), r.log)
+		crowd.Serve(probes)
+		r.serveHTTP("health", probes, r.healthListener)
+	}
 }
 
 func (r *run) startLoops() {
@@ -381,7 +391,7 @@ func (r *run) health() admin.Health {
 }
 
 func (r *run) info() Info {
-	return Info{
+	i := Info{
 		Ready:   true,
 		Node:    r.journal.Identity().Journal.String(),
 		API:     addressOf(r.apiListener),
@@ -390,6 +400,10 @@ func (r *run) info() Info {
 		Durable: r.journal.Stats().Durable,
 		Version: r.opts.Version,
 	}
+	if r.healthListener != nil {
+		i.Health = addressOf(r.healthListener)
+	}
+	return i
 }
 
 // advertised is where peers dial us.
@@ -411,7 +425,7 @@ func (r *run) agents() []string {
 // hosts are names the operator gave our listeners, for the Host check.
 func (r *run) hosts() []string {
 	var hosts []string
-	for _, address := range []string{r.opts.API, r.opts.Admin, r.opts.Advertise} {
+	for _, address := range []string{r.opts.API, r.opts.Admin, r.opts.Health, r.opts.Advertise} {
 		if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
 			hosts = append(hosts, strings.ToLower(host))
 		}

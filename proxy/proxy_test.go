@@ -144,6 +144,28 @@ func TestHealthOfARunningSidecar(t *testing.T) {
 	}
 }
 
+// Probes come from the node, scrapes from elsewhere: what operators may do does not
+// come along.
+func TestHealthListener(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.Health = "127.0.0.1:0"
+	s := run(t, o)
+	for path, want := range map[string]int{
+		"/healthz": 200, "/readyz": 200, "/startupz": 200, "/metrics": 200,
+		"/v1/admin/status": 404, "/v1/admin/dead-letters": 404, "/debug/pprof/": 404,
+	} {
+		a, err := http.Get("http://" + s.Health + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if a.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, a.StatusCode, want)
+		}
+	}
+}
+
 // A sidecar nobody talks to must not hold up the pod's end. What a busy machine adds is not its
 // own: the quickest of several ends counts, which no wait of a second leaves.
 func TestIdleSidecarStopsWithinASecond(t *testing.T) {

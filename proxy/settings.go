@@ -53,6 +53,7 @@ var settings = []Setting{
 	text("peer", "listen for other sidecars on `ADDR`; unless said, 127.0.0.1:7401, and 0.0.0.0:7401 with an identity", func(o *Options) *string { return &o.Peer }).flag(),
 	text("advertise", "`HOST:PORT` where other sidecars reach this one", func(o *Options) *string { return &o.Advertise }).flag(),
 	text("admin", "listen for operators on `ADDR`", func(o *Options) *string { return &o.Admin }).flag(),
+	text("health", "serve health pages and metrics, and nothing else, on `ADDR` too; for probes and scrapes from elsewhere", func(o *Options) *string { return &o.Health }).flag(),
 	text("journal", "`DIR` of the journal", func(o *Options) *string { return &o.Journal }).flag(),
 	text("api_keys", "YAML `FILE` of the keys that the app API asks for; it is watched", func(o *Options) *string { return &o.APIKeys }).flag(),
 	text("peers", "YAML `FILE` that says which sidecars serve which agents; it is watched", func(o *Options) *string { return &o.Peers }).flag(),

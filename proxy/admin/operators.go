@@ -50,6 +50,17 @@ func Operators(mux *http.ServeMux, version string, health func() Health, hosts [
 	return o.guard(sameOrigin.Handler(mux))
 }
 
+// Probes returns the handler of a listener that anybody may reach: the health pages
+// and the metrics, where there are any, of what [Operators] serves.
+func Probes(version string, health func() Health, metrics http.Handler, hosts []string) http.Handler {
+	mux := http.NewServeMux()
+	if metrics != nil {
+		mux.Handle("GET /metrics", metrics)
+	}
+	mux.HandleFunc("/", NotFound("no such page: see /healthz, /readyz, /startupz, /metrics"))
+	return Operators(mux, version, health, hosts)
+}
+
 // guard refuses what a browser was talked into sending: a page may point its
 // own host name at our address, but cannot make that name a literal address.
 func (o *operators) guard(next http.Handler) http.Handler {
