@@ -14,12 +14,12 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 	"k8s.io/klog/v2"
 
+	"pannier/cmd/build"
 	"pannier/cmd/cmdline"
 	"pannier/cmd/plane"
 )
@@ -61,27 +61,22 @@ func newCommand(stdout, stderr io.Writer) *cli.Command {
 	c.Prepare = k.prepare
 	return &cli.Command{
 		Usage: "tell sidecars in a cluster by xDS where agents live and how to send to them",
-		Flags: append(append(c.Flags(), k.flags()...), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print which build this is"}, cmdline.HelpFlag()),
+		Flags: append(append(c.Flags(), k.flags()...), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print which build this is"}, &cli.BoolFlag{Name: "sbom", Usage: "write what it is made of, as CycloneDX"}, cmdline.HelpFlag()),
 		Action: func(ctx *cli.Context) error {
 			if ctx.Args().Present() {
 				return &cmdline.UsageError{Text: fmt.Sprintf("%q: it takes flags only", ctx.Args().First())}
 			}
 			if ctx.Bool("version") {
-				_, err := fmt.Fprintln(stdout, "pannier-control version", version())
+				_, err := fmt.Fprintln(stdout, "pannier-control version", build.This().Version)
 				return err
+			}
+			if ctx.Bool("sbom") {
+				return build.Materials(stdout)
 			}
 			log := slog.New(slog.NewTextHandler(stderr, nil))
 			slog.SetDefault(log)
 			klog.SetSlogLogger(log) // what client-go has to say
-			return c.Run(ctx.Context, stdout, version())
+			return c.Run(ctx.Context, stdout, build.This().Version)
 		},
 	}
-}
-
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"pannier/cmd/build"
 	"pannier/cmd/plane"
 )
 
@@ -18,7 +19,7 @@ func controlPlaneCommand() *cli.Command {
 				return err
 			}
 			logTo(c.App.ErrWriter, slog.LevelInfo)
-			err := p.Run(c.Context, c.App.Writer, thisBuild().Version)
+			err := p.Run(c.Context, c.App.Writer, build.This().Version)
 			if wrong := (plane.ConfigError{}); errors.As(err, &wrong) {
 				return &failure{exit: exitUsage, what: complaints(wrong), code: "config"}
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"pannier/cmd/build"
 	"pannier/proxy"
 	"pannier/proxy/controlplane"
 )
@@ -121,7 +122,7 @@ func startPlane(ctx context.Context, group *errgroup.Group) (xds string, stop fu
 	// All who register are in this process, and do so at once. What they remember of the last run holds
 	// until then: without a moment to settle they would be told that the other is gone.
 	opts.Settle, opts.Quiet = time.Second, 5*time.Millisecond
-	opts.Version = thisBuild().Version
+	opts.Version = build.This().Version
 	plane, err := controlplane.New(opts)
 	if err != nil {
 		return "", nil, err

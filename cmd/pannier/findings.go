@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"pannier/cmd/build"
 	"pannier/journal/state"
 )
 
@@ -79,7 +80,7 @@ func (s *survey) ofProcess() (all []finding) {
 		}
 		all = append(all, f)
 	}
-	if mine := thisBuild().Version; s.status.Version != "" && s.status.Version != mine {
+	if mine := build.This().Version; s.status.Version != "" && s.status.Version != mine {
 		all = append(all, finding{
 			Group: "sidecar", About: "version", Level: warning, Detail: s.status.Version + ", and this command is " + mine,
 			Hint: "use the command of the sidecar's version: one may not know what the other says", settled: true,

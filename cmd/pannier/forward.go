@@ -17,6 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/urfave/cli/v2"
 
+	"pannier/cmd/build"
 	"pannier/proxy/webhook"
 )
 
@@ -183,7 +184,7 @@ func (f *forwarder) answer(ctx context.Context, h *handed) reply {
 		return reply{said: err.Error(), Forwarded: webhook.Forwarded{Settle: "nack", Reason: err.Error()}}
 	}
 	req.GetBody = nil // or the transport would send it a second time by itself, and nobody would count that
-	webhook.Describe(req.Header, "Pannier/"+thisBuild().Version, h.First, h.Attempt, time.Now(), body, f.secrets...)
+	webhook.Describe(req.Header, "Pannier/"+build.This().Version, h.First, h.Attempt, time.Now(), body, f.secrets...)
 	if h.Traceparent != "" {
 		req.Header.Set("Traceparent", h.Traceparent)
 	}

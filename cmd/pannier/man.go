@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"pannier/cmd/build"
 	"pannier/cmd/cmdline"
 )
 
@@ -19,7 +20,7 @@ func manCommand() *cli.Command {
 			for _, code := range exitCodes {
 				exits = append(exits, fmt.Sprintf("%d: %s", code.exit, code.means))
 			}
-			return cmdline.Man(c.App.Writer, c.App, thisBuild().Version, exits,
+			return cmdline.Man(c.App.Writer, c.App, build.This().Version, exits,
 				[]string{"OUTPUT",
 					"Data goes to standard output and talk to standard error. With -o json it is what the API answered, byte for byte; with -o ndjson what that lists, one a line.",
 					"On a terminal there are colours, and ages in place of times: --color, NO_COLOR, CLICOLOR_FORCE and TERM decide."},

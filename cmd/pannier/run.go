@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"pannier/cmd/build"
 	"pannier/proxy"
 	"pannier/proxy/trace/otlp"
 )
@@ -52,7 +53,7 @@ func serve(ctx, force context.Context, opts proxy.Options, stdout io.Writer) err
 
 // newSidecar fails only for what its configuration says.
 func newSidecar(opts proxy.Options) (*proxy.Proxy, error) {
-	opts.Version = thisBuild().Version
+	opts.Version = build.This().Version
 	asked := tracing()
 	opts.Tracing.OTLP, opts.Tracing.NoHeaders = asked.OTLP, asked.NoHeaders
 	p, err := proxy.New(opts)

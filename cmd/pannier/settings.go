@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"pannier/cmd/build"
 	"pannier/proxy"
 	"pannier/proxy/yaml"
 )
@@ -100,7 +101,7 @@ func (s *settings) options(c *cli.Context) (proxy.Options, error) {
 			}
 		}
 	}
-	s.opts.Version = thisBuild().Version
+	s.opts.Version = build.This().Version
 	for _, err := range flat(s.opts.Validate()) {
 		errs = append(errs, s.blame(c, err))
 	}
