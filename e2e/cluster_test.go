@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -27,15 +26,7 @@ import (
 // releases are the programs as they are shipped.
 var releases = sync.OnceValues(func() (dir string, err error) {
 	dir = filepath.Join(scratch, "release")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", dir, "./cmd/pannier", "./cmd/pannier-control")
-	cmd.Dir, cmd.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", &exec.Error{Name: string(text), Err: err}
-	}
-	return dir, nil
+	return dir, buildImage("..", dir)
 })
 
 func release(t testing.TB, program string) string {

@@ -284,6 +284,11 @@ func (s *sidecar) cleanup() {
 
 // spawn starts a child that dies with the test binary.
 func spawn(bin string, argv, env []string, log string) (*process, error) {
+	return spawnBy(&syscall.SysProcAttr{}, filepath.Dir(log), bin, argv, env, log)
+}
+
+// spawnBy does it in a directory, with what attr says of root and user.
+func spawnBy(attr *syscall.SysProcAttr, dir, bin string, argv, env []string, log string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -292,8 +297,9 @@ func spawn(bin string, argv, env []string, log string) (*process, error) {
 	cmd := exec.Command(bin, argv...)
 	cmd.Env = append(cleanEnv(), env...)
 	cmd.Stderr = out
-	cmd.Dir = filepath.Dir(log)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Dir = dir
+	attr.Pdeathsig = syscall.SIGKILL
+	cmd.SysProcAttr = attr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,192 @@
+package e2e_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The image is built by the Dockerfile, and tested without a container engine: its
+// lines are read, its build line is run, and what it makes is started in a root with
+// nothing else in it.
+
+// dockerfile is one instruction a line, continuations joined.
+func dockerfile() ([]string, error) {
+	text, err := os.ReadFile("../Dockerfile")
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", "")) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
+}
+
+// buildImage runs the Dockerfile's build line in a tree, for out in place of /out.
+func buildImage(tree, out string) error {
+	lines, err := dockerfile()
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "RUN ") && strings.Contains(l, " go build ") })
+	if at < 0 {
+		return fmt.Errorf("the Dockerfile builds nothing")
+	}
+	line := strings.ReplaceAll(strings.TrimPrefix(lines[at], "RUN "), "/out/", out+"/")
+	cmd := exec.Command("sh", "-ec", `TARGETOS=$(go env GOOS) TARGETARCH=$(go env GOARCH); `+line)
+	cmd.Dir = tree
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", line, err, text)
+	}
+	return nil
+}
+
+// TestDockerfile holds the image to what a cluster with strict rules asks of it.
+func TestDockerfile(t *testing.T) {
+	t.Parallel()
+	lines, err := dockerfile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := 0
+	for i, l := range lines {
+		if strings.HasPrefix(l, "FROM ") {
+			last = i
+		}
+	}
+	image := strings.Join(lines[last:], "\n")
+	for _, want := range []string{
+		`^FROM scratch\n`,
+		`\nUSER [1-9]\d*:[1-9]\d*\n`, // by number: runAsNonRoot cannot look a name up
+		`\nENTRYPOINT \["/pannier"\]\n`,
+		`\nCMD \["run"\]`,
+		`\nCOPY --from=build --chown=65532:65532 /out/data /var/lib/pannier\n`,
+		`\nSTOPSIGNAL SIGTERM\n`,
+		`org\.opencontainers\.image\.title="[^"]+"`,
+		`org\.opencontainers\.image\.description="[^"]+"`,
+		`org\.opencontainers\.image\.licenses="Apache-2\.0"`,
+	} {
+		if !regexp.MustCompile(want).MatchString(image) {
+			t.Errorf("the image lacks %s:\n%s", want, image)
+		}
+	}
+	if strings.Contains(image, "\nRUN ") {
+		t.Error("the image runs something: there is no shell in it")
+	}
+}
+
+// TestImageIsReproducible: the same source gives the same bytes, wherever it lies.
+func TestImageIsReproducible(t *testing.T) {
+	t.Parallel()
+	first := release(t, "pannier")
+	tree, out := filepath.Join(t.TempDir(), "another", "place"), t.TempDir()
+	copyTree(t, "..", tree)
+	if err := buildImage(tree, out); err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{"pannier", "pannier-control"} {
+		a, err := os.ReadFile(filepath.Join(filepath.Dir(first), program))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(out, program))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sha256.Sum256(a) != sha256.Sum256(b) {
+			t.Errorf("%s has %d bytes and other ones elsewhere: %d", program, len(a), len(b))
+		}
+		if here, _ := filepath.Abs(".."); bytes.Contains(a, []byte(here)) || bytes.Contains(b, []byte(tree)) {
+			t.Errorf("%s says where it was built", program)
+		}
+	}
+}
+
+// copyTree copies what git knows of a tree.
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	list.Dir = from
+	names, err := list.Output()
+	if err != nil {
+		t.Fatalf("git ls-files: %v", err)
+	}
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pipe := exec.Command("sh", "-ec", `tar -C "$0" --null --ignore-failed-read -cf - -T - 2>/dev/null | tar -C "$1" -xf -`, from, to)
+	pipe.Stdin = bytes.NewReader(names)
+	if text, err := pipe.CombinedOutput(); err != nil {
+		t.Fatalf("copy the tree: %v\n%s", err, text)
+	}
+}
+
+// TestEmptyRoot runs the program as the image does: alone in its root, as nobody,
+// which may write to the journal's directory only.
+func TestEmptyRoot(t *testing.T) {
+	t.Parallel()
+	need(t, true)
+	const nobody = 65532
+	root := t.TempDir()
+	if err := os.Chmod(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(release(t, "pannier"), filepath.Join(root, "pannier")); err != nil {
+		t.Fatal(err)
+	}
+	journal := filepath.Join(root, "var", "lib", "pannier")
+	if err := os.MkdirAll(journal, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(journal, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	p, err := spawnBy(&syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}, "/",
+		"/pannier", []string{"run", "--agent", billing, "--api", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--health", "127.0.0.1:0"},
+		[]string{"PANNIER_JOURNAL=/var/lib/pannier"}, filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.cmd.Process.Kill() })
+	var ready struct{ API, Health string }
+	select {
+	case line := <-p.first:
+		if err := json.Unmarshal([]byte(line), &ready); err != nil {
+			t.Fatalf("ready line %q: %v", line, err)
+		}
+	case <-p.exited:
+		t.Fatalf("it ended: %v", p.cmd.ProcessState)
+	}
+	client := &http.Client{Timeout: 20 * time.Second}
+	if a := call(client, "http://"+ready.API, "POST", "/v1/intents", message(billing, map[string]any{"n": 1})); a.code != http.StatusOK {
+		t.Errorf("POST: %v", a)
+	}
+	if a := call(client, "http://"+ready.Health, "GET", "/readyz", nil); a.code != http.StatusOK {
+		t.Errorf("readyz: %v", a)
+	}
+	client.CloseIdleConnections()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-p.exited
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if left, err := os.ReadDir(root); err != nil || len(left) != 2 {
+		t.Errorf("beside the program and the journal it left %v, %v", left, err)
+	}
+}
