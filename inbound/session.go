@@ -107,6 +107,11 @@ func (ss *session) greet(ctx context.Context) error {
 		}
 		return fmt.Errorf("record home: %w", err)
 	}
+	if n, err := s.j.ForgetStrangers(ctx, func(id journal.ID) bool { return s.session(id) != nil }); err != nil {
+		return fmt.Errorf("forget homes: %w", err)
+	} else if n > 0 {
+		s.log.Warn("many homes have said hello and nothing else: those longest gone are off the record", "count", n)
+	}
 	holding, err := s.j.Holding(ss.home.Journal)
 	if err != nil {
 		return fmt.Errorf("list what is held: %w", err)

@@ -63,6 +63,9 @@
 //     reads nothing in them.
 //   - Reports of one home have consecutive numbers; what home has applied and the
 //     events it wrote are one commit.
+//   - Of homes that were never told anything 10,000 are on record; more are forgotten,
+//     those longest gone first, but for what is connected or held. Those that were told
+//     something stay: only their number of reports tells repeats from new ones.
 //   - Envelopes and outcomes are cut into chunks of 256 KiB, in one batch with the
 //     head that names them. The largest other record is an event log: at most 400
 //     events beside the lifecycle's, texts cut at 2,000 bytes.

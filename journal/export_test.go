@@ -117,6 +117,11 @@ func (j *Journal) MakeOldHandover(id ID) error {
 	}})
 }
 
+// ForgetStrangersBeyond is ForgetStrangers with other limits.
+func (j *Journal) ForgetStrangersBeyond(most, keep int, live func(ID) bool) (int, error) {
+	return j.forgetStrangers(context.Background(), live, most, keep)
+}
+
 // Seal and Unseal expose the record header.
 var (
 	Seal   = seal

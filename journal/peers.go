@@ -1,8 +1,10 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -130,6 +132,88 @@ func (j *Journal) SawHome(ctx context.Context, home Identity, address string, ap
 		return t.put(key, &rec)
 	}})
 	return renumbered, err
+}
+
+const (
+	// strangersMost is how many homes stay on record that we have never told anything:
+	// a peer can have as many journals as it likes.
+	strangersMost = 10_000
+	// strangersKept of them are left when there are more, so that it is not done for
+	// each one that comes.
+	strangersKept = 9_000
+)
+
+// ForgetStrangers takes homes off the record that have not been here for longest, of
+// which nothing is held and that never were told anything, when there are too many of
+// these. Nothing is lost with them: the numbers of their reports begin at 1 as they
+// do for a home that was never seen. A home that has been told something stays, since
+// it would take reports that begin at 1 again for repeats. live homes stay; it is
+// asked on the committer. How many are forgotten is returned.
+//
+// Before its commit nothing is forgotten. After it such a home is put on record again
+// by its next hello.
+func (j *Journal) ForgetStrangers(ctx context.Context, live func(ID) bool) (forgotten int, err error) {
+	return j.forgetStrangers(ctx, live, strangersMost, strangersKept)
+}
+
+func (j *Journal) forgetStrangers(ctx context.Context, live func(ID) bool, most, keep int) (forgotten int, err error) {
+	type stranger struct {
+		id   ID
+		seen int64
+	}
+	var all []stranger
+	err = j.view(func(txn *badger.Txn) error {
+		if !moreThan(txn, []byte{classHome}, most) {
+			return nil
+		}
+		err := eachRecord(txn, []byte{classHome}, func() *wire.HomePeer { return &wire.HomePeer{} }, func(key []byte, rec *wire.HomePeer) {
+			if id := ID(key[1:17]); rec.Acked == 0 && !live(id) && !hasPrefix(txn, idKey(classReport, id)) {
+				all = append(all, stranger{id, rec.SeenMs})
+			}
+		})
+		if err != nil || len(all) <= most {
+			all = nil
+			return err
+		}
+		holding := map[ID]bool{}
+		err = eachMail(txn, []byte{classMail}, func(m Mail, _ *wire.Handover) bool { holding[m.Home] = true; return true })
+		all = slices.DeleteFunc(all, func(s stranger) bool { return holding[s.id] })
+		return err
+	})
+	if err != nil || len(all) <= keep {
+		return 0, err
+	}
+	slices.SortFunc(all, func(a, b stranger) int { return cmp.Compare(a.seen, b.seen) })
+	err = j.do(ctx, first, &op{run: func(t *tx) error {
+		forgotten = 0
+		for _, s := range all[:len(all)-keep] {
+			key := idKey(classHome, s.id)
+			var rec wire.HomePeer
+			known, err := t.get(key, &rec)
+			if err != nil {
+				return err
+			}
+			if known && rec.SeenMs == s.seen && rec.Acked == 0 && t.lastReport(s.id) == 0 && !live(s.id) {
+				t.del(key)
+				forgotten++
+			}
+		}
+		return nil
+	}})
+	return forgotten, err
+}
+
+// moreThan reports whether there are more than n keys below prefix.
+func moreThan(txn *badger.Txn, prefix []byte, n int) bool {
+	opts := badger.DefaultIteratorOptions
+	opts.PrefetchValues = false
+	opts.Prefix = prefix
+	it := txn.NewIterator(opts)
+	defer it.Close()
+	for it.Seek(prefix); it.Valid() && n >= 0; it.Next() {
+		n--
+	}
+	return n < 0
 }
 
 func (t *tx) compareCopies(home ID, applied, acked uint64) error {
