@@ -259,3 +259,32 @@ func TestAuthorityOfTheMesh(t *testing.T) {
 	home.start()
 	flow()
 }
+
+// TestControlPlaneBySPIFFE: a control plane that has its identity from the Workload
+// API is found by its SPIFFE ID, by sidecars whose certificates are files, and goes on
+// with the next one it is given.
+func TestControlPlaneBySPIFFE(t *testing.T) {
+	t.Parallel()
+	const id = "spiffe://acme.example/control-plane"
+	ca, next := identitytest.NewCA(t, "acme"), identitytest.NewCA(t, "next")
+	workload := identitytest.NewWorkload()
+	socket, _ := workload.Listen(t)
+	workload.Give(identitytest.SVID(id, ca.Issue(nil, id), ca))
+	plane := startControlPlane(t, "--spiffe-socket", socket)
+	join := func(name, agent string) *sidecar {
+		files := ca.Issue(nil, domain+strings.TrimPrefix(agent, "agent://")).Write(t.TempDir(), ca, next)
+		return start(t, setup{name: name, agents: []string{agent}, args: append(append(tlsArgs(files), "--xds-name", id), plane.at()...)})
+	}
+	holder, home := join("holder", billing), join("home", shop)
+	carry(t, home, holder)
+
+	const taken = "identity taken from the Workload API"
+	workload.Give(identitytest.SVID(id, next.Issue(nil, id), ca, next))
+	eventually(t, "the next identity is taken", func() error {
+		if n := strings.Count(readAll(plane.log), taken); n < 2 {
+			return fmt.Errorf("%q %d times", taken, n)
+		}
+		return nil
+	})
+	join("third", "agent://acme/prod/third").shows("connected", "xds", "status")
+}

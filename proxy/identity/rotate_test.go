@@ -4,9 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -251,65 +249,6 @@ func TestBadFilesKeepTheLastGood(t *testing.T) {
 	}
 }
 
-// agentAPI is the Workload API of a SPIFFE agent.
-type agentAPI struct {
-	workload.UnimplementedSpiffeWorkloadAPIServer
-	mu      sync.Mutex
-	now     *workload.X509SVIDResponse
-	changed chan struct{}
-}
-
-func (a *agentAPI) set(r *workload.X509SVIDResponse) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.now = r
-	close(a.changed)
-	a.changed = make(chan struct{})
-}
-
-func (a *agentAPI) FetchX509SVID(_ *workload.X509SVIDRequest, stream grpc.ServerStreamingServer[workload.X509SVIDResponse]) error {
-	for {
-		a.mu.Lock()
-		now, changed := a.now, a.changed
-		a.mu.Unlock()
-		if now != nil {
-			if err := stream.Send(now); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-changed:
-		case <-stream.Context().Done():
-			return nil
-		}
-	}
-}
-
-// listen serves the API on a unix socket, and returns its address.
-func (a *agentAPI) listen(t *testing.T) (address string, stop func()) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "agent.sock")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer()
-	workload.RegisterSpiffeWorkloadAPIServer(server, a)
-	served := make(chan struct{})
-	go func() { defer close(served); _ = server.Serve(l) }()
-	stop = sync.OnceFunc(func() { server.Stop(); <-served })
-	t.Cleanup(stop)
-	return "unix://" + path, stop
-}
-
-func svid(id string, l identitytest.Leaf, bundle ...*identitytest.CA) *workload.X509SVID {
-	s := &workload.X509SVID{SpiffeId: id, X509Svid: l.Cert.Raw, X509SvidKey: l.KeyDER()}
-	for _, ca := range bundle {
-		s.Bundle = append(s.Bundle, ca.Cert.Raw...)
-	}
-	return s
-}
-
 // unused makes a certificate without extended key usage, as SPIFFE agents may.
 func unused(c *x509.Certificate) { c.ExtKeyUsage = nil }
 
@@ -318,11 +257,11 @@ func TestWorkloadAPI(t *testing.T) {
 	names := []string{domain + "acme/prod/shop", domain + "acme/prod/billing"}
 	old, next := identitytest.NewCA(t, "old"), identitytest.NewCA(t, "new")
 	var sides []*side
-	var apis []*agentAPI
+	var apis []*identitytest.Workload
 	var stops []func()
 	for range names {
-		a := &agentAPI{changed: make(chan struct{})}
-		address, stop := a.listen(t)
+		a := identitytest.NewWorkload()
+		address, stop := a.Listen(t)
 		apis, stops = append(apis, a), append(stops, stop)
 		sides = append(sides, newSide(t, identity.Options{SPIFFESocket: address}))
 	}
@@ -331,7 +270,7 @@ func TestWorkloadAPI(t *testing.T) {
 
 	push := func(n int, by *identitytest.CA, bundle ...*identitytest.CA) {
 		for i, a := range apis {
-			a.set(&workload.X509SVIDResponse{Svids: []*workload.X509SVID{svid(names[i], by.Issue(unused, names[i]), bundle...)}})
+			a.Set(&workload.X509SVIDResponse{Svids: []*workload.X509SVID{identitytest.SVID(names[i], by.Issue(unused, names[i]), bundle...)}})
 		}
 		for _, s := range sides {
 			until(t, "the push is taken over", func() bool { return strings.Count(s.log.String(), "identity taken") > n })
@@ -364,12 +303,12 @@ func TestWorkloadAPI(t *testing.T) {
 	// Of another trust domain, first without a bundle, then federated, then named.
 	const evil = "spiffe://evil.example/agent/acme/prod/shop"
 	far := identitytest.NewCA(t, "far")
-	farAPI, nearAPI := &agentAPI{changed: make(chan struct{})}, &agentAPI{changed: make(chan struct{})}
-	farAt, _ := farAPI.listen(t)
-	nearAt, _ := nearAPI.listen(t)
+	farAPI, nearAPI := identitytest.NewWorkload(), identitytest.NewWorkload()
+	farAt, _ := farAPI.Listen(t)
+	nearAt, _ := nearAPI.Listen(t)
 	both := []identity.Mapping{mapping(t, "spiffe://evil.example/agent/acme/prod/shop", shop), mapping(t, names[1], billing)}
-	farAPI.set(&workload.X509SVIDResponse{Svids: []*workload.X509SVID{svid(evil, far.Issue(unused, evil), far)}, FederatedBundles: map[string][]byte{"spiffe://acme.example": next.Cert.Raw}})
-	nearAPI.set(&workload.X509SVIDResponse{Svids: []*workload.X509SVID{svid(names[1], next.Issue(unused, names[1]), next)}})
+	farAPI.Set(&workload.X509SVIDResponse{Svids: []*workload.X509SVID{identitytest.SVID(evil, far.Issue(unused, evil), far)}, FederatedBundles: map[string][]byte{"spiffe://acme.example": next.Cert.Raw}})
+	nearAPI.Set(&workload.X509SVIDResponse{Svids: []*workload.X509SVID{identitytest.SVID(names[1], next.Issue(unused, names[1]), next)}})
 	client, server := newSide(t, identity.Options{SPIFFESocket: farAt, Identities: both}), newSide(t, identity.Options{SPIFFESocket: nearAt, Identities: both})
 	strict := newSide(t, identity.Options{SPIFFESocket: nearAt})
 	for _, s := range []*side{client, server, strict} {
@@ -378,7 +317,7 @@ func TestWorkloadAPI(t *testing.T) {
 	_, at = serve(t, server)
 	_, atStrict := serve(t, strict)
 	refused(t, "no bundle", call(t, client, at), "the trust domain evil.example has no bundle; federate with it")
-	nearAPI.set(&workload.X509SVIDResponse{Svids: []*workload.X509SVID{svid(names[1], next.Issue(unused, names[1]), next)}, FederatedBundles: map[string][]byte{"spiffe://evil.example": far.Cert.Raw}})
+	nearAPI.Set(&workload.X509SVIDResponse{Svids: []*workload.X509SVID{identitytest.SVID(names[1], next.Issue(unused, names[1]), next)}, FederatedBundles: map[string][]byte{"spiffe://evil.example": far.Cert.Raw}})
 	until(t, "the bundle is taken over", func() bool { return call(t, client, at) == nil })
 	refused(t, "federated, but not named", call(t, client, atStrict), "is of the trust domain evil.example, ours is acme.example")
 }
