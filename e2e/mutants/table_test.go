@@ -1129,7 +1129,7 @@ var all = []mutant{
 	},
 	{
 		guard: "a dead server's silence is believed",
-		file:  "proxy/xds/client.go",
+		file:  "proxy/xds/housekeep.go",
 		old:   "!end.IsZero() && c.live()",
 		new:   "!end.IsZero()",
 		pkg:   inXDS, test: "TestDoesNotExist",
@@ -1143,7 +1143,7 @@ var all = []mutant{
 	},
 	{
 		guard: "nobody hears of a receiver",
-		file:  "proxy/xds/client.go",
+		file:  "proxy/xds/run.go",
 		old:   "	if unheard {\n",
 		new:   "	if false && unheard {\n",
 		pkg:   inXDS, test: "TestNextServerHearsOfUs",
@@ -1423,7 +1423,7 @@ var all = []mutant{
 	},
 	{
 		guard: "trust ends by itself",
-		file:  "proxy/xds/client.go",
+		file:  "proxy/xds/housekeep.go",
 		old:   "if !r.gone.IsZero() && r.kind != secret {",
 		new:   "if !r.gone.IsZero() {",
 		pkg:   inXDS, test: "TestTrustBundle",
