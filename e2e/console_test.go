@@ -68,11 +68,11 @@ var consoleCommands = map[string]func(*testscript.TestScript, bool, []string){
 		}
 		atConsole(ts).serve(ts, args[0], args[1:], true)
 	},
-	"stop": func(ts *testscript.TestScript, _ bool, args []string) {
+	"interrupt": func(ts *testscript.TestScript, _ bool, args []string) {
 		if len(args) != 1 {
-			ts.Fatalf("usage: stop NAME")
+			ts.Fatalf("usage: interrupt NAME")
 		}
-		atConsole(ts).stop(ts, args[0])
+		atConsole(ts).interrupt(ts, args[0])
 	},
 	"keep": keep,
 	"norm": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -104,7 +104,7 @@ func openConsole(bin string) func(*testscript.Env) error {
 var alwaysDiffers = []form{
 	{regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), "TIME"},
 	{regexp.MustCompile(`\b\d+\.\d+ ?(ms|s)\b`), "SPAN"},
-	{regexp.MustCompile(`(\S)  +`), "$1  "}, // how wide a column is, follows from the rest
+	{regexp.MustCompile(`([^\s|])  +`), "$1  "}, // how wide a column is, follows from the rest; a mark is below what it marks
 }
 
 var (
@@ -307,8 +307,8 @@ func (c *console) learn(ts *testscript.TestScript, name, said string) {
 	}
 }
 
-// stop is Ctrl-C, and what is printed from then on.
-func (c *console) stop(ts *testscript.TestScript, name string) {
+// interrupt is Ctrl-C, and what is printed from then on.
+func (c *console) interrupt(ts *testscript.TestScript, name string) {
 	s := c.serving[name]
 	if s == nil {
 		ts.Fatalf("there is no %s", name)

@@ -20,7 +20,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		d.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("the journal in %s is in use by another process", dir)
+			return nil, fmt.Errorf("the journal in %s is in use by another process; stop it, or name another directory", dir)
 		}
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
