@@ -19,9 +19,6 @@ const (
 	listenMost = 64 // worked on at once
 	// listenWait is how long one poll waits for an intent.
 	listenWait = 20 * time.Second
-	// listenGrace is how long a stop waits for the answer to the poll that is under way: where there is
-	// a backlog it comes at once, with an intent that would else wait for its lease to end.
-	listenGrace = 500 * time.Millisecond
 	// leaseMargin is what a settle may take.
 	leaseMargin = 5 * time.Second
 
@@ -29,6 +26,10 @@ const (
 	awayFirst     = 500 * time.Millisecond // between tries of an app that takes nothing: those of a door
 	awayMost      = 30 * time.Second
 )
+
+// listenGrace is how long a stop waits for the answer to the poll that is under way: where there is a
+// backlog it comes at once, with an intent that would else wait for its lease to end. Tests wait longer.
+var listenGrace = 500 * time.Millisecond
 
 const listenHelp = `Takes what is sent to an agent, as its app would, and prints it. Each is acknowledged, unless
 --ack=false leaves that to "pannier ack ID --lease LEASE", or an app or a script answers:

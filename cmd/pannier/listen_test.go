@@ -194,7 +194,8 @@ func TestListenTakesNothingForAnAppThatIsNotThere(t *testing.T) {
 	app := httptest.NewServer(http.NotFoundHandler())
 	app.Close()
 	m := openMailbox(t, "I")
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second) // where it is not heard of, this is red
+	defer stop()
 	heard := &watched{to: "nothing listens at", then: stop}
 	var stdout bytes.Buffer
 	exit := execute(ctx, context.Background(), []string{"listen", "b", "--forward", app.URL, "--addr", m.addr}, strings.NewReader(""), &stdout, heard)
@@ -270,6 +271,24 @@ func TestListenStops(t *testing.T) {
 			t.Errorf("twice %v: %s", twice, stderr.String())
 		}
 	}
+}
+
+// What is on its way when it is stopped is taken and settled: else it would wait for its lease to end.
+func TestListenStopsAfterWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	m := openMailbox(t, "I")
+	ctx, stop := context.WithCancel(t.Context())
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			stop()
+			time.Sleep(10 * time.Millisecond) // time for what must not happen: that the poll is given up
+		}
+		m.ServeHTTP(w, r)
+	}))
+	defer busy.Close()
+	var stdout, stderr bytes.Buffer
+	exit := execute(ctx, context.Background(), []string{"listen", "b", "--addr", strings.TrimPrefix(busy.URL, "http://")}, strings.NewReader(""), &stdout, &stderr)
+	m.want(t, outcome{exit, stdout.String(), stderr.String()}, `ack I {"lease_id":"L-I"}`)
 }
 
 // A sidecar that goes away is come back to, and what was answered is settled once it is there.

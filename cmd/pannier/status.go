@@ -29,7 +29,7 @@ func statusCommand() *cli.Command {
 				err = encodeLines(screen, []any{s.document(needed)})
 			}
 			if err == nil && len(needed) > 0 {
-				err = &failure{exit: exitError, what: plural(len(needed), "thing") + " about the sidecar at " + cl.target + " need attention", code: "needs_attention"}
+				err = &failure{exit: exitError, what: "the sidecar at " + cl.target + " needs attention", code: "needs_attention"}
 			}
 			return err
 		}),
@@ -87,7 +87,7 @@ func syncText(s *survey) string {
 
 // placeTexts are the backlogs of /v1/admin/status in words. What is open is in one of the others.
 var placeTexts = []struct{ place, text string }{
-	{"due", "due"}, {"held", "held elsewhere"}, {"parked", "waiting for somebody"}, {"mail", "here for apps"}, {"dead", "dead letters"},
+	{"due", "due"}, {"held", "held elsewhere"}, {"parked", "waiting for somebody"}, {"mail", "here for apps"}, {"dead", "dead"},
 }
 
 func (s *survey) places(now time.Time) string {
