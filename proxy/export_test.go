@@ -108,3 +108,6 @@ func (c ConfigFile) Edit(text string) (string, error) {
 
 func (c ConfigFile) Limits() Limits                      { return *c.f.limits.Load() }
 func (c ConfigFile) Policy(agent string) outbound.Policy { return c.f.peers.Policy(agent) }
+
+// HoldMemory sets when the heap is collected.
+var HoldMemory = holdMemory

@@ -305,6 +305,7 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 }
 
 func (r *run) startLoops() {
+	holdMemory()
 	p := r.parts.Load()
 	for _, loop := range []struct {
 		name string
