@@ -71,7 +71,7 @@ func DueAt(dueMS int64) time.Time {
 }
 
 // newKey has room for the whole key at once: keys that grew as they were put together
-// were a seventh of all allocations of a delivery.
+// were a tenth of all allocations of a delivery.
 func newKey(class byte, size int) []byte { return append(make([]byte, 0, size), class) }
 
 func idKey(class byte, id ID) []byte { return append(newKey(class, 1+16), id[:]...) }

@@ -51,8 +51,8 @@ func (l *layer) reset() {
 	l.tally.reset()
 }
 
-// begin opens the next batch, in the maps of the last one: to make and grow them anew
-// for each was a tenth of what a small batch costs above Badger.
+// begin opens the next batch, in the maps of the last one, which have grown to what a
+// batch needs.
 func (j *Journal) begin() *tx {
 	t := &j.tx
 	if t.j == nil {
