@@ -24,6 +24,7 @@ type EndTally struct {
 	Status state.Status
 	Dead   state.Reason // of a dead letter; NoReason: it is none
 	Took   time.Duration
+	Trace  string // traceparent of the last attempt; empty: it was not traced
 }
 
 // AttemptTally is what came of one hand-over at its holder.
@@ -33,7 +34,8 @@ type AttemptTally struct {
 	Move   state.Move   // GiveFinal, Extend (the first), FailTry, Exhaust, Refuse or Recover
 	Reason state.Reason // of FailTry and Exhaust
 	Took   time.Duration
-	Timed  bool // Took is known: of what is pushed the journal sees the answer alone
+	Timed  bool   // Took is known
+	Trace  string // traceparent of the hand-over; empty: it was not traced
 }
 
 // Way is how the app had an intent that it answered.
@@ -70,7 +72,7 @@ func (j *Journal) give(y *Tally) {
 
 // ended counts an intent that home has just ended.
 func (t *tx) ended(l *life) {
-	e := EndTally{Status: l.status(), Took: max(0, t.now.Sub(at(l.head.CreatedMs)))}
+	e := EndTally{Status: l.status(), Took: max(0, t.now.Sub(at(l.head.CreatedMs))), Trace: l.head.Traceparent}
 	if l.head.DeadMs != 0 {
 		e.Dead = state.Reason(l.head.Reason)
 	}
@@ -93,8 +95,14 @@ func (t *tx) tried(h *hand, row state.HandoverRow) {
 		return // no app has had it
 	}
 	a := AttemptTally{Agent: h.agent(), Way: h.way(), Move: row.On, Reason: h.why}
-	if row.From == state.Leased || row.From == state.Working {
+	switch {
+	case row.From == state.Leased || row.From == state.Working:
 		a.Took, a.Timed = max(0, t.now.Sub(at(h.rec.LeasedAtMs))), true
+	case h.pushed && !h.began.IsZero(): // no lease tells when it was sent
+		a.Took, a.Timed = max(0, t.now.Sub(h.began)), true
+	}
+	if a.Timed {
+		a.Trace = h.rec.Traceparent
 	}
 	t.op.tally.Attempts = append(t.op.tally.Attempts, a)
 }

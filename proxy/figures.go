@@ -5,14 +5,18 @@ import (
 
 	"pannier/proxy/admin"
 	"pannier/proxy/metrics/sidecar"
+	"pannier/proxy/webhook"
 )
 
 // watch lets the page of metrics ask the parts for their figures.
-func (r *run) watch() {
+func (r *run) watch(keys *webhook.Keyring) {
 	p := r.parts.Load()
 	from := sidecar.Source{
 		Journal: r.journal, Ready: func() bool { return r.health().Ready() },
-		Mailbox: p.mailbox.Figures, Homes: p.server.Figures, Peers: p.dispatcher.Figures, App: p.api.Figures,
+		Mailbox: p.mailbox.Figures, Homes: p.server.Figures, Peers: p.dispatcher.Figures, App: p.api.Figures, Secrets: keys.Made,
+	}
+	if r.opts.Config != "" {
+		from.Config = r.config.figures
 	}
 	if r.xds != nil {
 		from.XDS = r.xds.Figures

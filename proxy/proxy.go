@@ -187,6 +187,7 @@ func (r *run) start(alive context.Context) error {
 	dispatcher.HoldTo(app.CheckPayload)
 	r.keys.changed = app.KeysChanged
 	pushing := l.Webhook
+	pushing.Told = r.metrics.Pushed
 	pushing.UserAgent, pushing.Tracer, pushing.NoTraceHeaders = "Pannier/"+o.Version, r.tracer.Load(), o.Tracing.NoHeaders
 	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
 	pusher := webhook.New(pushing, mailbox, keys, api.PushBody, r.log)
@@ -195,7 +196,7 @@ func (r *run) start(alive context.Context) error {
 	how.subscribed()
 	r.parts.Store(&parts{mailbox, server, dispatcher, app, pusher})
 
-	r.watch()
+	r.watch(keys)
 	r.serveAdmin(keys, how, dead)
 	r.startLoops()
 	r.servePeers()
@@ -450,6 +451,7 @@ func (r *run) apiOptions(
 		Tracer:  r.tracer.Load(),
 
 		NoTraceHeaders: r.opts.Tracing.NoHeaders,
+		Served:         r.metrics.Served,
 
 		CheckCallback: func(url string) error { return webhook.CheckCallback(url, r.opts.Limits.Webhook.HTTPRemote) },
 		Subscribed:    subscribed,

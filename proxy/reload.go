@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pannier/proxy/admin"
 	"pannier/proxy/watch"
@@ -23,8 +24,9 @@ type configFile struct {
 
 	mu struct {
 		sync.Mutex
-		fault   error    // of the file as it is now
-		waiting []string // keys that differ from what the sidecar was started with
+		fault   error     // of the file as it is now
+		good    time.Time // when it was last taken
+		waiting []string  // keys that differ from what the sidecar was started with
 	}
 }
 
@@ -32,6 +34,7 @@ func newConfigFile(o *Options, peers *peersFile) *configFile {
 	f := &configFile{started: o, peers: peers, File: watch.File{Key: "config", Kind: "config file", Path: o.Config, Log: o.Log}}
 	f.Take = f.take
 	f.limits.Store(&o.Limits)
+	f.mu.good = time.Now()
 	return f
 }
 
@@ -42,7 +45,7 @@ func (f *configFile) take(text []byte) ([]any, error) {
 	if f.mu.fault = err; err != nil {
 		return nil, err
 	}
-	f.mu.waiting = nil
+	f.mu.waiting, f.mu.good = nil, time.Now()
 	now := *f.started
 	for _, s := range settings {
 		switch {
@@ -92,6 +95,13 @@ func (f *configFile) check() admin.Check {
 		c.OK, c.Detail = false, fmt.Sprintf("%s changed in the file: restart the sidecar for that", strings.Join(f.mu.waiting, ", "))
 	}
 	return c
+}
+
+// figures say whether the file as it is now was taken, and when one last was.
+func (f *configFile) figures() (ok bool, at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.fault == nil, f.mu.good
 }
 
 // same reports whether two sidecars have the same value of a setting.

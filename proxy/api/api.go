@@ -42,6 +42,9 @@ type Options struct {
 	// NoTraceHeaders takes no trace context from headers: an event may still bring its own.
 	NoTraceHeaders bool
 
+	// Served is told of each request that has been answered; nil: nobody counts.
+	Served func(Served)
+
 	// MaySend says why the app may not send such an intent from here; nil: it may.
 	MaySend func(from, to, intentType string) error
 
@@ -125,6 +128,9 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 	}
 	if o.CheckCallback == nil {
 		o.CheckCallback = func(url string) error { return webhook.CheckCallback(url, nil) }
+	}
+	if o.Served == nil {
+		o.Served = func(Served) {}
 	}
 	if o.MaySend == nil {
 		o.MaySend = func(string, string, string) error { return nil }

@@ -7,8 +7,10 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"pannier/journal"
+	"pannier/proxy/trace"
 )
 
 // serve is what every request passes: it is counted, named, checked, routed,
@@ -19,8 +21,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	requestID := journal.NewID().String()
 	h := w.Header()
 	h.Set("X-Request-Id", requestID)
-	if trace := r.Header.Get("X-Trace-Id"); trace != "" && len(trace) <= maxClientTrace {
-		h.Set("X-Trace-Id", trace)
+	if id := r.Header.Get("X-Trace-Id"); id != "" && len(id) <= maxClientTrace {
+		h.Set("X-Trace-Id", id)
 	}
 	if len(r.TransferEncoding) > 0 {
 		// net/http hides whether it came with a Content-Length too. If so, somebody on
@@ -34,7 +36,11 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	out := &response{ResponseWriter: w}
 	r, ended := a.opt.Tracer.Serve(r)
-	defer func() { ended(out.route, out.status) }()
+	began := time.Now()
+	defer func() {
+		ended(out.route, out.status)
+		a.opt.Served(Served{r.Method, out.route, out.status, time.Since(began), trace.Exported(r.Context())})
+	}()
 	defer func() {
 		if v := recover(); v != nil {
 			if v == http.ErrAbortHandler {

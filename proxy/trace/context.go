@@ -52,6 +52,15 @@ func format(sc trace.SpanContext) (traceparent, tracestate string) {
 	return c.parent, c.state
 }
 
+// Exported is the traceparent of what a context is in, where spans of it are exported.
+func Exported(ctx context.Context) string {
+	sc := trace.SpanContextFromContext(ctx)
+	if !sc.IsSampled() {
+		return ""
+	}
+	return span{trace.SpanFromContext(ctx)}.Traceparent()
+}
+
 // creation is the context of an intent's creation.
 func creation(e *wire.Envelope) trace.SpanContext {
 	return parse(e.GetTraceparent(), e.GetTracestate())

@@ -19,6 +19,7 @@ type verdict struct {
 	shut   inbound.Shut
 	least  time.Duration
 	reason string
+	status int // of the answer; 0: none came whole
 }
 
 const (

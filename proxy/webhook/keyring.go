@@ -134,6 +134,22 @@ func (k *Keyring) List(agents []string) ([]KeyInfo, error) {
 	return out, nil
 }
 
+// Made is when the secret that signs for an agent was made, for those that have been
+// needed. It reads memory only.
+func (k *Keyring) Made() map[string]time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := make(map[string]time.Time, len(k.rings))
+	for agent, r := range k.rings {
+		for i := range r.Secrets {
+			if r.Secrets[i].State == Current {
+				out[agent] = r.Secrets[i].Made
+			}
+		}
+	}
+	return out
+}
+
 func newKey(s State, now time.Time) key {
 	secret := NewSecret()
 	return key{Secret: secret.Reveal(), State: s, Made: now.UTC().Truncate(time.Second), parsed: secret}

@@ -29,8 +29,18 @@ type Options struct {
 	MaxAnswer       int           // bytes of it
 	HTTPRemote      []string      // hosts beyond loopback that may be called
 	UserAgent       string
+	Told            func(Request) // of each request made; nil: nobody counts
 	Tracer          *trace.Tracer // nil: nothing is traced
 	NoTraceHeaders  bool          // apps are told no trace context in headers
+}
+
+// Request is one that was made, for those who count.
+type Request struct {
+	Host   string // HOST:PORT of the URL
+	Status int    // of the answer; 0: none came
+	Failed bool   // none came, or it broke off
+	Took   time.Duration
+	Trace  string // traceparent of its span; empty: there is none
 }
 
 // DefaultOptions are what a sidecar runs with when nothing else is said.
@@ -192,6 +202,7 @@ type pump struct {
 	*Pusher
 	target
 	agent  string
+	host   string // of the URL
 	client *http.Client
 	push   *inbound.Push
 	stop   func()        // takes nothing more; what is under way is answered
@@ -200,13 +211,27 @@ type pump struct {
 
 func (p *Pusher) start(ctx context.Context, running *sync.WaitGroup, agent string, to target) *pump {
 	taking, stop := context.WithCancel(ctx)
-	one := &pump{Pusher: p, target: to, agent: agent, client: newClient(to.URL, &p.o), push: p.m.OpenPush(agent), stop: stop, left: make(chan struct{})}
+	one := &pump{Pusher: p, target: to, agent: agent, host: hostOf(to.URL), client: newClient(to.URL, &p.o), push: p.m.OpenPush(agent), stop: stop, left: make(chan struct{})}
 	running.Go(func() {
 		defer stop()
 		one.run(ctx, taking)
 		one.client.CloseIdleConnections()
 	})
 	return one
+}
+
+// hostOf is HOST:PORT of a URL, which has been read before.
+func hostOf(text string) string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return ""
+	case u.Port() != "":
+		return u.Host
+	case u.Scheme == "https":
+		return u.Host + ":443"
+	}
+	return u.Host + ":80"
 }
 
 // run takes as many as there are requests free, until taking ends, and returns
@@ -274,8 +299,9 @@ func grab(free <-chan struct{}, most int) (n int) {
 // If we crash once the app has it and before that is durable, it is sent again,
 // marked as redelivered.
 func (p *pump) send(ctx context.Context, h *journal.Handed, to *answers) {
-	span := p.tracer().Push(h, p.URL)
+	span, began := p.tracer().Push(h, p.URL), time.Now()
 	v, sent, err := p.post(ctx, h, span)
+	p.tell(v.status, time.Since(began), span)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && sent:
@@ -342,9 +368,21 @@ func (p *pump) post(ctx context.Context, h *journal.Handed, span trace.Pushing) 
 		return failure(fmt.Sprintf("the app's answer %d is larger than %d bytes", resp.StatusCode, p.o.MaxAnswer)), true, nil
 	}
 	if p.events && resp.StatusCode/100 == 2 {
-		return verdict{came: journal.Pushed{Came: journal.Done}}, true, nil
+		return verdict{came: journal.Pushed{Came: journal.Done}, status: resp.StatusCode}, true, nil
 	}
-	return judge(resp.StatusCode, resp.Header, answer, h.Redelivered, time.Now()), true, nil
+	v = judge(resp.StatusCode, resp.Header, answer, h.Redelivered, time.Now())
+	v.status = resp.StatusCode
+	return v, true, nil
+}
+
+// tell counts a request.
+func (p *pump) tell(status int, took time.Duration, span trace.Pushing) {
+	if p.o.Told == nil {
+		return
+	}
+	var kept journal.Pushed
+	span.Note(&kept)
+	p.o.Told(Request{Host: p.host, Status: status, Failed: status == 0, Took: took, Trace: kept.Trace})
 }
 
 // signing are the secrets of a request.

@@ -5,6 +5,7 @@ package sidecar
 import (
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ const (
 	// agentsMost and peersMost are told apart, all others are one.
 	agentsMost = 100
 	peersMost  = 200
+	hostsMost  = 100 // that webhooks are at
 	// peerGone is how long a peer is known by name after nothing needs it any more.
 	peerGone = 15 * time.Minute
 )
@@ -36,7 +38,9 @@ type Sidecar struct {
 	endToEnd, syncTime, offerTime               prometheus.Observer
 	finished                                    map[state.Status]prometheus.Counter
 	deadEntered, attempts, offers, breakerMoves *prometheus.CounterVec
-	attemptTime                                 *prometheus.HistogramVec
+	attemptTime, served, pushes                 *prometheus.HistogramVec
+	requests                                    sync.Map // request → prometheus.Observer: what WithLabelValues has found
+	hosts                                       *metrics.Names
 	syncs                                       recent
 
 	// of is the label of an agent's number. The committer's alone, like
@@ -56,7 +60,7 @@ type attempt struct {
 // from others.
 func New(version string, agents []string, log *slog.Logger) *Sidecar {
 	s := &Sidecar{
-		Page: metrics.NewPage(version, log), agents: metrics.NewNames(agentsMost), peers: metrics.NewNames(peersMost),
+		Page: metrics.NewPage(version, log), agents: metrics.NewNames(agentsMost), peers: metrics.NewNames(peersMost), hosts: metrics.NewNames(hostsMost),
 		finished: map[state.Status]prometheus.Counter{}, tried: map[attempt]prometheus.Counter{}, of: map[journal.Agent]string{},
 	}
 	for _, a := range agents {
@@ -76,6 +80,7 @@ func New(version string, agents []string, log *slog.Logger) *Sidecar {
 	s.redriven, s.operations = counter(redriven).WithLabelValues(), counter(operations).WithLabelValues()
 	s.endToEnd, s.syncTime = histogram(endToEnd, slow).WithLabelValues(), histogram(syncTime, quick).WithLabelValues()
 	s.offerTime, s.attemptTime = histogram(offerTime, quick).WithLabelValues(), histogram(attemptTime, slow)
+	s.served, s.pushes = histogram(served, web), histogram(pushes, web)
 	s.deadEntered, s.attempts = counter(deadEntered), counter(attempts)
 	s.offers, s.breakerMoves = counter(offers), counter(breakerMoves)
 	// What has not happened yet is zero, not unknown: an alert can be written on it.
@@ -107,7 +112,7 @@ func (s *Sidecar) Counted(y *journal.Tally) {
 	s.redriven.Add(float64(y.Redriven))
 	for _, e := range y.Ended {
 		s.finished[e.Status].Inc()
-		s.endToEnd.Observe(e.Took.Seconds())
+		observe(s.endToEnd, e.Took, e.Trace)
 		if class := e.Dead.DeadLetter(); class != "" {
 			s.deadEntered.WithLabelValues(class).Inc()
 		}
@@ -126,7 +131,7 @@ func (s *Sidecar) attempted(a journal.AttemptTally) {
 	}
 	c.Inc()
 	if a.Timed {
-		s.attemptTime.WithLabelValues(a.Way.String()).Observe(a.Took.Seconds())
+		observe(s.attemptTime.WithLabelValues(a.Way.String()), a.Took, a.Trace)
 	}
 }
 

@@ -23,7 +23,7 @@ var (
 	redriven    = Families.Counter("pannier_intent_dlq_redriven_total", "Dead letters of this home that got a successor.")
 
 	attempts     = Families.Counter("pannier_intent_delivery_attempts_total", "Hand-overs to apps here, by what came of them; error_type says why one failed.", "agent", "mode", "outcome", "error_type")
-	attemptTime  = Families.Histogram("pannier_intent_delivery_duration_seconds", "From the lease to the app's answer; of polls and streams.", "mode")
+	attemptTime  = Families.Histogram("pannier_intent_delivery_duration_seconds", "From the lease, or the request to its app, to the app's answer.", "mode")
 	doorState    = Families.Gauge("pannier_intent_door_state", "1 for the state of the door between a mailbox and its app.", "agent", "state")
 	readers      = Families.Gauge("pannier_intent_readers", "Polls and streams that wait for an agent, and pushes to its app.", "agent")
 	streams      = Families.Gauge("pannier_intent_stream_clients", "Streams of agents that apps have open.")
@@ -40,6 +40,12 @@ var (
 	homes        = Families.Gauge("pannier_peer_homes", "Homes with a stream to this sidecar.")
 
 	authFailures = Families.Counter("pannier_auth_failures_total", "Requests without a valid key (api), and streams of peers that did not prove what they had to (peer).", "listener")
+
+	served     = Families.Histogram("http_server_request_duration_seconds", "Requests to the app API, by route; waits count, and so does a whole stream.", "http_request_method", "http_route", "http_response_status_code")
+	pushes     = Families.Histogram("http_client_request_duration_seconds", "Requests to apps and subscribers that receive by http; error_type is the status of an error, or _OTHER where no answer came.", "http_request_method", "server_address", "server_port", "http_response_status_code", "error_type")
+	secretAge  = Families.Gauge("pannier_intent_secret_age_seconds", "Since the secret that signs an agent's webhooks was made.", "agent")
+	configOK   = Families.Gauge("pannier_config_last_reload_successful", "1 while the config file, as it is, is in force; only where there is one.")
+	configTime = Families.Gauge("pannier_config_last_reload_success_timestamp_seconds", "When it was last taken, in seconds since 1970.")
 
 	syncTime   = Families.Histogram("pannier_intent_journal_sync_duration_seconds", "From a batch to the disk's word that it is durable.")
 	operations = Families.Counter("pannier_intent_journal_operations_total", "Operations in these batches.")
@@ -58,9 +64,10 @@ var (
 	xdsResources  = Families.Gauge("pannier_xds_resources", "Resources known or asked for; what is used though it was deleted, denied or refused is …_but_cached.", "type", "state")
 )
 
-// Buckets, in seconds: of what one disk or one peer does, and of what apps do, who may
+// Buckets, in seconds: of what one disk or one peer does, of requests, and of what apps do, who may
 // take hours.
 var (
 	quick = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	web   = []float64{.005, .01, .025, .05, .075, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10} // of the semantic conventions for HTTP
 	slow  = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600}
 )

@@ -23,7 +23,9 @@ type Source struct {
 	Homes   func() inbound.ServerFigures
 	Peers   func() outbound.Figures
 	App     func() api.Figures
-	XDS     func() xds.Figures // nil where no control plane is configured
+	Secrets func() map[string]time.Time    // when the one that signs for an agent was made; nil: none
+	Config  func() (ok bool, at time.Time) // nil without a config file
+	XDS     func() xds.Figures             // nil where no control plane is configured
 }
 
 // Journal is a *journal.Journal.
@@ -50,10 +52,31 @@ func (s *Sidecar) Watch(from Source) {
 		authFailures.Send(to, float64(app.Unauthenticated), "api")
 		authFailures.Send(to, float64(in.Refused), "peer")
 		ready.Is(to, from.Ready())
+		s.settings(to, &from, now)
 		if from.XDS != nil {
 			discovery(to, from.XDS(), now)
 		}
 	}))
+}
+
+// settings are what is configured: secrets, of which the oldest of an agent's counts
+// where many have one name, and the file.
+func (s *Sidecar) settings(to metrics.To, from *Source, now time.Time) {
+	if from.Secrets != nil {
+		ages := map[string]float64{}
+		for agent, made := range from.Secrets() {
+			label := s.agents.Of(agent)
+			ages[label] = max(ages[label], now.Sub(made).Seconds())
+		}
+		for label, age := range ages {
+			secretAge.Send(to, age, label)
+		}
+	}
+	if from.Config != nil {
+		ok, at := from.Config()
+		configOK.Is(to, ok)
+		configTime.Send(to, float64(at.UnixMilli())/1000)
+	}
 }
 
 // queues are the places an intent waits in, as their label has it.

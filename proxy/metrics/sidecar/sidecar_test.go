@@ -16,6 +16,7 @@ import (
 	"pannier/proxy/api"
 	"pannier/proxy/metrics"
 	"pannier/proxy/metrics/sidecar"
+	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
 )
 
@@ -45,6 +46,8 @@ func setup(t testing.TB, boxes []inbound.AgentFigures, peers []outbound.PeerFigu
 		Homes:   func() inbound.ServerFigures { return inbound.ServerFigures{Homes: 2} },
 		Peers:   func() outbound.Figures { return outbound.Figures{Peers: peers} },
 		App:     func() api.Figures { return api.Figures{Streams: 3} },
+		Secrets: func() map[string]time.Time { return map[string]time.Time{billing: time.Now()} },
+		Config:  func() (bool, time.Time) { return false, time.Unix(17, 0) },
 		XDS: func() xds.Figures {
 			return xds.Figures{Live: true, Confirmed: time.Now(), Resources: map[xds.Counted]int{{Type: "cluster", State: "acked"}: 5}}
 		},
@@ -118,7 +121,58 @@ func TestManyAgentsAndPeers(t *testing.T) {
 		`pannier_intent_stream_clients 3`,
 		`pannier_xds_connected 1`,
 		`pannier_xds_resources{state="acked",type="cluster"} 5`,
+		`pannier_config_last_reload_successful 0`,
+		`pannier_config_last_reload_success_timestamp_seconds 17`,
 	)
+}
+
+// Requests are told apart by what is bounded, whoever asks and wherever webhooks go.
+func TestManyRequests(t *testing.T) {
+	t.Parallel()
+	s := setup(t, nil, nil)
+	for i := range 10_000 {
+		s.Served(api.Served{Method: fmt.Sprintf("M%d", i), Status: 404})
+		s.Pushed(webhook.Request{Host: fmt.Sprintf("10.0.%d.%d:80", i/256, i%256), Status: 500})
+	}
+	s.Pushed(webhook.Request{Host: "10.0.0.1:80", Failed: true})
+	text := page(s)
+	want(t, text,
+		`http_server_request_duration_seconds_count{http_request_method="_OTHER",http_response_status_code="404",http_route=""} 10000`,
+		`http_client_request_duration_seconds_count{error_type="500",http_request_method="POST",http_response_status_code="500",server_address="10.0.0.1",server_port="80"} 1`,
+		`http_client_request_duration_seconds_count{error_type="_OTHER",http_request_method="POST",http_response_status_code="",server_address="10.0.0.1",server_port="80"} 1`,
+		`http_client_request_duration_seconds_count{error_type="500",http_request_method="POST",http_response_status_code="500",server_address="other",server_port=""} 9900`,
+	)
+}
+
+// A duration of what is traced has the trace with it, in OpenMetrics.
+func TestExemplars(t *testing.T) {
+	t.Parallel()
+	const sampled, unseen = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-5bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+	s := setup(t, nil, nil)
+	for _, of := range []string{sampled, unseen, ""} {
+		s.Served(api.Served{Method: "POST", Route: "/v1/intents", Status: 200, Took: time.Second, Trace: of})
+		s.Pushed(webhook.Request{Host: "127.0.0.1:80", Status: 200, Took: time.Second, Trace: of})
+		s.Counted(&journal.Tally{
+			Ended:    []journal.EndTally{{Status: state.Completed, Took: time.Second, Trace: of}},
+			Attempts: []journal.AttemptTally{{Way: journal.ByPush, Move: state.GiveFinal, Took: time.Second, Timed: true, Trace: of}},
+		})
+	}
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil)
+	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	s.ServeHTTP(w, r)
+	found := map[string]bool{}
+	for l := range strings.Lines(w.Body.String()) {
+		name, _, _ := strings.Cut(l, "{")
+		if strings.Contains(l, `trace_id="5bf`) {
+			t.Errorf("an exemplar that nobody can look up: %s", l)
+		}
+		found[name] = found[name] || strings.Contains(l, `trace_id="4bf92f3577b34da6a3ce929d0e0e4736"`)
+	}
+	for _, name := range []string{"http_server_request_duration_seconds", "http_client_request_duration_seconds", "pannier_intent_end_to_end_duration_seconds", "pannier_intent_delivery_duration_seconds"} {
+		if !found[name+"_bucket"] {
+			t.Errorf("%s has no exemplar", name)
+		}
+	}
 }
 
 // The table of the README is made of what is on the page.
@@ -141,6 +195,8 @@ func TestFamiliesAreComplete(t *testing.T) {
 	s.Told().Offers("10.0.0.1:7401", outbound.OutcomeHeld, 1)
 	s.Told().Breaker("10.0.0.1:7401", "closed", "open")
 	s.Counted(&journal.Tally{Attempts: []journal.AttemptTally{{Way: journal.ByPoll, Move: state.GiveFinal, Timed: true}}})
+	s.Served(api.Served{Method: "POST", Route: "/v1/intents", Status: 200})
+	s.Pushed(webhook.Request{Host: "127.0.0.1:80"})
 	text := page(s)
 	for _, f := range sidecar.Families {
 		if !strings.Contains(text, "# HELP "+f.Name+" ") {
@@ -190,5 +246,14 @@ func TestSyncsAreTheLastOnes(t *testing.T) {
 	}
 	if q := s.Syncs(); q != (sidecar.Quantiles{Of: 512, P50: 256 * time.Millisecond, P99: 506 * time.Millisecond}) {
 		t.Errorf("got %+v", q)
+	}
+}
+
+// BenchmarkServed is what it costs a request to be counted.
+func BenchmarkServed(b *testing.B) {
+	s := setup(b, nil, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Served(api.Served{Method: "POST", Route: "/v1/intents", Status: 200, Took: time.Millisecond})
 	}
 }
