@@ -1,0 +1,34 @@
+package proxy
+
+import (
+	"pannier/proxy/admin"
+)
+
+// health is what the admin listener tells. It reads memory only.
+func (r *run) health() admin.Health {
+	phase, stats := r.phase.Load(), r.journal.Stats()
+	journalCheck := admin.Check{Name: "journal", OK: true}
+	if err := r.journal.Err(); err != nil {
+		journalCheck.OK, journalCheck.Detail = false, err.Error()
+	}
+	listeners := admin.Check{Name: "listeners", OK: phase > starting}
+	running := admin.Check{Name: "running", OK: phase <= serving}
+	if !running.OK {
+		running.Detail = "the sidecar is stopping"
+	}
+	durable := admin.Check{Name: "durable", OK: stats.Durable, Advice: true}
+	if !durable.OK {
+		durable.Detail = "the journal's volume does not outlive this host: intents are lost with it"
+	}
+	checks := []admin.Check{journalCheck, listeners, running, durable}
+	if r.opts.Config != "" {
+		checks = append(checks, r.config.check())
+	}
+	if discovery, asked := r.discovery(); asked {
+		checks = append(checks, discovery)
+	}
+	if r.identified() {
+		checks = append(checks, r.identityCheck())
+	}
+	return admin.Health{Started: phase > starting, Checks: checks}
+}

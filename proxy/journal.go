@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pannier/journal"
+)
+
+func (r *run) openJournal() error {
+	o := journal.Options{
+		Dir:         r.opts.Journal,
+		AcceptLoss:  r.opts.AcceptLoss,
+		Backoff:     func(attempts int) time.Duration { return r.config.limits.Load().backoff(attempts) },
+		WorkTimeout: r.opts.Limits.Inbound.WorkTimeout,
+		WorkMax:     r.opts.Limits.Inbound.WorkMax,
+		DeliverBy:   r.opts.Limits.DeliverBy,
+		Deadline:    r.opts.Limits.Deadline,
+		Hooks:       r.hooks(),
+	}
+	r.traced(&o)
+	j, err := journal.Open(o)
+	if err != nil {
+		return fmt.Errorf("open journal %s: %w", r.opts.Journal, err)
+	}
+	r.journal = j
+	r.cleanups.add("journal", 2*time.Second, func(context.Context) error { return j.Close() })
+	return nil
+}
+
+// hooks call the parts from the committer; none of them blocks.
+func (r *run) hooks() journal.Hooks {
+	with := func(f func(*parts)) {
+		if p := r.parts.Load(); p != nil {
+			f(p)
+		}
+	}
+	return journal.Hooks{
+		Due:       func(a journal.Agent) { with(func(p *parts) { p.dispatcher.Due(a) }) },
+		Continued: func(c journal.Continued) { with(func(p *parts) { p.dispatcher.Continued(c) }) },
+		Changed:   func(c journal.Policy) { with(func(p *parts) { p.dispatcher.Changed(c) }) },
+		Ended:     func(e journal.Ended) { with(func(p *parts) { p.dispatcher.Ended(e) }) },
+		Mail:      func(a journal.Agent) { with(func(p *parts) { p.mailbox.Mail(a) }) },
+		Moved:     func(v journal.Moved) { with(func(p *parts) { p.mailbox.Moved(v) }) },
+		Spoken:    func(s journal.Spoken) { with(func(p *parts) { p.mailbox.Spoken(s) }) },
+		Reports:   func(home journal.ID) { with(func(p *parts) { p.server.Reports(home) }) },
+		Failed:    func(err error) { r.crew.fail(fmt.Errorf("journal: %w", err)) },
+		Warning:   func(text string) { r.log.Warn("journal", "reason", text) },
+		Counted:   r.metrics.Counted,
+	}
+}
