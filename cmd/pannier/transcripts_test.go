@@ -60,6 +60,36 @@ var neverWrong = map[string]bool{
 	"completion bash": true, "completion zsh": true, "completion fish": true, "config schema": true,
 }
 
+// TestReadmeCommandsAreCommands: its console blocks are run in e2e; of the other lines, each verb and
+// each flag exists.
+func TestReadmeCommandsAreCommands(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(text)) {
+		typed, ok := strings.CutPrefix(line, "    pannier ")
+		if !ok {
+			continue
+		}
+		seen++
+		typed, _, _ = strings.Cut(typed, "  #")
+		words := strings.Fields(typed)
+		app := newApp(context.Background(), nil)
+		if _, err := arrange(app, words); err != nil {
+			t.Errorf("pannier %s: %v", typed, err)
+		}
+		if verb := verbOfLine(app.Commands, typed); verb == "" {
+			t.Errorf("pannier %s: no verb", typed)
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d lines", seen)
+	}
+}
+
 // verbOfLine is the command that the first words of a line name, with the one it stands below.
 func verbOfLine(commands []*cli.Command, typed string) string {
 	var path []string
