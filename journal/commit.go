@@ -3,7 +3,6 @@ package journal
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -168,10 +167,6 @@ func (j *Journal) gather(carry []*op, lazyDue *time.Timer) (batch []*op, ok bool
 			return batch, len(batch) > 0 || len(j.queues.lazy) > 0 || j.lazyCarry != nil
 		}
 	}
-	// Whoever can run now may be about to ask for something. To let them costs nothing
-	// where nobody can, and saves a fifth of the holder's commits where many do: the
-	// answers to one batch wake those who ask for the next, one after the other.
-	runtime.Gosched()
 	return j.queued(batch), true
 }
 

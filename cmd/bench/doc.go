@@ -50,6 +50,9 @@
 //   - Of the two syncs of a commit the one of the value log, which is never written,
 //     costs 40 µs of CPU and one flush of the disk. No option of Badger's leaves it out
 //     but another file system for its value directory.
+//   - A committer that yields to the scheduler before it takes a batch made a fifth fewer
+//     commits at a holder, for no CPU to be seen, and where somebody spins each commit
+//     waits for them: it does not.
 //   - A fifth fewer allocations and a tenth fewer keys written are a tenth of the CPU of
 //     the journals.
 //
