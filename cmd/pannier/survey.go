@@ -105,7 +105,7 @@ func lookAt(ctx context.Context, cl *client, members ...string) (*survey, error)
 		if !slices.Contains(members, one.member) {
 			continue
 		}
-		body, err := cl.call(ctx, request{doing: "ask the sidecar how it is", method: http.MethodGet, path: one.path})
+		body, err := cl.call(ctx, request{doing: "check the sidecar", method: http.MethodGet, path: one.path})
 		if err == nil {
 			err = json.Unmarshal(body, one.into)
 		}
