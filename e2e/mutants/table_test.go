@@ -608,7 +608,7 @@ var all = []mutant{
 	},
 	{
 		guard: "a subscriber's 202 waits for a word",
-		file:  "proxy/webhook/pusher.go",
+		file:  "proxy/webhook/request.go",
 		old:   "	if p.events && resp.StatusCode/100 == 2 {",
 		new:   "	if false {",
 		pkg:   inWebhook, test: "TestSubscriber",
@@ -657,7 +657,7 @@ var all = []mutant{
 	},
 	{
 		guard: "an app that is down burns attempts",
-		file:  "proxy/webhook/pusher.go",
+		file:  "proxy/webhook/request.go",
 		old:   "	case sent:\n",
 		new:   "	case sent || true:\n",
 		pkg:   inWebhook, test: "TestAppThatIsNotThere",
