@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,7 +82,7 @@ func TestReadmeCommandsAreCommands(t *testing.T) {
 		if _, err := arrange(app, words); err != nil {
 			t.Errorf("pannier %s: %v", typed, err)
 		}
-		if verb := verbOfLine(app.Commands, typed); verb == "" {
+		if verb := verbOfLine(app.Commands, typed); !slices.Contains(verbsBelow(app.Commands, ""), verb) {
 			t.Errorf("pannier %s: no verb", typed)
 		}
 	}
