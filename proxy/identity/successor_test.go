@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 
 	"pannier/proxy/identity"
 	"pannier/proxy/identity/identitytest"
@@ -74,10 +73,10 @@ func TestPushIsTakenLater(t *testing.T) {
 	t.Parallel()
 	ca := identitytest.NewCA(t, "acme")
 	const ours, others = domain + "acme/prod/shop", domain + "acme/prod/other"
-	api := &agentAPI{changed: make(chan struct{})}
-	address, _ := api.listen(t)
+	api := identitytest.NewWorkload()
+	address, _ := api.Listen(t)
 	push := func(name string, change func(*x509.Certificate)) {
-		api.set(&workload.X509SVIDResponse{Svids: []*workload.X509SVID{svid(name, ca.Issue(change, name), ca)}})
+		api.Give(identitytest.SVID(name, ca.Issue(change, name), ca))
 	}
 	end := time.Now().Add(3 * time.Second)
 	push(ours, func(c *x509.Certificate) { c.NotAfter = end })
