@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-
 	"pannier/proxy/identity"
 	"pannier/proxy/identity/identitytest"
 )
