@@ -26,12 +26,20 @@ func setupPair(t *testing.T) *pair {
 	return p
 }
 
+// left is what an offer says of a limit: one that has passed is not one that is none.
+func left(limit time.Time) time.Duration {
+	if limit.IsZero() {
+		return 0
+	}
+	return max(time.Millisecond, time.Until(limit))
+}
+
 // offer lets the holder hold everything that is due at home.
 func (p *pair) offer(lease time.Duration) ([]journal.HoldResult, error) {
 	offers := p.home.due()
 	reqs := make([]journal.HoldRequest, len(offers))
 	for i, o := range offers {
-		reqs[i] = journal.HoldRequest{Envelope: o.Envelope, OfferNo: o.OfferNo, DeliverBy: time.Until(o.DeliverBy), Deadline: time.Until(o.Deadline), Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued, Handovers: o.Handovers, Policy: o.Policy, Lease: journal.Terms{For: lease}}
+		reqs[i] = journal.HoldRequest{Envelope: o.Envelope, OfferNo: o.OfferNo, DeliverBy: left(o.DeliverBy), Deadline: left(o.Deadline), Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued, Handovers: o.Handovers, Policy: o.Policy, Lease: journal.Terms{For: lease}}
 	}
 	type answer struct {
 		res []journal.HoldResult
