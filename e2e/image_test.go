@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pannier/e2e/tree"
 )
 
 // The image is built by the Dockerfile, and tested without a container engine: its
@@ -93,9 +95,9 @@ func TestDockerfile(t *testing.T) {
 func TestImageIsReproducible(t *testing.T) {
 	t.Parallel()
 	first := release(t, "pannier")
-	tree, out := filepath.Join(t.TempDir(), "another", "place"), t.TempDir()
-	copyTree(t, "..", tree)
-	if err := buildImage(tree, out); err != nil {
+	elsewhere, out := filepath.Join(t.TempDir(), "another", "place"), t.TempDir()
+	tree.Copy(t, "..", elsewhere)
+	if err := buildImage(elsewhere, out); err != nil {
 		t.Fatal(err)
 	}
 	for _, program := range []string{"pannier", "pannier-control"} {
@@ -110,28 +112,9 @@ func TestImageIsReproducible(t *testing.T) {
 		if sha256.Sum256(a) != sha256.Sum256(b) {
 			t.Errorf("%s has %d bytes and other ones elsewhere: %d", program, len(a), len(b))
 		}
-		if here, _ := filepath.Abs(".."); bytes.Contains(a, []byte(here)) || bytes.Contains(b, []byte(tree)) {
+		if here, _ := filepath.Abs(".."); bytes.Contains(a, []byte(here)) || bytes.Contains(b, []byte(elsewhere)) {
 			t.Errorf("%s says where it was built", program)
 		}
-	}
-}
-
-// copyTree copies what git knows of a tree.
-func copyTree(t *testing.T, from, to string) {
-	t.Helper()
-	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	list.Dir = from
-	names, err := list.Output()
-	if err != nil {
-		t.Fatalf("git ls-files: %v", err)
-	}
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	pipe := exec.Command("sh", "-ec", `tar -C "$0" --null --ignore-failed-read -cf - -T - 2>/dev/null | tar -C "$1" -xf -`, from, to)
-	pipe.Stdin = bytes.NewReader(names)
-	if text, err := pipe.CombinedOutput(); err != nil {
-		t.Fatalf("copy the tree: %v\n%s", err, text)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"pannier/e2e/tree"
 )
 
 // mutant is one guard switched off.
@@ -22,19 +24,22 @@ type mutant struct {
 	test     string // the test that must go red; parts of a subtest's name after /
 }
 
+// root is the top of the repository.
+var root = filepath.Join("..", "..")
+
 // errSkipped: the named test needs something that is not here.
 var errSkipped = errors.New("its test is skipped here")
 
 // TestMutants runs every mutant: those that could be woven in from one build, each
 // of the others from a build of its own.
 func TestMutants(t *testing.T) {
-	w := &woven{dir: copyTree(t), bin: t.TempDir(), once: map[string]*outcome{}}
+	w := &woven{dir: tree.Copy(t, root, t.TempDir()), bin: t.TempDir(), once: map[string]*outcome{}}
 	alone, err := weave(w.dir, all)
 	if err != nil {
 		t.Fatal(err)
 	}
 	spoil := make(chan string, 1)
-	spoil <- copyTree(t)
+	spoil <- tree.Copy(t, root, t.TempDir())
 	var caught, skipped atomic.Int64
 	t.Run("each", func(t *testing.T) {
 		for _, m := range all {
@@ -139,35 +144,4 @@ func (m mutant) ran(cmd *exec.Cmd) ([]byte, error) {
 		return out, errSkipped
 	}
 	return out, err
-}
-
-// copyTree copies what git knows of the tree, and what it would be told of.
-func copyTree(t *testing.T) string {
-	t.Helper()
-	root := filepath.Join("..", "..")
-	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	list.Dir = root
-	out, err := list.Output()
-	if err != nil {
-		t.Fatalf("git ls-files: %v", err)
-	}
-	dir := t.TempDir()
-	for _, name := range strings.Split(strings.Trim(string(out), "\x00"), "\x00") {
-		from, to := filepath.Join(root, name), filepath.Join(dir, name)
-		info, err := os.Lstat(from)
-		if os.IsNotExist(err) || err == nil && !info.Mode().IsRegular() {
-			continue // deleted and not yet committed; a link
-		}
-		text, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(to, text, info.Mode().Perm()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }
