@@ -41,7 +41,7 @@ var (
 	ErrKilled = errors.New("agent is killed")
 	// ErrTooManyAccounts: there are as many service accounts, or keys of one, as may be.
 	ErrTooManyAccounts = errors.New("too many service accounts or keys")
-	// ErrFault: handling this one record panicked; the record is quarantined.
+	// ErrFault: an operation panicked; it has changed nothing, and the others go on.
 	ErrFault = errors.New("sidecar fault")
 )
 

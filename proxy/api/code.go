@@ -154,7 +154,7 @@ var registry = []entry{
 		"The sidecar made a mistake. Whether anything was done is not known.",
 		"Repeat it with the same Idempotency-Key; the cause is in the sidecar's log under the X-Request-Id."},
 	{codeSidecarFault, http.StatusInternalServerError, "internal", false, 0, "Sidecar fault",
-		"The sidecar failed on this one record and has set it aside; the others go on.",
+		"The sidecar failed on this one request, which has changed nothing; the others go on.",
 		"Keep the journal, and report it with the log under the X-Request-Id."},
 	{codeInterrupted, http.StatusServiceUnavailable, "timeout", true, 1, "Interrupted",
 		"The request ended before its outcome was known here.",

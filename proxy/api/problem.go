@@ -132,7 +132,7 @@ var plainProblems = []struct {
 	{inbound.ErrNotServed, codeAgentNotFound, "this sidecar does not serve that agent, and learns none (--learn=off)"},
 	{inbound.ErrPushed, codeWrongBinding, "this agent receives by http: its intents are sent to its app, and nobody can ask for them"},
 	{inbound.ErrBusy, codeRateLimited, "too many requests wait for this agent's intents"},
-	{journal.ErrFault, codeSidecarFault, "the sidecar failed on this one record and has set it aside"},
+	{journal.ErrFault, codeSidecarFault, "the sidecar failed on this one request, which has changed nothing"},
 	{context.Canceled, codeInterrupted, "the request ended before the answer was known; repeat it"},
 	{context.DeadlineExceeded, codeInterrupted, "the request ended before the answer was known; repeat it"},
 }
