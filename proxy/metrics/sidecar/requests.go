@@ -41,6 +41,7 @@ func (s *Sidecar) Served(r api.Served) {
 
 // Pushed takes a request to an app or a subscriber.
 func (s *Sidecar) Pushed(r webhook.Request) {
+	r.Status = named(r.Status)
 	key := request{place: s.hosts.Of(r.Host), status: r.Status, failed: r.Failed}
 	to, found := s.requests.Load(key)
 	if !found {
@@ -59,6 +60,15 @@ func (s *Sidecar) Pushed(r webhook.Request) {
 		to, _ = s.requests.LoadOrStore(key, s.pushes.WithLabelValues(http.MethodPost, host, port, code, why))
 	}
 	observe(to.(prometheus.Observer), r.Took, r.Trace)
+}
+
+// named is the status itself where it has a name, and else the first of its class: apps
+// may make up 900 of them.
+func named(n int) int {
+	if http.StatusText(n) == "" {
+		return n / 100 * 100
+	}
+	return n
 }
 
 func status(n int) string {

@@ -135,12 +135,16 @@ func TestManyRequests(t *testing.T) {
 		s.Pushed(webhook.Request{Host: fmt.Sprintf("10.0.%d.%d:80", i/256, i%256), Status: 500})
 	}
 	s.Pushed(webhook.Request{Host: "10.0.0.1:80", Failed: true})
+	for code := 560; code < 600; code++ { // none has a name
+		s.Pushed(webhook.Request{Host: "10.0.0.0:80", Status: code})
+	}
 	text := page(s)
 	want(t, text,
 		`http_server_request_duration_seconds_count{http_request_method="_OTHER",http_response_status_code="404",http_route=""} 10000`,
 		`http_client_request_duration_seconds_count{error_type="500",http_request_method="POST",http_response_status_code="500",server_address="10.0.0.1",server_port="80"} 1`,
 		`http_client_request_duration_seconds_count{error_type="_OTHER",http_request_method="POST",http_response_status_code="",server_address="10.0.0.1",server_port="80"} 1`,
 		`http_client_request_duration_seconds_count{error_type="500",http_request_method="POST",http_response_status_code="500",server_address="other",server_port=""} 9900`,
+		`http_client_request_duration_seconds_count{error_type="500",http_request_method="POST",http_response_status_code="500",server_address="10.0.0.0",server_port="80"} 41`,
 	)
 }
 
