@@ -60,10 +60,8 @@ func examine(ctx context.Context, cl *client, within time.Duration) ([]finding, 
 		if err == nil && !broken(found) || !time.Now().Before(over) {
 			return found, err
 		}
-		select {
-		case <-ctx.Done():
+		if sleep(ctx, lookAgain); ctx.Err() != nil {
 			return nil, ctx.Err()
-		case <-time.After(lookAgain):
 		}
 	}
 }

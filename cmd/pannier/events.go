@@ -143,14 +143,18 @@ func (f *follower) closed(ctx context.Context) (bool, error) {
 	return ended(answer.Intent.Status), nil
 }
 
-func (f *follower) worthRetrying(err error) bool {
+func (f *follower) worthRetrying(err error) bool { return passes(err, f.met) }
+
+// passes reports whether the same may be answered otherwise in a moment. A sidecar that was never met
+// was not started by anybody.
+func passes(err error, met bool) bool {
 	var refused *failure
 	if !errors.As(err, &refused) {
 		return false
 	}
 	switch refused.status {
 	case 0:
-		return f.met && refused.exit == exitUnreachable
+		return met && refused.exit == exitUnreachable
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		return true
 	}

@@ -325,20 +325,10 @@ func (l *listener) settle(ctx, force context.Context, h *handed, r reply, began 
 	}
 }
 
-// worthRetrying reports whether the same may be answered otherwise in a moment. A sidecar that never
-// answered was not started by anybody.
+// worthRetrying: also where the sidecar has failed, since what is held waits for an answer.
 func (l *listener) worthRetrying(err error) bool {
 	var f *failure
-	if !errors.As(err, &f) {
-		return false
-	}
-	switch f.status {
-	case 0:
-		return f.exit == exitUnreachable && l.met.Load()
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		return true
-	}
-	return f.status >= http.StatusInternalServerError
+	return passes(err, l.met.Load()) || errors.As(err, &f) && f.status >= http.StatusInternalServerError
 }
 
 func sleep(ctx context.Context, d time.Duration) {
