@@ -30,7 +30,7 @@ func (j *Journal) Accept(ctx context.Context, in []Accept) ([]Accepted, error) {
 	for i := range in {
 		a, res := &in[i], &out[i]
 		id := NewID()
-		env, err := j.encodeEnvelope(a, id)
+		env, err := j.encodeEnvelope(a, id, time.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -57,8 +57,7 @@ func (j *Journal) Accept(ctx context.Context, in []Accept) ([]Accepted, error) {
 
 // encodeEnvelope fills what the journal decides and encodes the envelope, once:
 // these bytes are journaled here, sent, and journaled by the holder.
-func (j *Journal) encodeEnvelope(a *Accept, id ID) ([]byte, error) {
-	now := time.Now()
+func (j *Journal) encodeEnvelope(a *Accept, id ID, now time.Time) ([]byte, error) {
 	e := a.Envelope
 	e.Id = id[:]
 	e.CreatedAtMs = ms(now)

@@ -52,9 +52,9 @@ func (j *Journal) Redrive(ctx context.Context, r Redrive) (Redriven, error) {
 	if original.Envelope == nil {
 		return Redriven{}, fmt.Errorf("%w: its body has left the history", ErrNotDead)
 	}
-	a := r.accept(original)
-	id := NewID()
-	env, err := j.encodeEnvelope(a, id)
+	now, id := time.Now(), NewID()
+	a := r.accept(original, now)
+	env, err := j.encodeEnvelope(a, id, now)
 	if err != nil {
 		return Redriven{}, err
 	}
@@ -72,9 +72,9 @@ func (j *Journal) Redrive(ctx context.Context, r Redrive) (Redriven, error) {
 	return Redriven{ID: res.ID, CreatedAt: res.CreatedAt, Replayed: res.Replayed}, nil
 }
 
-// accept is the successor as if its sender had posted it just now.
-func (r *Redrive) accept(original *Intent) *Accept {
-	now, was := time.Now(), original.Envelope
+// accept is the successor as if its sender had posted it now.
+func (r *Redrive) accept(original *Intent, now time.Time) *Accept {
+	was := original.Envelope
 	e := proto.CloneOf(was)
 	e.RedriveOf, e.IdempotencyKey = original.ID[:], "" // the key made the original
 	if len(e.FirstId) == 0 {
