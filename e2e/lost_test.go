@@ -297,12 +297,15 @@ func TestDeadlineWhileCutOff(t *testing.T) {
 func TestNoHandoverAfterDeadline(t *testing.T) {
 	t.Parallel()
 	c := startTrio(t, nil)
-	soon := map[string]any{"deadline_at": time.Now().Add(3 * time.Second).Format(time.RFC3339Nano)}
-	id := c.home.post(billing, map[string]any{"n": 1}, soon)
+	posted := time.Now()
+	deadline := posted.Add(3 * time.Second)
+	id := c.home.post(billing, map[string]any{"n": 1}, map[string]any{"deadline_at": deadline.Format(time.RFC3339Nano)})
 	has, _ := c.holderOf(id)
+	underWay := time.Since(posted) // at most: the holder counts what was left from when the offer came
 	c.wires[0].cut()
 	c.wires[1].cut()
 	c.home.status(id, "TIMED_OUT")
+	_ = within(time.Until(deadline.Add(underWay)), func() error { return nil })
 	has.takeNothing(billing, 1)
 	c.wires[0].mend(t)
 	c.wires[1].mend(t)

@@ -121,7 +121,7 @@ func (ss *session) readOffer(o *peer.Offer) (holding, error) {
 		return holding{}, fmt.Errorf("the payload of %s is no JSON object", id)
 	}
 	return holding{id: id, agent: env.ToAgent, from: env.FromAgent, intentType: env.IntentType, completion: len(env.CompletionOf) > 0, request: journal.HoldRequest{
-		Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
+		Envelope: o.Envelope, OfferNo: o.OfferNo, Received: time.Now(), Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
 		Handovers: o.DeliveryAttempt, DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
 		Policy: journal.Policy{ID: id, Generation: o.PolicyGeneration, MaxAttempts: o.MaxDeliveryAttempts, Work: left(o.WorkTimeoutMs)},
 		Trace:  journal.Trace{Offer: o.Traceparent, Previous: o.PreviousTraceparent}, Offered: o.OfferedMs,

@@ -196,6 +196,7 @@ type Requeue struct {
 type HoldRequest struct {
 	Envelope    []byte
 	OfferNo     uint64
+	Received    time.Time     // by our clock: what is left counts from here; zero: from the commit
 	DeliverBy   time.Duration // left; 0: none
 	Deadline    time.Duration // left; 0: none
 	Attempts    uint32

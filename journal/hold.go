@@ -88,22 +88,24 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 		OfferTraceparent: cut(r.Trace.Offer, maxTraceparent), OfferForeign: r.Trace.Foreign, PreviousTraceparent: cut(r.Trace.Previous, maxTraceparent), OfferedMs: r.Offered,
 		FromAgent: noteSender(env),
 	}}
-	if r.DeliverBy > 0 {
-		fresh.rec.DeliverByMs = ms(t.now.Add(r.DeliverBy))
-	}
-	fresh.rec.DeadlineAtMs = ms(r.deadline(t.now))
-	fresh.takes(r.Policy, r.deadline(t.now))
+	fresh.rec.DeliverByMs = ms(r.limit(r.DeliverBy, t.now))
+	fresh.rec.DeadlineAtMs = ms(r.limit(r.Deadline, t.now))
+	fresh.takes(r.Policy, r.limit(r.Deadline, t.now))
 	t.putChunks(classEnvelope, id, r.Envelope)
 	res.Fresh = true
 	return t.intoMailbox(fresh, env, r.Lease, res)
 }
 
-// deadline is the one of an offer by our own clock; zero: none.
-func (r *HoldRequest) deadline(now time.Time) time.Time {
-	if r.Deadline <= 0 {
+// limit is one of an offer by our own clock; zero: none. It counts from when the offer
+// came, not from its commit: a slow disk gives nobody more time.
+func (r *HoldRequest) limit(left time.Duration, now time.Time) time.Time {
+	switch {
+	case left <= 0:
 		return time.Time{}
+	case r.Received.IsZero():
+		return now.Add(left)
 	}
-	return now.Add(r.Deadline)
+	return r.Received.Add(left)
 }
 
 // intoMailbox takes the hold row and, where a reader waits, the lease row in
@@ -135,7 +137,7 @@ func (t *tx) holdAgain(h *hand, home Identity, r *HoldRequest) error {
 	h.rec.OfferNo = max(h.rec.OfferNo, r.OfferNo)
 	h.rec.HomeEpoch = home.Epoch
 	if h.phase().Open() {
-		h.takes(r.Policy, r.deadline(t.now))
+		h.takes(r.Policy, r.limit(r.Deadline, t.now))
 	}
 	if r.Taken {
 		t.take(h)

@@ -312,6 +312,32 @@ func TestPauseOutlivesARelease(t *testing.T) {
 	}
 }
 
+// TestLimitsCountFromReceipt: an offer that waited for a slow disk has no more time for it.
+func TestLimitsCountFromReceipt(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]func(*journal.HoldRequest){
+		"deliver_by":  func(r *journal.HoldRequest) { r.DeliverBy = time.Minute },
+		"deadline_at": func(r *journal.HoldRequest) { r.Deadline = time.Minute },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := setupPair(t)
+			id := p.home.accept()
+			late := journal.HoldRequest{Envelope: p.home.due()[0].Envelope, OfferNo: 1, Received: time.Now().Add(-time.Hour)}
+			limit(&late)
+			held := make(chan error, 1)
+			p.holder.j.Hold(p.home.j.Identity(), []journal.HoldRequest{late}, func(_ []journal.HoldResult, err error) { held <- err })
+			if err := <-held; err != nil {
+				t.Fatal(err)
+			}
+			h, err := p.holder.j.Lease(t.Context(), []journal.ID{id}, []journal.Terms{{For: time.Minute}})
+			if err != nil || !errors.Is(h[0].Err, journal.ErrExpired) {
+				t.Errorf("lease: %v %v, want ErrExpired", err, h)
+			}
+		})
+	}
+}
+
 // TestWordTakesForBoth: home lets deliver_by bind an intent no longer once it goes
 // on by a word, so its holder hands it over after that time as well, also where it
 // has been found out of time before.

@@ -163,6 +163,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestRedrive",
 	},
 	{
+		guard: "a slow disk gives more time",
+		file:  "journal/hold.go",
+		old:   "	case r.Received.IsZero():",
+		new:   "	case true:",
+		pkg:   inJournal, test: "TestLimitsCountFromReceipt",
+	},
+	{
 		guard: "a successor forgets changed options",
 		file:  "journal/redrive.go",
 		old:   "	if from.head.PolicyGeneration == 0 {",
