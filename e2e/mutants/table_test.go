@@ -1108,7 +1108,7 @@ var all = []mutant{
 	},
 	{
 		guard: "a refused resource is used",
-		file:  "proxy/xds/stream.go",
+		file:  "proxy/xds/intake.go",
 		old:   "			mine.refuse(err.Error(), one.GetVersion(), now)\n",
 		new:   "			mine.take(m, one.GetVersion(), now)\n",
 		pkg:   inXDS, test: "TestNackIsPerResource",
@@ -1122,7 +1122,7 @@ var all = []mutant{
 	},
 	{
 		guard: "what was refused is sent by where it must not be",
-		file:  "proxy/xds/stream.go",
+		file:  "proxy/xds/intake.go",
 		old:   "	if !c.o.FailOnDataErrors || ",
 		new:   "	if c.o.FailOnDataErrors || ",
 		pkg:   inXDS, test: "TestFailOnDataErrors",
@@ -1178,7 +1178,7 @@ var all = []mutant{
 	},
 	{
 		guard: "known versions are not told",
-		file:  "proxy/xds/stream.go",
+		file:  "proxy/xds/subscription.go",
 		old:   "			r.InitialResourceVersions[name] = one.version\n",
 		new:   "",
 		pkg:   inXDS, test: "TestLinearCache",
