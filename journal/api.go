@@ -7,77 +7,6 @@ import (
 	"pannier/journal/wire"
 )
 
-// Options configure Open. The zero value of every field but Dir is usable.
-type Options struct {
-	Dir        string
-	AcceptLoss bool // open although batches are gone or the journal is an older copy; a new epoch begins
-
-	// Backoff is the pause after the n-th failed attempt; nil: one second.
-	Backoff func(attempts int) time.Duration
-	// WorkTimeout is what a continuing resume gives the app; 0: 1 h.
-	WorkTimeout time.Duration
-	// WorkMax is how long one hand-over may be kept alive by extending it; 0: 24 h.
-	WorkMax time.Duration
-	// DeliverBy and Deadline are the limits of an intent that names none; 0:
-	// DefaultDeliverBy after it is due, DefaultDeadline after accept.
-	DeliverBy, Deadline time.Duration
-	Hooks               Hooks
-	// Trace returns the traceparent of a hand-over on a stream, which is about to be
-	// durable; empty: it has none. It runs on the committer, perhaps twice for one
-	// hand-over, and must not block. nil: nothing is traced.
-	Trace func(h *Handed, now time.Time) string
-}
-
-// Hooks are how the journal reports. They run on the committer after the
-// commit, in commit order, and must not block. A nil hook is not called.
-type Hooks struct {
-	Due   func(Agent) // the due index of a destination gained an entry
-	Mail  func(Agent) // the mailbox index of an agent gained an entry
-	Ended func(Ended) // an intent ended at home that another journal may hold
-	// Continued: a word at home lets an intent go on that another journal may hold.
-	Continued func(Continued)
-	// Changed: options of an intent changed that another journal may hold.
-	Changed    func(Policy)
-	Moved      func(Moved)      // an intent left a mailbox, or counts against credit otherwise than before
-	Spoken     func(Spoken)     // somebody without a lease spoke for an app that has an intent
-	Reports    func(home ID)    // a report for home was journaled
-	HandedOver func(HandedOver) // the span of a hand-over on a stream is over
-	Failed     func(error)      // fail-stop: the process must exit
-	Warning    func(string)     // Badger said something that no one should have to see
-	Counted    func(*Tally)     // a batch was run: the first to hear of it
-}
-
-// Ended tells home's dispatcher to revoke an intent.
-type Ended struct {
-	ID      ID
-	Agent   Agent
-	Holder  ID // on record as holding it; zero: none on record
-	OfferNo uint64
-	Status  state.Status
-	Reason  state.Reason
-	Events  []*wire.Event // all of them, of a dead letter; not to be changed
-}
-
-// Moved tells the mailbox that an intent no longer counts against credit (it was
-// acknowledged after a push, or has left), that it counts again (it is ready anew),
-// or that it has left: it is not ready, leased or worked on any more.
-type Moved struct {
-	ID    ID
-	Agent Agent
-	Home  ID
-	Count int // 1, 0 or -1: to add to what counts
-	Apart int // likewise, to what is worked on and does not count
-	Left  bool
-}
-
-// Spoken tells the mailbox that an intent the app has was answered, or continued,
-// by a word without its lease. It comes after Moved, where both come.
-type Spoken struct {
-	ID    ID
-	Agent Agent
-	Until time.Time // the end of the lease now; zero: the app has it no more
-}
-
 // Place is where home has an intent, and which index names it.
 type Place uint8
 
@@ -311,18 +240,6 @@ type Holding struct {
 	Continued uint32 // words of home taken in
 	Uncounted bool   // it does not count against credit
 	Policy    uint64 // generation known there
-}
-
-// Continued is a word given at home without a lease, for the journal that has
-// the intent: the app goes on with it, or waits. It is about the hand-over that
-// home had heard of then: a later one has its own lease.
-type Continued struct {
-	ID      ID
-	Holder  ID // on record as holding it; zero: none on record
-	OfferNo uint64
-	No      uint32        // words are numbered for each intent
-	On      uint32        // delivery_attempt of the hand-over it is about
-	Trigger state.Trigger // Start or Wait
 }
 
 // Verdict is home's answer to a Holding it does not keep.
