@@ -175,6 +175,15 @@ func (h *home) take(f *peer.Frame) {
 
 func (h *home) offer(env []byte, no uint64) { h.send(offer(env, no)) }
 
+// holds has the n-th intent held here, as far as there is room, under that number.
+func (h *home) holds(n int, offerNo uint64) journal.ID {
+	h.t.Helper()
+	id, env := envelope(n)
+	h.offer(env, offerNo)
+	h.verdict(id)
+	return id
+}
+
 type offerFields = peer.Offer
 
 func offer(env []byte, no uint64, set ...func(*offerFields)) *peer.Frame {

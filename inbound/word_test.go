@@ -34,9 +34,7 @@ func TestDoorHearsWordsWithoutALease(t *testing.T) {
 				w.ready(6)
 				home.window(6)
 				for n := range 6 {
-					id, env := envelope(n)
-					home.offer(env, 1)
-					home.verdict(id)
+					home.holds(n, 1)
 				}
 			}
 			got := w.pull(6)

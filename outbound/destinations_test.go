@@ -37,8 +37,7 @@ func TestDestinations(t *testing.T) {
 			t.Errorf("out of reach: %+v", s)
 		}
 
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		o := a.expect(1)[0]
 		w.after(time.Millisecond)
 		if s = w.destination(); s.InFlight != 1 || len(s.Why) != 1 || s.Why[0].Code != "no_credit" {

@@ -133,8 +133,7 @@ func TestHalfOpenWithNothingToOffer(t *testing.T) {
 // is tried ever more rarely.
 func TestNoAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.accept(billing, 1)
 		a.expect(1)
 		w.after(9 * time.Second)
@@ -179,8 +178,7 @@ func TestMutePeer(t *testing.T) {
 // A live stream whose other end is dead is noticed by its silence.
 func TestSilentStream(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.accept(billing, 1)
 		a.hold(a.expect(1)...)
 		w.after(time.Minute)
@@ -510,8 +508,7 @@ func TestWhy(t *testing.T) {
 // only that there is no credit: also of what it gave back, and of our own mailbox.
 func TestWhySaysWhatShutTheDoor(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.accept(billing, 2)
 		say := func(code string) {
 			a.send(&peer.Frame{Credits: []*peer.Credit{{Agent: billing, Window: 1, Shut: code}}})
@@ -615,8 +612,7 @@ func TestLargeAcksAreCut(t *testing.T) {
 // A gap in the reports ends the stream; the next one starts where home is.
 func TestReportGap(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.accept(billing, 1)
 		o := a.expect(1)[0]
 		a.hold(o)

@@ -44,8 +44,7 @@ func TestTold(t *testing.T) {
 		var e ear
 		w.told = e.told()
 		w.restart()
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.accept(billing, 1)
 		o := a.expect(1)[0]
 		w.after(20 * time.Millisecond)

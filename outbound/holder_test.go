@@ -68,6 +68,13 @@ func (w *world) holder(address string) *fake {
 	return w.serve(address, func(f *fake) peer.PeerServer { return f })
 }
 
+// receiver is the holder at address, where alone discovery has billing.
+func (w *world) receiver(address string) *fake {
+	f := w.holder(address)
+	w.peers.set(billing, address)
+	return f
+}
+
 // serve starts a holder that behaves as server says.
 func (w *world) serve(address string, server func(*fake) peer.PeerServer) *fake {
 	f := &fake{w: w, address: address}

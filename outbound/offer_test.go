@@ -13,8 +13,7 @@ import (
 // Credit is one until heard, absolute afterwards, and freed by what settles.
 func TestOffersFollowCredit(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		b := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		b := w.receiver(addrA)
 		ids := w.accept(billing, 5)
 		first := b.expect(1)
 		if offerID(first[0]) != ids[0] {
@@ -64,8 +63,7 @@ func TestBusyIsOfferedElsewhere(t *testing.T) {
 
 func TestRefusalIsNotJournaled(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.accept(billing, 1)
 		o := a.expect(1)[0]
 		seq := w.j.Stats().Seq
@@ -86,8 +84,7 @@ func TestRefusalIsNotJournaled(t *testing.T) {
 // A holder that refuses everything for a while is left alone for all agents.
 func TestDrainingPausesTheEndpoint(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.peers.set("other", addrA)
 		w.accept(billing, 1)
 		a.refuse(a.expect(1)[0], "draining", 3000)
@@ -366,8 +363,7 @@ func TestDeadLetterIsRevokedWithItsEvents(t *testing.T) {
 // The end that a holder's own answer made is told in the ack, not as a revoke.
 func TestOwnAnswerIsAckedNotRevoked(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 1)
 		o := a.expect(1)[0]
 		a.hold(o)
@@ -401,8 +397,7 @@ func TestOwnAnswerIsAckedNotRevoked(t *testing.T) {
 // A report proves what a lost held would have said.
 func TestReportProvesHeld(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 1)
 		o := a.expect(1)[0]
 		a.report(report(1, o, state.FactDelivered))
@@ -420,8 +415,7 @@ func TestReportProvesHeld(t *testing.T) {
 // the intent back meanwhile, and says so when it is offered.
 func TestRefusalDisprovesHeld(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 1)
 		o := a.expect(1)[0]
 		a.report(report(1, o, state.FactDelivered))
@@ -463,8 +457,7 @@ func TestFramesAreBounded(t *testing.T) {
 // it reads is still due in the snapshot, and must not be offered a second time.
 func TestRecordedDuringAClaim(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 1)
 		o := a.expect(1)[0]
 		c := w.d.Claiming(billing, addrA)
@@ -486,8 +479,7 @@ func TestRecordedDuringAClaim(t *testing.T) {
 // What ends while a claim reads is not offered.
 func TestEndedDuringAClaim(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 2)
 		a.expect(1)
 		c := w.d.Claiming(billing, addrA)
@@ -502,8 +494,7 @@ func TestEndedDuringAClaim(t *testing.T) {
 // next; ready once more it takes it again.
 func TestAcknowledgedMakesRoom(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		b := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		b := w.receiver(addrA)
 		ids := w.accept(billing, 5)
 		first := b.expect(1)[0]
 		b.hold(first)
@@ -533,8 +524,7 @@ func TestAcknowledgedMakesRoom(t *testing.T) {
 // What failed and was acknowledged again in one frame does not stay counted.
 func TestFailedAndAcknowledgedInOneFrame(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		b := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		b := w.receiver(addrA)
 		w.accept(billing, 4)
 		first := b.expect(1)[0]
 		b.hold(first)

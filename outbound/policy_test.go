@@ -59,8 +59,7 @@ func TestChangedOptionsAreTold(t *testing.T) {
 // for nobody else.
 func TestOnlyItsHolderHasASay(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		theirs := w.accept(billing, 1)[0]
 		a.hold(a.expect(1)...)
 		w.after(time.Second)
@@ -114,8 +113,7 @@ func TestOnlyItsHolderHasASay(t *testing.T) {
 // something back is still told how things ended.
 func TestCompletionsPassWhatWaits(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.accept(billing, 1)
 		a.hold(a.expect(1)...)
 		a.credit(billing, 1)

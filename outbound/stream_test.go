@@ -111,8 +111,7 @@ func TestReconcile(t *testing.T) {
 // longer lists it: the attempt counts, and nothing is left counted against credit.
 func TestFailedAndGivenBackMeanwhile(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 2)
 		first := a.expect(1)[0]
 		a.hold(first)
@@ -142,8 +141,7 @@ func TestFailedAndGivenBackMeanwhile(t *testing.T) {
 // A word at home goes to whoever has the intent, at once or with the reconcile.
 func TestWordAtHomeIsTold(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		id := w.accept(billing, 1)[0]
 		a.hold(a.expect(1)...)
 		say := func() {
@@ -190,8 +188,7 @@ func TestWordAtHomeIsTold(t *testing.T) {
 func TestHeldThenBrokenIsNotMissed(t *testing.T) {
 	quick := func(o *outbound.Options) { o.RedialMin = time.Millisecond }
 	bubbleWith(t, quick, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 1)
 		a.hold(a.expect(1)...) // the record rides along, up to a second later
 		a.cut()                // and it lists nothing when it comes back
@@ -264,8 +261,7 @@ func TestLostHolder(t *testing.T) {
 // lost, whatever it lists.
 func TestHigherEpochIsLost(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 1)
 		a.hold(a.expect(1)...)
 		w.after(2 * time.Second)
@@ -293,8 +289,7 @@ func TestHigherEpochIsLost(t *testing.T) {
 // Another journal at a holder's address gives the holder a minute.
 func TestMovedHolder(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.accept(billing, 1)
 		a.hold(a.expect(1)...)
 		w.after(2 * time.Second)
@@ -312,8 +307,7 @@ func TestMovedHolder(t *testing.T) {
 // A holder that moved with its journal keeps what it has.
 func TestMovedWithItsJournal(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 1)
 		a.hold(a.expect(1)...)
 		w.after(2 * time.Second)
@@ -416,8 +410,7 @@ func TestVersionWithoutOverlap(t *testing.T) {
 // A stream with nothing on it is closed, and dialed again at need or at a knock.
 func TestIdleClose(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.accept(billing, 1)
 		o := a.expect(1)[0]
 		a.hold(o)
@@ -501,8 +494,7 @@ func TestDrainRecordsTheUnanswered(t *testing.T) {
 
 func TestDrainWaitsForAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 2)
 		o := a.expect(1)[0]
 		done := make(chan struct{})
@@ -530,8 +522,7 @@ func TestDrainWaitsForAnswers(t *testing.T) {
 
 func TestAskBothWays(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		ids := w.accept(billing, 1)
 		a.hold(a.expect(1)...)
 		type reply struct {

@@ -66,8 +66,7 @@ func trusting(t *testing.T, f func(t *testing.T, w *world, p *passports)) {
 // A stranger's stream comes to nothing, and an operator sees why.
 func TestStrangerIsGivenNothing(t *testing.T) {
 	trusting(t, func(t *testing.T, w *world, p *passports) {
-		a := w.holder(addrA)
-		w.peers.set(billing, addrA)
+		a := w.receiver(addrA)
 		w.accept(billing, 1)
 		a.expect(0)
 		if got := w.peer(addrA); got.LastError != "nobody knows "+addrA {

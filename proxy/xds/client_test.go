@@ -78,11 +78,7 @@ func TestNode(t *testing.T) {
 // and costs nothing that is known already.
 func TestAnnounce(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		p := w.up(first)
-		w.start()
-		w.c.Endpoints(billing)
-		s := p.accept()
-		s.whole("10.0.0.7")
+		p, s := w.synced("10.0.0.7")
 		for _, draining := range []bool{true, false} {
 			began := time.Now()
 			n := w.node
@@ -192,11 +188,7 @@ func TestSaidNotToExist(t *testing.T) {
 
 func TestEmptySetIsObeyed(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		p := w.up(first)
-		w.start()
-		w.c.Endpoints(billing)
-		s := p.accept()
-		s.whole("10.0.0.7")
+		_, s := w.synced("10.0.0.7")
 		s.ack(mesh.TypeEndpoints, load(key, "e2"))
 		w.sees(billing, "nowhere")
 	})
@@ -222,11 +214,7 @@ func TestServerGoneChangesNothing(t *testing.T) {
 
 func TestDeletionHasAGrace(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		p := w.up(first)
-		w.start()
-		w.c.Endpoints(billing)
-		s := p.accept()
-		s.whole("10.0.0.7")
+		_, s := w.synced("10.0.0.7")
 		s.ack(mesh.TypeEndpoints, key)
 		s.ack(mesh.TypeCluster, key)
 		s.ack(mesh.TypeRoute, key)
@@ -249,11 +237,7 @@ func TestDeletionHasAGrace(t *testing.T) {
 
 func TestDeletionTakenBack(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		p := w.up(first)
-		w.start()
-		w.c.Endpoints(billing)
-		s := p.accept()
-		s.whole("10.0.0.7")
+		_, s := w.synced("10.0.0.7")
 		s.ack(mesh.TypeEndpoints, key)
 		time.Sleep(9 * time.Minute)
 		s.ack(mesh.TypeEndpoints, load(key, "e1", "10.0.0.7"))
@@ -289,11 +273,7 @@ func TestFailOnDataErrors(t *testing.T) {
 			t.Run(fmt.Sprint(row.name, " ", on), func(t *testing.T) {
 				bubble(t, func(t *testing.T, w *world) {
 					w.opt.FailOnDataErrors = on
-					p := w.up(first)
-					w.start()
-					w.c.Endpoints(billing)
-					s := p.accept()
-					s.whole("10.0.0.7")
+					p, s := w.synced("10.0.0.7")
 					s.ack(mesh.TypeRuntime, layer("1", map[string]any{mesh.SwitchOutbound: true}))
 					row.do(s)
 					place, version := "10.0.0.7", "c1"
@@ -322,11 +302,7 @@ func TestFailOnDataErrors(t *testing.T) {
 // A route is swapped in when its clusters are whole, or after 15 s.
 func TestWarming(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		p := w.up(first)
-		w.start()
-		w.c.Endpoints(billing)
-		s := p.accept()
-		s.whole("10.0.0.7")
+		_, s := w.synced("10.0.0.7")
 		s.ack(mesh.TypeRoute, route(key, "r2", "v2|"+key))
 		w.sees(billing, "10.0.0.7")
 		s.ack(mesh.TypeEndpoints, load(key, "e2", "10.0.0.8")) // what is in force goes on changing
@@ -405,11 +381,7 @@ func TestIdleIsUnsubscribed(t *testing.T) {
 
 func TestPause(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		p := w.up(first)
-		w.start()
-		w.c.Endpoints(billing)
-		s := p.accept()
-		s.whole("10.0.0.7")
+		_, s := w.synced("10.0.0.7")
 		const other = "agent://acme/prod/other"
 		for _, row := range []struct {
 			on             map[string]any
@@ -439,11 +411,7 @@ func TestPause(t *testing.T) {
 // ever: after the grace of a deletion its pauses end.
 func TestPauseEndsWithItsLayer(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		p := w.up(first)
-		w.start()
-		w.c.Endpoints(billing)
-		s := p.accept()
-		s.whole("10.0.0.7")
+		p, s := w.synced("10.0.0.7")
 		on := layer("l", map[string]any{mesh.SwitchOutbound: true})
 		s.ack(mesh.TypeRuntime, on)
 		paused := func(want bool, when string) {

@@ -79,11 +79,7 @@ func TestColdStart(t *testing.T) {
 // The grace of a deletion goes on over a restart.
 func TestDeletionIsKept(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		p := w.up(first)
-		w.start()
-		w.c.Endpoints(billing)
-		s := p.accept()
-		s.whole("10.0.0.7")
+		_, s := w.synced("10.0.0.7")
 		s.ack(mesh.TypeEndpoints, key)
 		time.Sleep(8 * time.Minute)
 		w.quit()

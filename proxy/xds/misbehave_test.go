@@ -150,11 +150,7 @@ func TestMisbehavingServer(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
-				p := w.up(first)
-				w.start()
-				w.c.Endpoints(billing)
-				s := p.accept()
-				s.whole("10.0.0.7")
+				p, s := w.synced("10.0.0.7")
 				row.do(t, w, s)
 				want := row.want
 				if want == "" {

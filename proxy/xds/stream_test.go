@@ -62,11 +62,7 @@ func TestBackoffResetsAfterAResponse(t *testing.T) {
 // trouble worth a line, and nothing is marked for long.
 func TestCleanCloseIsNoError(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		p := w.up(first)
-		w.start()
-		w.c.Endpoints(billing)
-		s := p.accept()
-		s.whole("10.0.0.7")
+		p, s := w.synced("10.0.0.7")
 		for range 10 {
 			s.end <- nil
 			s = p.accept()

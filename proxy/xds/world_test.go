@@ -351,6 +351,18 @@ func (s *play) whole(addresses ...string) {
 	s.ack(mesh.TypeRoute, route(key, "r1", key))
 }
 
+// synced is a client that has heard of the hosts of billing from a control plane that
+// the test plays on.
+func (w *world) synced(addresses ...string) (*plane, *play) {
+	w.t.Helper()
+	p := w.up(first)
+	w.start()
+	w.c.Endpoints(billing)
+	s := p.accept()
+	s.whole(addresses...)
+	return p, s
+}
+
 // sees checks where an agent is: "unknown", "nowhere" or its hosts.
 func (w *world) sees(agent, want string) {
 	w.t.Helper()
