@@ -110,48 +110,6 @@ func actor(given string) string {
 	return given[:min(len(given), maxActor)]
 }
 
-// selection is which dead letters are meant: by id, or by filter.
-type selection struct {
-	IDs    []string          `json:"ids"`
-	Filter map[string]string `json:"filter"`
-}
-
-var filterNames = map[string]bool{"agent": true, "type": true, "reason": true, "since": true, "until": true, "redriven": true}
-
-// read returns the ids, or the filter where ids is nil. A filter without until ends
-// at now: what dies meanwhile is not meant.
-func (s *selection) read(now time.Time) (ids []journal.ID, f journal.DeadFilter, err error) {
-	switch {
-	case (s.IDs == nil) == (s.Filter == nil):
-		return nil, f, errors.New("give ids, or a filter ({} for all of them)")
-	case len(s.IDs) > maxMany:
-		return nil, f, fmt.Errorf("ids: at most %d at once", maxMany)
-	}
-	for _, text := range s.IDs {
-		id, err := journal.ParseID(text)
-		if err != nil {
-			return nil, f, fmt.Errorf("ids: %w", err)
-		}
-		ids = append(ids, id)
-	}
-	if s.IDs != nil {
-		return ids, f, nil
-	}
-	for name := range s.Filter {
-		if !filterNames[name] {
-			return nil, f, fmt.Errorf("filter: %.40q is none of agent, type, reason, since, until, redriven", name)
-		}
-	}
-	if f, err = readDeadFilter(func(name string) string { return s.Filter[name] }); err != nil {
-		return nil, f, fmt.Errorf("filter: %w", err)
-	}
-	if f.Until.IsZero() || f.Until.After(now) {
-		// One that ended in this very millisecond is meant.
-		f.Until = now.Truncate(time.Millisecond).Add(time.Millisecond)
-	}
-	return nil, f, nil
-}
-
 type manyAnswer struct {
 	OK       bool         `json:"ok"`
 	Redriven []redriven   `json:"redriven"`
@@ -214,25 +172,6 @@ func (h *handler) redriveMany(w http.ResponseWriter, r *http.Request) {
 	h.redriveAt(r.Context(), asked.Rate, ids, actor(asked.Actor), &out)
 	h.log.Info("dead letters redriven", "redriven", len(out.Redriven), "failed", len(out.Failed))
 	Write(w, http.StatusOK, out)
-}
-
-// collect returns the ids of up to most dead letters, and moves f.After to where
-// the next ones begin; zero when there are none.
-func (h *handler) collect(f *journal.DeadFilter, most int) (ids []journal.ID, err error) {
-	for len(ids) < most {
-		f.Limit = min(most-len(ids), deadPage)
-		page, next, err := h.DeadLetters.DeadLetters(*f)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range page {
-			ids = append(ids, d.ID)
-		}
-		if f.After = next; next.IsZero() {
-			break
-		}
-	}
-	return ids, nil
 }
 
 // redriveAt redrives one after the other, rate of them a second. A home that cannot
