@@ -64,6 +64,21 @@ type deadSelection struct {
 	Filter *map[string]string `json:"filter,omitempty"`
 }
 
+// onDead is an action on the dead letters that its arguments choose.
+func onDead(do func(c *cli.Context, cl *client, chosen deadSelection) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		cl, err := adminClient(c)
+		if err != nil {
+			return err
+		}
+		chosen, err := selectDead(c)
+		if err != nil {
+			return err
+		}
+		return do(c, cl, chosen)
+	}
+}
+
 func selectDead(c *cli.Context) (deadSelection, error) {
 	f, err := deadFilter(c, time.Now())
 	switch {

@@ -22,17 +22,7 @@ func dlqPurgeCommand() *cli.Command {
 			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "only say how many, and show a few"},
 		),
-		Action: func(c *cli.Context) error {
-			cl, err := adminClient(c)
-			if err != nil {
-				return err
-			}
-			chosen, err := selectDead(c)
-			if err != nil {
-				return err
-			}
-			return purge(c, cl, chosen)
-		},
+		Action: onDead(purge),
 	}
 }
 

@@ -25,15 +25,7 @@ func dlqRedriveCommand() *cli.Command {
 			&cli.StringFlag{Name: "new-to", Usage: "of one, at its home: another `AGENT`"},
 			&cli.StringFlag{Name: "deliver-by", Usage: "of one: to be taken by `TIME`, or within a duration; else as long as its sender gave"},
 		),
-		Action: func(c *cli.Context) error {
-			cl, err := adminClient(c)
-			if err != nil {
-				return err
-			}
-			chosen, err := selectDead(c)
-			if err != nil {
-				return err
-			}
+		Action: onDead(func(c *cli.Context, cl *client, chosen deadSelection) error {
 			edit, edited, err := readEdit(c)
 			switch {
 			case err != nil:
@@ -46,7 +38,7 @@ func dlqRedriveCommand() *cli.Command {
 				return usageError("--rate %d is not from 1 to 1000", c.Int("rate"))
 			}
 			return redriveMany(c, cl, chosen)
-		},
+		}),
 	}
 }
 
