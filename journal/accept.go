@@ -70,7 +70,7 @@ func (j *Journal) encodeEnvelope(a *Accept, id ID, now time.Time) ([]byte, error
 	if a.DeliverBy.IsZero() {
 		a.DeliverBy = a.DeliverAt.Add(j.deliverBy)
 	}
-	if a.Deadline.IsZero() {
+	if a.Deadline.IsZero() && len(e.HumanTask) == 0 { // a person is given all the time there is
 		a.Deadline = now.Add(j.deadline)
 	}
 	e.DeliverByMs, e.DeadlineAtMs = ms(a.DeliverBy), ms(a.Deadline)
@@ -98,6 +98,7 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 		OfferNo: 1, Dest: uint32(dest.no), CreatedMs: a.Envelope.CreatedAtMs,
 		DeliverByMs: ms(a.DeliverBy), DeadlineAtMs: ms(a.Deadline),
 		Boot: t.j.birth.Boot, MaxAttempts: a.Envelope.MaxDeliveryAttempts, HoldWhenExhausted: a.Envelope.HoldWhenExhausted,
+		HumanTask: len(a.Envelope.HumanTask) > 0,
 	}}
 	if a.Envelope.ReplyTo != "" {
 		// Now, while it can be refused: an end cannot.
@@ -129,7 +130,13 @@ func (t *tx) begin(l *life, said *wire.Event, env []byte, due time.Time) error {
 			return fmt.Errorf("accept %s: %w", l.id, ErrIllegal)
 		}
 	}
-	t.goTo(l, PlaceDue, due, ID{})
+	if l.head.HumanTask {
+		if err := t.assign(l, said); err != nil {
+			return err
+		}
+	} else {
+		t.goTo(l, PlaceDue, due, ID{})
+	}
 	t.expireAt(l)
 	t.op.tally.Submitted++
 	return t.saveLife(l)
@@ -151,6 +158,13 @@ func (t *tx) replay(k *Key, res *Accepted) (bool, error) {
 		return false, err
 	}
 	res.ID, res.Status, res.CreatedAt, res.Replayed = ID(d.Id), state.Submitted, at(d.CreatedMs), true
+	var h wire.Head
+	if _, err := t.get(idKey(classHead, res.ID), &h); err != nil {
+		return false, err
+	}
+	if h.HumanTask {
+		res.Status = state.Waiting
+	}
 	return true, nil
 }
 

@@ -73,6 +73,9 @@ func (t *tx) answerAtHome(l *life, a Answer, res *Answered) error {
 	}
 	e := &wire.Event{Actor: a.Actor, Reason: uint32(a.Reason), Text: a.Text}
 	if a.Trigger == state.Start || a.Trigger == state.Wait {
+		if l.head.HumanTask {
+			return fmt.Errorf("%w: a person's task is decided, not gone on with", ErrIllegal)
+		}
 		if err := t.goOn(l, a, e); err != nil {
 			return err
 		}

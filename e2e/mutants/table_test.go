@@ -163,6 +163,27 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestRedrive",
 	},
 	{
+		guard: "an app is handed what a person is asked",
+		file:  "journal/accept.go",
+		old:   "	if l.head.HumanTask {",
+		new:   "	if false {",
+		pkg:   inAPI, test: "TestHumanTaskWaits",
+	},
+	{
+		guard: "an outcome that the task does not allow",
+		file:  "proxy/api/decision.go",
+		old:   "	case !slices.Contains(t.outcomes, text):",
+		new:   "	case false:",
+		pkg:   inAPI, test: "TestWrongDecisionsAreRefused",
+	},
+	{
+		guard: "a refusal completes",
+		file:  "proxy/api/decision.go",
+		old:   "	if refusals[d.outcome] {",
+		new:   "	if false {",
+		pkg:   inAPI, test: "TestHumanTaskIsDecided",
+	},
+	{
 		guard: "a slow disk gives more time",
 		file:  "journal/hold.go",
 		old:   "	case r.Received.IsZero():",

@@ -68,9 +68,10 @@ const (
 	Fail
 	Cancel
 	Expire
+	Assign // what it waits for is a person's task
 )
 
-var triggerNames = [...]string{"none", "accept", "submit", "deliver", "acknowledge", "start", "wait", "delivery_failed", "transfer", "complete", "fail", "cancel", "expire"}
+var triggerNames = [...]string{"none", "accept", "submit", "deliver", "acknowledge", "start", "wait", "delivery_failed", "transfer", "complete", "fail", "cancel", "expire", "assign"}
 
 func (t Trigger) String() string {
 	if int(t) < len(triggerNames) {
@@ -81,7 +82,7 @@ func (t Trigger) String() string {
 
 // Triggers lists every trigger of the lifecycle.
 func Triggers() []Trigger {
-	return []Trigger{Accept, Submit, Deliver, Acknowledge, Start, Wait, DeliveryFailed, Transfer, Complete, Fail, Cancel, Expire}
+	return []Trigger{Accept, Submit, Deliver, Acknowledge, Start, Wait, DeliveryFailed, Transfer, Complete, Fail, Cancel, Expire, Assign}
 }
 
 // EventType is the kind of an event in an intent's log. The names are AXP's.
@@ -100,9 +101,10 @@ const (
 	EventTimedOut
 	EventDeliveryFailed
 	EventTransfer
+	EventHumanTaskAssigned
 )
 
-var eventNames = [...]string{"intent.none", "intent.created", "intent.submitted", "intent.delivered", "intent.acknowledged", "intent.in_progress", "intent.waiting", "intent.completed", "intent.failed", "intent.canceled", "intent.timed_out", "intent.delivery_failed", "intent.transfer"}
+var eventNames = [...]string{"intent.none", "intent.created", "intent.submitted", "intent.delivered", "intent.acknowledged", "intent.in_progress", "intent.waiting", "intent.completed", "intent.failed", "intent.canceled", "intent.timed_out", "intent.delivery_failed", "intent.transfer", "intent.human_task_assigned"}
 
 func (e EventType) String() string {
 	if int(e) < len(eventNames) {
@@ -139,6 +141,8 @@ var lifecycle = []Row{
 	{Delivered, Wait, Waiting, EventWaiting},
 	{Acknowledged, Wait, Waiting, EventWaiting},
 	{InProgress, Wait, Waiting, EventWaiting},
+
+	{Waiting, Assign, Waiting, EventHumanTaskAssigned},
 
 	{Submitted, DeliveryFailed, Submitted, EventDeliveryFailed},
 	{Delivered, DeliveryFailed, Delivered, EventDeliveryFailed},

@@ -49,6 +49,7 @@ type Envelope struct {
 	CompletionOf        []byte                 `protobuf:"bytes,80,opt,name=completion_of,json=completionOf,proto3" json:"completion_of,omitempty"`       // id of the intent whose end this tells; empty: no completion
 	Tracestate          string                 `protobuf:"bytes,260,opt,name=tracestate,proto3" json:"tracestate,omitempty"`                              // of the creation context; its traceparent is above
 	ClientTraceId       string                 `protobuf:"bytes,281,opt,name=client_trace_id,json=clientTraceId,proto3" json:"client_trace_id,omitempty"` // what the app that sent it calls its trace, as it was said
+	HumanTask           []byte                 `protobuf:"bytes,320,opt,name=human_task,json=humanTask,proto3" json:"human_task,omitempty"`               // JSON object: what a person is asked; empty: no person is
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -223,6 +224,13 @@ func (x *Envelope) GetClientTraceId() string {
 	return ""
 }
 
+func (x *Envelope) GetHumanTask() []byte {
+	if x != nil {
+		return x.HumanTask
+	}
+	return nil
+}
+
 // Head is home's mutable record of an intent, at most 1 KiB.
 type Head struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -258,6 +266,7 @@ type Head struct {
 	WorkTimeoutMs     int64                  `protobuf:"varint,81,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"` // of this intent; 0: the holder's
 	ReplyDest         uint32                 `protobuf:"varint,80,opt,name=reply_dest,json=replyDest,proto3" json:"reply_dest,omitempty"`               // number of the lane its completion goes to; 0: nobody is told
 	Traceparent       string                 `protobuf:"bytes,260,opt,name=traceparent,proto3" json:"traceparent,omitempty"`                            // of the last attempt that was heard of; empty: none, or not traced
+	HumanTask         bool                   `protobuf:"varint,320,opt,name=human_task,json=humanTask,proto3" json:"human_task,omitempty"`              // a person is asked: the envelope says what
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -514,6 +523,13 @@ func (x *Head) GetTraceparent() string {
 		return x.Traceparent
 	}
 	return ""
+}
+
+func (x *Head) GetHumanTask() bool {
+	if x != nil {
+		return x.HumanTask
+	}
+	return false
 }
 
 type LateAnswer struct {
@@ -2887,7 +2903,7 @@ var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
 	"\n" +
-	"\frecord.proto\x12\x12pannier.journal.v1\"\xc8\x05\n" +
+	"\frecord.proto\x12\x12pannier.journal.v1\"\xe8\x05\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1f\n" +
 	"\vintent_type\x18\x02 \x01(\tR\n" +
@@ -2914,7 +2930,9 @@ const file_record_proto_rawDesc = "" +
 	"\n" +
 	"tracestate\x18\x84\x02 \x01(\tR\n" +
 	"tracestate\x12'\n" +
-	"\x0fclient_trace_id\x18\x99\x02 \x01(\tR\rclientTraceId\"\x83\b\n" +
+	"\x0fclient_trace_id\x18\x99\x02 \x01(\tR\rclientTraceId\x12\x1e\n" +
+	"\n" +
+	"human_task\x18\xc0\x02 \x01(\fR\thumanTask\"\xa3\b\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -2952,7 +2970,9 @@ const file_record_proto_rawDesc = "" +
 	"\x0fwork_timeout_ms\x18Q \x01(\x03R\rworkTimeoutMs\x12\x1d\n" +
 	"\n" +
 	"reply_dest\x18P \x01(\rR\treplyDest\x12!\n" +
-	"\vtraceparent\x18\x84\x02 \x01(\tR\vtraceparent\"]\n" +
+	"\vtraceparent\x18\x84\x02 \x01(\tR\vtraceparent\x12\x1e\n" +
+	"\n" +
+	"human_task\x18\xc0\x02 \x01(\bR\thumanTask\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +

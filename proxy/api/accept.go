@@ -47,6 +47,9 @@ func (a *API) accept(r *http.Request, in *asked, now time.Time) (journal.Accept,
 		Payload: in.payload, Traceparent: traceparent, Tracestate: validState(traceparent, tracestate), IdempotencyKey: in.key,
 		ClientTraceId: clientTraceID(r),
 	}
+	if in.task != nil {
+		e.HumanTask = in.task.raw
+	}
 	acc := journal.Accept{Envelope: e}
 	in.options.apply(&acc, e, now)
 	if in.key == "" {
@@ -68,7 +71,11 @@ func (in *asked) fingerprinted() []byte {
 			d.raw(g.name, g.value)
 		}
 	}
-	return d.close('}').close('}').b
+	d.close('}')
+	if in.task != nil {
+		d.raw("human_task", in.task.raw)
+	}
+	return d.close('}').b
 }
 
 // acceptOne stores one intent and answers. Before the answer leaves, the

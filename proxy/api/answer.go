@@ -56,7 +56,7 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 	a.writeIntent(d, i, whole)
 	d.key("event")
 	if ev != nil {
-		writeEvent(d, id, seq, ev, i.Outcome)
+		writeEvent(d, id, seq, ev, &page{outcome: i.Outcome})
 	} else {
 		writeProvisional(d, i, ans)
 	}

@@ -139,7 +139,7 @@ func TestResumeHasTwoMeanings(t *testing.T) {
 		}
 	}
 	id := w.intent("b")
-	w.post("/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved"}}`).refused(422, "not_available")
+	w.post("/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved"}}`).refused(422, "schema_invalid")
 	w.post("/v1/intents/"+id+"/resume", `{"approve_current_step":false}`).refused(422, "not_available")
 	w.post("/v1/intents/"+id+"/resume", `{}`).want(200)
 	w.post("/v1/intents/"+id+"/resume", `{}`).want(200) // going on twice is going on

@@ -25,10 +25,11 @@ type asked struct {
 	payload     jsontext.Value // the bytes of the request's value
 	at          string         // JSON pointer to the payload in the body
 	options     *options
-	key         string // idempotency key; "": none
-	traceparent string // of the event; "": the request's
-	tracestate  string // beside it
-	path        string // method and path, the scope of key
+	task        *humanTask // nil: no person is asked
+	key         string     // idempotency key; "": none
+	traceparent string     // of the event; "": the request's
+	tracestate  string     // beside it
+	path        string     // method and path, the scope of key
 }
 
 // create serves POST /v1/intents.
@@ -159,7 +160,11 @@ func (a *API) readIntent(body *object, header http.Header) *asked {
 			body.fault(name(f), codeNotAvailable, notAvailable)
 		}
 	}
+	in.task = takeTask(body, name("human_task"))
 	in.options = readOptions(body, name, header, body.faults)
+	if in.task != nil {
+		in.options.refuseForTask(body.faults)
+	}
 	in.correlate(body.faults)
 	if fold {
 		in.payload, in.at = foldRest(body), ""

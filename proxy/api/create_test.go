@@ -108,7 +108,6 @@ func TestBadBodiesAreRefusedByName(t *testing.T) {
 		{"option not built", with(`"delivery":{"ordering_key":"k"}`), 422, "not_available", "/delivery/ordering_key"},
 		{"gates not built", with(`"delivery":{"gates":[]}`), 422, "not_available", "/delivery/gates"},
 		{"priority not built", with(`"delivery":{"priority":1}`), 422, "not_available", "/delivery/priority"},
-		{"human task not built", with(`"human_task":{}`), 422, "not_available", "/human_task"},
 		{"reminders not built", with(`"remind_after_seconds":5`), 422, "not_available", "/remind_after_seconds"},
 		{"escalation not built", with(`"escalate_to":"x"`), 422, "not_available", "/escalate_to"},
 		{"deliver_at and delay", with(`"delivery":{"deliver_at":"2030-01-01T00:00:00Z","delay_seconds":1}`), 400, "invalid_request", "deliver_at"},
@@ -287,7 +286,7 @@ func TestFoldingOfABodyWithoutPayload(t *testing.T) {
 			t.Errorf("%s: correlation_id is %q, want %q", c.rule, got, c.correlation)
 		}
 	}
-	w.post("/v1/intents", `{"intentType":"a","toAgent":"b","humanTask":{}}`).refused(422, "not_available")
+	w.post("/v1/intents", `{"intentType":"a","toAgent":"b","remindAfterSeconds":5}`).refused(422, "not_available")
 }
 
 func TestSenderIsTheGivenOneOrTheSidecars(t *testing.T) {

@@ -32,12 +32,13 @@
 //	GET  /v1/intents/{id}/events/stream   the log as it grows
 //	GET  /v1/intents/{id}/why             what it waits for
 //	POST /v1/intents/{id}/resolve         end it
-//	POST /v1/intents/{id}/resume          go on, or the agent's result
+//	POST /v1/intents/{id}/resume          go on, the agent's result, or a person's decision
 //	POST /v1/intents/{id}/controls        change its options while it is open
 //	POST /v1/intents/{id}/policy          the same, and grants
 //	POST /v1/intents/{id}/ack             done, under its lease
 //	POST /v1/intents/{id}/nack            failed attempt, or dead letter
 //	POST /v1/intents/{id}/extend          still working
+//	GET  /v1/me/tasks                     what people are asked here, and have not decided
 //	GET  /v1/deliveries                   intents as AXP's deliveries; status=dead_lettered
 //	GET  /v1/deliveries/{id}              one of them
 //	POST /v1/deliveries/{id}/replay       a successor for a dead letter
@@ -112,6 +113,11 @@
 //   - What is not built and would change what happens is refused by name (422
 //     not_available), not ignored. Fields AXP does not know are ignored, but
 //     inside "delivery" and in bodies that are our own.
+//   - What a person is asked (human_task) waits at its home from accept on: it is offered
+//     to nobody, has no deadline unless one was given, and is ended by a task_result
+//     that fits it, or by resolve. The outcomes rejected, denied, declined, failed and
+//     changes_requested cancel it, since whoever waits is not to go on; a form is not
+//     asked of them. Two decisions at once: the first that is journaled wins.
 //   - A payload that does not fit the schema of its type is not accepted, nor one
 //     edited at a redrive, wherever that is asked for: it is held to the schemas of
 //     its home. What was accepted before is not looked at again, nor a repeat of it

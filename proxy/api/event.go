@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"pannier/journal"
@@ -15,9 +16,10 @@ import (
 // page is a part of an intent's event log.
 type page struct {
 	events  []*wire.Event
-	first   uint32        // number of events[0]; the next one's where there are none
-	outcome *wire.Outcome // where the last of them is the end
-	remote  bool          // home has the log, not we: nothing here wakes its readers
+	first   uint32         // number of events[0]; the next one's where there are none
+	outcome *wire.Outcome  // where the last of them is the end
+	about   *wire.Envelope // where one of them says that a person is asked
+	remote  bool           // home has the log, not we: nothing here wakes its readers
 }
 
 // next is the number the event after this page will have.
@@ -27,6 +29,11 @@ func (p *page) next() uint32 { return p.first + uint32(len(p.events)) }
 func (p *page) ends() bool {
 	n := len(p.events)
 	return n > 0 && state.Status(p.events[n-1].Status).Terminal()
+}
+
+// asks reports whether an event of the page says that a person is asked.
+func (p *page) asks() bool {
+	return slices.ContainsFunc(p.events, func(ev *wire.Event) bool { return state.EventType(ev.Type) == state.EventHumanTaskAssigned })
 }
 
 // events serves GET /v1/intents/{id}/events.
@@ -52,7 +59,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	d.open('{').boolean("ok", true).key("events").open('[')
 	for i, ev := range p.events {
 		d.item()
-		writeEvent(d, id, p.first+uint32(i), ev, p.outcome)
+		writeEvent(d, id, p.first+uint32(i), ev, p)
 	}
 	return answer(w, d.close(']').close('}'))
 }
@@ -64,8 +71,8 @@ func (a *API) readLog(ctx context.Context, id journal.ID, since uint32) (*page, 
 	events, first, err := a.journal.Events(id, since)
 	if err == nil {
 		p := &page{events: events, first: first}
-		if p.ends() {
-			err = a.addEnd(p, id)
+		if p.ends() || p.asks() {
+			err = a.addRest(p, id)
 		}
 		return p, err
 	}
@@ -82,14 +89,17 @@ func (a *API) readLog(ctx context.Context, id journal.ID, since uint32) (*page, 
 	return a.askLog(ctx, i, since)
 }
 
-// addEnd adds the outcome. It is read after the events: where they have the
-// end, it is there.
-func (a *API) addEnd(p *page, id journal.ID) error {
+// addRest adds what is in other records. It is read after the events: where they have
+// the end, the outcome is there.
+func (a *API) addRest(p *page, id journal.ID) error {
 	i, err := a.journal.Get(id)
 	if err != nil {
 		return err
 	}
-	p.outcome = a.said(i)
+	p.about = i.Envelope
+	if p.ends() {
+		p.outcome = a.said(i)
+	}
 	return nil
 }
 
@@ -106,15 +116,15 @@ func (a *API) askLog(ctx context.Context, i *journal.Intent, since uint32) (*pag
 	if ans.FirstSeq > 0 { // what was asked for may be beyond the last
 		first = min(first, ans.FirstSeq)
 	}
-	return &page{events: ans.Events, first: first, outcome: ans.Outcome, remote: true}, nil
+	return &page{events: ans.Events, first: first, outcome: ans.Outcome, about: i.Envelope, remote: true}, nil
 }
 
 var errHomeUnreachable = refuse(codeHomeUnreachable, "the sidecar that accepted this intent decides this, and cannot be reached just now")
 
 func eventName(ev *wire.Event) string { return state.EventType(ev.Type).String() }
 
-// writeEvent writes an event of an intent's log.
-func writeEvent(d *doc, id journal.ID, seq uint32, ev *wire.Event, out *wire.Outcome) {
+// writeEvent writes an event of an intent's log, with what its page knows beside it.
+func writeEvent(d *doc, id journal.ID, seq uint32, ev *wire.Event, p *page) {
 	status := state.Status(ev.Status)
 	actor := ev.Actor
 	if actor == "" {
@@ -129,7 +139,10 @@ func writeEvent(d *doc, id journal.ID, seq uint32, ev *wire.Event, out *wire.Out
 		d.null("waiting_reason")
 	}
 	d.key("details").open('{')
-	writeDetails(d, ev, out)
+	writeDetails(d, ev, p.outcome)
+	if e := p.about; e != nil && state.EventType(ev.Type) == state.EventHumanTaskAssigned {
+		writeAsked(d, e)
+	}
 	d.close('}').close('}')
 }
 

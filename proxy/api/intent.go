@@ -112,6 +112,9 @@ func (a *API) writeEnvelope(d *doc, i *journal.Intent, show extent) {
 	}
 	d.opt("reply_to", e.ReplyTo).opt("redrive_of", idText(e.RedriveOf)).opt("completion_of", idText(e.CompletionOf)).opt("traceparent", e.Traceparent)
 	d.opt("client_trace_id", e.ClientTraceId)
+	if t, err := taskOf(e.HumanTask); err == nil && t != nil {
+		writeTask(d, t, e.IntentType)
+	}
 }
 
 func (a *API) writeHead(d *doc, i *journal.Intent) {
@@ -124,7 +127,9 @@ func (a *API) writeHead(d *doc, i *journal.Intent) {
 	switch status := i.Status(); {
 	case status == state.Waiting:
 		d.str("lifecycle_waiting_reason", waitingReason(state.Reason(h.Reason)))
-		if state.Reason(h.Reason) == state.ReasonOperator {
+		if t, err := taskOf(i.Envelope.GetHumanTask()); err == nil && t != nil {
+			writePending(d, t, i.Envelope)
+		} else if state.Reason(h.Reason) == state.ReasonOperator {
 			d.key("pending_with").open('{').str("type", "human").str("name", "operator").close('}')
 		}
 	case scheduled(h):

@@ -40,7 +40,7 @@ var optionTable = []option{
 
 // laterFields are AXP's fields at the top of the body that change what happens
 // and are not built.
-var laterFields = []string{"human_task", "remind_after_seconds", "remind_interval_seconds", "max_reminders", "escalate_to"}
+var laterFields = []string{"remind_after_seconds", "remind_interval_seconds", "max_reminders", "escalate_to"}
 
 const (
 	correlationOption = "correlation_id"
@@ -211,6 +211,17 @@ func (o *options) check(faults *[]fault) {
 	}
 	if !o.deadline.IsZero() && !o.deliverAt.IsZero() && o.deadline.Before(o.deliverAt) {
 		contradict(by("deadline_at"), "is before deliver_at")
+	}
+}
+
+// notForTasks are options of a delivery, which what a person is asked does not have.
+var notForTasks = []string{"deliver_at", "delay_seconds", "deliver_by", "max_delivery_attempts", "on_exhausted", "durability"}
+
+func (o *options) refuseForTask(faults *[]fault) {
+	for _, name := range notForTasks {
+		if at := o.pointer(name); at != "" {
+			*faults = append(*faults, fault{at, "is for what is delivered to an app; with human_task a person is asked at once, until deadline_at", codeInvalidRequest})
+		}
 	}
 }
 

@@ -24,7 +24,10 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ans := readResume(in.body, r)
+	ans, err := a.readResume(in, r)
+	if err != nil {
+		return err
+	}
 	if err := faultsOf(*in.faults); err != nil {
 		return err
 	}
@@ -67,9 +70,29 @@ func (a *API) answerResumed(w http.ResponseWriter, i *journal.Intent, provisiona
 	return answer(w, d.close('}'))
 }
 
-func readResume(body *object, r *http.Request) (ans journal.Answer) {
+// readResume reads a resume. Of a person's task it is the decision, in whatever form.
+func (a *API) readResume(in *word, r *http.Request) (journal.Answer, error) {
+	i, err := a.journal.Get(in.id)
+	if err != nil {
+		return journal.Answer{}, err
+	}
+	if i.Envelope != nil && len(i.Envelope.HumanTask) > 0 {
+		t, err := taskOf(i.Envelope.HumanTask)
+		if err != nil {
+			return journal.Answer{}, err
+		}
+		ans := readDecision(in.body, t, r)
+		if i.Status().Terminal() {
+			*in.faults = nil // the journal answers, be it that this was the decision
+		}
+		return ans, nil
+	}
+	return readContinue(in.body, r), nil
+}
+
+func readContinue(body *object, r *http.Request) (ans journal.Answer) {
 	if body.has("task_result") {
-		body.fault("task_result", codeNotAvailable, notAvailable)
+		body.fault("task_result", codeSchemaInvalid, "answers a human_task, and this intent has none")
 		return ans
 	}
 	ans = journal.Answer{Reason: state.ReasonApp, Actor: owner(r)}

@@ -49,6 +49,7 @@ func (a *API) endpoints() []endpoint {
 		{"POST", "/v1/intents/{id}/ack", a.ack},
 		{"POST", "/v1/intents/{id}/nack", a.nack},
 		{"POST", "/v1/intents/{id}/extend", a.extend},
+		{"GET", "/v1/me/tasks", a.tasks},
 		{"GET", "/v1/deliveries", a.listDeliveries},
 		{"GET", "/v1/deliveries/{id}", a.getDelivery},
 		{"POST", "/v1/deliveries/{id}/replay", a.replayDelivery},

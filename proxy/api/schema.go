@@ -179,7 +179,12 @@ func (c *compiled) of(s *wire.Schema) (*jsonschema.Schema, error) {
 // compile makes a schema of its text. A reference to anything outside of it is an
 // error: neither the network nor a file is ever read for one.
 func compile(s *wire.Schema) (*jsonschema.Schema, error) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(s.Json))
+	return compileText(s.Json, schemaURL+s.SemanticType)
+}
+
+// compileText is compile for a schema that calls itself url.
+func compileText(text []byte, url string) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		return nil, err
 	}
@@ -189,10 +194,10 @@ func compile(s *wire.Schema) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.UseLoader(noLoader{})
 	c.AssertFormat()
-	if err := c.AddResource(schemaURL+s.SemanticType, doc); err != nil {
+	if err := c.AddResource(url, doc); err != nil {
 		return nil, err
 	}
-	return c.Compile(schemaURL + s.SemanticType)
+	return c.Compile(url)
 }
 
 type noLoader struct{}

@@ -98,7 +98,7 @@ func (f *follower) write(p *page) (over bool, err error) {
 	for i, ev := range p.events {
 		d := newDoc()
 		seq := p.first + uint32(i)
-		writeEvent(d, f.id, seq, ev, p.outcome)
+		writeEvent(d, f.id, seq, ev, p)
 		f.frames.event(uint64(seq), eventName(ev), d)
 		d.free()
 	}

@@ -25,6 +25,7 @@ var axpOf = map[string]string{
 	"GET /v1/intents/{id}":                             "public_api/api.intents.get.response.v1",
 	"GET /v1/intents/{id}/events":                      "public_api/api.intents.events.list.response.v1",
 	"POST /v1/intents/{id}/resolve":                    "public_api/api.intents.resolve.response.v1",
+	"GET /v1/me/tasks":                                 "public_api/api.tasks.list.response.v1",
 	"GET /v1/deliveries":                               "public_api/api.deliveries.list.response.v1",
 	"GET /v1/deliveries/{id}":                          "public_api/api.deliveries.get.response.v1",
 	"POST /v1/deliveries/{id}/replay":                  "public_api/api.deliveries.replay.response.v1",

@@ -1,0 +1,55 @@
+package journal
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// assign makes a new intent a person's task: it waits, is offered to nobody, and counts
+// as taken, since those who are asked can see it from here on.
+func (t *tx) assign(l *life, said *wire.Event) error {
+	for _, on := range []state.Trigger{state.Wait, state.Assign} {
+		if !t.move(l, on, &wire.Event{Actor: said.Actor, Reason: uint32(state.ReasonWaitingHuman)}) {
+			return fmt.Errorf("assign %s: %w", l.id, ErrIllegal)
+		}
+	}
+	l.head.Taken = true
+	t.goTo(l, PlaceParked, time.Time{}, ID{})
+	return nil
+}
+
+// taskScan bounds how many waiting intents one Tasks reads.
+const taskScan = 1000
+
+// Tasks returns open tasks of people that are homed here, newest first, those that keep
+// agrees to, up to max; and where the next page begins (its before), zero when there
+// is nothing more. A keep that agrees to little returns what it has found among
+// 1,000 waiting intents.
+func (j *Journal) Tasks(before ID, max int, keep func(*Intent) bool) (out []*Intent, next ID, err error) {
+	err = j.view(func(txn *badger.Txn) error {
+		it := newestFirst(txn, classParked, before)
+		defer it.Close()
+		for scanned := 0; it.Valid(); it.Next() {
+			if len(out) == max || scanned == taskScan {
+				return nil
+			}
+			scanned++
+			next = ID(it.Item().Key()[1:17])
+			i, err := readIntent(txn, next)
+			if err != nil {
+				return fmt.Errorf("tasks: %w", err)
+			}
+			if i.Head != nil && i.Head.HumanTask && keep(i) {
+				out = append(out, i)
+			}
+		}
+		next = ID{}
+		return nil
+	})
+	return out, next, err
+}

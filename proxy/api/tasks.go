@@ -1,0 +1,90 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// nextCursor is the header of a page that is not the last, where AXP's body has no place for it.
+const nextCursor = "Pannier-Next-Cursor"
+
+// tasks serves GET /v1/me/tasks: what people are asked by intents homed here and have
+// not decided, newest first.
+func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
+	q, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	owner, err := ownerGiven(r)
+	if err != nil {
+		return err
+	}
+	limit := int(q.integer("limit", defaultList, 1, maxList))
+	var before journal.ID
+	if text := q.text("cursor"); text != "" {
+		if before, err = journal.ParseID(text); err != nil {
+			q.fault("cursor", codeSchemaInvalid, "must be the "+nextCursor+" of an earlier page")
+		}
+	}
+	if err := q.err(); err != nil {
+		return err
+	}
+	c := callerOf(r)
+	page, next, err := a.journal.Tasks(before, limit, func(i *journal.Intent) bool {
+		e := i.Envelope
+		return e != nil && (c == nil || c.May(e.ToAgent)) && (owner == "" || owner == e.ToAgent || isAssigned(e, owner))
+	})
+	if err != nil {
+		return err
+	}
+	if !next.IsZero() {
+		w.Header().Set(nextCursor, next.String())
+	}
+	d := newDoc()
+	defer d.free()
+	d.open('{').boolean("ok", true).key("tasks").open('[')
+	for _, i := range page {
+		t, err := taskOf(i.Envelope.HumanTask)
+		if err != nil {
+			return err
+		}
+		d.item().open('{').str("intent_id", i.ID.String()).str("intent_type", i.Envelope.IntentType).str("status", state.Waiting.String())
+		d.opt("from_agent", i.Envelope.FromAgent).time("assigned_at", time.UnixMilli(i.Head.CreatedMs)).ms("due_at", i.Head.DeadlineAtMs)
+		writeTask(d, t, i.Envelope.IntentType)
+		d.close('}')
+	}
+	return answer(w, d.close(']').close('}'))
+}
+
+// isAssigned reports whether the task names that address.
+func isAssigned(e *wire.Envelope, owner string) bool {
+	t, err := taskOf(e.HumanTask)
+	return err == nil && slices.ContainsFunc(t.assignees, func(a string) bool {
+		address, err := Address(a)
+		return a == owner || err == nil && address == owner
+	})
+}
+
+// writeAsked writes what is asked, and of whom.
+func writeAsked(d *doc, e *wire.Envelope) {
+	t, err := taskOf(e.HumanTask)
+	if err != nil || t == nil {
+		return // no intent was accepted with such a task
+	}
+	writeTask(d, t, e.IntentType)
+	writePending(d, t, e)
+}
+
+// writePending writes who a task waits for: the one it names, or the agent it was sent to.
+func writePending(d *doc, t *humanTask, e *wire.Envelope) {
+	name := e.ToAgent
+	if len(t.assignees) == 1 {
+		name = t.assignees[0]
+	}
+	d.key("pending_with").open('{').str("type", "human").str("name", name).close('}')
+}
