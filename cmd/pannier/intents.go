@@ -34,6 +34,8 @@ type intent struct {
 	Payload       json.RawMessage `json:"payload"`
 	Result        json.RawMessage `json:"result"`
 	Error         json.RawMessage `json:"error"`
+	Reason        string          `json:"reason"`
+	Decision      json.RawMessage `json:"task_result"`
 }
 
 func getCommand() *cli.Command {
@@ -60,7 +62,8 @@ func printIntent(w io.Writer, answer struct {
 	return pairs(w,
 		"intent", i.ID, "status", i.Status, "waiting", i.WaitingReason, "type", i.Type, "from", i.From, "to", i.To,
 		"correlation", i.Correlation, "role", i.Role, "attempt", attempt, "created", i.CreatedAt, "updated", i.UpdatedAt,
-		"deadline", i.DeadlineAt, "payload", oneLine(i.Payload), "result", oneLine(i.Result), "error", oneLine(i.Error))
+		"deadline", i.DeadlineAt, "payload", oneLine(i.Payload), "result", oneLine(i.Result), "error", oneLine(i.Error),
+		"reason", i.Reason, "decision", oneLine(i.Decision))
 }
 
 func listCommand() *cli.Command {

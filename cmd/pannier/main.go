@@ -73,6 +73,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			whyCommand(),
 			traceCommand(),
 			cancelCommand(),
+			inboxCommand(),
 			listenCommand(force),
 			pollCommand(),
 			ackCommand(),

@@ -23,6 +23,7 @@ const sendHelp = `The arguments are a type and a payload, each optional:
    pannier send order.process.v1 '{"a":1}' --to agent://dev/local/billing
    pannier send order.process.v1 order.json --to billing
    jq -n '{a:1}' | pannier send - --to billing
+   pannier send --to finance --ask 'Pay 900 EUR?' '{"amount":900}' --wait=1h
 
 A payload begins with "{", is "-" for standard input, or is the path of a file, which contains a
 slash or ends in ".json". The id goes to stdout; with --wait, the event that ended it follows.`
@@ -71,6 +72,7 @@ func sendCommand() *cli.Command {
 			&cli.IntFlag{Name: "max-delivery-attempts", DefaultText: "the sidecar's", Usage: "give up after `N` failed attempts"},
 			&cli.StringFlag{Name: "deliver-by", Usage: "to be taken by then: a `DURATION` or an RFC 3339 time"},
 			&cli.StringFlag{Name: "deadline", Usage: "to have ended by then: a `DURATION` or an RFC 3339 time"},
+			&cli.StringFlag{Name: "ask", Usage: "ask a person, not an app: `QUESTION`; \"pannier inbox\" decides"},
 			&cli.GenericFlag{Name: "wait", Value: wait, DefaultText: "30s when given bare", Usage: "wait until it has ended, at most this `DURATION`"},
 		),
 		Action: func(c *cli.Context) error { return send(c, wait) },
@@ -129,7 +131,12 @@ type createBody struct {
 	FromAgent     string          `json:"from_agent,omitempty"`
 	CorrelationID string          `json:"correlation_id,omitempty"`
 	Payload       json.RawMessage `json:"payload"`
+	HumanTask     *question       `json:"human_task,omitempty"`
 	Delivery      deliveryOptions `json:"delivery,omitzero"`
+}
+
+type question struct {
+	Title string `json:"title"`
 }
 
 type deliveryOptions struct {
@@ -155,12 +162,17 @@ func newIntent(c *cli.Context, now time.Time) (createBody, error) {
 	if err != nil {
 		return createBody{}, err
 	}
+	var ask *question
+	if c.IsSet("ask") {
+		ask = &question{c.String("ask")}
+	}
 	return createBody{
 		IntentType:    intentType,
 		ToAgent:       agentAddress(c.String("to")),
 		FromAgent:     agentAddress(c.String("from")),
 		CorrelationID: c.String("correlation-id"),
 		Payload:       payload,
+		HumanTask:     ask,
 		Delivery: deliveryOptions{
 			Durability:  c.String("durability"),
 			MaxAttempts: c.Int("max-delivery-attempts"),

@@ -51,6 +51,12 @@ const (
 // go on. Every other outcome completes it.
 var refusals = map[string]bool{"rejected": true, "denied": true, "declined": true, "failed": true, "changes_requested": true}
 
+// Refuses reports whether an outcome of a task ends its intent CANCELED.
+func Refuses(outcome string) bool { return refusals[outcome] }
+
+// Accepts is the opposite of Refuses.
+func Accepts(outcome string) bool { return !refusals[outcome] }
+
 // humanTask is what a person is asked.
 type humanTask struct {
 	title, description, kind string

@@ -60,7 +60,7 @@ func TestHumanTaskIsDecided(t *testing.T) {
 	form := `{"task_type":"form","form_schema":{"type":"object","required":["city"],"properties":{"city":{"type":"string"}}}}`
 	for _, c := range []struct{ rule, task, body, status, shown string }{
 		{"approved", `{}`, `{"task_result":{"outcome":"approved","comment":"fine","by":7}}`, "COMPLETED", `"result":{"outcome":"approved","comment":"fine","by":7}`},
-		{"rejected", `{}`, `{"task_result":{"outcome":"rejected"}}`, "CANCELED", `"reason":"rejected"`},
+		{"rejected", `{}`, `{"task_result":{"outcome":"rejected","comment":"no"}}`, "CANCELED", `"reason":"rejected","task_result":{"outcome":"rejected","comment":"no"}`},
 		{"outcome beside the result", `{}`, `{"outcome":"approved","task_result":{}}`, "COMPLETED", `"result":{}`},
 		{"as the oldest clients say it", `{}`, `{"task_result":{"approved":false}}`, "CANCELED", `"reason":"rejected"`},
 		{"an outcome of its own", `{"allowed_outcomes":["ship","hold"]}`, `{"task_result":{"outcome":"ship"}}`, "COMPLETED", `"outcome":"ship"`},

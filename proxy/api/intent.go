@@ -196,6 +196,9 @@ func writeOutcome(d *doc, status state.Status, out *wire.Outcome) {
 			text = "canceled"
 		}
 		d.str("reason", text)
+		if len(body) > 0 {
+			d.raw("task_result", body) // a person's refusal
+		}
 	}
 }
 
