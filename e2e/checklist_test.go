@@ -10,8 +10,8 @@ import (
 )
 
 // What is easy to get wrong about AXP, and the tests that would notice. A line
-// that owes something does not count; of what concerns people, inboxes and reminders are
-// not here yet.
+// that owes something does not count; of what concerns people, inboxes are not here
+// yet.
 var checklist = []struct {
 	line  string
 	tests []string
@@ -41,6 +41,7 @@ var checklist = []struct {
 	{"acknowledged writes survive kill -9", []string{"TestKillLoop", "TestCrashWalk", "TestOneKeyOneIntent", "TestQuirkyClients", "TestEventsReachSubscribers"}, ""},
 	// people
 	{"human_task without title, with notify_email, type form; a bad outcome is 422 and it waits on; a refusal is not COMPLETED", []string{"TestHumanTaskWaits", "TestHumanTaskIsDecided", "TestWrongDecisionsAreRefused", "TestTaskOutlivesKills"}, ""},
+	{"reminders and escalation as events, also over a restart", []string{"TestRemindersAndEscalation", "TestRemindersOverARestart", "TestTaskIsEscalated"}, ""},
 	// hooks
 	{"subscriptions without an owner; no secret echoed; publishing waits for nobody; HMAC over the bytes", []string{"TestSubscriptionOfNobodyIsEveryones", "TestEventsReachSubscribers"}, ""},
 	{"a failing callback: retries, delivery_failed, FAILED, dead letter, replay", []string{"TestAppThatAlwaysFails", "TestFailingCallback", "TestFailingCallbackIsReplayed"}, ""},

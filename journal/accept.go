@@ -100,6 +100,9 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 		Boot: t.j.birth.Boot, MaxAttempts: a.Envelope.MaxDeliveryAttempts, HoldWhenExhausted: a.Envelope.HoldWhenExhausted,
 		HumanTask: len(a.Envelope.HumanTask) > 0,
 	}}
+	if r := a.Envelope.Reminders; l.head.HumanTask && r.GetAfterMs() > 0 {
+		l.head.RemindMs = ms(t.now) + r.AfterMs
+	}
 	if a.Envelope.ReplyTo != "" {
 		// Now, while it can be refused: an end cannot.
 		lane, err := t.internName(&name{address: a.Envelope.ReplyTo, threads: true})

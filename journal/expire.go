@@ -22,7 +22,8 @@ func (l *life) expiry() (time.Time, state.Reason) {
 	return deadline, state.ReasonDeadline
 }
 
-// expireAt puts the intent into the expiry index. It is not moved when the
+// expireAt puts the intent into the expiry index, where it is found when it has run out
+// of time, or somebody is to be reminded of it. It is not moved when the
 // intent is taken: the sweep that comes to it then puts it where it belongs,
 // which saves two writes in the life of nearly every intent.
 func (t *tx) expireAt(l *life) {
@@ -31,6 +32,9 @@ func (t *tx) expireAt(l *life) {
 		l.head.ExpiryMs = 0
 	}
 	when, _ := l.expiry()
+	if remind := at(l.head.RemindMs); !remind.IsZero() && (when.IsZero() || remind.Before(when)) {
+		when = remind
+	}
 	if when.IsZero() {
 		return
 	}
@@ -107,6 +111,9 @@ func (t *tx) expire(id ID) error {
 	}
 	when, reason := l.expiry()
 	if when.IsZero() || when.After(t.now) {
+		if err := t.remind(l); err != nil {
+			return err
+		}
 		t.expireAt(l)
 		return t.saveLife(l)
 	}

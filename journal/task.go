@@ -1,10 +1,12 @@
 package journal
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -20,6 +22,39 @@ func (t *tx) assign(l *life, said *wire.Event) error {
 	}
 	l.head.Taken = true
 	t.goTo(l, PlaceParked, time.Time{}, ID{})
+	return nil
+}
+
+// remind writes that somebody is reminded of a task, or that it is another's now, where
+// the time for that has come. What was missed while the process was down is one
+// reminder: the next comes an interval from now.
+func (t *tx) remind(l *life) error {
+	if due := at(l.head.RemindMs); due.IsZero() || due.After(t.now) || l.status() != state.Waiting {
+		return nil
+	}
+	blob, found, err := t.getChunks(classEnvelope, l.id)
+	if err != nil {
+		return err
+	}
+	var env wire.Envelope
+	if err := proto.Unmarshal(blob, &env); err != nil || !found {
+		return &CorruptError{Key: chunkKey(classEnvelope, l.id, 0), Why: "the envelope of a task is gone or wrong"}
+	}
+	r := env.Reminders
+	next := ms(t.now) + cmp.Or(r.GetIntervalMs(), r.GetAfterMs())
+	if l.head.Reminded < r.GetMost() {
+		t.move(l, state.Remind, &wire.Event{Actor: actorSelf})
+		if l.head.Reminded++; l.head.Reminded == r.GetMost() && r.GetEscalateTo() == "" {
+			next = 0
+		}
+	} else {
+		if to := r.GetEscalateTo(); to != "" {
+			t.move(l, state.Escalate, &wire.Event{Actor: actorSelf})
+			l.head.Escalated = true
+		}
+		next = 0
+	}
+	l.head.RemindMs = next
 	return nil
 }
 

@@ -177,6 +177,13 @@ var all = []mutant{
 		pkg:   inAPI, test: "TestWrongDecisionsAreRefused",
 	},
 	{
+		guard: "reminders never come",
+		file:  "journal/expire.go",
+		old:   "	if remind := at(l.head.RemindMs); !remind.IsZero() &&",
+		new:   "	if remind := at(l.head.RemindMs); false &&",
+		pkg:   inJournal, test: "TestRemindersOverARestart",
+	},
+	{
 		guard: "a refusal completes",
 		file:  "proxy/api/decision.go",
 		old:   "	if refusals[d.outcome] {",

@@ -68,10 +68,12 @@ const (
 	Fail
 	Cancel
 	Expire
-	Assign // what it waits for is a person's task
+	Assign   // what it waits for is a person's task
+	Remind   // of which that person is reminded
+	Escalate // and another is asked
 )
 
-var triggerNames = [...]string{"none", "accept", "submit", "deliver", "acknowledge", "start", "wait", "delivery_failed", "transfer", "complete", "fail", "cancel", "expire", "assign"}
+var triggerNames = [...]string{"none", "accept", "submit", "deliver", "acknowledge", "start", "wait", "delivery_failed", "transfer", "complete", "fail", "cancel", "expire", "assign", "remind", "escalate"}
 
 func (t Trigger) String() string {
 	if int(t) < len(triggerNames) {
@@ -82,7 +84,7 @@ func (t Trigger) String() string {
 
 // Triggers lists every trigger of the lifecycle.
 func Triggers() []Trigger {
-	return []Trigger{Accept, Submit, Deliver, Acknowledge, Start, Wait, DeliveryFailed, Transfer, Complete, Fail, Cancel, Expire, Assign}
+	return []Trigger{Accept, Submit, Deliver, Acknowledge, Start, Wait, DeliveryFailed, Transfer, Complete, Fail, Cancel, Expire, Assign, Remind, Escalate}
 }
 
 // EventType is the kind of an event in an intent's log. The names are AXP's.
@@ -102,9 +104,11 @@ const (
 	EventDeliveryFailed
 	EventTransfer
 	EventHumanTaskAssigned
+	EventReminder
+	EventEscalated
 )
 
-var eventNames = [...]string{"intent.none", "intent.created", "intent.submitted", "intent.delivered", "intent.acknowledged", "intent.in_progress", "intent.waiting", "intent.completed", "intent.failed", "intent.canceled", "intent.timed_out", "intent.delivery_failed", "intent.transfer", "intent.human_task_assigned"}
+var eventNames = [...]string{"intent.none", "intent.created", "intent.submitted", "intent.delivered", "intent.acknowledged", "intent.in_progress", "intent.waiting", "intent.completed", "intent.failed", "intent.canceled", "intent.timed_out", "intent.delivery_failed", "intent.transfer", "intent.human_task_assigned", "intent.reminder", "intent.escalated"}
 
 func (e EventType) String() string {
 	if int(e) < len(eventNames) {
@@ -143,6 +147,8 @@ var lifecycle = []Row{
 	{InProgress, Wait, Waiting, EventWaiting},
 
 	{Waiting, Assign, Waiting, EventHumanTaskAssigned},
+	{Waiting, Remind, Waiting, EventReminder},
+	{Waiting, Escalate, Waiting, EventEscalated},
 
 	{Submitted, DeliveryFailed, Submitted, EventDeliveryFailed},
 	{Delivered, DeliveryFailed, Delivered, EventDeliveryFailed},

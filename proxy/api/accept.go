@@ -48,7 +48,7 @@ func (a *API) accept(r *http.Request, in *asked, now time.Time) (journal.Accept,
 		ClientTraceId: clientTraceID(r),
 	}
 	if in.task != nil {
-		e.HumanTask = in.task.raw
+		e.HumanTask, e.Reminders = in.task.raw, in.reminders
 	}
 	acc := journal.Accept{Envelope: e}
 	in.options.apply(&acc, e, now)
@@ -74,6 +74,9 @@ func (in *asked) fingerprinted() []byte {
 	d.close('}')
 	if in.task != nil {
 		d.raw("human_task", in.task.raw)
+	}
+	if r := in.reminders; r != nil {
+		d.key("reminders").open('{').num("after", r.AfterMs).num("interval", r.IntervalMs).num("most", int64(r.Most)).opt("to", r.EscalateTo).close('}')
 	}
 	return d.close('}').b
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 
+	"pannier/journal/wire"
+
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 )
@@ -26,10 +28,11 @@ type asked struct {
 	at          string         // JSON pointer to the payload in the body
 	options     *options
 	task        *humanTask // nil: no person is asked
-	key         string     // idempotency key; "": none
-	traceparent string     // of the event; "": the request's
-	tracestate  string     // beside it
-	path        string     // method and path, the scope of key
+	reminders   *wire.Reminders
+	key         string // idempotency key; "": none
+	traceparent string // of the event; "": the request's
+	tracestate  string // beside it
+	path        string // method and path, the scope of key
 }
 
 // create serves POST /v1/intents.
@@ -155,12 +158,8 @@ func (a *API) readIntent(body *object, header http.Header) *asked {
 		}
 		in.key = key
 	}
-	for _, f := range laterFields {
-		if _, given := body.take(name(f)); given {
-			body.fault(name(f), codeNotAvailable, notAvailable)
-		}
-	}
 	in.task = takeTask(body, name("human_task"))
+	in.reminders = takeReminders(body, name, in.task != nil)
 	in.options = readOptions(body, name, header, body.faults)
 	if in.task != nil {
 		in.options.refuseForTask(body.faults)

@@ -117,7 +117,10 @@
 //     to nobody, has no deadline unless one was given, and is ended by a task_result
 //     that fits it, or by resolve. The outcomes rejected, denied, declined, failed and
 //     changes_requested cancel it, since whoever waits is not to go on; a form is not
-//     asked of them. Two decisions at once: the first that is journaled wins.
+//     asked of them. Two decisions at once: the first that is journaled wins. Its person
+//     is reminded by events in its log, and it is escalated by one; reminders that came
+//     due while the sidecar was down are one. Whoever did not decide before it was
+//     escalated still may.
 //   - A payload that does not fit the schema of its type is not accepted, nor one
 //     edited at a redrive, wherever that is asked for: it is held to the schemas of
 //     its home. What was accepted before is not looked at again, nor a repeat of it

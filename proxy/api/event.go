@@ -31,9 +31,15 @@ func (p *page) ends() bool {
 	return n > 0 && state.Status(p.events[n-1].Status).Terminal()
 }
 
-// asks reports whether an event of the page says that a person is asked.
-func (p *page) asks() bool {
-	return slices.ContainsFunc(p.events, func(ev *wire.Event) bool { return state.EventType(ev.Type) == state.EventHumanTaskAssigned })
+// asks reports whether an event of the page is about a person's task.
+func (p *page) asks() bool { return slices.ContainsFunc(p.events, isOfTask) }
+
+func isOfTask(ev *wire.Event) bool {
+	switch state.EventType(ev.Type) {
+	case state.EventHumanTaskAssigned, state.EventReminder, state.EventEscalated:
+		return true
+	}
+	return false
 }
 
 // events serves GET /v1/intents/{id}/events.
@@ -140,8 +146,8 @@ func writeEvent(d *doc, id journal.ID, seq uint32, ev *wire.Event, p *page) {
 	}
 	d.key("details").open('{')
 	writeDetails(d, ev, p.outcome)
-	if e := p.about; e != nil && state.EventType(ev.Type) == state.EventHumanTaskAssigned {
-		writeAsked(d, e)
+	if e := p.about; e != nil && isOfTask(ev) {
+		writeAsked(d, e, state.EventType(ev.Type))
 	}
 	d.close('}').close('}')
 }

@@ -3,6 +3,7 @@ package api_test
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 const approvals = "agent://acme/prod/approvals"
@@ -179,4 +180,34 @@ func TestMyTasks(t *testing.T) {
 	if got := strings.Join(ids(""), " "); got != second {
 		t.Errorf("after the decision %q are listed, want %s", got, second)
 	}
+}
+
+// Reminders and escalation are in the log, with whom it waits for; the one it was escalated
+// to finds it among the tasks.
+func TestTaskIsEscalated(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	a := w.post("/v1/intents", `{"intent_type":"a.v1","to_agent":"`+approvals+`","payload":{},"human_task":{},
+		"remind_after_seconds":1,"escalate_to":"agent://acme/prod/boss"}`).want(200)
+	id := a.text("intent_id")
+	if got := w.get("/v1/intents/" + id).text("intent.next_reminder_at"); got == "" {
+		t.Error("nothing says when somebody is reminded")
+	}
+	events := w.get("/v1/intents/" + id + "/events").want(200)
+	for end := time.Now().Add(time.Minute); !strings.Contains(string(events.raw), "escalated") && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		events = w.get("/v1/intents/" + id + "/events").want(200)
+	}
+	for path, want := range map[string]string{
+		"events.4.event_type": "intent.reminder", "events.4.status": "WAITING", "events.4.details.pending_with.name": approvals,
+		"events.5.event_type": "intent.escalated", "events.5.details.escalated_to": "agent://acme/prod/boss",
+		"events.5.details.pending_with.name": "agent://acme/prod/boss", "events.5.actor": "pannier",
+	} {
+		if got := events.text(path); got != want {
+			t.Errorf("%s is %s, want %s", path, got, want)
+		}
+	}
+	if got := w.get("/v1/me/tasks?owner_agent=agent://acme/prod/boss").want(200); !strings.Contains(string(got.raw), id) {
+		t.Errorf("whom it was escalated to does not find it: %s", got.raw)
+	}
+	w.post("/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved"}}`).want(200)
 }

@@ -128,7 +128,8 @@ func (a *API) writeHead(d *doc, i *journal.Intent) {
 	case status == state.Waiting:
 		d.str("lifecycle_waiting_reason", waitingReason(state.Reason(h.Reason)))
 		if t, err := taskOf(i.Envelope.GetHumanTask()); err == nil && t != nil {
-			writePending(d, t, i.Envelope)
+			writePending(d, t, i.Envelope, h.Escalated)
+			d.ms("next_reminder_at", h.RemindMs)
 		} else if state.Reason(h.Reason) == state.ReasonOperator {
 			d.key("pending_with").open('{').str("type", "human").str("name", "operator").close('}')
 		}

@@ -38,10 +38,6 @@ var optionTable = []option{
 	{name: "gates", later: true},
 }
 
-// laterFields are AXP's fields at the top of the body that change what happens
-// and are not built.
-var laterFields = []string{"remind_after_seconds", "remind_interval_seconds", "max_reminders", "escalate_to"}
-
 const (
 	correlationOption = "correlation_id"
 

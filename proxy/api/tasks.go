@@ -37,7 +37,14 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
 	c := callerOf(r)
 	page, next, err := a.journal.Tasks(before, limit, func(i *journal.Intent) bool {
 		e := i.Envelope
-		return e != nil && (c == nil || c.May(e.ToAgent)) && (owner == "" || owner == e.ToAgent || isAssigned(e, owner))
+		if e == nil {
+			return false
+		}
+		to := e.ToAgent
+		if i.Head.Escalated { // those who did not decide may still
+			to = e.Reminders.GetEscalateTo()
+		}
+		return (c == nil || c.May(e.ToAgent) || c.May(to)) && (owner == "" || owner == e.ToAgent || owner == to || isAssigned(e, owner))
 	})
 	if err != nil {
 		return err
@@ -70,20 +77,29 @@ func isAssigned(e *wire.Envelope, owner string) bool {
 	})
 }
 
-// writeAsked writes what is asked, and of whom.
-func writeAsked(d *doc, e *wire.Envelope) {
+// writeAsked writes what an event of a task says: what is asked, and of whom then.
+func writeAsked(d *doc, e *wire.Envelope, of state.EventType) {
 	t, err := taskOf(e.HumanTask)
 	if err != nil || t == nil {
 		return // no intent was accepted with such a task
 	}
-	writeTask(d, t, e.IntentType)
-	writePending(d, t, e)
+	switch of {
+	case state.EventHumanTaskAssigned:
+		writeTask(d, t, e.IntentType)
+	case state.EventEscalated:
+		d.opt("escalated_to", e.Reminders.GetEscalateTo())
+	}
+	writePending(d, t, e, of == state.EventEscalated)
 }
 
-// writePending writes who a task waits for: the one it names, or the agent it was sent to.
-func writePending(d *doc, t *humanTask, e *wire.Envelope) {
+// writePending writes who a task waits for: the one it was escalated to, the one it
+// names, or the agent it was sent to.
+func writePending(d *doc, t *humanTask, e *wire.Envelope, escalated bool) {
 	name := e.ToAgent
-	if len(t.assignees) == 1 {
+	switch {
+	case escalated:
+		name = e.Reminders.GetEscalateTo()
+	case len(t.assignees) == 1:
 		name = t.assignees[0]
 	}
 	d.key("pending_with").open('{').str("type", "human").str("name", name).close('}')
