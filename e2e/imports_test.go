@@ -77,6 +77,11 @@ var importRules = []importRule{
 		plant:   [2]string{"pannier/proxy/admin", "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"},
 	},
 	{
+		forbids: []string{"github.com/envoyproxy/go-control-plane/envoy/admin", "github.com/envoyproxy/go-control-plane/envoy/service/status"},
+		why:     "they bring Envoy's bootstrap and all it names, 1.4 MB of every sidecar; what of them a client says is in proxy/xds/csds",
+		plant:   [2]string{"pannier/proxy/xds", "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"},
+	},
+	{
 		in: []string{"pannier/proxy/controlplane", "pannier/proxy/mesh"}, inTests: true,
 		forbids: []string{"pannier/journal", "pannier/inbound", "pannier/proxy/xds"},
 		why:     "a control plane keeps nothing and serves clients nobody here wrote; what it shares with a sidecar is proxy/mesh",

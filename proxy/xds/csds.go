@@ -9,18 +9,18 @@ import (
 	"slices"
 	"strconv"
 
-	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
-	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"pannier/proxy/xds/csds"
 )
 
 // ClientStatusService is the path under which HTTP/2 carries the client status
 // discovery service.
-const ClientStatusService = "/envoy.service.status.v3.ClientStatusDiscoveryService/"
+const ClientStatusService = "/" + csds.Service + "/"
 
 const (
 	// maxStatusRequest bounds a question of it. What may be long of one, the matchers, is
@@ -37,7 +37,7 @@ const (
 // clientStatus is the client status discovery service (CSDS), by which tools ask
 // clients of xDS, whoever wrote them, what they have.
 type clientStatus struct {
-	statusv3.UnimplementedClientStatusDiscoveryServiceServer
+	csds.UnimplementedClientStatusServer
 	client *Client
 }
 
@@ -52,7 +52,7 @@ type StatusServer struct {
 // plane.
 func NewStatusServer(c *Client) *StatusServer {
 	s := &StatusServer{rpc: grpc.NewServer(grpc.MaxRecvMsgSize(maxStatusRequest)), turns: make(chan struct{}, maxStatusAtOnce)}
-	statusv3.RegisterClientStatusDiscoveryServiceServer(s.rpc, clientStatus{client: c})
+	csds.Register(s.rpc, clientStatus{client: c})
 	return s
 }
 
@@ -74,23 +74,23 @@ func (s *StatusServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *StatusServer) Stop() { s.rpc.Stop() }
 
 // FetchClientStatus answers one question.
-func (s clientStatus) FetchClientStatus(_ context.Context, r *statusv3.ClientStatusRequest) (*statusv3.ClientStatusResponse, error) {
+func (s clientStatus) FetchClientStatus(_ context.Context, r *csds.Request) (*csds.Response, error) {
 	// They tell apart the clients of a server; here is one. So says gRPC's A40.
 	if len(r.GetNodeMatchers()) > 0 {
 		return nil, status.Error(codes.InvalidArgument, "node_matchers: this sidecar tells of itself alone; leave them out")
 	}
 	if s.client == nil {
-		return &statusv3.ClientStatusResponse{}, nil
+		return &csds.Response{}, nil
 	}
 	config, err := s.client.config(!r.GetExcludeResourceContents())
 	if err != nil {
 		return nil, err
 	}
-	return &statusv3.ClientStatusResponse{Config: []*statusv3.ClientConfig{config}}, nil
+	return &csds.Response{Config: []*csds.Client{config}}, nil
 }
 
 // StreamClientStatus answers one question after the other.
-func (s clientStatus) StreamClientStatus(stream statusv3.ClientStatusDiscoveryService_StreamClientStatusServer) error {
+func (s clientStatus) StreamClientStatus(stream csds.ClientStatus_StreamClientStatusServer) error {
 	for {
 		r, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -111,8 +111,12 @@ func (s clientStatus) StreamClientStatus(stream statusv3.ClientStatusDiscoverySe
 
 // config describes all there is; contents are the resources themselves. They are
 // encoded while nobody waits: a value is never changed, only replaced.
-func (c *Client) config(contents bool) (*statusv3.ClientConfig, error) {
-	out, size := &statusv3.ClientConfig{Node: c.nodeProto()}, 0
+func (c *Client) config(contents bool) (*csds.Client, error) {
+	node, err := proto.Marshal(c.nodeProto())
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "the node: %v", err)
+	}
+	out, size := &csds.Client{Node: node}, 0
 	for _, r := range c.snapshot() {
 		one := r.config(contents)
 		if size += len(one.GetXdsConfig().GetValue()); size > maxStatusContents {
@@ -138,23 +142,24 @@ func (c *Client) snapshot() (all []resource) {
 
 // config is how CSDS calls what is known of a resource. It has no word for one that
 // is stale: what was acknowledged and is in force is ACKED, whoever is away.
-func (r *resource) config(contents bool) *statusv3.ClientConfig_GenericXdsConfig {
+func (r *resource) config(contents bool) *csds.Resource {
 	state := r.state(false)
 	if state == Stale {
 		state = Acked
 	}
-	out := &statusv3.ClientConfig_GenericXdsConfig{
+	out := &csds.Resource{
 		TypeUrl: kinds[r.kind].url, Name: r.name,
-		ClientStatus: adminv3.ClientResourceStatus(adminv3.ClientResourceStatus_value[state]),
+		ClientStatus: csds.State(csds.State_value[state]),
 	}
 	if r.value != nil {
-		out.VersionInfo, out.LastUpdated = r.version, timestamppb.New(r.received)
+		out.VersionInfo, out.LastUpdated = r.version, csds.At(r.received)
 		if contents {
-			out.XdsConfig = packed(r.value)
+			value := packed(r.value)
+			out.XdsConfig = &csds.Any{TypeUrl: value.GetTypeUrl(), Value: value.GetValue()}
 		}
 	}
 	if r.reason != "" {
-		out.ErrorState = &adminv3.UpdateFailureState{Details: r.reason, VersionInfo: r.refused, LastUpdateAttempt: timestamppb.New(r.refuseAt)}
+		out.ErrorState = &csds.Failure{Details: r.reason, VersionInfo: r.refused, LastUpdateAttempt: csds.At(r.refuseAt)}
 	}
 	return out
 }
