@@ -1,13 +1,16 @@
 package inbound
 
+import "pannier/journal/state"
+
 // AgentFigures is what an operator watches of one mailbox.
 type AgentFigures struct {
 	Agent      string
 	Configured bool
 	Door       Shut
-	Readers    int // polls and streams that are waiting, and what sends to its app
-	Unsettled  int // counts against credit
-	Apart      int // worked on, and does not
+	Shut       state.Cause // why its app is handed nothing, or one at a time; NoCause while it is open
+	Readers    int         // polls and streams that are waiting, and what sends to its app
+	Unsettled  int         // counts against credit
+	Apart      int         // worked on, and does not
 }
 
 // Figures describes each mailbox, and says how much one of them may hold. It reads
@@ -21,7 +24,7 @@ func (m *Mailbox) Figures() (all []AgentFigures, maxOpen int) {
 			continue // a subscriber's, or one that is served no more
 		}
 		all = append(all, AgentFigures{
-			Agent: name, Configured: m.mu.configured[name], Door: b.door.shut, Readers: b.door.readers,
+			Agent: name, Configured: m.mu.configured[name], Door: b.door.shut, Shut: b.shutBy(), Readers: b.door.readers,
 			Unsettled: b.credit.total, Apart: b.credit.apart,
 		})
 	}

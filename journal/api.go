@@ -299,6 +299,7 @@ type Stats struct {
 	Boot       uint32
 	Unclean    bool
 	Durable    bool              // the volume outlives the host
+	Free       int64             // bytes of the volume that may still be written, as a second ago; 0 too where the system does not say
 	Live       map[string]uint64 // live index keys by class
 	BatchSizes uint64            // operations committed; divided by Seq: the mean batch
 }

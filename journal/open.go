@@ -101,6 +101,7 @@ func newJournal(o Options) *Journal {
 func (j *Journal) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	j.cancel = cancel
+	j.measure()
 	go j.commitLoop()
 	j.sweeps.Go(func() { j.markLoop(ctx) })
 	j.sweeps.Go(func() { j.expiryLoop(ctx) })

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/failpoint"
+	"pannier/journal/state"
 	"pannier/journal/wire"
 )
 
@@ -136,7 +137,7 @@ func (t *tx) redrive(of ID, a *Accept, id ID, env []byte, res *Accepted) error {
 		return err
 	}
 	l.head.RedrivenAs = id[:]
-	t.op.tally.Redriven++
+	t.op.tally.Redriven = append(t.op.tally.Redriven, state.Reason(l.head.Reason))
 	return t.saveLife(l)
 }
 

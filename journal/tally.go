@@ -12,9 +12,9 @@ type Tally struct {
 	Took       time.Duration // of its commit; 0: nothing was written
 	Operations int
 
-	Submitted int // intents home has made: accepted, successors, completions
-	Replayed  int // writes answered as before, for a known idempotency key
-	Redriven  int // dead letters that have got a successor
+	Submitted int            // intents home has made: accepted, successors, completions
+	Replayed  int            // writes answered as before, for a known idempotency key
+	Redriven  []state.Reason // for which dead letters had ended that have got a successor
 	Ended     []EndTally
 	Attempts  []AttemptTally
 }
@@ -56,12 +56,14 @@ func (w Way) String() string { return wayNames[w] }
 func (y *Tally) add(of *Tally) {
 	y.Submitted += of.Submitted
 	y.Replayed += of.Replayed
-	y.Redriven += of.Redriven
+	y.Redriven = append(y.Redriven, of.Redriven...)
 	y.Ended = append(y.Ended, of.Ended...)
 	y.Attempts = append(y.Attempts, of.Attempts...)
 }
 
-func (y *Tally) reset() { *y = Tally{Ended: y.Ended[:0], Attempts: y.Attempts[:0]} }
+func (y *Tally) reset() {
+	*y = Tally{Redriven: y.Redriven[:0], Ended: y.Ended[:0], Attempts: y.Attempts[:0]}
+}
 
 // give tells what a batch has done.
 func (j *Journal) give(y *Tally) {

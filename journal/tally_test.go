@@ -22,7 +22,7 @@ func (c *counted) take(y *journal.Tally) {
 	c.Operations += y.Operations
 	c.Submitted += y.Submitted
 	c.Replayed += y.Replayed
-	c.Redriven += y.Redriven
+	c.Redriven = append(c.Redriven, y.Redriven...)
 	c.Ended = append(c.Ended, y.Ended...)
 	c.Attempts = append(c.Attempts, y.Attempts...)
 }
@@ -87,6 +87,19 @@ func TestTallyOfReplays(t *testing.T) {
 	}
 	if sum := c.snapshot(); sum.Submitted != 1 || sum.Replayed != 2 {
 		t.Errorf("got %d submitted and %d replayed, want 1 and 2", sum.Submitted, sum.Replayed)
+	}
+}
+
+// A successor is counted by what its dead letter had ended for.
+func TestTallyOfRedrives(t *testing.T) {
+	t.Parallel()
+	w, c := setupCounted(t)
+	id := w.accept()
+	w.hold()
+	w.push(journal.Pushed{ID: id, Attempt: 1, Came: journal.Refused})
+	w.redrive(journal.Redrive{ID: id})
+	if sum := c.snapshot(); len(sum.Redriven) != 1 || sum.Redriven[0] != state.ReasonRejected {
+		t.Errorf("got %v, want one that was rejected", sum.Redriven)
 	}
 }
 

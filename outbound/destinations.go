@@ -61,6 +61,33 @@ func (d *Dispatcher) Destinations() (list []DestinationStatus, of int) {
 	return list, of
 }
 
+// Delays counts what waits by its cause: that of the first of its destination, which is
+// the nearest of its endpoints'. What is due later counts as scheduled, though it may be
+// after a failed attempt; what is for destinations that are not listed, as NoCause. It
+// reads memory only.
+func (d *Dispatcher) Delays() map[state.Cause]int {
+	list, _ := d.Destinations()
+	out := map[state.Cause]int{}
+	for _, q := range d.journal.Queues() {
+		if q.Name == journal.BacklogDue {
+			out[state.NoCause] += q.Count + q.Later
+		}
+	}
+	for _, s := range list {
+		waiting := s.Waiting - s.InFlight
+		cause := state.CauseOffering
+		if len(s.Why) > 0 {
+			cause, _ = state.ParseCause(s.Why[0].Code)
+		}
+		out[cause] += waiting
+		out[state.CauseOffered] += s.InFlight
+		out[state.CauseScheduled] += s.Later
+		out[state.NoCause] -= s.Waiting + s.Later
+	}
+	out[state.NoCause] = max(0, out[state.NoCause]) // the two were not read at once
+	return out
+}
+
 // describe adds what the dispatcher knows of a destination. What waits has the causes
 // of its first intent, whichever that is: of a split, one of its shares.
 func (d *Dispatcher) describe(s *DestinationStatus) {

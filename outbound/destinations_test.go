@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"pannier/journal/state"
 	"pannier/outbound"
 )
 
@@ -15,6 +16,17 @@ func (w *world) destination() outbound.DestinationStatus {
 		w.t.Fatalf("%d of %d destinations: %+v", len(list), of, list)
 	}
 	return list[0]
+}
+
+// wantDelays compares what waits, by its cause.
+func (w *world) wantDelays(want map[state.Cause]int) {
+	w.t.Helper()
+	got := w.d.Delays()
+	for _, c := range append(state.Causes(), state.NoCause) {
+		if got[c] != want[c] {
+			w.t.Errorf("%d wait because of %q, want %d", got[c], c, want[c])
+		}
+	}
 }
 
 // What waits for an agent says how much it is, since when, and why.
@@ -30,6 +42,7 @@ func TestDestinations(t *testing.T) {
 		if len(s.Why) != 1 || s.Why[0].Code != "no_endpoint" || s.Why[0].Text == "" {
 			t.Errorf("without an endpoint, the causes are %+v", s.Why)
 		}
+		w.wantDelays(map[state.Cause]int{state.CauseNoEndpoint: 3})
 
 		w.peers.set(billing, addrB)
 		w.after(5 * time.Second)
@@ -43,6 +56,7 @@ func TestDestinations(t *testing.T) {
 		if s = w.destination(); s.InFlight != 1 || len(s.Why) != 1 || s.Why[0].Code != "no_credit" {
 			t.Errorf("one offered, and credit for no more: %+v", s)
 		}
+		w.wantDelays(map[state.Cause]int{state.CauseOffered: 1, state.CauseNoCredit: 2})
 		a.hold(o)
 		a.credit(billing, 10)
 		for _, o := range a.expect(2) {
@@ -52,5 +66,6 @@ func TestDestinations(t *testing.T) {
 		if list, of := w.d.Destinations(); of != 0 {
 			t.Errorf("all held: %+v", list)
 		}
+		w.wantDelays(nil)
 	})
 }

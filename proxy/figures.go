@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"context"
 	"time"
 
 	"pannier/proxy/admin"
 	"pannier/proxy/metrics/sidecar"
+	"pannier/proxy/trace/otlp"
 	"pannier/proxy/webhook"
 )
 
@@ -14,7 +16,10 @@ func (r *run) watch(keys *webhook.Keyring) {
 	from := sidecar.Source{
 		Journal: r.journal, Ready: func() bool { return r.health().Ready() },
 		Mailbox: p.mailbox.Figures, Homes: p.server.Figures, Peers: p.dispatcher.Figures, App: p.api.Figures, Secrets: keys.Made,
+		Delays: p.dispatcher.Delays,
 	}
+	who := &from.Service
+	who.Name, who.Version, who.Instance = otlp.Service(context.Background(), r.opts.Version, r.journal.Identity().Journal.String())
 	if r.opts.Config != "" {
 		from.Config = r.config.figures
 	}

@@ -191,6 +191,10 @@ func TestMetrics(t *testing.T) {
 		`pannier_ready 1`,
 	)
 
+	if strings.Contains(page, "\npannier_intent_journal_free_bytes 0\n") {
+		t.Error("the volume has no byte free, and was written to")
+	}
+
 	kind, page := s.scrape(t, "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
 	if !strings.HasPrefix(kind, "application/openmetrics-text; version=1.0.0") || !strings.HasSuffix(page, "\n# EOF\n") {
 		t.Errorf("OpenMetrics: %s, which ends with %q", kind, page[max(0, len(page)-20):])
@@ -224,5 +228,5 @@ func TestMetricsOfManyDestinations(t *testing.T) {
 	if after := series(families(t, page)); after != before {
 		t.Errorf("%d series, and %d after 10,000 more destinations", before, after)
 	}
-	want(t, page, `pannier_intent_queue_depth{state="ready"} 10001`, `pannier_intent_open 10001`, `pannier_intent_submitted_total 10001`)
+	want(t, page, `pannier_intent_queue_depth{state="ready"} 10001`, `pannier_intent_delayed{code="other"} 9901`, `pannier_intent_open 10001`, `pannier_intent_submitted_total 10001`)
 }

@@ -34,17 +34,19 @@ type Sidecar struct {
 	agents *metrics.Names
 	peers  *metrics.Names
 
-	submitted, replays, redriven, operations    prometheus.Counter
-	endToEnd, syncTime, offerTime               prometheus.Observer
-	finished                                    map[state.Status]prometheus.Counter
-	deadEntered, attempts, offers, breakerMoves *prometheus.CounterVec
-	attemptTime, served, pushes                 *prometheus.HistogramVec
-	requests                                    sync.Map // request → prometheus.Observer: what WithLabelValues has found
-	hosts                                       *metrics.Names
-	syncs                                       recent
+	submitted, replays, operations prometheus.Counter
+	endToEnd, syncTime, offerTime  prometheus.Observer
+	finished                       map[state.Status]prometheus.Counter
+	deadEntered, redriven          *prometheus.CounterVec
+	attempts, offers, breakerMoves *prometheus.CounterVec
+	messages                       messaging
+	attemptTime, served, pushes    *prometheus.HistogramVec
+	requests                       sync.Map // request → prometheus.Observer: what WithLabelValues has found
+	hosts                          *metrics.Names
+	syncs                          recent
 
 	// of is the label of an agent's number. The committer's alone, like
-	tried map[attempt]prometheus.Counter // what WithLabelValues has found
+	tried map[attempt]*tries // what WithLabelValues has found
 	of    map[journal.Agent]string
 }
 
@@ -61,7 +63,7 @@ type attempt struct {
 func New(version string, agents []string, log *slog.Logger) *Sidecar {
 	s := &Sidecar{
 		Page: metrics.NewPage(version, log), agents: metrics.NewNames(agentsMost), peers: metrics.NewNames(peersMost), hosts: metrics.NewNames(hostsMost),
-		finished: map[state.Status]prometheus.Counter{}, tried: map[attempt]prometheus.Counter{}, of: map[journal.Agent]string{},
+		finished: map[state.Status]prometheus.Counter{}, tried: map[attempt]*tries{}, of: map[journal.Agent]string{},
 	}
 	for _, a := range agents {
 		s.agents.Of(a)
@@ -77,11 +79,12 @@ func New(version string, agents []string, log *slog.Logger) *Sidecar {
 		return v
 	}
 	s.submitted, s.replays = counter(submitted).WithLabelValues(), counter(replays).WithLabelValues()
-	s.redriven, s.operations = counter(redriven).WithLabelValues(), counter(operations).WithLabelValues()
+	s.operations = counter(operations).WithLabelValues()
 	s.endToEnd, s.syncTime = histogram(endToEnd, slow).WithLabelValues(), histogram(syncTime, quick).WithLabelValues()
 	s.offerTime, s.attemptTime = histogram(offerTime, quick).WithLabelValues(), histogram(attemptTime, slow)
 	s.served, s.pushes = histogram(served, web), histogram(pushes, web)
-	s.deadEntered, s.attempts = counter(deadEntered), counter(attempts)
+	s.deadEntered, s.redriven, s.attempts = counter(deadEntered), counter(redriven), counter(attempts)
+	s.messages = newMessaging(counter(sent), counter(consumed), histogram(operationTime, web), histogram(processTime, slow))
 	s.offers, s.breakerMoves = counter(offers), counter(breakerMoves)
 	// What has not happened yet is zero, not unknown: an alert can be written on it.
 	ends := counter(finished)
@@ -90,8 +93,15 @@ func New(version string, agents []string, log *slog.Logger) *Sidecar {
 	}
 	for _, r := range []state.Reason{state.ReasonExhausted, state.ReasonRejected, state.ReasonDeliverBy, state.ReasonSidecarFault} {
 		s.deadEntered.WithLabelValues(r.DeadLetter())
+		s.redriven.WithLabelValues(r.DeadLetter())
 	}
 	return s
+}
+
+// tries are the counters of one kind of attempt.
+type tries struct {
+	prometheus.Counter
+	consumption
 }
 
 // outcomes of hand-overs, by the step they take.
@@ -109,7 +119,9 @@ func (s *Sidecar) Counted(y *journal.Tally) {
 	s.operations.Add(float64(y.Operations))
 	s.submitted.Add(float64(y.Submitted))
 	s.replays.Add(float64(y.Replayed))
-	s.redriven.Add(float64(y.Redriven))
+	for _, r := range y.Redriven {
+		s.redriven.WithLabelValues(r.DeadLetter()).Inc()
+	}
 	for _, e := range y.Ended {
 		s.finished[e.Status].Inc()
 		observe(s.endToEnd, e.Took, e.Trace)
@@ -126,10 +138,12 @@ func (s *Sidecar) attempted(a journal.AttemptTally) {
 	key := attempt{s.agent(a.Agent), a.Way, a.Move, a.Reason}
 	c := s.tried[key]
 	if c == nil {
-		c = s.attempts.WithLabelValues(key.agent, a.Way.String(), outcomes[a.Move], a.Reason.String())
+		c = &tries{Counter: s.attempts.WithLabelValues(key.agent, a.Way.String(), outcomes[a.Move], a.Reason.String())}
+		c.consumption = s.messages.consumption(key)
 		s.tried[key] = c
 	}
 	c.Inc()
+	c.take(&a)
 	if a.Timed {
 		observe(s.attemptTime.WithLabelValues(a.Way.String()), a.Took, a.Trace)
 	}
@@ -154,8 +168,12 @@ func (s *Sidecar) Told() outbound.Told {
 	return outbound.Told{
 		Offers: func(address, outcome string, n int) {
 			s.offers.WithLabelValues(s.peers.Of(address), outcome).Add(float64(n))
+			s.messages.offered(outcome, n)
 		},
-		Answered: func(took time.Duration) { s.offerTime.Observe(max(0, took.Seconds())) },
+		Answered: func(took time.Duration) {
+			s.offerTime.Observe(max(0, took.Seconds()))
+			s.messages.send.Observe(max(0, took.Seconds()))
+		},
 		Breaker: func(address, from, to string) {
 			s.breakerMoves.WithLabelValues(s.peers.Of(address), from, to).Inc()
 		},

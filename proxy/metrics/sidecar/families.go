@@ -6,6 +6,8 @@ import "pannier/proxy/metrics"
 var Families metrics.Families
 
 var (
+	target = Families.Gauge("target_info", "Always 1: the resource of OpenTelemetry that all of this is of, as its traces name it.", "service_name", "service_version", "service_instance_id")
+
 	submitted = Families.Counter("pannier_intent_submitted_total", "Intents this sidecar is home of, since its start: accepted, redriven, completions.")
 	finished  = Families.Counter("pannier_intent_finished_total", "Of these, those that have ended.", "outcome")
 	endToEnd  = Families.Histogram("pannier_intent_end_to_end_duration_seconds", "From accept to the end, at home.")
@@ -15,12 +17,13 @@ var (
 	queueAge   = Families.Gauge("pannier_intent_queue_oldest_age_seconds", "How long the oldest of them has waited: since it was due (ready), else since it was accepted.", "state")
 	openDepth  = Families.Gauge("pannier_intent_open", "Intents of this home that have not ended.")
 	openAge    = Families.Gauge("pannier_intent_open_oldest_age_seconds", "Since the oldest of them was accepted.")
+	delayed    = Families.Gauge("pannier_intent_delayed", "Intents that no app has, by the code that pannier why gives for the first of their agent; other are those of agents beyond the 100 with most.", "code")
 	unacked    = Families.Gauge("pannier_intent_reports_unacked", "Reports to homes that they have not acknowledged.")
 
 	deadDepth   = Families.Gauge("pannier_intent_dlq_depth", "Dead letters kept here: ours, and copies of those we held.")
 	deadAge     = Families.Gauge("pannier_intent_dlq_oldest_age_seconds", "Since the oldest of them ended.")
 	deadEntered = Families.Counter("pannier_intent_dlq_entered_total", "Intents of this home that became dead letters.", "reason")
-	redriven    = Families.Counter("pannier_intent_dlq_redriven_total", "Dead letters of this home that got a successor.")
+	redriven    = Families.Counter("pannier_intent_dlq_redriven_total", "Dead letters of this home that got a successor, by what they had died of.", "reason")
 
 	attempts     = Families.Counter("pannier_intent_delivery_attempts_total", "Hand-overs to apps here, by what came of them; error_type says why one failed.", "agent", "mode", "outcome", "error_type")
 	attemptTime  = Families.Histogram("pannier_intent_delivery_duration_seconds", "From the lease, or the request to its app, to the app's answer.", "mode")
@@ -41,8 +44,13 @@ var (
 
 	authFailures = Families.Counter("pannier_auth_failures_total", "Requests without a valid key (api), and streams of peers that did not prove what they had to (peer).", "listener")
 
-	served     = Families.Histogram("http_server_request_duration_seconds", "Requests to the app API, by route; waits count, and so does a whole stream.", "http_request_method", "http_route", "http_response_status_code")
-	pushes     = Families.Histogram("http_client_request_duration_seconds", "Requests to apps and subscribers that receive by http; error_type is the status of an error, or _OTHER where no answer came.", "http_request_method", "server_address", "server_port", "http_response_status_code", "error_type")
+	served        = Families.Histogram("http_server_request_duration_seconds", "Requests to the app API, by route; waits count, and so does a whole stream.", "http_request_method", "http_route", "http_response_status_code")
+	pushes        = Families.Histogram("http_client_request_duration_seconds", "Requests to apps and subscribers that receive by http; error_type is the status of an error, or _OTHER where no answer came.", "http_request_method", "server_address", "server_port", "http_response_status_code", "error_type")
+	operationTime = Families.Histogram("messaging_client_operation_duration_seconds", "Frames of offers until they are answered (send), and polls (receive) and answers (settle) of apps; waits count.", "messaging_system", "messaging_operation_name", "messaging_operation_type", "error_type")
+	sent          = Families.Counter("messaging_client_sent_messages_total", "Intents offered to a peer, once it has answered; error_type is refused where it did not take one.", "messaging_system", "messaging_operation_name", "error_type")
+	consumed      = Families.Counter("messaging_client_consumed_messages_total", "Hand-overs to apps here, once they have ended; error_type is there where the app did not finish it.", "messaging_system", "messaging_operation_name", "messaging_destination_name", "error_type")
+	processTime   = Families.Histogram("messaging_process_duration_seconds", "From the lease, or the request to its app, to what ended the hand-over.", "messaging_system", "messaging_operation_name", "error_type")
+
 	secretAge  = Families.Gauge("pannier_intent_secret_age_seconds", "Since the secret that signs an agent's webhooks was made.", "agent")
 	configOK   = Families.Gauge("pannier_config_last_reload_successful", "1 while the config file, as it is, is in force; only where there is one.")
 	configTime = Families.Gauge("pannier_config_last_reload_success_timestamp_seconds", "When it was last taken, in seconds since 1970.")
@@ -50,6 +58,7 @@ var (
 	syncTime   = Families.Histogram("pannier_intent_journal_sync_duration_seconds", "From a batch to the disk's word that it is durable.")
 	operations = Families.Counter("pannier_intent_journal_operations_total", "Operations in these batches.")
 	size       = Families.Gauge("pannier_intent_journal_size_bytes", "Bytes of the journal's tables on disk, about.")
+	free       = Families.Gauge("pannier_intent_journal_free_bytes", "Bytes that are free on its volume, as a second ago.")
 	failed     = Families.Gauge("pannier_intent_journal_failed", "1 once a commit has failed: the process is about to end.")
 	durable    = Families.Gauge("pannier_intent_journal_durable", "0 where the journal's volume does not outlive the host.")
 	limitUsed  = Families.Gauge("pannier_limit_used", "How much is taken of what is bounded.", "limit")

@@ -9,6 +9,7 @@ import (
 
 	"pannier/inbound"
 	"pannier/journal"
+	"pannier/journal/state"
 	"pannier/outbound"
 	"pannier/proxy/api"
 	"pannier/proxy/metrics"
@@ -23,14 +24,20 @@ type Source struct {
 	Homes   func() inbound.ServerFigures
 	Peers   func() outbound.Figures
 	App     func() api.Figures
+	Delays  func() map[state.Cause]int // of what no peer holds; NoCause are those that are too many to be asked about
+	Service Service
 	Secrets func() map[string]time.Time    // when the one that signs for an agent was made; nil: none
 	Config  func() (ok bool, at time.Time) // nil without a config file
 	XDS     func() xds.Figures             // nil where no control plane is configured
 }
 
+// Service is whom OpenTelemetry takes all of this for.
+type Service struct{ Name, Version, Instance string }
+
 // Journal is a *journal.Journal.
 type Journal interface {
 	AgentName(journal.Agent) string
+	Queues() []journal.Queue
 	Backlogs() []journal.Backlog
 	Uses() []journal.Use
 	Size() int64
@@ -46,6 +53,8 @@ func (s *Sidecar) Watch(from Source) {
 		s.journal(to, &from, now)
 		s.mailboxes(to, &from)
 		s.toPeers(to, &from, now)
+		delays(to, &from)
+		target.Send(to, 1, from.Service.Name, from.Service.Version, from.Service.Instance)
 		app, in := from.App(), from.Homes()
 		streams.Send(to, float64(app.Streams))
 		homes.Send(to, float64(in.Homes))
@@ -107,6 +116,7 @@ func (s *Sidecar) journal(to metrics.To, from *Source, now time.Time) {
 	}
 	stats := from.Journal.Stats()
 	unacked.Send(to, float64(stats.Live["report"]))
+	free.Send(to, float64(stats.Free))
 	size.Send(to, float64(from.Journal.Size()))
 	failed.Is(to, from.Journal.Err() != nil)
 	durable.Is(to, stats.Durable)
@@ -194,6 +204,25 @@ func (s *Sidecar) toPeers(to metrics.To, from *Source, now time.Time) {
 	destinations.Send(to, float64(f.Destinations))
 	limitUsed.Send(to, float64(f.Bytes), "bytes_in_flight")
 	limitMost.Send(to, float64(f.Most), "bytes_in_flight")
+}
+
+// delays has every code of the table, so that one that comes seldom is not unknown.
+func delays(to metrics.To, from *Source) {
+	waiting := from.Delays()
+	shut := map[string]state.Cause{}
+	boxes, _ := from.Mailbox()
+	for _, b := range boxes {
+		shut[b.Agent] = cmp.Or(b.Shut, state.CauseWaitingForApp)
+	}
+	for _, q := range from.Journal.Queues() {
+		if q.Name == journal.BacklogMail {
+			waiting[cmp.Or(shut[from.Journal.AgentName(q.Agent)], state.CauseNoReader)] += q.Count
+		}
+	}
+	for _, c := range state.Causes() {
+		delayed.Send(to, float64(waiting[c]), c.String())
+	}
+	delayed.Send(to, float64(waiting[state.NoCause]), metrics.Other)
 }
 
 func discovery(to metrics.To, f xds.Figures, now time.Time) {

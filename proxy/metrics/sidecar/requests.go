@@ -21,6 +21,17 @@ type request struct {
 	failed        bool
 }
 
+// durations are the histograms that a request counts in.
+type durations []prometheus.Observer
+
+func (d durations) observe(took time.Duration, traceparent string) {
+	for _, to := range d {
+		if to != nil {
+			observe(to, took, traceparent)
+		}
+	}
+}
+
 // methods are those of HTTP that have a name; the conventions call all others _OTHER.
 var methods = map[string]bool{http.MethodGet: true, http.MethodPost: true, http.MethodPut: true, http.MethodPatch: true, http.MethodDelete: true, http.MethodHead: true, http.MethodOptions: true}
 
@@ -34,9 +45,9 @@ func (s *Sidecar) Served(r api.Served) {
 	key := request{method: r.Method, place: r.Route, status: r.Status}
 	to, found := s.requests.Load(key)
 	if !found {
-		to, _ = s.requests.LoadOrStore(key, s.served.WithLabelValues(r.Method, r.Route, status(r.Status)))
+		to, _ = s.requests.LoadOrStore(key, durations{s.served.WithLabelValues(r.Method, r.Route, status(r.Status)), s.messages.operation(&r)})
 	}
-	observe(to.(prometheus.Observer), r.Took, r.Trace)
+	to.(durations).observe(r.Took, r.Trace)
 }
 
 // Pushed takes a request to an app or a subscriber.
@@ -57,9 +68,9 @@ func (s *Sidecar) Pushed(r webhook.Request) {
 		case r.Status < http.StatusBadRequest:
 			why = ""
 		}
-		to, _ = s.requests.LoadOrStore(key, s.pushes.WithLabelValues(http.MethodPost, host, port, code, why))
+		to, _ = s.requests.LoadOrStore(key, durations{s.pushes.WithLabelValues(http.MethodPost, host, port, code, why)})
 	}
-	observe(to.(prometheus.Observer), r.Took, r.Trace)
+	to.(durations).observe(r.Took, r.Trace)
 }
 
 // named is the status itself where it has a name, and else the first of its class: apps

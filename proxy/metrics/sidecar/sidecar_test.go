@@ -29,10 +29,13 @@ func (still) AgentName(no journal.Agent) string { return fmt.Sprintf("agent://a/
 func (s still) Backlogs() []journal.Backlog {
 	return []journal.Backlog{{Name: journal.BacklogDue, Count: 3, Later: 2, Oldest: s.oldest}, {Name: journal.BacklogDead, Count: 1}, {Name: journal.BacklogOpen, Count: 8}}
 }
+func (still) Queues() []journal.Queue {
+	return []journal.Queue{{Agent: 1, Backlog: journal.Backlog{Name: journal.BacklogMail, Count: 6}}}
+}
 func (still) Uses() []journal.Use { return []journal.Use{{Name: "accept", Used: 1, Most: 2}} }
 func (still) Size() int64         { return 7 }
 func (still) Stats() journal.Stats {
-	return journal.Stats{Durable: true, Live: map[string]uint64{"report": 4}}
+	return journal.Stats{Durable: true, Free: 11, Live: map[string]uint64{"report": 4}}
 }
 func (still) Err() error { return nil }
 
@@ -45,6 +48,8 @@ func setup(t testing.TB, boxes []inbound.AgentFigures, peers []outbound.PeerFigu
 		Mailbox: func() ([]inbound.AgentFigures, int) { return boxes, 10_000 },
 		Homes:   func() inbound.ServerFigures { return inbound.ServerFigures{Homes: 2} },
 		Peers:   func() outbound.Figures { return outbound.Figures{Peers: peers} },
+		Delays:  func() map[state.Cause]int { return map[state.Cause]int{state.CauseBreakerOpen: 4, state.NoCause: 9} },
+		Service: sidecar.Service{Name: "pannier", Version: "v1", Instance: "j"},
 		App:     func() api.Figures { return api.Figures{Streams: 3} },
 		Secrets: func() map[string]time.Time { return map[string]time.Time{billing: time.Now()} },
 		Config:  func() (bool, time.Time) { return false, time.Unix(17, 0) },
@@ -119,6 +124,14 @@ func TestManyAgentsAndPeers(t *testing.T) {
 		`pannier_intent_queue_depth{state="ready"} 3`,
 		`pannier_intent_queue_depth{state="scheduled"} 2`,
 		`pannier_intent_stream_clients 3`,
+		`pannier_intent_delayed{code="no_reader"} 6`,
+		`pannier_intent_delayed{code="breaker_open"} 4`,
+		`pannier_intent_delayed{code="paused"} 0`,
+		`pannier_intent_delayed{code="other"} 9`,
+		`pannier_intent_journal_free_bytes 11`,
+		`target_info{service_instance_id="j",service_name="pannier",service_version="v1"} 1`,
+		`messaging_client_sent_messages_total{error_type="",messaging_operation_name="send",messaging_system="intent"} 10000`,
+		`messaging_client_consumed_messages_total{error_type="",messaging_destination_name="other",messaging_operation_name="receive",messaging_system="intent"} 9901`,
 		`pannier_xds_connected 1`,
 		`pannier_xds_resources{state="acked",type="cluster"} 5`,
 		`pannier_config_last_reload_successful 0`,
@@ -175,6 +188,60 @@ func TestExemplars(t *testing.T) {
 	for _, name := range []string{"http_server_request_duration_seconds", "http_client_request_duration_seconds", "pannier_intent_end_to_end_duration_seconds", "pannier_intent_delivery_duration_seconds"} {
 		if !found[name+"_bucket"] {
 			t.Errorf("%s has no exemplar", name)
+		}
+	}
+}
+
+// What delays an intent has one code everywhere: each of the table has its series.
+func TestEveryDelayIsCounted(t *testing.T) {
+	t.Parallel()
+	text := page(setup(t, nil, nil))
+	for _, c := range state.Causes() {
+		if !strings.Contains(text, "\npannier_intent_delayed{code=\""+c.String()+"\"} ") {
+			t.Errorf("%s is not on the page", c)
+		}
+	}
+}
+
+// A hand-over is consumed once, however many steps it takes, and its time is that of
+// processing; what an app asks of messages is told by its route.
+func TestMessaging(t *testing.T) {
+	t.Parallel()
+	s := setup(t, nil, nil)
+	s.Counted(&journal.Tally{Redriven: []state.Reason{state.ReasonTooLarge}, Attempts: []journal.AttemptTally{
+		{Agent: 1, Way: journal.ByPoll, Move: state.Extend, Timed: true},
+		{Agent: 1, Way: journal.ByPoll, Move: state.GiveFinal, Timed: true, Took: time.Second},
+		{Agent: 1, Way: journal.ByPush, Move: state.FailTry, Reason: state.ReasonLapsed},
+		{Agent: 1, Way: journal.ByStream, Move: state.Refuse, Timed: true},
+		{Agent: 1, Way: journal.ByWord, Move: state.GiveFinal},
+	}})
+	s.Told().Offers("10.0.0.1:7401", outbound.OutcomeHeld, 5)
+	s.Told().Offers("10.0.0.1:7401", outbound.OutcomeRefused, 2)
+	s.Told().Offers("10.0.0.1:7401", outbound.OutcomeReleased, 3)
+	s.Told().Answered(time.Second)
+	s.Served(api.Served{Method: "POST", Route: "/v1/intents/{id}/ack", Status: 409})
+	s.Served(api.Served{Method: "GET", Route: "/v1/agents/{agent}/intents", Status: 200})
+	s.Served(api.Served{Method: "POST", Route: "/v1/intents", Status: 200})
+	text := page(s)
+	const consumed, sent, took, process = "messaging_client_consumed_messages_total", "messaging_client_sent_messages_total",
+		"messaging_client_operation_duration_seconds_count", "messaging_process_duration_seconds_count"
+	want(t, text,
+		consumed+`{error_type="",messaging_destination_name="agent://a/b/c1",messaging_operation_name="receive",messaging_system="intent"} 1`,
+		consumed+`{error_type="lease_lapsed",messaging_destination_name="agent://a/b/c1",messaging_operation_name="process",messaging_system="intent"} 1`,
+		consumed+`{error_type="rejected",messaging_destination_name="agent://a/b/c1",messaging_operation_name="process",messaging_system="intent"} 1`,
+		process+`{error_type="",messaging_operation_name="process",messaging_system="intent"} 1`,
+		process+`{error_type="rejected",messaging_operation_name="process",messaging_system="intent"} 1`,
+		sent+`{error_type="",messaging_operation_name="send",messaging_system="intent"} 5`,
+		sent+`{error_type="refused",messaging_operation_name="send",messaging_system="intent"} 2`,
+		took+`{error_type="",messaging_operation_name="send",messaging_operation_type="send",messaging_system="intent"} 1`,
+		took+`{error_type="409",messaging_operation_name="ack",messaging_operation_type="settle",messaging_system="intent"} 1`,
+		took+`{error_type="",messaging_operation_name="receive",messaging_operation_type="receive",messaging_system="intent"} 1`,
+		`pannier_intent_dlq_redriven_total{reason="rejected"} 1`,
+		`pannier_intent_dlq_redriven_total{reason="expired"} 0`,
+	)
+	for name, n := range map[string]int{consumed: 3, took: 3} {
+		if got := strings.Count(text, "\n"+name+"{"); got != n {
+			t.Errorf("%d series of %s, want %d", got, name, n)
 		}
 	}
 }

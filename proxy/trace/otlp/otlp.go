@@ -42,6 +42,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -83,11 +84,8 @@ func Open(ctx context.Context, o Options) (*Exporter, error) {
 }
 
 func open(ctx context.Context, o Options, to sdktrace.SpanExporter) (*Exporter, error) {
-	// What is wrong in OTEL_RESOURCE_ATTRIBUTES is left out; the rest is as good.
-	who, err := resource.New(ctx, resource.WithAttributes(
-		semconv.ServiceName(service), semconv.ServiceVersion(o.Version), semconv.ServiceInstanceID(o.Instance),
-	), resource.WithTelemetrySDK(), resource.WithFromEnv())
-	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
+	who, err := resourceOf(ctx, o.Version, o.Instance)
+	if err != nil {
 		return nil, fmt.Errorf("otlp: %w", err)
 	}
 	if n, _ := strconv.Atoi(os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE")); o.Queue <= 0 && n > 0 {
@@ -101,6 +99,30 @@ func open(ctx context.Context, o Options, to sdktrace.SpanExporter) (*Exporter, 
 	return &Exporter{queue: q, provider: sdktrace.NewTracerProvider(
 		sdktrace.WithSpanProcessor(q), sdktrace.WithResource(who), sdktrace.WithIDGenerator(spans.IDs{}),
 	)}, nil
+}
+
+// resourceOf leaves out what is wrong in OTEL_RESOURCE_ATTRIBUTES; the rest is as good.
+func resourceOf(ctx context.Context, version, instance string) (*resource.Resource, error) {
+	who, err := resource.New(ctx, resource.WithAttributes(
+		semconv.ServiceName(service), semconv.ServiceVersion(version), semconv.ServiceInstanceID(instance),
+	), resource.WithTelemetrySDK(), resource.WithFromEnv())
+	if errors.Is(err, resource.ErrPartialResource) {
+		err = nil
+	}
+	return who, err
+}
+
+// Service is what spans say whose they are, so that metrics say the same.
+func Service(ctx context.Context, version, instance string) (name, ofVersion, ofInstance string) {
+	who, err := resourceOf(ctx, version, instance)
+	if err != nil {
+		return service, version, instance
+	}
+	of := func(key attribute.Key) string {
+		value, _ := who.Set().Value(key)
+		return value.AsString()
+	}
+	return of(semconv.ServiceNameKey), of(semconv.ServiceVersionKey), of(semconv.ServiceInstanceIDKey)
 }
 
 // Provider makes the spans that are exported.
