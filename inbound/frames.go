@@ -124,7 +124,7 @@ func (ss *session) readOffer(o *peer.Offer) (holding, error) {
 		Envelope: o.Envelope, OfferNo: o.OfferNo, Received: time.Now(), Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
 		Handovers: o.DeliveryAttempt, DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
 		Policy: journal.Policy{ID: id, Generation: o.PolicyGeneration, MaxAttempts: o.MaxDeliveryAttempts, Work: left(o.WorkTimeoutMs)},
-		Trace:  journal.Trace{Offer: o.Traceparent, Previous: o.PreviousTraceparent}, Offered: o.OfferedMs,
+		Trace:  journal.Trace{Offer: o.Traceparent, Previous: o.PreviousTraceparent}, Offered: o.OfferedMs, Waited: o.Waited,
 	}}, nil
 }
 

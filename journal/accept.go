@@ -129,6 +129,10 @@ func (t *tx) begin(l *life, said *wire.Event, env []byte, due time.Time) error {
 	l.head.EnvelopeBytes = uint32(len(env))
 	t.putChunks(classEnvelope, l.id, env)
 	for _, on := range []state.Trigger{state.Accept, state.Submit} {
+		if on == state.Submit && due.After(t.now) {
+			said = proto.CloneOf(said)
+			said.NextDueMs = ms(due)
+		}
 		if !t.move(l, on, said) {
 			return fmt.Errorf("accept %s: %w", l.id, ErrIllegal)
 		}

@@ -132,11 +132,12 @@ type HoldRequest struct {
 	Redelivered bool
 	Taken       bool
 	Continued   uint32
-	Handovers   uint32 // delivery_attempt goes on from here
-	Policy      Policy // what is in it of the options; Deadline says nothing
-	Lease       Terms  // For > 0: a reader waits: held and lease are one commit
-	Trace       Trace  // what the offer says of it
-	Offered     int64  // home's clock, in ms: for home to hear again
+	Handovers   uint32     // delivery_attempt goes on from here
+	Policy      Policy     // what is in it of the options; Deadline says nothing
+	Lease       Terms      // For > 0: a reader waits: held and lease are one commit
+	Trace       Trace      // what the offer says of it
+	Offered     int64      // home's clock, in ms: for home to hear again
+	Waited      *wire.Wait // likewise; nil: nothing that is known
 }
 
 // Terms are those of a lease.

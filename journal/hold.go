@@ -85,7 +85,7 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 		Attempts: r.Attempts, Redelivered: r.Redelivered || found && h.rec.Handovers > 0, Handovers: max(h.rec.Handovers, r.Handovers),
 		MaxAttempts: env.MaxDeliveryAttempts, HomeStatus: uint32(state.Submitted), HeldMs: ms(t.now), HeldBoot: t.j.birth.Boot,
 		Taken: r.Taken, Continued: r.Continued, ReceiverDurability: env.ReceiverDurability,
-		OfferTraceparent: cut(r.Trace.Offer, maxTraceparent), OfferForeign: r.Trace.Foreign, PreviousTraceparent: cut(r.Trace.Previous, maxTraceparent), OfferedMs: r.Offered,
+		OfferTraceparent: cut(r.Trace.Offer, maxTraceparent), OfferForeign: r.Trace.Foreign, PreviousTraceparent: cut(r.Trace.Previous, maxTraceparent), OfferedMs: r.Offered, Waited: copied(r.Waited),
 		FromAgent: noteSender(env),
 	}}
 	fresh.rec.DeliverByMs = ms(r.limit(r.DeliverBy, t.now))

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"pannier/journal/state"
@@ -78,7 +79,7 @@ func (h *hand) timed(r *wire.Report) {
 	if r.Attempt == 0 || h.rec.Thread {
 		return
 	}
-	r.Traceparent, r.OfferedMs, r.HeldMs = h.rec.Traceparent, h.rec.OfferedMs, h.rec.HeldMs
+	r.Traceparent, r.OfferedMs, r.HeldMs, r.Waited = h.rec.Traceparent, h.rec.OfferedMs, h.rec.HeldMs, h.rec.Waited
 	if r.HandedMs = ms(h.began); h.began.IsZero() {
 		r.HandedMs = h.rec.LeasedAtMs
 	}
@@ -91,6 +92,19 @@ func (l *life) timed(e *wire.Event, r *wire.Report) {
 		l.head.Traceparent = cut(r.Traceparent, maxTraceparent)
 		e.Traceparent = l.head.Traceparent
 	}
+	told := func(before *wire.Event) bool { return before.Waited != nil && before.OfferNo == r.OfferNo }
+	if r.Waited != nil && !slices.ContainsFunc(l.events.Events, told) {
+		e.Waited = copied(r.Waited)
+	}
+}
+
+// copied takes of what a peer has sent only what is known of it: the rest is as long as
+// the peer likes.
+func copied(w *wire.Wait) *wire.Wait {
+	if w == nil {
+		return nil
+	}
+	return &wire.Wait{Cause: w.Cause, FromMs: w.FromMs, UntilMs: w.UntilMs}
 }
 
 // maxTraceparent is what of a traceparent of a peer is kept: as long as version 00 is.

@@ -8,6 +8,7 @@ import (
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 )
 
 // trace contexts as they come from elsewhere: the journal reads nothing in them.
@@ -40,7 +41,8 @@ func TestTraceContextsAreKept(t *testing.T) {
 	held := make(chan []journal.HoldResult, 1)
 	p.holder.j.Hold(p.home.j.Identity(), []journal.HoldRequest{{
 		Envelope: offer.Envelope, OfferNo: 1, DeliverBy: time.Hour, Deadline: time.Hour, Offered: 17,
-		Trace: journal.Trace{Offer: ofOffer}, Lease: journal.Terms{For: time.Minute, Stream: true},
+		Waited: &wire.Wait{Cause: uint32(state.CauseBreakerOpen), FromMs: 3, UntilMs: 11},
+		Trace:  journal.Trace{Offer: ofOffer}, Lease: journal.Terms{For: time.Minute, Stream: true},
 	}}, func(r []journal.HoldResult, _ error) { held <- r })
 	first := (<-held)[0].Handed
 	if first.Traceparent != ofFirst || first.Trace.Previous != "" {
@@ -90,10 +92,14 @@ func TestTraceContextsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	var contexts []string
-	for _, e := range events[2:] {
+	for i, e := range events[2:] {
 		contexts = append(contexts, e.Traceparent)
 		if e.OfferedMs != 17 || e.HeldMs == 0 || e.HandedMs == 0 {
 			t.Errorf("event %d of attempt %d: offered %d, held %d, handed %d", e.Type, e.Attempt, e.OfferedMs, e.HeldMs, e.HandedMs)
+		}
+		// What had delayed the offer is said once.
+		if w := e.Waited; (w != nil) != (i == 0) || w != nil && (w.Cause != uint32(state.CauseBreakerOpen) || w.FromMs != 3 || w.UntilMs != 11) {
+			t.Errorf("event %d has waited %v", i, w)
 		}
 	}
 	if want := []string{ofFirst, ofFirst, ofSecond, ofSecond, "", "", ofOffer, ofOffer}; !slices.Equal(contexts, want) {

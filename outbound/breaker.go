@@ -266,6 +266,20 @@ func (b *breaker) ejected() (since time.Time, yes bool) {
 	return b.mu.tripped, b.mu.state != gobreaker.StateClosed && !b.mu.forced
 }
 
+// outage returns when it was last not closed: until now, where it still is not; zeros
+// where an operator has closed it, or there was none.
+func (b *breaker) outage(now time.Time) (from, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.mu.state != gobreaker.StateClosed:
+		return b.mu.tripped, now
+	case b.mu.closed.After(b.mu.tripped):
+		return b.mu.tripped, b.mu.closed
+	}
+	return time.Time{}, time.Time{}
+}
+
 // inForce returns what operators ask of a breaker beside its state.
 func (b *breaker) inForce() (forced bool, o Opens) {
 	b.mu.Lock()

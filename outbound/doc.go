@@ -80,7 +80,9 @@
 //   - Open holds: nothing is written to an address whose breaker is open; the
 //     dial, the reconciliation and the first frame of offers are one probe, and
 //     in half-open that frame carries one intent. A knock lifts the gate; an
-//     operator's word holds until the next.
+//     operator's word holds until the next. The offer that ends it says from when to
+//     when it was open while the intent was due: the holder keeps that, and home writes
+//     it with the first event of the attempt. Nothing is written while it lasts.
 //   - No policy loses, ends or counts anything: a paused destination, one that has
 //     as much unanswered as it may, an aborted frame, a subset nobody serves leave
 //     their intents due, and the limits of time go on. A change takes effect with the

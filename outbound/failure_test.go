@@ -475,6 +475,47 @@ func TestBurstIsShared(t *testing.T) {
 	})
 }
 
+// An offer says how long a breaker had kept it, that of another time or of nothing none;
+// what became due meanwhile was kept from then on.
+func TestOffersSayWhatABreakerDelayed(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.peers.set(billing, addrA)
+		began := time.Now()
+		w.accept(billing, 1)
+		w.after(time.Minute)
+		if got := causes(w.d.Why(journal.ID{}, billing, false)); !slices.Equal(got, []string{"breaker_open"}) {
+			t.Fatalf("why: %v", got)
+		}
+		late := time.Now()
+		w.accept(billing, 1)
+		w.after(time.Second)
+		a := w.holder(addrA)
+		a.set(func() { a.mu.credits[billing] = 10 })
+		for i := 0; i < 2; {
+			w.after(time.Second)
+			for _, o := range a.offers() {
+				a.hold(o)
+				wait := o.Waited
+				if state.Cause(wait.GetCause()) != state.CauseBreakerOpen || wait.UntilMs > o.OfferedMs || wait.UntilMs <= late.UnixMilli() {
+					t.Fatalf("offer %d, made at %d, waited %v", i, o.OfferedMs, wait)
+				}
+				if from := time.UnixMilli(wait.FromMs); i == 0 && !from.After(began) || i == 1 && from.Before(late.Truncate(time.Millisecond)) {
+					t.Errorf("offer %d waited from %s, the first was accepted at %s, the other at %s", i, from, began, late)
+				}
+				i++
+			}
+			if time.Since(late) > time.Hour {
+				t.Fatalf("%d offers in an hour", i)
+			}
+		}
+		w.after(time.Second)
+		w.accept(billing, 1)
+		if o := a.expect(1)[0]; o.Waited != nil {
+			t.Errorf("after it closed an offer waited %v", o.Waited)
+		}
+	})
+}
+
 func TestWhy(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.peers.unknown = true

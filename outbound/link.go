@@ -8,6 +8,7 @@ import (
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 )
 
 // phase is what a link is doing.
@@ -243,6 +244,19 @@ func (l *link) obstacle(now time.Time) (state.Cause, time.Time) {
 		return state.CauseBreakerOpen, until
 	}
 	return state.CauseConnecting, time.Time{}
+}
+
+// waited is what kept something that was due then from being offered here until now, as
+// far as that is known when it is over; nil: nothing.
+func (l *link) waited(due, now time.Time) *wire.Wait {
+	from, until := l.breaker.outage(now)
+	if from.Before(due) {
+		from = due
+	}
+	if !from.Before(until) {
+		return nil
+	}
+	return &wire.Wait{Cause: uint32(state.CauseBreakerOpen), FromMs: from.UnixMilli(), UntilMs: until.UnixMilli()}
 }
 
 // Knocked is told that a sidecar asks us to dial it. One knock passes the

@@ -84,7 +84,7 @@ func (d *Dispatcher) launch(s *session, offers []*flight, spans []Span) []*peer.
 			Envelope: o.Envelope, OfferNo: o.OfferNo, Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
 			DeliveryAttempt: o.Handovers, DeliverByLeftMs: left(o.DeliverBy, now), DeadlineLeftMs: left(o.Policy.Deadline, now),
 			PolicyGeneration: o.Policy.Generation, MaxDeliveryAttempts: o.Policy.MaxAttempts, WorkTimeoutMs: o.Policy.Work.Milliseconds(),
-			Traceparent: f.span.Traceparent(), PreviousTraceparent: o.Previous, OfferedMs: now.UnixMilli(),
+			Traceparent: f.span.Traceparent(), PreviousTraceparent: o.Previous, OfferedMs: now.UnixMilli(), Waited: s.link.waited(f.due, now),
 		})
 	}
 	if len(out) == 0 {

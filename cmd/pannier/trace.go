@@ -135,7 +135,7 @@ func (cl *client) trace(c *cli.Context, id string) (*drawing, error) {
 	if err != nil && len(log.Events) > 0 {
 		created = log.Events[0].At
 	}
-	d := &drawing{Intent: i.ID, Status: i.Status, From: i.From, To: i.To, TraceID: traceIDOf(i.Traceparent), Bars: waterfall(created, log.Events)}
+	d := &drawing{Intent: i.ID, Status: i.Status, From: i.From, To: i.To, TraceID: traceIDOf(i.Traceparent), Bars: waterfall(created, log.Events, time.Now())}
 	n := len(d.Bars)
 	if n == 0 || d.Bars[n-1].End != nil {
 		return d, nil
@@ -197,9 +197,12 @@ func (b *bar) draw(begin, end, now time.Time) string {
 	column := func(t time.Time) int { return int(t.Sub(begin) * drawWidth / whole) }
 	from := min(column(b.Start), drawWidth-1)
 	to := max(column(b.until(now)), from+1)
-	mark := "█"
-	if b.Name != "app" {
-		mark = "░"
+	mark := "░"
+	switch {
+	case b.Name == "app":
+		mark = "█"
+	case b.Delay:
+		mark = "╌"
 	}
 	return strings.Repeat(" ", from) + strings.Repeat(mark, to-from)
 }

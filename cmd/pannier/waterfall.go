@@ -9,7 +9,8 @@ import (
 
 // bar is one part of an intent's way, by home's clock.
 type bar struct {
-	Name    string     `json:"name"` // journal, queue, wire, mailbox, app or report
+	Name    string     `json:"name"` // journal, queue, wire, mailbox, app or report, or the code of a delay
+	Delay   bool       `json:"delay,omitempty"`
 	Attempt int        `json:"attempt,omitempty"`
 	Start   time.Time  `json:"start"`
 	End     *time.Time `json:"end,omitempty"` // nil: it goes on
@@ -35,7 +36,16 @@ type traced struct {
 		Reason      string    `json:"reason"`
 		EndedBy     string    `json:"ended_by"`
 		Message     string    `json:"message"`
+		Delay       string    `json:"delay"` // until NextTryAt
+		Delayed     delayed   `json:"delayed"`
 	} `json:"details"`
+}
+
+// delayed is a part of a wait of which it is known what it was for.
+type delayed struct {
+	Code  string    `json:"code"`
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
 }
 
 // waterfall draws up what became of an intent from its events alone. Each is told when
@@ -45,7 +55,10 @@ type traced struct {
 //	created  submitted  offered  held    handed       answered   told
 //	   ├─journal─┼──queue──┼─wire──┼─mailbox─┼────app─────┼──report──┤
 //	                               └─mailbox─┼────app─────┤  each further attempt
-func waterfall(created time.Time, events []traced) []bar {
+//
+// A queue or a mailbox is cut where the events say what the wait was for: scheduled,
+// breaker_open, backing_off.
+func waterfall(created time.Time, events []traced, now time.Time) []bar {
 	f := &fall{}
 	for i := range events {
 		e := &events[i]
@@ -55,12 +68,13 @@ func waterfall(created time.Time, events []traced) []bar {
 		case i == 1:
 			f.bar("journal", 0, f.created, e.At)
 			f.reached = e.At
+			f.delay(e.Details.Delay, e.At, e.Details.NextTryAt)
 		default:
 			f.take(e)
 		}
 	}
 	if n := len(events); n > 0 && !ended(events[n-1].Status) {
-		f.goesOn(events[n-1].Status)
+		f.goesOn(events[n-1].Status, now)
 	}
 	return f.bars
 }
@@ -73,7 +87,8 @@ type fall struct {
 	attempt int    // the last that was handed over
 	offer   string // the holder and number it was offered under
 	held    bool   // it is in a mailbox
-	open    int    // 1 + the index of the bar of an app that has it; 0: none has
+	delays  []delayed
+	open    int // 1 + the index of the bar of an app that has it; 0: none has
 	shift   time.Duration
 }
 
@@ -95,14 +110,16 @@ func (f *fall) take(e *traced) {
 		f.close(e.At, "holder lost")
 		f.held = false
 	case e.Type == "intent.delivery_failed" && f.open > 0:
-		f.close(f.home(d.HolderAt, e.At), strings.TrimSpace("failed: "+cmp.Or(d.Message, d.Reason)))
+		at := f.home(d.HolderAt, e.At)
+		f.close(at, strings.TrimSpace("failed: "+cmp.Or(d.Message, d.Reason)))
+		f.delay(d.Delay, at, f.home(d.NextTryAt, at))
 	case ended(e.Status):
 		at := f.home(d.HolderAt, e.At)
 		f.close(at, "")
 		if !d.HolderAt.IsZero() {
 			f.bar("report", 0, at, e.At)
 		} else if f.reached.Before(e.At) {
-			f.bar(f.waits(), 0, f.reached, e.At)
+			f.wait(f.waits(), 0, e.At)
 		}
 		f.bars[len(f.bars)-1].Note = strings.TrimSpace(e.Status + " " + d.EndedBy)
 		f.reached = e.At
@@ -119,18 +136,46 @@ func (f *fall) handed(e *traced) {
 		f.shift = shiftOf(e)
 		held := d.HeldAt.Add(f.shift)
 		if d.OfferedAt.IsZero() { // no wire between
-			f.bar("queue", 0, f.reached, held)
+			f.wait("queue", 0, held)
 		} else {
-			f.bar("queue", 0, f.reached, d.OfferedAt)
+			f.delay(d.Delayed.Code, d.Delayed.From, d.Delayed.Until)
+			f.wait("queue", 0, d.OfferedAt)
 			f.bar("wire", 0, d.OfferedAt, held)
 		}
 		f.reached = held
 	}
 	at := d.HandedAt.Add(f.shift)
-	f.bar("mailbox", d.Attempt, f.reached, at)
+	f.wait("mailbox", d.Attempt, at)
 	app := f.bar("app", d.Attempt, at, at)
 	app.End, app.TraceID = nil, traceIDOf(d.Traceparent)
 	f.open, f.attempt, f.held, f.reached = len(f.bars), d.Attempt, true, at
+}
+
+// delay remembers what a part of a wait is for.
+func (f *fall) delay(code string, from, until time.Time) {
+	if code != "" && from.Before(until) {
+		f.delays = append(f.delays, delayed{code, from, until})
+	}
+}
+
+// wait adds the bars of a wait from what is drawn until then: what is left of it beside
+// the delays in it has its name.
+func (f *fall) wait(name string, attempt int, to time.Time) {
+	at, cut := f.reached, false
+	for _, d := range f.delays {
+		from, until := later(d.From, at), earlier(d.Until, to)
+		if !from.Before(until) {
+			continue
+		}
+		if at.Before(from) {
+			f.bar(name, attempt, at, from)
+		}
+		f.bar(d.Code, attempt, from, until).Delay = true
+		at, cut = until, true
+	}
+	if !cut || at.Before(to) {
+		f.bar(name, attempt, at, to)
+	}
 }
 
 func (f *fall) close(at time.Time, note string) {
@@ -145,12 +190,22 @@ func (f *fall) close(at time.Time, note string) {
 }
 
 // goesOn is the bar of what has not ended yet.
-func (f *fall) goesOn(status string) {
+func (f *fall) goesOn(status string, now time.Time) {
 	if f.open > 0 {
 		f.bars[f.open-1].Note = status
 		return
 	}
-	f.bars = append(f.bars, bar{Name: f.waits(), Start: f.reached, Note: status})
+	rest := bar{Name: f.waits(), Start: f.reached, Note: status}
+	if n := len(f.delays); n > 0 && f.reached.Before(f.delays[n-1].Until) {
+		last := &f.delays[n-1]
+		if last.Until.After(now) {
+			rest.Name, rest.Delay = last.Code, true
+		} else {
+			f.wait(rest.Name, 0, last.Until)
+			rest.Start = last.Until
+		}
+	}
+	f.bars = append(f.bars, rest)
 }
 
 // waits is where an intent is that no app has.

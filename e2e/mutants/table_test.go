@@ -1142,6 +1142,13 @@ var all = []mutant{
 		pkg:   inXDS, test: "TestNackIsPerResource",
 	},
 	{
+		guard: "a breaker is blamed for a time before anything was due",
+		file:  "outbound/link.go",
+		old:   "	if from.Before(due) {\n",
+		new:   "	if false {\n",
+		pkg:   inOutbound, test: "TestOffersSayWhatABreakerDelayed",
+	},
+	{
 		guard: "no grace for a deletion",
 		file:  "proxy/xds/resource.go",
 		old:   "		r.gone = now\n",

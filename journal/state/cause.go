@@ -146,6 +146,13 @@ var causes = [...]struct{ code, sentence, remedy string }{
 		"Bring the sidecar that accepted it back; answers are kept for it."},
 }
 
+// begun has the causes that begin with an event, and last until the time it names.
+var begun = map[EventType]Cause{EventSubmitted: CauseScheduled, EventDeliveryFailed: CauseBackingOff}
+
+// Begins is the cause of the delay that begins with an event which says until when;
+// NoCause where none does.
+func (e EventType) Begins() Cause { return begun[e] }
+
 // Delay is a cause as it stands just now.
 type Delay struct {
 	Cause Cause

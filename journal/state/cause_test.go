@@ -8,6 +8,17 @@ import (
 	"pannier/journal/state"
 )
 
+// An event begins a delay of the table or none.
+func TestEventsBeginDelays(t *testing.T) {
+	t.Parallel()
+	want := map[state.EventType]state.Cause{state.EventSubmitted: state.CauseScheduled, state.EventDeliveryFailed: state.CauseBackingOff}
+	for e := range state.EventTransfer + 1 {
+		if got := e.Begins(); got != want[e] {
+			t.Errorf("%s begins %q, want %q", e, got, want[e])
+		}
+	}
+}
+
 func TestCauses(t *testing.T) {
 	t.Parallel()
 	code := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)

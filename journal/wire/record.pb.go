@@ -908,6 +908,7 @@ type Event struct {
 	OfferedMs     int64                  `protobuf:"varint,261,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"` // when the holder was offered it; home's clock; 0: no wire between
 	HeldMs        int64                  `protobuf:"varint,262,opt,name=held_ms,json=heldMs,proto3" json:"held_ms,omitempty"`          // when the holder had it; the holder's clock
 	HandedMs      int64                  `protobuf:"varint,263,opt,name=handed_ms,json=handedMs,proto3" json:"handed_ms,omitempty"`    // when the app was handed it; the holder's clock
+	Waited        *Wait                  `protobuf:"bytes,290,opt,name=waited,proto3" json:"waited,omitempty"`                         // before the holder was offered it; once for each offer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1054,6 +1055,75 @@ func (x *Event) GetHandedMs() int64 {
 	return 0
 }
 
+func (x *Event) GetWaited() *Wait {
+	if x != nil {
+		return x.Waited
+	}
+	return nil
+}
+
+// Wait is a delay that is over, for who looks back: what ended it is no event. It is
+// written with the offer that ended it, and nowhere while it lasts.
+type Wait struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cause         uint32                 `protobuf:"varint,1,opt,name=cause,proto3" json:"cause,omitempty"`                 // state.Cause
+	FromMs        int64                  `protobuf:"varint,2,opt,name=from_ms,json=fromMs,proto3" json:"from_ms,omitempty"` // home's clock
+	UntilMs       int64                  `protobuf:"varint,3,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wait) Reset() {
+	*x = Wait{}
+	mi := &file_record_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wait) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wait) ProtoMessage() {}
+
+func (x *Wait) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wait.ProtoReflect.Descriptor instead.
+func (*Wait) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Wait) GetCause() uint32 {
+	if x != nil {
+		return x.Cause
+	}
+	return 0
+}
+
+func (x *Wait) GetFromMs() int64 {
+	if x != nil {
+		return x.FromMs
+	}
+	return 0
+}
+
+func (x *Wait) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
 type Events struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Events        []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
@@ -1063,7 +1133,7 @@ type Events struct {
 
 func (x *Events) Reset() {
 	*x = Events{}
-	mi := &file_record_proto_msgTypes[7]
+	mi := &file_record_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1145,7 @@ func (x *Events) String() string {
 func (*Events) ProtoMessage() {}
 
 func (x *Events) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[7]
+	mi := &file_record_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1158,7 @@ func (x *Events) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Events.ProtoReflect.Descriptor instead.
 func (*Events) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{7}
+	return file_record_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Events) GetEvents() []*Event {
@@ -1110,7 +1180,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_record_proto_msgTypes[8]
+	mi := &file_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1192,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[8]
+	mi := &file_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1205,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{8}
+	return file_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Outcome) GetStatus() uint32 {
@@ -1202,6 +1272,7 @@ type Handover struct {
 	Traceparent         string                 `protobuf:"bytes,261,opt,name=traceparent,proto3" json:"traceparent,omitempty"`                                            // of the last hand-over
 	PreviousTraceparent string                 `protobuf:"bytes,262,opt,name=previous_traceparent,json=previousTraceparent,proto3" json:"previous_traceparent,omitempty"` // of the attempt before that, wherever that was
 	OfferedMs           int64                  `protobuf:"varint,263,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"`                              // home's clock; told back in reports
+	Waited              *Wait                  `protobuf:"bytes,290,opt,name=waited,proto3" json:"waited,omitempty"`                                                      // likewise
 	FromAgent           *string                `protobuf:"bytes,270,opt,name=from_agent,json=fromAgent,proto3,oneof" json:"from_agent,omitempty"`                         // who it is from, empty for a completion; absent: see the envelope
 	OfferForeign        bool                   `protobuf:"varint,280,opt,name=offer_foreign,json=offerForeign,proto3" json:"offer_foreign,omitempty"`                     // it came from a peer of another trust domain
 	unknownFields       protoimpl.UnknownFields
@@ -1210,7 +1281,7 @@ type Handover struct {
 
 func (x *Handover) Reset() {
 	*x = Handover{}
-	mi := &file_record_proto_msgTypes[9]
+	mi := &file_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1293,7 @@ func (x *Handover) String() string {
 func (*Handover) ProtoMessage() {}
 
 func (x *Handover) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[9]
+	mi := &file_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1306,7 @@ func (x *Handover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Handover.ProtoReflect.Descriptor instead.
 func (*Handover) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{9}
+	return file_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Handover) GetHome() []byte {
@@ -1518,6 +1589,13 @@ func (x *Handover) GetOfferedMs() int64 {
 	return 0
 }
 
+func (x *Handover) GetWaited() *Wait {
+	if x != nil {
+		return x.Waited
+	}
+	return nil
+}
+
 func (x *Handover) GetFromAgent() string {
 	if x != nil && x.FromAgent != nil {
 		return *x.FromAgent
@@ -1554,13 +1632,14 @@ type Report struct {
 	OfferedMs     int64                  `protobuf:"varint,261,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"` // as the offer said: home's clock
 	HeldMs        int64                  `protobuf:"varint,262,opt,name=held_ms,json=heldMs,proto3" json:"held_ms,omitempty"`          // when it was held; holder's clock
 	HandedMs      int64                  `protobuf:"varint,263,opt,name=handed_ms,json=handedMs,proto3" json:"handed_ms,omitempty"`    // when the app was handed it; holder's clock
+	Waited        *Wait                  `protobuf:"bytes,290,opt,name=waited,proto3" json:"waited,omitempty"`                         // as the offer said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_record_proto_msgTypes[10]
+	mi := &file_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1651,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[10]
+	mi := &file_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1664,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{10}
+	return file_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Report) GetNo() uint64 {
@@ -1721,6 +1800,13 @@ func (x *Report) GetHandedMs() int64 {
 	return 0
 }
 
+func (x *Report) GetWaited() *Wait {
+	if x != nil {
+		return x.Waited
+	}
+	return nil
+}
+
 // Holder is home's record of a journal it has offered intents to.
 type Holder struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1737,7 +1823,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_record_proto_msgTypes[11]
+	mi := &file_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1835,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[11]
+	mi := &file_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1848,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{11}
+	return file_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Holder) GetEpoch() uint64 {
@@ -1828,7 +1914,7 @@ type HomePeer struct {
 
 func (x *HomePeer) Reset() {
 	*x = HomePeer{}
-	mi := &file_record_proto_msgTypes[12]
+	mi := &file_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +1926,7 @@ func (x *HomePeer) String() string {
 func (*HomePeer) ProtoMessage() {}
 
 func (x *HomePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[12]
+	mi := &file_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +1939,7 @@ func (x *HomePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HomePeer.ProtoReflect.Descriptor instead.
 func (*HomePeer) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{12}
+	return file_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HomePeer) GetEpoch() uint64 {
@@ -1908,7 +1994,7 @@ type Dedupe struct {
 
 func (x *Dedupe) Reset() {
 	*x = Dedupe{}
-	mi := &file_record_proto_msgTypes[13]
+	mi := &file_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +2006,7 @@ func (x *Dedupe) String() string {
 func (*Dedupe) ProtoMessage() {}
 
 func (x *Dedupe) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[13]
+	mi := &file_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2019,7 @@ func (x *Dedupe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dedupe.ProtoReflect.Descriptor instead.
 func (*Dedupe) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{13}
+	return file_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Dedupe) GetId() []byte {
@@ -2009,7 +2095,7 @@ type Name struct {
 
 func (x *Name) Reset() {
 	*x = Name{}
-	mi := &file_record_proto_msgTypes[14]
+	mi := &file_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2021,7 +2107,7 @@ func (x *Name) String() string {
 func (*Name) ProtoMessage() {}
 
 func (x *Name) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[14]
+	mi := &file_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2034,7 +2120,7 @@ func (x *Name) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Name.ProtoReflect.Descriptor instead.
 func (*Name) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{14}
+	return file_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Name) GetNo() uint32 {
@@ -2103,7 +2189,7 @@ type AgentEvents struct {
 
 func (x *AgentEvents) Reset() {
 	*x = AgentEvents{}
-	mi := &file_record_proto_msgTypes[15]
+	mi := &file_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2201,7 @@ func (x *AgentEvents) String() string {
 func (*AgentEvents) ProtoMessage() {}
 
 func (x *AgentEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[15]
+	mi := &file_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2214,7 @@ func (x *AgentEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentEvents.ProtoReflect.Descriptor instead.
 func (*AgentEvents) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{15}
+	return file_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AgentEvents) GetEvents() []*AgentEvent {
@@ -2150,7 +2236,7 @@ type AgentEvent struct {
 
 func (x *AgentEvent) Reset() {
 	*x = AgentEvent{}
-	mi := &file_record_proto_msgTypes[16]
+	mi := &file_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2248,7 @@ func (x *AgentEvent) String() string {
 func (*AgentEvent) ProtoMessage() {}
 
 func (x *AgentEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[16]
+	mi := &file_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2261,7 @@ func (x *AgentEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentEvent.ProtoReflect.Descriptor instead.
 func (*AgentEvent) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{16}
+	return file_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AgentEvent) GetId() []byte {
@@ -2226,7 +2312,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_record_proto_msgTypes[17]
+	mi := &file_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2324,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[17]
+	mi := &file_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2337,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{17}
+	return file_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Account) GetId() []byte {
@@ -2345,7 +2431,7 @@ type AccountKey struct {
 
 func (x *AccountKey) Reset() {
 	*x = AccountKey{}
-	mi := &file_record_proto_msgTypes[18]
+	mi := &file_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2443,7 @@ func (x *AccountKey) String() string {
 func (*AccountKey) ProtoMessage() {}
 
 func (x *AccountKey) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[18]
+	mi := &file_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2456,7 @@ func (x *AccountKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountKey.ProtoReflect.Descriptor instead.
 func (*AccountKey) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{18}
+	return file_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AccountKey) GetId() []byte {
@@ -2426,7 +2512,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_record_proto_msgTypes[19]
+	mi := &file_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2524,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[19]
+	mi := &file_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2537,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{19}
+	return file_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Meta) GetSeq() uint64 {
@@ -2479,7 +2565,7 @@ type ClassSum struct {
 
 func (x *ClassSum) Reset() {
 	*x = ClassSum{}
-	mi := &file_record_proto_msgTypes[20]
+	mi := &file_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2577,7 @@ func (x *ClassSum) String() string {
 func (*ClassSum) ProtoMessage() {}
 
 func (x *ClassSum) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[20]
+	mi := &file_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2590,7 @@ func (x *ClassSum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassSum.ProtoReflect.Descriptor instead.
 func (*ClassSum) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{20}
+	return file_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ClassSum) GetClass() uint32 {
@@ -2543,7 +2629,7 @@ type Birth struct {
 
 func (x *Birth) Reset() {
 	*x = Birth{}
-	mi := &file_record_proto_msgTypes[21]
+	mi := &file_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2641,7 @@ func (x *Birth) String() string {
 func (*Birth) ProtoMessage() {}
 
 func (x *Birth) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[21]
+	mi := &file_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2654,7 @@ func (x *Birth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Birth.ProtoReflect.Descriptor instead.
 func (*Birth) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{21}
+	return file_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Birth) GetSchema() uint32 {
@@ -2628,7 +2714,7 @@ type Purged struct {
 
 func (x *Purged) Reset() {
 	*x = Purged{}
-	mi := &file_record_proto_msgTypes[22]
+	mi := &file_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +2726,7 @@ func (x *Purged) String() string {
 func (*Purged) ProtoMessage() {}
 
 func (x *Purged) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[22]
+	mi := &file_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +2739,7 @@ func (x *Purged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purged.ProtoReflect.Descriptor instead.
 func (*Purged) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{22}
+	return file_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Purged) GetAtMs() int64 {
@@ -2715,7 +2801,7 @@ type Schema struct {
 
 func (x *Schema) Reset() {
 	*x = Schema{}
-	mi := &file_record_proto_msgTypes[23]
+	mi := &file_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2727,7 +2813,7 @@ func (x *Schema) String() string {
 func (*Schema) ProtoMessage() {}
 
 func (x *Schema) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[23]
+	mi := &file_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2740,7 +2826,7 @@ func (x *Schema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schema.ProtoReflect.Descriptor instead.
 func (*Schema) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{23}
+	return file_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Schema) GetSemanticType() string {
@@ -2818,7 +2904,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_record_proto_msgTypes[24]
+	mi := &file_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2830,7 +2916,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[24]
+	mi := &file_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2843,7 +2929,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{24}
+	return file_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Subscription) GetId() []byte {
@@ -2931,7 +3017,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_record_proto_msgTypes[25]
+	mi := &file_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2943,7 +3029,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[25]
+	mi := &file_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2956,7 +3042,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{25}
+	return file_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Notice) GetEventType() string {
@@ -3108,7 +3194,7 @@ const file_record_proto_rawDesc = "" +
 	"\bexpected\x18\t \x01(\x04R\bexpected\x12\x19\n" +
 	"\bkey_hash\x18\n" +
 	" \x01(\fR\akeyHash\x12 \n" +
-	"\vfingerprint\x18\v \x01(\fR\vfingerprint\"\xaa\x03\n" +
+	"\vfingerprint\x18\v \x01(\fR\vfingerprint\"\xdd\x03\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x13\n" +
@@ -3128,14 +3214,18 @@ const file_record_proto_rawDesc = "" +
 	"\n" +
 	"offered_ms\x18\x85\x02 \x01(\x03R\tofferedMs\x12\x18\n" +
 	"\aheld_ms\x18\x86\x02 \x01(\x03R\x06heldMs\x12\x1c\n" +
-	"\thanded_ms\x18\x87\x02 \x01(\x03R\bhandedMs\";\n" +
+	"\thanded_ms\x18\x87\x02 \x01(\x03R\bhandedMs\x121\n" +
+	"\x06waited\x18\xa2\x02 \x01(\v2\x18.pannier.journal.v1.WaitR\x06waited\"P\n" +
+	"\x04Wait\x12\x14\n" +
+	"\x05cause\x18\x01 \x01(\rR\x05cause\x12\x17\n" +
+	"\afrom_ms\x18\x02 \x01(\x03R\x06fromMs\x12\x19\n" +
+	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs\";\n" +
 	"\x06Events\x121\n" +
 	"\x06events\x18\x01 \x03(\v2\x19.pannier.journal.v1.EventR\x06events\"I\n" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xcd\n" +
-	"\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\x80\v\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -3184,11 +3274,12 @@ const file_record_proto_rawDesc = "" +
 	"\vtraceparent\x18\x85\x02 \x01(\tR\vtraceparent\x122\n" +
 	"\x14previous_traceparent\x18\x86\x02 \x01(\tR\x13previousTraceparent\x12\x1e\n" +
 	"\n" +
-	"offered_ms\x18\x87\x02 \x01(\x03R\tofferedMs\x12#\n" +
+	"offered_ms\x18\x87\x02 \x01(\x03R\tofferedMs\x121\n" +
+	"\x06waited\x18\xa2\x02 \x01(\v2\x18.pannier.journal.v1.WaitR\x06waited\x12#\n" +
 	"\n" +
 	"from_agent\x18\x8e\x02 \x01(\tH\x00R\tfromAgent\x88\x01\x01\x12$\n" +
 	"\roffer_foreign\x18\x98\x02 \x01(\bR\fofferForeignB\r\n" +
-	"\v_from_agent\"\xeb\x03\n" +
+	"\v_from_agent\"\x9e\x04\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x19\n" +
@@ -3210,7 +3301,8 @@ const file_record_proto_rawDesc = "" +
 	"\n" +
 	"offered_ms\x18\x85\x02 \x01(\x03R\tofferedMs\x12\x18\n" +
 	"\aheld_ms\x18\x86\x02 \x01(\x03R\x06heldMs\x12\x1c\n" +
-	"\thanded_ms\x18\x87\x02 \x01(\x03R\bhandedMs\"\xbe\x01\n" +
+	"\thanded_ms\x18\x87\x02 \x01(\x03R\bhandedMs\x121\n" +
+	"\x06waited\x18\xa2\x02 \x01(\v2\x18.pannier.journal.v1.WaitR\x06waited\"\xbe\x01\n" +
 	"\x06Holder\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1b\n" +
 	"\town_epoch\x18\x02 \x01(\x04R\bownEpoch\x12\x18\n" +
@@ -3353,7 +3445,7 @@ func file_record_proto_rawDescGZIP() []byte {
 	return file_record_proto_rawDescData
 }
 
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_record_proto_goTypes = []any{
 	(*Envelope)(nil),     // 0: pannier.journal.v1.Envelope
 	(*Reminders)(nil),    // 1: pannier.journal.v1.Reminders
@@ -3362,38 +3454,42 @@ var file_record_proto_goTypes = []any{
 	(*Policy)(nil),       // 4: pannier.journal.v1.Policy
 	(*Change)(nil),       // 5: pannier.journal.v1.Change
 	(*Event)(nil),        // 6: pannier.journal.v1.Event
-	(*Events)(nil),       // 7: pannier.journal.v1.Events
-	(*Outcome)(nil),      // 8: pannier.journal.v1.Outcome
-	(*Handover)(nil),     // 9: pannier.journal.v1.Handover
-	(*Report)(nil),       // 10: pannier.journal.v1.Report
-	(*Holder)(nil),       // 11: pannier.journal.v1.Holder
-	(*HomePeer)(nil),     // 12: pannier.journal.v1.HomePeer
-	(*Dedupe)(nil),       // 13: pannier.journal.v1.Dedupe
-	(*Name)(nil),         // 14: pannier.journal.v1.Name
-	(*AgentEvents)(nil),  // 15: pannier.journal.v1.AgentEvents
-	(*AgentEvent)(nil),   // 16: pannier.journal.v1.AgentEvent
-	(*Account)(nil),      // 17: pannier.journal.v1.Account
-	(*AccountKey)(nil),   // 18: pannier.journal.v1.AccountKey
-	(*Meta)(nil),         // 19: pannier.journal.v1.Meta
-	(*ClassSum)(nil),     // 20: pannier.journal.v1.ClassSum
-	(*Birth)(nil),        // 21: pannier.journal.v1.Birth
-	(*Purged)(nil),       // 22: pannier.journal.v1.Purged
-	(*Schema)(nil),       // 23: pannier.journal.v1.Schema
-	(*Subscription)(nil), // 24: pannier.journal.v1.Subscription
-	(*Notice)(nil),       // 25: pannier.journal.v1.Notice
+	(*Wait)(nil),         // 7: pannier.journal.v1.Wait
+	(*Events)(nil),       // 8: pannier.journal.v1.Events
+	(*Outcome)(nil),      // 9: pannier.journal.v1.Outcome
+	(*Handover)(nil),     // 10: pannier.journal.v1.Handover
+	(*Report)(nil),       // 11: pannier.journal.v1.Report
+	(*Holder)(nil),       // 12: pannier.journal.v1.Holder
+	(*HomePeer)(nil),     // 13: pannier.journal.v1.HomePeer
+	(*Dedupe)(nil),       // 14: pannier.journal.v1.Dedupe
+	(*Name)(nil),         // 15: pannier.journal.v1.Name
+	(*AgentEvents)(nil),  // 16: pannier.journal.v1.AgentEvents
+	(*AgentEvent)(nil),   // 17: pannier.journal.v1.AgentEvent
+	(*Account)(nil),      // 18: pannier.journal.v1.Account
+	(*AccountKey)(nil),   // 19: pannier.journal.v1.AccountKey
+	(*Meta)(nil),         // 20: pannier.journal.v1.Meta
+	(*ClassSum)(nil),     // 21: pannier.journal.v1.ClassSum
+	(*Birth)(nil),        // 22: pannier.journal.v1.Birth
+	(*Purged)(nil),       // 23: pannier.journal.v1.Purged
+	(*Schema)(nil),       // 24: pannier.journal.v1.Schema
+	(*Subscription)(nil), // 25: pannier.journal.v1.Subscription
+	(*Notice)(nil),       // 26: pannier.journal.v1.Notice
 }
 var file_record_proto_depIdxs = []int32{
 	1,  // 0: pannier.journal.v1.Envelope.reminders:type_name -> pannier.journal.v1.Reminders
 	3,  // 1: pannier.journal.v1.Head.late_answers:type_name -> pannier.journal.v1.LateAnswer
-	6,  // 2: pannier.journal.v1.Events.events:type_name -> pannier.journal.v1.Event
-	16, // 3: pannier.journal.v1.AgentEvents.events:type_name -> pannier.journal.v1.AgentEvent
-	18, // 4: pannier.journal.v1.Account.keys:type_name -> pannier.journal.v1.AccountKey
-	20, // 5: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
-	6,  // [6:6] is the sub-list for method output_type
-	6,  // [6:6] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	7,  // 2: pannier.journal.v1.Event.waited:type_name -> pannier.journal.v1.Wait
+	6,  // 3: pannier.journal.v1.Events.events:type_name -> pannier.journal.v1.Event
+	7,  // 4: pannier.journal.v1.Handover.waited:type_name -> pannier.journal.v1.Wait
+	7,  // 5: pannier.journal.v1.Report.waited:type_name -> pannier.journal.v1.Wait
+	17, // 6: pannier.journal.v1.AgentEvents.events:type_name -> pannier.journal.v1.AgentEvent
+	19, // 7: pannier.journal.v1.Account.keys:type_name -> pannier.journal.v1.AccountKey
+	21, // 8: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -3401,14 +3497,14 @@ func file_record_proto_init() {
 	if File_record_proto != nil {
 		return
 	}
-	file_record_proto_msgTypes[9].OneofWrappers = []any{}
+	file_record_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

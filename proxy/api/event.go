@@ -168,5 +168,18 @@ func writeDetails(d *doc, ev *wire.Event, out *wire.Outcome) {
 		d.num("offer_no", int64(ev.OfferNo))
 	}
 	d.opt("holder", idText(ev.Peer)).ms("holder_at", ev.HolderAtMs).ms("next_try_at", ev.NextDueMs)
+	if c := state.EventType(ev.Type).Begins(); c != state.NoCause && ev.NextDueMs != 0 {
+		d.str("delay", c.String())
+	}
+	writeWaited(d, ev.Waited)
 	d.ms("offered_at", ev.OfferedMs).ms("held_at", ev.HeldMs).ms("handed_at", ev.HandedMs).opt("traceparent", ev.Traceparent)
+}
+
+// writeWaited shows a delay that was over when a holder was offered the intent. A cause
+// that another version has written is no reason to show none of the times.
+func writeWaited(d *doc, w *wire.Wait) {
+	if w == nil {
+		return
+	}
+	d.key("delayed").open('{').str("code", state.Cause(min(w.Cause, 255)).String()).ms("from", w.FromMs).ms("until", w.UntilMs).close('}')
 }

@@ -57,6 +57,36 @@ func TestEventsHaveAXPsShape(t *testing.T) {
 	}
 }
 
+// A delay that begins with an event has there the code and the time that why gives.
+func TestEventsSayWhatWhySays(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, row := range []struct {
+		event int
+		begin func() (id string)
+	}{
+		{1, func() string {
+			return w.post("/v1/intents", `{"intent_type":"a.v1","to_agent":"b","payload":{},"delivery":{"delay_seconds":600}}`).want(200).text("intent_id")
+		}},
+		{3, func() string {
+			id := w.intent("b")
+			lease := w.get("/v1/agents/b/intents").want(200).text("intents.0.lease_id")
+			w.post("/v1/intents/"+id+"/nack", `{"lease_id":"`+lease+`","delay_seconds":600}`).want(200)
+			return id
+		}},
+	} {
+		id := row.begin()
+		said, why := w.get("/v1/intents/"+id+"/events").want(200), w.get("/v1/intents/"+id+"/why").want(200)
+		at := fmt.Sprintf("events.%d.details.", row.event)
+		if code := said.text(at + "delay"); code == "" || code != why.text("causes.0.code") || said.text(at+"next_try_at") != why.text("next_try_at") {
+			t.Errorf("the event says %q until %s, and why %s", code, said.text(at+"next_try_at"), why.raw)
+		}
+	}
+	if a := w.get("/v1/intents/" + w.intent("b") + "/events").want(200); a.text("events.1.details.delay") != "" {
+		t.Errorf("of one that is due at once: %s", a.raw)
+	}
+}
+
 func TestTerminalDetailsCarryTheOutcome(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
@@ -304,7 +334,7 @@ func TestEventsOfAnIntentHeldForAnotherHome(t *testing.T) {
 
 	log := []*wire.Event{
 		{Type: uint32(state.EventCreated), Status: uint32(state.Created), AtMs: 1},
-		{Type: uint32(state.EventSubmitted), Status: uint32(state.Submitted), AtMs: 2},
+		{Type: uint32(state.EventSubmitted), Status: uint32(state.Submitted), AtMs: 2, Waited: &wire.Wait{Cause: uint32(state.CauseBreakerOpen), FromMs: 1, UntilMs: 2}},
 		{Type: uint32(state.EventCanceled), Status: uint32(state.Canceled), AtMs: 3, Outcome: true},
 	}
 	shown := 2
@@ -319,6 +349,11 @@ func TestEventsOfAnIntentHeldForAnotherHome(t *testing.T) {
 	}
 	s := w.stream("/v1/intents/" + id + "/events/stream?wait_seconds=30")
 	s.wants("intent.created 1", "intent.submitted 2", "intent.canceled 3", "end")
+	shown = 2
+	at := "events.1.details.delayed."
+	if a := w.get("/v1/intents/" + id + "/events").want(200); a.text(at+"code") != "breaker_open" || a.text(at+"from") != "1970-01-01T00:00:00.001Z" || a.text(at+"until") != "1970-01-01T00:00:00.002Z" {
+		t.Errorf("what had delayed it: %s", a.raw)
+	}
 	shown = 2
 	s = w.stream("/v1/intents/" + id + "/events/stream?wait_seconds=30&since=99") // beyond the last: the last
 	s.wants("intent.canceled 3", "end")

@@ -475,6 +475,7 @@ type Offer struct {
 	Traceparent         string                 `protobuf:"bytes,260,opt,name=traceparent,proto3" json:"traceparent,omitempty"`                                              // of this offer; empty: not traced
 	PreviousTraceparent string                 `protobuf:"bytes,261,opt,name=previous_traceparent,json=previousTraceparent,proto3" json:"previous_traceparent,omitempty"`   // of the attempt before it
 	OfferedMs           int64                  `protobuf:"varint,262,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"`                                // home's clock; reports tell it back
+	Waited              *wire.Wait             `protobuf:"bytes,290,opt,name=waited,proto3" json:"waited,omitempty"`                                                        // what delayed it before; reports tell it back
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -612,6 +613,13 @@ func (x *Offer) GetOfferedMs() int64 {
 		return x.OfferedMs
 	}
 	return 0
+}
+
+func (x *Offer) GetWaited() *wire.Wait {
+	if x != nil {
+		return x.Waited
+	}
+	return nil
 }
 
 type Update struct {
@@ -1734,7 +1742,7 @@ const file_peer_proto_rawDesc = "" +
 	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x18\n" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12<\n" +
 	"\fapplied_pair\x18\a \x01(\v2\x19.pannier.peer.v1.IdentityR\vappliedPair\x12\x16\n" +
-	"\x06agents\x18\b \x03(\tR\x06agents\"\xb2\x04\n" +
+	"\x06agents\x18\b \x03(\tR\x06agents\"\xe5\x04\n" +
 	"\x05Offer\x12\x1a\n" +
 	"\benvelope\x18\x01 \x01(\fR\benvelope\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
@@ -1752,7 +1760,8 @@ const file_peer_proto_rawDesc = "" +
 	"\vtraceparent\x18\x84\x02 \x01(\tR\vtraceparent\x122\n" +
 	"\x14previous_traceparent\x18\x85\x02 \x01(\tR\x13previousTraceparent\x12\x1e\n" +
 	"\n" +
-	"offered_ms\x18\x86\x02 \x01(\x03R\tofferedMs\"\xf7\x02\n" +
+	"offered_ms\x18\x86\x02 \x01(\x03R\tofferedMs\x121\n" +
+	"\x06waited\x18\xa2\x02 \x01(\v2\x18.pannier.journal.v1.WaitR\x06waited\"\xf7\x02\n" +
 	"\x06Update\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
@@ -1898,9 +1907,10 @@ var file_peer_proto_goTypes = []any{
 	(*KnockRequest)(nil),  // 18: pannier.peer.v1.KnockRequest
 	(*KnockResponse)(nil), // 19: pannier.peer.v1.KnockResponse
 	(*wire.Report)(nil),   // 20: pannier.journal.v1.Report
-	(*wire.Event)(nil),    // 21: pannier.journal.v1.Event
-	(*wire.Change)(nil),   // 22: pannier.journal.v1.Change
-	(*wire.Outcome)(nil),  // 23: pannier.journal.v1.Outcome
+	(*wire.Wait)(nil),     // 21: pannier.journal.v1.Wait
+	(*wire.Event)(nil),    // 22: pannier.journal.v1.Event
+	(*wire.Change)(nil),   // 23: pannier.journal.v1.Change
+	(*wire.Outcome)(nil),  // 24: pannier.journal.v1.Outcome
 }
 var file_peer_proto_depIdxs = []int32{
 	4,  // 0: pannier.peer.v1.Frame.hello:type_name -> pannier.peer.v1.Hello
@@ -1919,25 +1929,26 @@ var file_peer_proto_depIdxs = []int32{
 	17, // 13: pannier.peer.v1.Frame.goodbye:type_name -> pannier.peer.v1.Goodbye
 	3,  // 14: pannier.peer.v1.Hello.identity:type_name -> pannier.peer.v1.Identity
 	3,  // 15: pannier.peer.v1.Hello.applied_pair:type_name -> pannier.peer.v1.Identity
-	0,  // 16: pannier.peer.v1.Revoke.why:type_name -> pannier.peer.v1.Revoke.Why
-	21, // 17: pannier.peer.v1.Revoke.events:type_name -> pannier.journal.v1.Event
-	9,  // 18: pannier.peer.v1.ReportAck.acked:type_name -> pannier.peer.v1.Acked
-	21, // 19: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
-	1,  // 20: pannier.peer.v1.Ask.what:type_name -> pannier.peer.v1.Ask.What
-	15, // 21: pannier.peer.v1.Ask.redrive:type_name -> pannier.peer.v1.Redrive
-	22, // 22: pannier.peer.v1.Ask.change:type_name -> pannier.journal.v1.Change
-	21, // 23: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
-	23, // 24: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
-	3,  // 25: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
-	2,  // 26: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
-	18, // 27: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
-	2,  // 28: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
-	19, // 29: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
-	28, // [28:30] is the sub-list for method output_type
-	26, // [26:28] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	21, // 16: pannier.peer.v1.Offer.waited:type_name -> pannier.journal.v1.Wait
+	0,  // 17: pannier.peer.v1.Revoke.why:type_name -> pannier.peer.v1.Revoke.Why
+	22, // 18: pannier.peer.v1.Revoke.events:type_name -> pannier.journal.v1.Event
+	9,  // 19: pannier.peer.v1.ReportAck.acked:type_name -> pannier.peer.v1.Acked
+	22, // 20: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
+	1,  // 21: pannier.peer.v1.Ask.what:type_name -> pannier.peer.v1.Ask.What
+	15, // 22: pannier.peer.v1.Ask.redrive:type_name -> pannier.peer.v1.Redrive
+	23, // 23: pannier.peer.v1.Ask.change:type_name -> pannier.journal.v1.Change
+	22, // 24: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
+	24, // 25: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
+	3,  // 26: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
+	2,  // 27: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
+	18, // 28: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
+	2,  // 29: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
+	19, // 30: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
+	29, // [29:31] is the sub-list for method output_type
+	27, // [27:29] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
