@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -67,6 +68,15 @@ func (o *Options) Validate() error {
 	}
 	if o.Time < 10*time.Millisecond || o.Time > time.Minute {
 		wrong = append(wrong, fmt.Errorf("time: %s; use 10ms to 1m", o.Time))
+	}
+	for _, d := range []struct{ name, path string }{{"dir", o.Dir}, {"pprof", o.Profiles}} {
+		if d.path == "" {
+			continue
+		}
+		// Now, and not after a minute of measuring.
+		if info, err := os.Stat(d.path); err != nil || !info.IsDir() {
+			wrong = append(wrong, fmt.Errorf("%s: %s is no directory; make it first: mkdir -p %[2]s", d.name, d.path))
+		}
 	}
 	return errors.Join(wrong...)
 }
