@@ -11,11 +11,12 @@ import (
 
 	"pannier/cmd/cmdline"
 	"pannier/journal/state"
+	"pannier/proxy/admin"
 	"pannier/proxy/api"
 )
 
-// explanation is what `explain` knows of a code: an error of the API, or a
-// cause that `why` names.
+// explanation is what `explain` knows of a code: an error of the API or of the admin
+// listener, a cause that `why` names, or a reason that events and dead letters have.
 type explanation struct {
 	Code      string `json:"code"`
 	Kind      string `json:"kind"`
@@ -28,8 +29,9 @@ type explanation struct {
 }
 
 const (
-	kindError = "error"
-	kindCause = "cause"
+	kindError  = "error"
+	kindCause  = "cause"
+	kindReason = "reason"
 )
 
 func explainCommand() *cli.Command {
@@ -55,13 +57,21 @@ func explainCommand() *cli.Command {
 // explanations is everything there is to explain, errors first.
 func explanations() []explanation {
 	var all []explanation
-	for _, e := range api.Codes() {
+	for _, e := range append(api.Codes(), admin.Codes()...) {
 		all = append(all, explanation{e.Code, kindError, e.Status, e.Category, &e.Retryable, e.Title, e.Means, e.Remedy})
 	}
 	for _, c := range state.Causes() {
 		all = append(all, explanation{Code: c.String(), Kind: kindCause, Means: c.Sentence(), Remedy: c.Remedy()})
 	}
-	return all
+	for _, r := range state.Reasons() {
+		all = append(all, explanation{Code: r.String(), Kind: kindReason, Means: r.Sentence(), Remedy: r.Remedy()})
+	}
+	// What several reasons are called together, where dead letters are counted.
+	return append(all, explanation{
+		Code: state.ReasonDeliverBy.DeadLetter(), Kind: kindReason,
+		Means:  "A limit of time has passed, its deliver_by or its deadline_at: it is a dead letter.",
+		Remedy: "Its events say which of the two; see pannier explain deliver_by_passed and deadline_passed.",
+	})
 }
 
 func listExplanations(w io.Writer, asJSON bool) error {
@@ -72,7 +82,7 @@ func listExplanations(w io.Writer, asJSON bool) error {
 	rows := make([][]string, 0, len(all))
 	for _, e := range all {
 		text := e.Title
-		if e.Kind == kindCause {
+		if e.Kind != kindError {
 			text = e.Means
 		}
 		rows = append(rows, []string{e.Code, e.kindText(), text})
@@ -82,14 +92,17 @@ func listExplanations(w io.Writer, asJSON bool) error {
 
 // kindText says where a code is met.
 func (e explanation) kindText() string {
-	if e.Kind == kindCause {
+	switch e.Kind {
+	case kindCause:
 		return "why"
+	case kindReason:
+		return "reason"
 	}
 	return fmt.Sprint("error ", e.Status)
 }
 
-// printExplanations prints what a code means. One code may be an error and a
-// cause, and then both are said.
+// printExplanations prints what a code means. One code may be of several kinds, and
+// then each is said.
 func printExplanations(w io.Writer, code string, asJSON bool) error {
 	var found []explanation
 	for _, e := range explanations() {
@@ -115,8 +128,8 @@ func printExplanations(w io.Writer, code string, asJSON bool) error {
 }
 
 func (e explanation) print(w io.Writer) error {
-	if e.Kind == kindCause {
-		return pairs(w, "code", e.Code, "of", "why an intent waits", "means", e.Means, "to do", e.Remedy)
+	if e.Kind != kindError {
+		return pairs(w, "code", e.Code, "of", ofKinds[e.Kind], "means", e.Means, "to do", e.Remedy)
 	}
 	retry := "no: the same request fails again"
 	if *e.Retryable {
@@ -125,6 +138,9 @@ func (e explanation) print(w io.Writer) error {
 	return pairs(w, "code", e.Code, "of", fmt.Sprintf("error, status %d, category %s", e.Status, e.Category),
 		"title", e.Title, "means", e.Means, "retry", retry, "to do", e.Remedy)
 }
+
+// ofKinds are what codes that are no errors are of.
+var ofKinds = map[string]string{kindCause: "why an intent waits", kindReason: "why an attempt or an intent ended, or what became of it"}
 
 func unknownCode(code string) error {
 	f := &failure{exit: exitNotFound, what: fmt.Sprintf("%q is no code", code), code: "unknown_code"}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pannier/journal/state"
+	"pannier/proxy/admin"
 	"pannier/proxy/api"
 )
 
@@ -20,6 +21,9 @@ func TestExplain(t *testing.T) {
 		{"explain lease_lost", 0, []string{"error, status 409, category validation", "no: the same request fails again", "extend it in time."}, nil},
 		{"explain draining", 0, []string{"error, status 503", "yes\n"}, nil},
 		{"explain no_reader", 0, []string{"why an intent waits", "No app has asked", "See whether the app runs"}, nil},
+		{"explain rejected", 0, []string{"why an attempt or an intent ended", "pannier dlq redrive"}, nil},
+		{"explain expired", 0, []string{"deliver_by or its deadline_at"}, nil},
+		{"explain sidecar_fault", 0, []string{"error, status 500", "has set it aside"}, nil},
 		{"explain LEASE-LOST", exitNotFound, nil, []string{"did you mean lease_lost?", "[unknown_code]"}},
 		{"explain lease_lots", exitNotFound, nil, []string{"did you mean lease_lost?"}},
 		{"explain xyzzyplugh", exitNotFound, nil, []string{"pannier explain lists all"}},
@@ -62,6 +66,15 @@ func TestExplainKnowsEveryCode(t *testing.T) {
 	for _, e := range api.Codes() {
 		check(e.Code, e.Title, e.Means, e.Remedy)
 	}
+	for _, e := range admin.Codes() {
+		check(e.Code, e.Title, e.Means, e.Remedy)
+	}
+	for _, r := range state.Reasons() {
+		check(r.String(), r.Sentence(), r.Remedy())
+		if class := r.DeadLetter(); class != "" {
+			check(class, "it is a dead letter")
+		}
+	}
 	for _, c := range state.Causes() {
 		check(c.String(), c.Sentence(), c.Remedy())
 	}
@@ -69,7 +82,7 @@ func TestExplainKnowsEveryCode(t *testing.T) {
 	if err := json.Unmarshal([]byte(pannier(t, "", "explain", "-o", "json").stdout), &all); err != nil {
 		t.Fatal(err)
 	}
-	if want := len(api.Codes()) + len(state.Causes()); len(all) != want {
+	if want := len(api.Codes()) + len(admin.Codes()) + len(state.Causes()) + len(state.Reasons()) + 1; len(all) != want {
 		t.Errorf("the list in JSON has %d codes, want %d", len(all), want)
 	}
 }

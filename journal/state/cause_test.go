@@ -8,6 +8,26 @@ import (
 	"pannier/journal/state"
 )
 
+// Each reason has a name of its own, and says what has happened and what to do.
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, r := range state.Reasons() {
+		for _, s := range []string{r.Sentence(), r.Remedy()} {
+			if !strings.HasSuffix(s, ".") || s[:1] != strings.ToUpper(s[:1]) {
+				t.Errorf("%s: %q is no sentence", r, s)
+			}
+		}
+		if back, ok := state.ParseReason(r.String()); seen[r.String()] || !ok || back != r {
+			t.Errorf("%s reads back as %v", r, back)
+		}
+		seen[r.String()] = true
+	}
+	if got := len(state.Reasons()); got != int(state.ReasonWaitingTime) {
+		t.Errorf("%d reasons listed, the last one is number %d", got, state.ReasonWaitingTime)
+	}
+}
+
 // An event begins a delay of the table or none.
 func TestEventsBeginDelays(t *testing.T) {
 	t.Parallel()

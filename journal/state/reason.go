@@ -30,15 +30,82 @@ const (
 	ReasonWaitingTime
 )
 
-var reasonNames = [...]string{"", "app", "nack", "lease_lapsed", "work_timeout", "exhausted", "rejected", "policy_denied", "too_large", "schema_invalid",
-	"deliver_by_passed", "deadline_passed", "canceled", "sidecar_fault", "holder_lost", "released", "operator",
-	"WAITING_FOR_HUMAN", "WAITING_FOR_TOOL", "WAITING_FOR_AGENT", "WAITING_FOR_TIME"}
+// reasons is the table: the name as it is written outside, what has happened, and what
+// to do about it.
+var reasons = [...]struct{ name, sentence, remedy string }{
+	NoReason: {"", "", ""},
+	ReasonApp: {"app", "The app has answered it: what it said is the outcome.",
+		"Nothing; the outcome is in the intent."},
+	ReasonNack: {"nack", "The app has given it back, or its URL answered with an error: a failed attempt.",
+		"Read the message of the event, and the app's log; it is handed over again until its attempts are used up."},
+	ReasonLapsed: {"lease_lapsed", "The app had it under a lease, and did not answer before that ran out: a failed attempt.",
+		"Look for what keeps the app; work that takes longer than the lease is to extend it, or to ask for a longer one."},
+	ReasonWorkTimeout: {"work_timeout", "The app had acknowledged it, and said nothing for work_timeout: a failed attempt.",
+		"Let the app extend while it works, or raise work_timeout."},
+	ReasonExhausted: {"exhausted", "All delivery attempts have failed: it is a dead letter, or waits for an operator.",
+		"Read why they failed in its events; mend that, then pannier dlq redrive, or a resume where it waits."},
+	ReasonRejected: {"rejected", "The app has said that it will never take it (400, 413, 415, 422, or a nack with reject): it is a dead letter.",
+		"Mend the payload or the app, then pannier dlq redrive."},
+	ReasonPolicyDenied: {"policy_denied", "No sidecar of this agent may take it from who sent it: it is a dead letter.",
+		"Let those sidecars' policy allow the sender, or send under another address; then pannier dlq redrive."},
+	ReasonTooLarge: {"too_large", "It is larger than any sidecar of this agent takes: it is a dead letter.",
+		"Raise --max-body there, or send a reference to where the data is."},
+	ReasonSchemaInvalid: {"schema_invalid", "Its payload does not fit the schema of its type where it was to be handed over: it is a dead letter.",
+		"Mend the payload or the schema, then pannier dlq redrive."},
+	ReasonDeliverBy: {"deliver_by_passed", "No app had taken it by its deliver_by: it is a dead letter.",
+		"See what kept it, in its events; then pannier dlq redrive, which gives it as much time again."},
+	ReasonDeadline: {"deadline_passed", "It had not ended by its deadline_at: it is a dead letter. The app may still have run.",
+		"See what kept it, in its events; then pannier dlq redrive, which gives it as much time again."},
+	ReasonCanceled: {"canceled", "Somebody has canceled it: what the app says of it is ignored. It may still have run.",
+		"Nothing; who did is in its events."},
+	ReasonSidecarFault: {"sidecar_fault", "A sidecar failed on this one intent, and has set it aside so that the others go on: it is a dead letter.",
+		"Keep the journal and report it with the log; pannier dlq redrive tries it again."},
+	ReasonHolderLost: {"holder_lost", "The sidecar that held it was out of reach for too long, or was given up: it goes to another.",
+		"Nothing, unless it should have been there: pannier peers. What it had begun may run twice."},
+	ReasonHolderReleased: {"released", "The sidecar that held it has given it back before any app had it: it is offered again.",
+		"Nothing; it was stopping, or its app takes nothing."},
+	ReasonOperator: {"operator", "It waits for an operator, or one has moved it.",
+		"Look at it with pannier dlq list --waiting; a resume lets it go on, a resolve ends it."},
+	ReasonWaitingHuman: {"WAITING_FOR_HUMAN", "It waits for a person.",
+		"Give the answer with resume or resolve."},
+	ReasonWaitingTool: {"WAITING_FOR_TOOL", "It waits for a tool.",
+		"Nothing, unless the tool is done: then resume or resolve it."},
+	ReasonWaitingAgent: {"WAITING_FOR_AGENT", "It waits for another agent.",
+		"Nothing, unless that agent is done: then resume or resolve it."},
+	ReasonWaitingTime: {"WAITING_FOR_TIME", "It waits for a time.",
+		"Nothing, unless it is to go on now: then resume it."},
+}
 
 func (r Reason) String() string {
-	if int(r) < len(reasonNames) {
-		return reasonNames[r]
+	if int(r) < len(reasons) {
+		return reasons[r].name
 	}
 	return fmt.Sprintf("reason_%d", r)
+}
+
+// Sentence says in one sentence what has happened.
+func (r Reason) Sentence() string {
+	if int(r) < len(reasons) {
+		return reasons[r].sentence
+	}
+	return ""
+}
+
+// Remedy says what to do about it.
+func (r Reason) Remedy() string {
+	if int(r) < len(reasons) {
+		return reasons[r].remedy
+	}
+	return ""
+}
+
+// Reasons lists every reason.
+func Reasons() []Reason {
+	all := make([]Reason, 0, len(reasons)-1)
+	for i := 1; i < len(reasons); i++ {
+		all = append(all, Reason(i))
+	}
+	return all
 }
 
 // DeadLetter returns the class of the reasons of delivery for which an intent
@@ -60,8 +127,8 @@ func (r Reason) DeadLetter() string {
 
 // ParseReason is the inverse of String.
 func ParseReason(name string) (Reason, bool) {
-	for i, n := range reasonNames {
-		if n == name && i > 0 {
+	for i, r := range reasons {
+		if r.name == name && i > 0 {
 			return Reason(i), true
 		}
 	}

@@ -150,6 +150,6 @@ func (h *handler) forget(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, "journal_failed", err.Error())
 	default:
 		h.log.Error("peer not forgotten", "peer", id.String(), "err", err)
-		refuse(w, http.StatusInternalServerError, "internal", err.Error())
+		refuse(w, http.StatusInternalServerError, "internal_error", err.Error())
 	}
 }

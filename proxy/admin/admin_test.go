@@ -175,7 +175,7 @@ func TestForget(t *testing.T) {
 		{"not an id", "billing", nil, 422, "invalid_journal_id"},
 		{"nobody known", peerID.String(), fmt.Errorf("forget: %w", outbound.ErrUnknownPeer), 404, "peer_not_found"},
 		{"journal poisoned", peerID.String(), journal.ErrFailed, 503, "journal_failed"},
-		{"our fault", peerID.String(), errors.New("boom"), 500, "internal"},
+		{"our fault", peerID.String(), errors.New("boom"), 500, "internal_error"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := setup(t)

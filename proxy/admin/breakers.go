@@ -38,7 +38,7 @@ func (h *handler) breaker(w http.ResponseWriter, r *http.Request, becomes string
 		refuse(w, http.StatusNotFound, "peer_not_found", "nothing is sent to this address: use one that /v1/admin/peers shows")
 		return
 	} else if err != nil {
-		refuse(w, http.StatusInternalServerError, "internal", err.Error())
+		refuse(w, http.StatusInternalServerError, "internal_error", err.Error())
 		return
 	}
 	h.log.Warn("breaker set", "peer", asked.Address, "state", becomes, "reason", state.ReasonOperator.String())
