@@ -15,6 +15,7 @@ import (
 type counters struct {
 	at    time.Time
 	total map[counter]float64
+	none  bool // the sidecar has no such page
 }
 
 // counter is one of them: of whom, where it is of somebody.
@@ -58,10 +59,14 @@ func counted(name string, labels map[string]string) (all []counter) {
 // count reads the page of metrics.
 func count(ctx context.Context, cl *client) (*counters, error) {
 	page, err := cl.call(ctx, request{doing: "read the metrics", method: http.MethodGet, path: "/metrics"})
+	c := &counters{at: time.Now(), total: map[counter]float64{}}
+	if err != nil && unknownThere(err) {
+		c.none = true
+		return c, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	c := &counters{at: time.Now(), total: map[counter]float64{}}
 	lines := bufio.NewScanner(bytes.NewReader(page))
 	lines.Buffer(nil, maxFrame)
 	for lines.Scan() {

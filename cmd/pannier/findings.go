@@ -48,7 +48,7 @@ func attention(all []finding) (out []finding) {
 
 // findings says all that is right and wrong with a sidecar, group by group.
 func (s *survey) findings(now time.Time) []finding {
-	return slices.Concat(s.ofProcess(), s.ofJournal(), s.ofReceivers(now), s.ofDestinations(now), examinePeers(s.peers), examineXDS(s.xds, now), s.ofDead())
+	return slices.Concat(s.ofProcess(), s.ofJournal(), s.ofReceivers(now), s.ofDestinations(now), examinePeers(s.peers), examineXDS(s.xds, now), s.ofSecrets(now), s.ofDead())
 }
 
 // conditions are the checks of /v1/admin/status: what it means that one is met, and what to do
@@ -84,6 +84,13 @@ func (s *survey) ofProcess() (all []finding) {
 		all = append(all, finding{
 			Group: "sidecar", About: "version", Level: warning, Detail: s.status.Version + ", and this command is " + mine,
 			Hint: "use the command of the sidecar's version: one may not know what the other says", settled: true,
+		})
+	}
+	for _, member := range s.lacks {
+		all = append(all, finding{
+			Group: "sidecar", About: "says nothing of its " + strings.ReplaceAll(member, "_", " "), Level: warning,
+			Detail: "it is of a version that has no such answer, or another one",
+			Hint:   "use the command of the sidecar's version to see all of it", settled: true,
 		})
 	}
 	slices.SortStableFunc(all, func(a, b finding) int { return strings.Compare(b.Group, a.Group) }) // sidecar before journal
@@ -176,15 +183,38 @@ func oldest(at *time.Time, now time.Time) string {
 	return ", the oldest for " + age(max(0, now.Sub(*at)))
 }
 
+// oldSecret is how long a secret may sign before somebody should think of another.
+const oldSecret = 365 * 24 * time.Hour
+
+// ofSecrets says how old they are that sign now.
+func (s *survey) ofSecrets(now time.Time) (all []finding) {
+	for _, one := range s.secrets.Secrets {
+		made, err := time.Parse(time.RFC3339, one.Made)
+		if one.State != "current" || err != nil {
+			continue
+		}
+		f := finding{Group: "secrets", About: one.Agent, Level: fine, Detail: "made " + age(max(0, now.Sub(made))) + " ago"}
+		if now.Sub(made) > oldSecret {
+			f.Level, f.Hint, f.settled = warning, "\"pannier secret rotate "+one.Agent+"\" makes another; both sign until its app has learned it", true
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
 // ofDead finds what ended undelivered and what would.
 func (s *survey) ofDead() (all []finding) {
 	for _, one := range []struct {
+		member      string
 		list        []deadLetter
 		about, hint string
 	}{
-		{s.dead.List, "dead letters without a successor", "\"pannier dlq list --open\" shows them: redrive what is mended, purge what is not wanted"},
-		{s.held.List, "out of attempts, waiting for an operator", "\"pannier dlq list --waiting\" shows them: a resume lets each go on, a resolve ends it"},
+		{"dead_letters", s.dead.List, "dead letters without a successor", "\"pannier dlq list --open\" shows them: redrive what is mended, purge what is not wanted"},
+		{"waiting_for_operator", s.held.List, "out of attempts, waiting for an operator", "\"pannier dlq list --waiting\" shows them: a resume lets each go on, a resolve ends it"},
 	} {
+		if slices.Contains(s.lacks, one.member) {
+			continue
+		}
 		f := finding{Group: "dead letters", About: one.about, Level: fine, Detail: "none"}
 		if n := len(one.list); n > 0 {
 			f.Level, f.Hint, f.Detail = warning, one.hint, plural(n, "intent")

@@ -23,9 +23,13 @@ var well = map[string]string{
 	"/v1/admin/destinations":     `{"ok":true,"total":1,"destinations":[{"agent":"agent://a/b/d","waiting":1,"later":2,"in_flight":1,"oldest":"OLD","why":[]}]}`,
 	"/v1/admin/peers":            `{"ok":true,"peers":[{"address":"h:2","state":"open","breaker":"closed"}]}`,
 	"/v1/admin/xds":              `{"ok":true,"configured":false}`,
+	"/v1/admin/secrets":          `{"ok":true,"secrets":[]}`,
 	deadPath + "?redriven=false": `{"ok":true,"dead_letters":[]}`,
 	deadPath + "?waiting=true":   `{"ok":true,"dead_letters":[]}`,
 }
+
+// lacking is an answer that there is none: the sidecar is older than the page.
+const lacking = "404"
 
 const metricsPage = `# HELP pannier_intent_submitted_total Some.
 # TYPE pannier_intent_submitted_total counter
@@ -45,6 +49,10 @@ func operators(t *testing.T, but map[string]string) string {
 	var scrapes atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path
+		if but[path] == lacking {
+			http.Error(w, `{"detail":"no such page","error":{"code":"not_found"}}`, http.StatusNotFound)
+			return
+		}
 		if path == "/metrics" { // a thousand more each time
 			fmt.Fprint(w, strings.ReplaceAll(metricsPage, "N", strconv.FormatInt(1000*scrapes.Add(1), 10)))
 			return
@@ -150,6 +158,8 @@ func TestFindings(t *testing.T) {
 		{"a moment is no finding", map[string]string{"/v1/admin/destinations": `{"destinations":[{"agent":"a","waiting":2,"oldest":"` + time.Now().Add(time.Hour).Format(time.RFC3339) + `","why":[{"code":"connecting","text":"Wait."}]}]}`}, 0, 0, nil},
 		{"a peer down", map[string]string{"/v1/admin/peers": `{"peers":[{"address":"h:1","state":"down","last_error":"refused","held":2}]}`}, 1, 1, []string{"×  h:1: down: refused, holding 2 intents\n       see whether"}},
 		{"a breaker opened by hand", map[string]string{"/v1/admin/peers": `{"peers":[{"address":"h:1","state":"open","breaker_forced":true}]}`}, 0, 0, []string{"‼  h:1: an operator has opened"}},
+		{"a secret of this year", map[string]string{"/v1/admin/secrets": `{"secrets":[{"agent":"a","state":"current","made_at":"OLD"},{"agent":"a","state":"retiring","made_at":"2001-01-01T00:00:00Z"}]}`}, 0, 0, []string{"√  a: made 5 min ago"}},
+		{"a secret of old", map[string]string{"/v1/admin/secrets": `{"secrets":[{"agent":"a","state":"current","made_at":"2001-01-01T00:00:00Z"}]}`}, 0, 0, []string{"‼  a: made ", "pannier secret rotate a"}},
 		{"dead letters", map[string]string{deadPath + "?redriven=false": letter}, 0, 1, []string{"‼  dead letters without a successor: 1 intent\n       \"pannier dlq list --open\""}},
 		{"an operator is waited for", map[string]string{deadPath + "?waiting=true": letter}, 0, 1, []string{"‼  out of attempts, waiting for an operator: 1 intent\n       \"pannier dlq list --waiting\""}},
 		{"discovery", map[string]string{"/v1/admin/xds": xdsBody}, 1, 1, []string{
@@ -185,6 +195,50 @@ func TestFindings(t *testing.T) {
 				t.Errorf("exit code of status %d, want %d\n%s%s", brief.exit, row.status, brief.stdout, brief.stderr)
 			}
 		})
+	}
+}
+
+// A sidecar that is older than the command lacks pages, parameters and members. What it
+// has is shown, and nothing is made up of what it has not.
+func TestOlderSidecar(t *testing.T) {
+	t.Parallel()
+	pages := []string{"/v1/admin/status", "/v1/admin/agents", "/v1/admin/destinations", "/v1/admin/peers", "/v1/admin/xds", deadPath + "?redriven=false", deadPath + "?waiting=true", "/v1/admin/secrets"}
+	lies := map[string][]string{"/v1/admin/status": {"ephemeral", "epoch 0", "api "}, "/v1/admin/xds": {"peers file, or none"}}
+	for _, page := range append(pages, "/metrics") {
+		for _, but := range []string{lacking, `{}`, `[]`} {
+			if page == "/metrics" && but != lacking {
+				continue
+			}
+			addr := operators(t, map[string]string{page: but})
+			check := pannier(t, "", "check", "--admin", addr)
+			status := pannier(t, "", "status", "--admin", addr)
+			top := pannier(t, "", "top", "--once", "--interval", "100ms", "--admin", addr)
+			if check.exit+status.exit+top.exit != 0 {
+				t.Errorf("%s is %s: exit %d, %d and %d\n%s%s%s", page, but, check.exit, status.exit, top.exit, check.stderr, status.stderr, top.stderr)
+			}
+			if said := strings.Contains(check.stdout, "‼  says nothing of its "); said != (but != `{}` && page != "/metrics") {
+				t.Errorf("%s is %s: check says\n%s", page, but, check.stdout)
+			}
+			for _, lie := range lies[page] {
+				if but != `{}` && strings.Contains(status.stdout, lie) {
+					t.Errorf("%s is %s: status makes up %q:\n%s", page, but, lie, status.stdout)
+				}
+			}
+			if page == "/metrics" && !strings.Contains(top.stdout, "no rates") {
+				t.Errorf("without metrics top shows\n%s", top.stdout)
+			}
+		}
+	}
+
+	all := map[string]string{}
+	for _, page := range pages {
+		all[page] = lacking
+	}
+	addr := operators(t, all)
+	for _, verb := range []string{"check", "status"} {
+		if got := pannier(t, "", verb, "--admin", addr); got.exit != exitNotFound || !strings.Contains(got.stderr, "is not the listener") {
+			t.Errorf("%s of what is no sidecar: exit %d, %s%s", verb, got.exit, got.stdout, got.stderr)
+		}
 	}
 }
 
@@ -224,7 +278,7 @@ func TestCheckWaits(t *testing.T) {
 	if got := pannier(t, "", "check", "--wait", "1m", "--admin", s.addr); got.exit != 0 {
 		t.Errorf("exit %d: %s%s", got.exit, got.stdout, got.stderr)
 	}
-	if n := len(s.calls()); n != 15 {
+	if n := len(s.calls()); n != 17 {
 		t.Errorf("%d calls, want one refused, and two looks", n)
 	}
 }

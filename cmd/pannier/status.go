@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,14 +60,22 @@ func (s *survey) print(w *screen, target string, needed []finding) error {
 	}
 	fmt.Fprintln(w)
 	l, j := s.status.Listeners, s.status.Journal
-	volume := ""
-	if !j.Durable {
-		volume = ", on an ephemeral volume"
+	listens, about := "", ""
+	for _, one := range [][2]string{{"api ", l.API}, {"peer ", l.Peer}, {"admin ", l.Admin}} {
+		if one[1] != "" {
+			listens += "  " + one[0] + one[1]
+		}
+	}
+	if j.ID != "" {
+		about = fmt.Sprintf("%s  epoch %d  %s", j.ID, j.Epoch, size(j.Bytes))
+		if j.Durable != nil && !*j.Durable {
+			about += ", on an ephemeral volume"
+		}
 	}
 	err := pairs(w,
 		"version", s.status.Version,
-		"listens", strings.TrimSpace("api "+l.API+"  peer "+l.Peer+"  admin "+l.Admin),
-		"journal", fmt.Sprintf("%s  epoch %d  %s%s", j.ID, j.Epoch, size(j.Bytes), volume),
+		"listens", strings.TrimSpace(listens),
+		"journal", about,
 		"syncs", syncText(s),
 		"intents", s.places(w.now),
 		"discovery", s.discovery(w.now),
@@ -111,6 +120,8 @@ func (s *survey) places(now time.Time) string {
 
 func (s *survey) discovery(now time.Time) string {
 	switch x := s.xds; {
+	case slices.Contains(s.lacks, "xds"):
+		return ""
 	case !x.Configured:
 		return "a peers file, or none"
 	case x.Stale && x.Confirmed != nil:

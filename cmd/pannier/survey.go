@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -17,8 +19,10 @@ type survey struct {
 	xds          xdsAnswer
 	dead         deadLetters // those without a successor, deadCounted of them at most
 	held         deadLetters // those that wait for an operator, likewise
+	secrets      secretsAnswer
 
-	raw map[string]json.RawMessage // the answers as they came, by member
+	lacks []string                   // members that this sidecar has no answer for, or none that is understood here
+	raw   map[string]json.RawMessage // the answers as they came, by member
 }
 
 // deadCounted is how many dead letters are counted before it is enough to say that there are many.
@@ -43,7 +47,7 @@ type statusAnswer struct {
 		ID      string `json:"id"`
 		Epoch   uint64 `json:"epoch"`
 		Unclean bool   `json:"unclean"`
-		Durable bool   `json:"durable"`
+		Durable *bool  `json:"durable"` // nil: it does not say
 		Bytes   int64  `json:"bytes"`
 		Syncs   struct {
 			Of  int     `json:"of"`
@@ -84,12 +88,14 @@ type destinationsAnswer struct {
 
 // look asks a sidecar for all of it. Only that it cannot be asked is an error.
 func look(ctx context.Context, cl *client) (*survey, error) {
-	return lookAt(ctx, cl, "status", "agents", "destinations", "peers", "xds", "dead_letters", "waiting_for_operator")
+	return lookAt(ctx, cl, "status", "agents", "destinations", "peers", "xds", "dead_letters", "waiting_for_operator", "secrets")
 }
 
-// lookAt asks for some of it.
+// lookAt asks for some of it. What a sidecar of another version does not know is left
+// out, and said to be; one that knows nothing of it is none.
 func lookAt(ctx context.Context, cl *client, members ...string) (*survey, error) {
 	s := &survey{raw: map[string]json.RawMessage{}}
+	var first error
 	for _, one := range []struct {
 		member, path string
 		into         any
@@ -101,18 +107,41 @@ func lookAt(ctx context.Context, cl *client, members ...string) (*survey, error)
 		{"xds", "/v1/admin/xds", &s.xds},
 		{"dead_letters", deadPath + "?limit=50&redriven=false", &s.dead},
 		{"waiting_for_operator", deadPath + "?limit=50&waiting=true", &s.held},
+		{"secrets", "/v1/admin/secrets", &s.secrets},
 	} {
 		if !slices.Contains(members, one.member) {
 			continue
 		}
 		body, err := cl.call(ctx, request{doing: "check the sidecar", method: http.MethodGet, path: one.path})
+		if err != nil && !unknownThere(err) {
+			return nil, err
+		}
 		if err == nil {
 			err = json.Unmarshal(body, one.into)
 		}
 		if err != nil {
-			return nil, err
+			first = cmp.Or(first, err)
+			s.lacks = append(s.lacks, one.member)
+			continue
 		}
 		s.raw[one.member] = body
 	}
+	if len(s.raw) == 0 {
+		return nil, first
+	}
 	return s, nil
+}
+
+// unknownThere reports whether a sidecar has no such page, or does not know a parameter
+// of it.
+func unknownThere(err error) bool {
+	var f *failure
+	if !errors.As(err, &f) {
+		return false
+	}
+	switch f.status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
 }

@@ -97,7 +97,11 @@ func (t *top) print(w *screen, s *survey, r rates) error {
 		health = paint(w, red, plural(n, "thing")+" to look at: pannier status")
 	}
 	fmt.Fprintf(w, "%s  %s  %s\n", paint(w, bold, t.client.target), r.after.at.Format(time.TimeOnly), health)
-	fmt.Fprintf(w, "in %.1f/s  ended %.1f/s  badly %.1f/s\n", r.of(countIn, ""), r.of(countEnded, ""), r.of(countBadly, ""))
+	if r.after.none {
+		fmt.Fprintln(w, "no rates: this sidecar has no page of metrics")
+	} else {
+		fmt.Fprintf(w, "in %.1f/s  ended %.1f/s  badly %.1f/s\n", r.of(countIn, ""), r.of(countEnded, ""), r.of(countBadly, ""))
+	}
 	err := pairs(w, "intents", s.places(w.now), "syncs", syncText(s))
 	if err != nil {
 		return err

@@ -119,7 +119,7 @@ func FuzzSample(f *testing.F) {
 func TestRatesAfterARestart(t *testing.T) {
 	t.Parallel()
 	now, in := time.Now(), counter{countIn, ""}
-	r := rates{&counters{now, map[counter]float64{in: 1000}}, &counters{now.Add(2 * time.Second), map[counter]float64{in: 10}}}
+	r := rates{&counters{at: now, total: map[counter]float64{in: 1000}}, &counters{at: now.Add(2 * time.Second), total: map[counter]float64{in: 10}}}
 	if got := r.of(countIn, ""); got != 5 {
 		t.Errorf("got %v, want 5", got)
 	}
