@@ -185,6 +185,7 @@ func (s *Server) hello() *peer.Hello {
 		Identity:   &peer.Identity{Journal: s.self.Identity.Journal[:], Epoch: s.self.Identity.Epoch},
 		VersionMin: versionMin, VersionMax: versionMax,
 		Address: s.self.Address, Ephemeral: s.self.Ephemeral, Agents: s.mailbox.Served(helloAgents),
+		NowMs: time.Now().UnixMilli(),
 	}
 }
 

@@ -27,7 +27,7 @@ func TestOfferIsHeldHandedOverAndReported(t *testing.T) {
 	t.Parallel()
 	w := setup(t, fast())
 	home := w.dialHome(journal.NewID(), 1)
-	if h := home.mu.hello; h.Address != "here:1" || !slices.Contains(h.Agents, agent) || journal.ID(h.Identity.Journal) != w.j.Identity().Journal {
+	if h := home.mu.hello; h.Address != "here:1" || !slices.Contains(h.Agents, agent) || journal.ID(h.Identity.Journal) != w.j.Identity().Journal || h.NowMs == 0 {
 		t.Errorf("hello %v, want our identity, address and agents", h)
 	}
 	if !home.mu.helloAlone {

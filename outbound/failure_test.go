@@ -475,6 +475,25 @@ func TestBurstIsShared(t *testing.T) {
 	})
 }
 
+// What a peer's hello says of its clock is shown, and nothing of one that says nothing.
+func TestClocksAreCompared(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a, b := w.holder(addrA), w.holder(addrB)
+		a.set(func() { a.mu.now = time.Now().Add(-90 * time.Second).UnixMilli() })
+		w.peers.set(billing, addrA, addrB)
+		w.accept(billing, 2)
+		w.after(0)
+		if got := w.peer(addrA).ClockAheadMs; got == nil || *got > -89_000 || *got < -91_000 {
+			t.Errorf("a clock 90 s behind is %v ms ahead", got)
+		}
+		if got := w.peer(addrB).ClockAheadMs; got != nil {
+			t.Errorf("a clock nobody has told is %d ms ahead", *got)
+		}
+		a.hold(a.offers()...)
+		b.hold(b.offers()...)
+	})
+}
+
 // An offer says how long a breaker had kept it, that of another time or of nothing none;
 // what became due meanwhile was kept from then on.
 func TestOffersSayWhatABreakerDelayed(t *testing.T) {

@@ -50,6 +50,8 @@ type session struct {
 	busy  atomic.Bool  // the reader is at work on one: not the peer's silence
 
 	// Set by the hello, before others see the session.
+	ahead     time.Duration // how far its clock is ahead of ours
+	clocked   bool          // it has said so
 	peer      journal.Identity
 	ephemeral bool
 	agents    []string
@@ -199,6 +201,7 @@ func (s *session) greet(ctx context.Context) (*peer.Frame, error) {
 		hello.Applied = d.journal.Applied(last)
 		hello.AppliedPair = &peer.Identity{Journal: last.Journal[:], Epoch: last.Epoch}
 	}
+	sent := time.Now()
 	if err := s.stream.Send(&peer.Frame{Hello: hello}); err != nil {
 		if _, err := s.stream.Recv(); err != nil {
 			return nil, err // Send only says that the stream is over; Recv says why
@@ -219,6 +222,10 @@ func (s *session) greet(ctx context.Context) (*peer.Frame, error) {
 	}
 	s.peer = journal.Identity{Journal: id, Epoch: h.Identity.Epoch}
 	s.ephemeral = h.Ephemeral
+	if h.NowMs != 0 {
+		// It was said at some time between; the middle is wrong by half of that at most.
+		s.ahead, s.clocked = time.UnixMilli(h.NowMs).Sub(sent.Add(time.Since(sent)/2)), true
+	}
 	s.agents = h.Agents[:min(len(h.Agents), 1000)]
 	if err := s.prove(); err != nil {
 		return nil, err

@@ -22,6 +22,9 @@ type PeerStatus struct {
 	Held      int            `json:"held"`   // intents unsettled there
 	Credit    map[string]int `json:"credit"` // how many more it takes, by agent
 	NextTry   *time.Time     `json:"next_try,omitempty"`
+	// ClockAheadMs is how far its clock was ahead of ours when the stream began; negative:
+	// behind. Nothing is decided by it.
+	ClockAheadMs *int64 `json:"clock_ahead_ms,omitempty"`
 
 	// BreakerForced: an operator has opened it.
 	BreakerForced bool `json:"breaker_forced,omitempty"`
@@ -129,6 +132,9 @@ func (d *Dispatcher) status(l *link, now time.Time) PeerStatus {
 	p.BreakerForced, p.Opens = l.breaker.inForce()
 	if s := l.session; s != nil {
 		p.JournalID, p.Epoch, p.Held = s.peer.Journal.String(), s.peer.Epoch, s.held
+		if s.clocked {
+			p.ClockAheadMs = new(s.ahead.Milliseconds())
+		}
 		for _, pr := range s.pairs {
 			if lane := strings.HasSuffix(pr.agent, laneKey("")); !lane && len(p.Agents) < servedMost {
 				p.Agents = append(p.Agents, pr.agent)

@@ -277,6 +277,9 @@ func examineXDS(a xdsAnswer, now time.Time) (all []finding) {
 	return all
 }
 
+// skewed is how far two clocks may be apart before somebody should know.
+const skewed = 5 * time.Second
+
 // examinePeers finds sidecars that something waits for and that do not answer.
 func examinePeers(a peersAnswer) (all []finding) {
 	for _, p := range a.Peers {
@@ -290,6 +293,13 @@ func examinePeers(a peersAnswer) (all []finding) {
 			if p.Held > 0 {
 				f.Detail += ", holding " + plural(int(p.Held), "intent")
 			}
+		}
+		if ahead := time.Duration(p.Ahead) * time.Millisecond; f.Level == fine && ahead.Abs() > skewed {
+			f.Level, f.Detail, f.settled = warning, fmt.Sprintf("%s, and its clock is %s ahead of this sidecar's", p.State, age(ahead)), true
+			if ahead < 0 {
+				f.Detail = fmt.Sprintf("%s, and its clock is %s behind this sidecar's", p.State, age(-ahead))
+			}
+			f.Hint = "set both clocks by NTP: no limit of time is compared between them, but certificates and the signatures of webhooks are checked against each"
 		}
 		if p.Forced {
 			f.Level, f.Detail, f.settled = warning, "an operator has opened its breaker: nothing is sent to it", true

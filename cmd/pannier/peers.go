@@ -39,6 +39,7 @@ type peersAnswer struct {
 		Credit    json.RawMessage `json:"credit"`
 		NextTry   string          `json:"next_try"`
 		Forced    bool            `json:"breaker_forced"`
+		Ahead     int64           `json:"clock_ahead_ms"`
 		Opens     struct {
 			After       int    `json:"after"`
 			Interval    string `json:"interval"`

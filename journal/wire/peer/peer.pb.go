@@ -368,6 +368,7 @@ type Hello struct {
 	Applied       uint64                 `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`                           // home: last report applied for this pair of identities
 	AppliedPair   *Identity              `protobuf:"bytes,7,opt,name=applied_pair,json=appliedPair,proto3" json:"applied_pair,omitempty"` // home: the holder identity applied belongs to
 	Agents        []string               `protobuf:"bytes,8,rep,name=agents,proto3" json:"agents,omitempty"`                              // holder: agents served, at most 1,000
+	NowMs         int64                  `protobuf:"varint,290,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`                // holder: its clock; nothing is decided by it; 0: not said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -456,6 +457,13 @@ func (x *Hello) GetAgents() []string {
 		return x.Agents
 	}
 	return nil
+}
+
+func (x *Hello) GetNowMs() int64 {
+	if x != nil {
+		return x.NowMs
+	}
+	return 0
 }
 
 type Offer struct {
@@ -1731,7 +1739,7 @@ const file_peer_proto_rawDesc = "" +
 	"\x04pong\x18\x11 \x01(\x04R\x04pong\":\n" +
 	"\bIdentity\x12\x18\n" +
 	"\ajournal\x18\x01 \x01(\fR\ajournal\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xa8\x02\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xc0\x02\n" +
 	"\x05Hello\x125\n" +
 	"\bidentity\x18\x01 \x01(\v2\x19.pannier.peer.v1.IdentityR\bidentity\x12\x1f\n" +
 	"\vversion_min\x18\x02 \x01(\rR\n" +
@@ -1742,7 +1750,8 @@ const file_peer_proto_rawDesc = "" +
 	"\tephemeral\x18\x05 \x01(\bR\tephemeral\x12\x18\n" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12<\n" +
 	"\fapplied_pair\x18\a \x01(\v2\x19.pannier.peer.v1.IdentityR\vappliedPair\x12\x16\n" +
-	"\x06agents\x18\b \x03(\tR\x06agents\"\xe5\x04\n" +
+	"\x06agents\x18\b \x03(\tR\x06agents\x12\x16\n" +
+	"\x06now_ms\x18\xa2\x02 \x01(\x03R\x05nowMs\"\xe5\x04\n" +
 	"\x05Offer\x12\x1a\n" +
 	"\benvelope\x18\x01 \x01(\fR\benvelope\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
