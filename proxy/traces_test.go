@@ -530,6 +530,42 @@ func TestLateTraces(t *testing.T) {
 	if late == 0 {
 		t.Fatal("no attempt was late")
 	}
+
+	// aged posts an intent that has been held for longer than it is young.
+	aged := func(t *testing.T) (id string, create sunk) {
+		id = w.post(t, billing)
+		await(t, "it is held", func() bool {
+			a, err := http.Get("http://" + w.holder.API + "/v1/intents/" + id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Body.Close()
+			return a.StatusCode == http.StatusOK
+		})
+		seen := time.Now()
+		await(t, "it is not young", func() bool { return time.Since(seen) > 2*young })
+		return id, w.of(t, "create "+billing, id, 1)[0]
+	}
+	t.Run("stream", func(t *testing.T) {
+		id, create := aged(t)
+		next, hangUp := w.stream(t, 0)
+		defer hangUp()
+		h := next()
+		w.settle(t, "ack", h, "")
+		process := w.of(t, "process "+billing, id, 1)[0]
+		process.is(t, consumer, "process", nil, create.SpanId)
+		if process.trace() == appTrace || h.Traceparent != process.context() {
+			t.Errorf("the app is told %s, want that of the hand-over, a trace of its own: %s", h.Traceparent, process.context())
+		}
+	})
+	t.Run("poll", func(t *testing.T) {
+		id, create := aged(t)
+		h := w.poll(t)
+		w.settle(t, "ack", h, "")
+		below, _ := hex.DecodeString(pollSpan)
+		// However late, it is the app's own poll that receives it.
+		w.of(t, "receive "+billing, id, 1)[0].is(t, client, "receive", below, create.SpanId)
+	})
 }
 
 // Nothing is exported, and nothing runs, unless it is asked for; contexts are passed on.
