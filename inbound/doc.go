@@ -110,7 +110,9 @@
 //     each in turn.
 //   - Every place kept for an offer is settled once, every slot filled or given
 //     back, so windows and in-flight counts return to zero.
-//   - An offer's trace context is journaled with it, and handed on as it is kept there.
+//   - An offer's trace context is journaled with it, and handed on as it is kept there;
+//     what home says of the wait before it is told back with the first report. What the
+//     sending app called its trace (X-Trace-Id) is in the envelope, and no app is handed it.
 //   - What is in memory is bounded by windows and limits of pulls, not by what
 //     waits in the journal; only a start, a release, and at a connect the list and
 //     whom its home has sent for, read, a few words each and no envelopes, all that is

@@ -131,6 +131,13 @@
 //     address that no app can name; the secret of a subscription is in no answer.
 //   - With a Tracer an intent is accepted with the context of its create span; without
 //     one, with the context it came with. A request never waits for a span.
+//   - X-Trace-Id is a name that an app gives its trace: it comes back on the answer and
+//     is kept with the intent (client_trace_id), where it is visible ASCII of 255
+//     bytes at most, and is no trace context: SDKs make up a UUID for each call. The
+//     list's trace_id finds intents by it, or by the trace of their creation; there is
+//     no index of it, so a page reads no more intents than it would without.
+//   - An event that begins a delay has its code and its end (delay, next_try_at), one
+//     that a delay went before has that (delayed): codes are those of why.
 //   - A reader of a log watches first and reads then: no event is missed, and
 //     each is shown once, in order.
 //   - Bodies, depth, members, items, pages and waits have limits. The number
