@@ -147,7 +147,7 @@ func (r *run) echoSlot(ctx context.Context, i item, span time.Duration) (e EchoS
 		body: func() *body { return newBody(r.Payload, 1) }, ledger: newLedger(r.nextSlot(), span, 0),
 	}
 	pid := r.echo.cmd.Process.Pid
-	client, server := ownCPU(), cpu(pid)
+	client, server := ownSpent().cpu, spentBy(pid).cpu
 	begin := time.Now()
 	l.ledger.begin, l.until = begin, begin.Add(span)
 	if i.paced {
@@ -161,7 +161,7 @@ func (r *run) echoSlot(ctx context.Context, i item, span time.Duration) (e EchoS
 	done := float64(max(1, len(l.accepted)))
 	e.Rate = done / time.Since(begin).Seconds()
 	e.CPU = map[string]float64{
-		"load": float64((ownCPU() - client).Microseconds()) / done, "echo": float64((cpu(pid) - server).Microseconds()) / done,
+		"load": float64((ownSpent().cpu - client).Microseconds()) / done, "echo": float64((spentBy(pid).cpu - server).Microseconds()) / done,
 	}
 	e.Latency = quantiles(l.accepted)
 	return e, nil

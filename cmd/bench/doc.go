@@ -29,7 +29,8 @@
 //     where that is more than 1.5 times the quietest of the run is discarded and
 //     counted; where all of an item are, its figures are shown and marked.
 //   - CPU is of whole processes, from the start of a slot to its end, divided by the
-//     intents it ended.
+//     intents it ended. So are page faults, which do not depend on what else the machine
+//     does.
 //
 // # Crashes
 //

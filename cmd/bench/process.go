@@ -121,23 +121,29 @@ func lastLine(path string) string {
 // tick is the unit of the times in /proc/PID/stat: USER_HZ, 100 on every Linux.
 const tick = 10 * time.Millisecond
 
-// cpu is the processor time a process has used; 0 where /proc does not say.
-func cpu(pid int) time.Duration {
+// spent is what a process has used since its start; zero where /proc does not say.
+type spent struct {
+	cpu    time.Duration
+	faults int64 // minor: pages that were touched and not mapped
+}
+
+func spentBy(pid int) (s spent) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0
+		return s
 	}
 	// The second field is the command in parentheses and may hold anything.
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	if len(fields) < 13 {
-		return 0
+		return s
 	}
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	if errors.Join(err1, err2) != nil {
-		return 0
+	faults, err1 := strconv.ParseInt(fields[7], 10, 64)
+	user, err2 := strconv.ParseInt(fields[11], 10, 64)
+	system, err3 := strconv.ParseInt(fields[12], 10, 64)
+	if errors.Join(err1, err2, err3) != nil {
+		return s
 	}
-	return time.Duration(user+system) * tick
+	return spent{time.Duration(user+system) * tick, faults}
 }
 
 // Memory of a process, in bytes. A sidecar maps its store: what is not Anon is

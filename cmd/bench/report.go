@@ -141,17 +141,17 @@ func (r *Report) Print(w io.Writer) error {
 func (i *Item) print(w io.Writer, sync float64) error {
 	fmt.Fprintf(w, "\n%s: %s\n", i.Name, i.What)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "\taccept/s\tend/s\techo/s\tof echo\taccept p50\tp99\tto app p50\tp99 ms\tCPU µs home\tholder\tload\tall\tcommits/s home\tholder\tops each\tholder\tfdatasync µs\t")
+	fmt.Fprintln(tw, "\taccept/s\tend/s\techo/s\tof echo\taccept p50\tp99\tto app p50\tp99 ms\tCPU µs home\tholder\tload\tall\tfaults home\tholder\tcommits/s home\tholder\tops each\tholder\tfdatasync µs\t")
 	for n, p := range i.Pairs {
 		s := p.Sample
 		note := ""
 		if p.Discarded {
 			note = " discarded"
 		}
-		fmt.Fprintf(tw, "pair %d\t%.0f\t%.0f\t%.0f\t%.2f\t%s\t%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f–%.0f%s\t\n", n+1,
+		fmt.Fprintf(tw, "pair %d\t%.0f\t%.0f\t%.0f\t%.2f\t%s\t%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f\t%.0f\t%.1f\t%.1f\t%.0f–%.0f%s\t\n", n+1,
 			s.Rate, s.EndRate, p.Echo.Rate, cmp.Or(s.EndRate, s.Rate)/p.Echo.Rate,
 			millis(s.Accept.P50), millis(s.Accept.P99), millis(s.ToApp.P50), millis(s.ToApp.P99),
-			s.CPU["home"], s.CPU["holder"], s.CPU["load"], total(s.CPU),
+			s.CPU["home"], s.CPU["holder"], s.CPU["load"], total(s.CPU), s.Faults["home"], s.Faults["holder"],
 			s.Commits["home"], s.Commits["holder"], s.Batch["home"], s.Batch["holder"], min(p.Before, p.After), max(p.Before, p.After), note)
 	}
 	if err := tw.Flush(); err != nil {

@@ -28,6 +28,7 @@ type Sample struct {
 	ToApp  Quantiles `json:"to_app"`
 
 	CPU     map[string]float64 `json:"cpu_us_per_intent"` // by process
+	Faults  map[string]float64 `json:"page_faults_per_intent"`
 	Commits map[string]float64 `json:"commits_per_second"`
 	Batch   map[string]float64 `json:"operations_per_commit"`
 	Memory  map[string]Memory  `json:"memory"`
@@ -49,7 +50,7 @@ func micros(d time.Duration) float64 { return math.Round(float64(d.Nanoseconds()
 // usage is what the processes have used at one moment.
 type usage struct {
 	at           time.Time
-	cpu          map[string]time.Duration
+	spent        map[string]spent
 	home, holder state
 }
 
@@ -61,18 +62,18 @@ func (r *rig) usage(ctx context.Context) (u usage, err error) {
 		return u, err
 	}
 	u.at = time.Now()
-	u.cpu = map[string]time.Duration{
-		"load": ownCPU(), "home": cpu(r.home.cmd.Process.Pid), "holder": cpu(r.holder.cmd.Process.Pid),
+	u.spent = map[string]spent{
+		"load": ownSpent(), "home": spentBy(r.home.cmd.Process.Pid), "holder": spentBy(r.holder.cmd.Process.Pid),
 	}
 	return u, nil
 }
 
-func ownCPU() time.Duration {
+func ownSpent() spent {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
+		return spent{}
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return spent{time.Duration(u.Utime.Nano() + u.Stime.Nano()), u.Minflt}
 }
 
 // slot posts for a span and waits for the end of what it has posted.
@@ -145,9 +146,10 @@ func (s *Sample) measure(before, after usage) {
 	if s.Ended == 0 {
 		done = float64(max(1, s.Accepted))
 	}
-	s.CPU = map[string]float64{}
-	for name, used := range after.cpu {
-		s.CPU[name] = float64((used - before.cpu[name]).Microseconds()) / done
+	s.CPU, s.Faults = map[string]float64{}, map[string]float64{}
+	for name, used := range after.spent {
+		s.CPU[name] = float64((used.cpu - before.spent[name].cpu).Microseconds()) / done
+		s.Faults[name] = float64(used.faults-before.spent[name].faults) / done
 	}
 	s.Commits, s.Batch = map[string]float64{}, map[string]float64{}
 	for name, j := range map[string][2]state{"home": {before.home, after.home}, "holder": {before.holder, after.holder}} {
