@@ -93,7 +93,7 @@
 //	  a shorter run, the same one    E2E_KILLS=60 E2E_SEED=1 go test ./e2e -run TestKillLoop -v
 //	SIGKILL at a named line        go test ./e2e -run TestCrashWalk -v
 //	SIGKILL at each stage          go test ./e2e -run TestSurvivesKill -v
-//	msync or fsync fails           go test ./e2e -run TestSyncError -v            (root, strace)
+//	fdatasync or fsync fails       go test ./e2e -run TestSyncError -v            (root, strace)
 //	power cut, ext4 and xfs        E2E_ROUNDS=50 go test ./e2e -run TestPowerCut -v  (root)
 //	holder lost, late, cut off     go test ./e2e -run 'Lost|Late|CutOff|Forget|Deadline' -v
 //	holder stopped (SIGSTOP)       go test ./e2e -run TestStoppedHolder -v

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestSyncErrorStopsTheProcess makes one msync or fsync of the running binary
+// TestSyncErrorStopsTheProcess makes one fdatasync or fsync of the running binary
 // fail. Whether the batch is on disk is then unknown, and no later sync can
 // tell: the process must end by itself, answer nothing with 2xx that was
 // asked after the error, and show everything it did ack when it is back. The
@@ -23,7 +23,7 @@ func TestSyncErrorStopsTheProcess(t *testing.T) {
 		call  string
 		when  int // counted by strace for each thread
 		batch bool
-	}{{"msync", 1, true}, {"msync", 2, true}, {"msync", 5, true}, {"fsync,fdatasync", 1, false}} {
+	}{{"fdatasync", 1, true}, {"fdatasync", 2, true}, {"fdatasync", 5, true}, {"fsync", 1, false}} {
 		t.Run(fmt.Sprintf("%s %d", row.call, row.when), func(t *testing.T) {
 			s := start(t, setup{name: "alone", agents: []string{billing}})
 			acked := map[string]string{}

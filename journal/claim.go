@@ -90,7 +90,7 @@ func (c *cursor) pending() time.Time {
 // scan visits the keys due by now, oldest first, until visit says no. It
 // returns when the next one is due; zero where there is none, now where visit
 // stopped it.
-func (c *cursor) scan(db *badger.DB, now time.Time, visit func(txn *badger.Txn, due time.Time, id ID) (more bool)) (next time.Time) {
+func (c *cursor) scan(j *Journal, now time.Time, visit func(txn *badger.Txn, due time.Time, id ID) (more bool)) (next time.Time, err error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	c.mu.Lock()
@@ -100,7 +100,10 @@ func (c *cursor) scan(db *badger.DB, now time.Time, visit func(txn *badger.Txn, 
 
 	// The snapshot is taken only now: what was committed before it is in it,
 	// and what is committed later lowers the cursor.
-	txn := db.NewTransaction(false)
+	txn, err := j.snapshot()
+	if err != nil {
+		return time.Time{}, err // nothing is read any more
+	}
 	defer txn.Discard()
 	opts := badger.DefaultIteratorOptions
 	opts.PrefetchValues = false
@@ -127,7 +130,7 @@ func (c *cursor) scan(db *badger.DB, now time.Time, visit func(txn *badger.Txn, 
 	if c.mu.lowered != nil && bytes.Compare(c.mu.lowered, reached) < 0 {
 		c.mu.next = c.mu.lowered
 	}
-	return next
+	return next, nil
 }
 
 // inserted tells the index of key, once the batch is durable, that it has a

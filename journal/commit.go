@@ -325,10 +325,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 		return err
 	}
 	began := time.Now()
-	if err := j.commitTxn(t.disk); err != nil {
-		return err
-	}
-	if err := j.syncNewMemtable(); err != nil {
+	if err := j.makeDurable(t.disk); err != nil {
 		return err
 	}
 	t.batch.tally.Took = max(1, time.Since(began))
@@ -343,13 +340,30 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	return nil
 }
 
-func (j *Journal) syncNewMemtable() error {
-	newest, err := memtableAfter(j.store, j.memtable)
-	if err != nil || newest == j.memtable {
-		return err
+// makeDurable writes the batch and syncs it. Meanwhile nobody begins to read: Badger
+// shows what is written, and who reads acts on it. If it fails nobody ever does again.
+func (j *Journal) makeDurable(txn *badger.Txn) error {
+	j.unsynced.Lock()
+	defer j.unsynced.Unlock()
+	err := j.commitTxn(txn)
+	if err == nil {
+		// A crash here: the batch may be there at the next start, and nobody was told.
+		err = j.syncWAL()
 	}
-	j.memtable = newest
-	return syncDir(j.store)
+	if err != nil {
+		j.fail(fmt.Errorf("commit: %w", err))
+	}
+	return err
+}
+
+// snapshot is what is durable now.
+func (j *Journal) snapshot() (*badger.Txn, error) {
+	j.unsynced.RLock()
+	defer j.unsynced.RUnlock()
+	if err := j.running(); err != nil {
+		return nil, err
+	}
+	return j.db.NewTransaction(false), nil
 }
 
 // fail poisons the journal: the first error wins, every later call is refused.

@@ -28,7 +28,8 @@
 //     and takes over none that is older. Where the limit of attempts is lowered to
 //     those made, what the app has is let finish, and the rest is given to nobody.
 //   - A method that changes something returns, or calls its done, when that is
-//     durable, and hooks run only for what is. RecordHeld alone may be lost.
+//     durable, and hooks run only for what is. RecordHeld alone may be lost. Nobody
+//     reads what is not: who takes a snapshot waits for the sync under way.
 //   - Each open intent is in exactly one place: the due index, the list of its
 //     holder, our own mailbox, or parked. Each open hand-over has exactly one
 //     entry in the mailbox index: the next time it matters. Beside its place every

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -30,7 +31,7 @@ func (j *Journal) DuePart(a Agent, part int, now time.Time, max int, skip func(I
 	}
 	c := j.indexes.part(agentPrefix(classDue, a), part)
 	bytes := 0
-	next = c.scan(j.db, now, func(txn *badger.Txn, due time.Time, id ID) bool {
+	next, stopped := c.scan(j, now, func(txn *badger.Txn, due time.Time, id ID) bool {
 		if len(offers) >= max || bytes >= claimBytes {
 			return false
 		}
@@ -46,7 +47,7 @@ func (j *Journal) DuePart(a Agent, part int, now time.Time, max int, skip func(I
 		}
 		return true
 	})
-	return offers, next, err
+	return offers, next, cmp.Or(err, stopped)
 }
 
 // passOver decides what a scan does at a record it cannot read: one that is

@@ -77,10 +77,13 @@ func (j *Journal) expiryLoop(ctx context.Context) {
 		case <-timer.C:
 		}
 		var due []ID
-		next := c.scan(j.db, time.Now(), func(_ *badger.Txn, _ time.Time, id ID) bool {
+		next, err := c.scan(j, time.Now(), func(_ *badger.Txn, _ time.Time, id ID) bool {
 			due = append(due, id)
 			return len(due) < expiryBatch
 		})
+		if err != nil {
+			return
+		}
 		ops := make([]*op, len(due))
 		for i, id := range due {
 			ops[i] = &op{run: func(t *tx) error { return t.expire(id) }}

@@ -30,6 +30,24 @@ func (j *Journal) FailCommit(n int, persist bool) {
 	}
 }
 
+// AtSync runs f before each sync of the log, with whether anybody could read then, and
+// fails the sync with what f returns.
+func (j *Journal) AtSync(f func(readable bool) error) {
+	j.syncWAL = func() error {
+		readable := j.unsynced.TryRLock()
+		if readable {
+			j.unsynced.RUnlock()
+		}
+		if err := f(readable); err != nil {
+			return err
+		}
+		return j.wal.sync()
+	}
+}
+
+// Synced is the file of the log that the last commit was synced in.
+func (j *Journal) Synced() string { return j.wal.file.Name() }
+
 // Commits counts the commits made from now on.
 func (j *Journal) Commits(count *int) {
 	j.commitTxn = func(txn *badger.Txn) error {
@@ -149,11 +167,6 @@ func ReadBackMark(b []byte, dir string) (same, ok bool, err error) {
 
 // MemtableAfter is how the committer finds the next one.
 func MemtableAfter(dir string, was int) (int, error) { return memtableAfter(dir, was) }
-
-// Memtable is the newest that the committer knows; NewestMemtable the newest there is.
-func Memtable(j *Journal) int { return j.memtable }
-
-func NewestMemtable(j *Journal) (int, error) { return newestMemtable(j.store) }
 
 // Versions counts all that the store has of a class of keys: what was written over and
 // what was deleted included, until a compaction drops it.

@@ -43,13 +43,18 @@ type Journal struct {
 
 	failure atomic.Pointer[error]
 
+	// Held by the committer from before a batch is written until it is synced, and by
+	// readers while they take a snapshot.
+	unsynced sync.RWMutex
+
 	// Owned by the committer.
 	seq       uint64
 	sums      sums
 	tx        tx // of the batch under way
-	memtable  int
+	wal       wal
 	lazyCarry *op // found no room in its batch
 	commitTxn func(*badger.Txn) error
+	syncWAL   func() error
 	reportNo  map[ID]uint64 // last report number per home
 
 	names    *names
@@ -128,6 +133,7 @@ func (j *Journal) close() error {
 		return err
 	}
 	defer j.lock.Close()
+	j.wal.close()
 	if err := j.db.Close(); err != nil {
 		return err
 	}
@@ -177,10 +183,10 @@ func (j *Journal) measure() {
 // view reads in one snapshot. Transactions stay short: a long one would pin
 // old versions.
 func (j *Journal) view(f func(txn *badger.Txn) error) error {
-	select {
-	case <-j.stopped:
-		return j.stopError()
-	default:
+	txn, err := j.snapshot()
+	if err != nil {
+		return err
 	}
-	return j.db.View(f)
+	defer txn.Discard()
+	return f(txn)
 }

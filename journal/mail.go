@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -17,7 +18,7 @@ func (j *Journal) Mail(a Agent, now time.Time, max int) (mail []Mail, next time.
 		return nil, time.Time{}, err
 	}
 	c := j.indexes.cursor(agentPrefix(classMail, a))
-	next = c.scan(j.db, now, func(txn *badger.Txn, due time.Time, id ID) bool {
+	next, stopped := c.scan(j, now, func(txn *badger.Txn, due time.Time, id ID) bool {
 		if len(mail) >= max {
 			return false
 		}
@@ -30,7 +31,7 @@ func (j *Journal) Mail(a Agent, now time.Time, max int) (mail []Mail, next time.
 		}
 		return true
 	})
-	return mail, next, err
+	return mail, next, cmp.Or(err, stopped)
 }
 
 func readMail(txn *badger.Txn, id ID) (Mail, bool, error) {

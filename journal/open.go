@@ -90,6 +90,7 @@ func newJournal(o Options) *Journal {
 		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), indexes: newIndexes(), watches: newWatches(), ledger: newLedger(),
 		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1),
 	}
+	j.wal.dir, j.syncWAL = j.store, j.wal.sync
 	if j.backoff == nil {
 		j.backoff = func(int) time.Duration { return time.Second }
 	}
@@ -213,7 +214,7 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 	j.self = Identity{Journal: id, Epoch: j.birth.Epoch}
 	j.seq, j.sums = meta.Seq, *decodeSums(meta.Sums)
 	j.durable = durableVolume(j.dir)
-	if j.memtable, err = newestMemtable(j.store); err != nil {
+	if j.wal.no, err = newestMemtable(j.store); err != nil {
 		return err
 	}
 	if err := j.db.View(func(txn *badger.Txn) error {

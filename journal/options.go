@@ -42,7 +42,7 @@ type Hooks struct {
 	Spoken     func(Spoken)     // somebody without a lease spoke for an app that has an intent
 	Reports    func(home ID)    // a report for home was journaled
 	HandedOver func(HandedOver) // the span of a hand-over on a stream is over
-	Failed     func(error)      // fail-stop: the process must exit
+	Failed     func(error)      // fail-stop: the process must exit; it must not call the journal
 	Warning    func(string)     // Badger said something that no one should have to see
 	Counted    func(*Tally)     // a batch was run: the first to hear of it
 }

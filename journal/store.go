@@ -17,9 +17,10 @@ import (
 // costs one value, not a range of keys; nothing reaches the value log, whose
 // sync errors are only logged; table checksums are read when a table is opened,
 // the one mode that answers with an error instead of a panic or a short scan.
+// Badger syncs no commit: the committer does, see wal.
 func storeOptions(dir string, log badger.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
-		WithSyncWrites(true).
+		WithSyncWrites(false).
 		WithMemTableSize(8 << 20).
 		WithNumMemtables(2).
 		WithNumLevelZeroTables(4).WithNumLevelZeroTablesStall(12).
@@ -63,8 +64,6 @@ func (w tripwire) Infof(string, ...any)                {}
 func (w tripwire) Debugf(string, ...any)               {}
 
 // newestMemtable returns the highest number among Badger's memtable files.
-// Badger creates them without syncing the directory; the committer does, when
-// this number has changed, before it acknowledges the batch.
 func newestMemtable(dir string) (int, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

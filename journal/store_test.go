@@ -32,24 +32,3 @@ func TestMemtableAfter(t *testing.T) {
 		}
 	}
 }
-
-// A journal that has rotated its memtable knows the newest, as a listing shows it:
-// the directory is synced for each.
-func TestRotationIsNoticed(t *testing.T) {
-	t.Parallel()
-	w := setup(t)
-	first := journal.Memtable(w.j)
-	for n := 0; journal.Memtable(w.j) == first; n++ {
-		if n == 200 {
-			t.Fatal("100 MiB were accepted into memtables of 8, and none was rotated")
-		}
-		e := envelope()
-		e.Payload = make([]byte, 512<<10)
-		if got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e}}); err != nil || got[0].Err != nil {
-			t.Fatalf("accept: %v, %v", err, got)
-		}
-	}
-	if newest, err := journal.NewestMemtable(w.j); err != nil || newest != journal.Memtable(w.j) {
-		t.Errorf("the newest memtable is %d, %v; the journal knows of %d", newest, err, journal.Memtable(w.j))
-	}
-}

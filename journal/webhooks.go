@@ -203,7 +203,7 @@ func (t *tx) deliver(id ID, n *wire.Notice, deliveries []Accept, ids []ID, envel
 // Notice returns what was published under an id.
 func (j *Journal) Notice(id ID) (*wire.Notice, error) {
 	n := &wire.Notice{}
-	err := j.db.View(func(txn *badger.Txn) error {
+	err := j.view(func(txn *badger.Txn) error {
 		found, err := readMessage(txn, idKey(classNotice, id), n)
 		if err == nil && !found {
 			err = ErrNotFound

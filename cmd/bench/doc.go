@@ -48,9 +48,8 @@
 //     it has fewer fresh pages touched.
 //   - Badger's log as a file that is filled with zeros, or allocated, beforehand: a sync
 //     costs the same.
-//   - Of the two syncs of a commit the one of the value log, which is never written,
-//     costs 40 µs of CPU and one flush of the disk. No option of Badger's leaves it out
-//     but another file system for its value directory.
+//   - Badger, asked to sync its writes, syncs two files for each commit, and one of them
+//     is never written: the journal syncs the other by itself (journal/wal.go).
 //   - A committer that yields to the scheduler before it takes a batch made a fifth fewer
 //     commits at a holder, for no CPU to be seen, and where somebody spins each commit
 //     waits for them: it does not.

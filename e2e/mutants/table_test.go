@@ -24,10 +24,24 @@ var all = []mutant{
 	// The journal: what durable means.
 	{
 		guard: "no sync",
-		file:  "journal/store.go",
-		old:   "WithSyncWrites(true)",
-		new:   "WithSyncWrites(false)",
+		file:  "journal/wal.go",
+		old:   "		if err := unix.Fdatasync(int(w.file.Fd())); !errors.Is(err, unix.EINTR) {\n",
+		new:   "		if err := error(nil); !errors.Is(err, unix.EINTR) {\n",
 		pkg:   inE2E, test: "TestPowerCut/ext4",
+	},
+	{
+		guard: "a sync of the log that was new at the start",
+		file:  "journal/wal.go",
+		old:   "	if newest != w.no || w.file == nil {\n",
+		new:   "	if _ = newest; w.file == nil {\n",
+		pkg:   inJournal, test: "TestEachCommitIsSyncedWhereItIs",
+	},
+	{
+		guard: "readers of what is not synced",
+		file:  "journal/commit.go",
+		old:   "	j.unsynced.Lock()\n	defer j.unsynced.Unlock()\n",
+		new:   "",
+		pkg:   inJournal, test: "TestNobodyReadsWhatIsNotSynced",
 	},
 	{
 		guard: "no fail-stop",

@@ -1,0 +1,66 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// wal is the log of Badger's memtable, as the committer sees it. Badger writes it
+// through a mapping; what is in that is in the page cache of the file, and a sync of
+// any descriptor of the file makes it durable, like msync (fsync(2), mmap(2)).
+//
+// We sync it ourselves because Badger, asked to sync its writes, syncs its value log
+// before, which has nothing in it: each commit then waits for two flushes of the disk,
+// one after the other (2.1 ms instead of 1.0 where one takes 1.0).
+//
+// Why the newest file is the right one: a commit is one request to Badger, which
+// rotates the memtable before it writes a request and at no other time, so that a
+// request is in one memtable whole. There is one committer, and it syncs each commit
+// before it makes the next: what is in older files was synced when they were new.
+// (DB.Sync would not do: it syncs the value log too, and is no part of a commit.)
+type wal struct {
+	dir  string
+	no   int // of the memtable
+	file *os.File
+}
+
+// sync makes durable what was committed last.
+func (w *wal) sync() error {
+	newest, err := memtableAfter(w.dir, w.no)
+	if err != nil {
+		return err
+	}
+	if newest != w.no || w.file == nil {
+		if err := w.open(newest); err != nil {
+			return err
+		}
+	}
+	for {
+		if err := unix.Fdatasync(int(w.file.Fd())); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// open goes on to another file. Badger creates them without syncing the directory: if
+// we crash before that is done, nothing in the file was acknowledged.
+func (w *wal) open(no int) error {
+	f, err := os.Open(filepath.Join(w.dir, fmt.Sprintf("%05d.mem", no)))
+	if err != nil {
+		return err
+	}
+	w.close()
+	w.no, w.file = no, f
+	return syncDir(w.dir)
+}
+
+func (w *wal) close() {
+	if w.file != nil {
+		w.file.Close() // it was only synced: there is nothing to lose
+		w.file = nil
+	}
+}

@@ -1,0 +1,80 @@
+package journal_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pannier/journal"
+)
+
+// What is written and not synced is shown to nobody: who reads it would act on it, and
+// a power cut would take back what others were told.
+func TestNobodyReadsWhatIsNotSynced(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	syncs := 0
+	w.j.AtSync(func(readable bool) error {
+		syncs++
+		if readable {
+			t.Error("a batch that is not synced can be read")
+		}
+		return nil
+	})
+	w.accept()
+	if syncs == 0 {
+		t.Error("an intent was accepted without a sync")
+	}
+}
+
+// A batch whose sync has failed is answered by nobody, and never read again.
+func TestFailedSyncStopsTheJournal(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	w.j.AtSync(func(bool) error { return errors.New("injected") })
+	got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope()}})
+	if !errors.Is(err, journal.ErrFailed) {
+		t.Errorf("accepted without a sync: %v, %v", got, err)
+	}
+	if _, err := w.j.Get(id); !errors.Is(err, journal.ErrFailed) {
+		t.Errorf("a read after that: %v, want %v", err, journal.ErrFailed)
+	}
+	if _, _, err := w.j.Mail(1, time.Now(), 1); !errors.Is(err, journal.ErrFailed) {
+		t.Errorf("a look at a mailbox after that: %v, want %v", err, journal.ErrFailed)
+	}
+}
+
+// Each commit is synced in the file it went to, which is the newest when the commit is
+// done: the sync goes on to another file with the first commit that is in it.
+func TestEachCommitIsSyncedWhereItIs(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	files := map[string]bool{}
+	for n := 0; len(files) < 3; n++ {
+		if n == 400 {
+			t.Fatal("200 MiB were accepted into memtables of 8, and the log is in one file")
+		}
+		e := envelope()
+		e.Payload = make([]byte, 512<<10)
+		if got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e}}); err != nil || got[0].Err != nil {
+			t.Fatalf("accept: %v, %v", err, got)
+		}
+		newest := ""
+		entries, err := os.ReadDir(filepath.Dir(w.j.Synced()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if filepath.Ext(e.Name()) == ".mem" {
+				newest = e.Name() // they are listed in order
+			}
+		}
+		if got := filepath.Base(w.j.Synced()); got != newest {
+			t.Fatalf("commit %d was synced in %s; the newest log is %s", n, got, newest)
+		}
+		files[newest] = true
+	}
+}
