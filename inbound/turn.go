@@ -80,7 +80,7 @@ type view struct {
 	next    time.Time
 	skipped time.Time
 	ready   []journal.Mail
-	pushed  []journal.Mail // of plan.pushed
+	pushed  []journal.Mail // of plan.pushed; no more than where they are may be known
 	lapsed  []journal.Mail
 	spent   []journal.Mail // ready, and out of attempts
 	tried   bool           // something was to be leased
@@ -121,7 +121,7 @@ func (p *plan) page() int {
 	if p.sweep {
 		return mailPage
 	}
-	return min(mailPage, p.keep+len(p.pushed))
+	return min(mailPage, p.keep)
 }
 
 // read collects what is due: all that has run out, and as many ready entries
@@ -129,8 +129,18 @@ func (p *plan) page() int {
 func (m *Mailbox) read(p plan, v *view) error {
 	v.read = true
 	size := p.page()
+	// What is on its way to the app stays in the index until its answer is journaled,
+	// and is come across at nearly every look: its records are not read for that. Only
+	// a sweep does, for it must tell what has run out.
+	pass := func(id journal.ID, due time.Time) bool {
+		if p.sweep || !p.pushed[id] {
+			return false
+		}
+		v.pushed = append(v.pushed, journal.Mail{ID: id, Due: due})
+		return true
+	}
 	for {
-		page, next, err := m.j.Mail(p.no, p.now, size)
+		page, next, err := m.j.Mail(p.no, p.now, size, pass)
 		if err != nil {
 			return err
 		}

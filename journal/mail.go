@@ -12,8 +12,9 @@ import (
 
 // Mail returns up to max entries of the agent's mailbox whose time has come:
 // ready ones may be leased, leased and working ones have lapsed. Like Due, it
-// starts from a remembered place and may return an entry again.
-func (j *Journal) Mail(a Agent, now time.Time, max int) (mail []Mail, next time.Time, err error) {
+// starts from a remembered place and may return an entry again. Those that pass says
+// yes to are passed over, and their records not read.
+func (j *Journal) Mail(a Agent, now time.Time, max int, pass func(ID, time.Time) bool) (mail []Mail, next time.Time, err error) {
 	if err := j.running(); err != nil {
 		return nil, time.Time{}, err
 	}
@@ -21,6 +22,9 @@ func (j *Journal) Mail(a Agent, now time.Time, max int) (mail []Mail, next time.
 	next, stopped := c.scan(j, now, func(txn *badger.Txn, due time.Time, id ID) bool {
 		if len(mail) >= max {
 			return false
+		}
+		if pass(id, due) {
+			return true
 		}
 		m, ok, rerr := readMail(txn, id)
 		if rerr != nil {

@@ -135,7 +135,7 @@ func TestLimitLoweredToTheAttemptsMade(t *testing.T) {
 			t.Fatalf("leased: %v %+v", err, got)
 		}
 		no, _ := p.holder.j.AgentNo(billing)
-		mail, _, err := p.holder.j.Mail(no, time.Now(), 10)
+		mail, _, err := p.holder.j.Mail(no, time.Now(), 10, none)
 		if err != nil || len(mail) != 1 || !mail[0].OutOfAttempts {
 			t.Fatalf("%v %+v, want it to come up as out of attempts", err, mail)
 		}
@@ -247,7 +247,7 @@ func TestPolicyReachesTheHolder(t *testing.T) {
 	}
 	p.adopt(journal.Update{Policy: journal.Policy{ID: id, Generation: 4, MaxAttempts: 5}, Left: time.Hour})
 	no, _ := p.holder.j.AgentNo(billing)
-	if mail, _, err := p.holder.j.Mail(no, time.Now(), 10); err != nil || len(mail) != 1 {
+	if mail, _, err := p.holder.j.Mail(no, time.Now(), 10, none); err != nil || len(mail) != 1 {
 		t.Errorf("with time again it does not come up: %v, %+v", err, mail)
 	}
 	p.home.whole()

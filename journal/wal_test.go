@@ -42,7 +42,7 @@ func TestFailedSyncStopsTheJournal(t *testing.T) {
 	if _, err := w.j.Get(id); !errors.Is(err, journal.ErrFailed) {
 		t.Errorf("a read after that: %v, want %v", err, journal.ErrFailed)
 	}
-	if _, _, err := w.j.Mail(1, time.Now(), 1); !errors.Is(err, journal.ErrFailed) {
+	if _, _, err := w.j.Mail(1, time.Now(), 1, none); !errors.Is(err, journal.ErrFailed) {
 		t.Errorf("a look at a mailbox after that: %v, want %v", err, journal.ErrFailed)
 	}
 }

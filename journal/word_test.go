@@ -366,7 +366,7 @@ func TestWordTakesForBoth(t *testing.T) {
 				}
 				speak(p, id)
 				no, _ := p.holder.j.AgentNo(billing)
-				mail, _, err := p.holder.j.Mail(no, time.Now(), 9)
+				mail, _, err := p.holder.j.Mail(no, time.Now(), 9, none)
 				if err != nil || len(mail) != 1 {
 					t.Fatalf("%d intents may be handed over (%v), want the one", len(mail), err)
 				}
