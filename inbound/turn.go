@@ -80,11 +80,17 @@ type view struct {
 	next    time.Time
 	skipped time.Time
 	ready   []journal.Mail
-	pushed  []journal.Mail // of plan.pushed; no more than where they are may be known
+	pushed  []sent // of plan.pushed
 	lapsed  []journal.Mail
 	spent   []journal.Mail // ready, and out of attempts
 	tried   bool           // something was to be leased
 	release time.Time
+}
+
+// sent is an entry of something that is on its way to the app: all of it that is read.
+type sent struct {
+	id  journal.ID
+	due time.Time
 }
 
 func (m *Mailbox) look(ctx context.Context, b *box, p plan) (view, error) {
@@ -136,7 +142,7 @@ func (m *Mailbox) read(p plan, v *view) error {
 		if p.sweep || !p.pushed[id] {
 			return false
 		}
-		v.pushed = append(v.pushed, journal.Mail{ID: id, Due: due})
+		v.pushed = append(v.pushed, sent{id, due})
 		return true
 	}
 	for {
@@ -150,7 +156,7 @@ func (m *Mailbox) read(p plan, v *view) error {
 				v.lapsed = append(v.lapsed, e)
 			case e.Phase != state.Ready:
 			case p.pushed[e.ID]:
-				v.pushed = append(v.pushed, e)
+				v.pushed = append(v.pushed, sent{e.ID, e.Due})
 			case e.OutOfAttempts:
 				v.spent = append(v.spent, e)
 			case len(v.ready) < p.keep:
@@ -310,8 +316,8 @@ func (m *Mailbox) take(b *box, p plan, v *view) (ids []journal.ID, slots []slot)
 	due := map[journal.ID]time.Time{}
 	for _, e := range v.pushed {
 		// If its answer is journaled just now, this may be the entry that comes of it.
-		if f := b.flights[e.ID]; !f.pushed || f.settling {
-			v.skipped = earliest(v.skipped, e.Due)
+		if f := b.flights[e.id]; !f.pushed || f.settling {
+			v.skipped = earliest(v.skipped, e.due)
 		}
 	}
 	for _, e := range v.ready {

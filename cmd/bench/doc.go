@@ -53,6 +53,16 @@
 //   - A committer that yields to the scheduler before it takes a batch made a fifth fewer
 //     commits at a holder, for no CPU to be seen, and where somebody spins each commit
 //     waits for them: it does not.
+//   - Of a blocking sync the runtime's own monitor costs as much CPU as the kernel: it takes
+//     the processor away after 20 µs, and then looks 50 times at 20 µs each. 8 to 16 % of a
+//     sidecar's profile are that, and they follow the number of commits.
+//   - A committer that begins no batch within 2 or 5 ms of the last where four callers came
+//     together: where a sync takes a millisecond batches are as large without it, and on a
+//     tmpfs a third fewer commits were no CPU to be seen.
+//   - Huge pages for the heap (madvise of 64 MiB that are then freed): half the page faults
+//     under batches, and the same CPU, for the kernel zeroes 2 MiB at each.
+//   - Buffers of gRPC in all powers of two, where it has none between 32 KiB and 1 MiB: as
+//     many page faults as before.
 //   - A fifth fewer allocations and a tenth fewer keys written are a tenth of the CPU of
 //     the journals.
 //
