@@ -1,0 +1,32 @@
+{{/*
+pannier.service is the Service by which control planes find the sidecars: one for each agent, whose address
+must agree with the annotations pannier.io/org and pannier.io/env of the Namespace. The first is named as
+the workload, and governs a StatefulSet. None has publishNotReadyAddresses: others would take pods for
+ready that are not, and never see one drain.
+*/}}
+{{- define "pannier.service" -}}
+{{- $w := . }}
+{{- range $i, $agent := (include "pannier.settings" . | fromYaml).agents }}
+{{- $address := first (splitList "=" $agent) | trimPrefix "agent://" }}
+{{- if $i }}
+---
+{{ end -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ ternary (printf "%s-%s" $w.name (base $address)) $w.name (gt $i 0) }}
+  labels:
+    pannier.io/mesh: enabled
+    {{- with $w.labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  annotations:
+    pannier.io/agent: agent://{{ $address }}
+spec:
+  clusterIP: None
+  selector:
+    {{- toYaml $w.selector | nindent 4 }}
+  ports:
+    - {name: pannier-peer, port: 7401, targetPort: pannier-peer, appProtocol: pannier.io/peer}
+{{- end }}
+{{- end }}
