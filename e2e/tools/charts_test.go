@@ -18,10 +18,12 @@ var update = flag.Bool("update", false, "write the golden files")
 // that differs), and only objects that are valid there.
 func TestValueSets(t *testing.T) {
 	t.Parallel()
+	sets := 0
 	for _, chart := range charts {
 		dir := complete(t, chart)
 		golden := map[string]string{}
 		for _, set := range valueSets(t, chart) {
+			sets++
 			file := filepath.Join("testdata/golden", chart, set.name)
 			old, new := checkSet(t, dir, set, oldest), checkSet(t, dir, set, newest)
 			golden[file+".yaml"] = new
@@ -30,6 +32,9 @@ func TestValueSets(t *testing.T) {
 			}
 		}
 		compareGolden(t, filepath.Join("testdata/golden", chart), golden)
+	}
+	if sets < 25 {
+		t.Errorf("%d value sets, want 25 or more", sets)
 	}
 }
 

@@ -29,7 +29,7 @@ const (
 )
 
 // charts are those that are installed, of which the library is not one.
-var charts = []string{"pannier"}
+var charts = []string{"pannier", "pannier-control"}
 
 // complete returns a copy of a chart with what it depends on, as `helm dependency
 // build` makes it.
