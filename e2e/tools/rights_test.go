@@ -41,8 +41,7 @@ func TestRights(t *testing.T) {
 		{"namespaces", cluster, map[string][]string{"shop": spaced, "warehouse": spaced}},
 		{"own-account", nil, nil},
 	} {
-		i := slices.IndexFunc(valueSets(t, "pannier-control"), func(s valueSet) bool { return s.name == row.set })
-		set := valueSets(t, "pannier-control")[i]
+		set := valueSetNamed(t, "pannier-control", row.set)
 		objects, err := decode(render(t, complete(t, set.chart), set, set.values))
 		if err != nil {
 			t.Fatal(err)
