@@ -77,6 +77,7 @@
 //	bench_test.go        what "pannier bench" counts adds up; killed, it leaves nobody running
 //	figures_test.go      rates and latencies of this machine, judged by nobody
 //	mutants/             each guard switched off once: some test must go red
+//	tools/               the charts, rendered and judged, in a module of its own
 //
 // The harness is sidecar_test.go (a process and its restarts), client_test.go
 // (the app API), trio_test.go (two holders behind wires that can be cut),

@@ -71,6 +71,16 @@ func compareGolden(t *testing.T, dir string, golden map[string]string) {
 	}
 }
 
+// The library passes `helm lint --strict` by itself.
+func TestLibraryLints(t *testing.T) {
+	t.Parallel()
+	for _, h := range helms {
+		if err := h.lint(complete(t, "pannier-lib"), map[string]any{}, newest); err != nil {
+			t.Errorf("%s: %v", h.name, err)
+		}
+	}
+}
+
 // checkSet returns what a value set gives for a Kubernetes.
 func checkSet(t *testing.T, dir string, set valueSet, kube string) (first string) {
 	t.Helper()
