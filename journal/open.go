@@ -85,7 +85,7 @@ func (j *Journal) openLocked(o Options) error {
 
 func newJournal(o Options) *Journal {
 	j := &Journal{
-		dir: o.Dir, store: storeDir(o.Dir), hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace,
+		dir: o.Dir, store: storeDir(o.Dir), durable: !o.Ephemeral, hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
 		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), indexes: newIndexes(), watches: newWatches(), ledger: newLedger(),
 		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1),
@@ -213,7 +213,7 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 	}
 	j.self = Identity{Journal: id, Epoch: j.birth.Epoch}
 	j.seq, j.sums = meta.Seq, *decodeSums(meta.Sums)
-	j.durable = durableVolume(j.dir)
+	j.durable = j.durable && durableVolume(j.dir)
 	if j.wal.no, err = newestMemtable(j.store); err != nil {
 		return err
 	}
@@ -276,7 +276,8 @@ func (j *Journal) firstCommit() error {
 }
 
 // durableVolume reports whether the volume keeps its contents when the host
-// or container goes: tmpfs, ramfs and a container's own overlay do not.
+// or container goes: tmpfs, ramfs and a container's own overlay do not. Of a disk
+// that is wiped with its pod only its owner can say so (Options.Ephemeral).
 func durableVolume(dir string) bool {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {

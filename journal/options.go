@@ -11,6 +11,7 @@ import (
 type Options struct {
 	Dir        string
 	AcceptLoss bool // open although batches are gone or the journal is an older copy; a new epoch begins
+	Ephemeral  bool // the volume goes with its host, which it does not show: see durableVolume
 
 	// Backoff is the pause after the n-th failed attempt; nil: one second.
 	Backoff func(attempts int) time.Duration

@@ -31,6 +31,9 @@ func ParsePeers(file string, text []byte) (map[string][]outbound.Endpoint, error
 	return agents, err
 }
 
+// Advertised is where peers are told to dial a sidecar.
+func Advertised(o Options) string { return (&run{Proxy: &Proxy{opts: o}}).advertised() }
+
 // Identify is whose key this is, nil for nobody's.
 func Identify(f *keysFile, key string) *api.Caller { return f.identify(key) }
 

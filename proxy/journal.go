@@ -12,6 +12,7 @@ func (r *run) openJournal() error {
 	o := journal.Options{
 		Dir:         r.opts.Journal,
 		AcceptLoss:  r.opts.AcceptLoss,
+		Ephemeral:   r.opts.Ephemeral,
 		Backoff:     func(attempts int) time.Duration { return r.config.limits.Load().backoff(attempts) },
 		WorkTimeout: r.opts.Limits.Inbound.WorkTimeout,
 		WorkMax:     r.opts.Limits.Inbound.WorkMax,

@@ -34,6 +34,7 @@ type Options struct {
 	Advertise string // HOST:PORT where peers reach us; empty: where we listen
 
 	Journal    string // directory
+	Ephemeral  bool   // it does not outlive the host, whatever its volume looks like
 	AcceptLoss bool   // open a journal that has provably lost its newest records
 
 	APIKeys string // file of the keys that the app API asks for; empty: it asks for none
@@ -68,7 +69,7 @@ type Options struct {
 	Log     *slog.Logger // nil: slog.Default()
 }
 
-// Limits are the times and numbers that only a config file sets.
+// Limits are times and numbers. But for DrainSeconds only a config file sets them.
 type Limits struct {
 	DrainSeconds int           // from SIGTERM to the exit, for apps to finish in
 	DeliverBy    time.Duration // to be taken by, of an intent that says nothing

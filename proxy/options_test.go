@@ -65,6 +65,8 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"api without port", `api: "127.0.0.1"; use HOST:PORT, or unix:PATH`, func(o *proxy.Options) { o.API = "127.0.0.1" }},
 		{"api at an endless socket path", "a socket's path has", func(o *proxy.Options) { o.API = "unix:/" + strings.Repeat("x", 200) }},
 		{"peer beyond loopback", "peer: 10.0.0.7:7401 is beyond loopback", func(o *proxy.Options) { o.Peer = "10.0.0.7:7401" }},
+		{"peer on every interface of a pod", "peer: :7401 is beyond loopback", func(o *proxy.Options) { o.Peer, o.Advertise = ":7401", "[10.1.2.3]:7401" }},
+		{"advertise without the address of the pod", `advertise: "[]:7401" names no host`, func(o *proxy.Options) { o.Peer, o.InsecurePeer, o.Advertise = ":7401", true, "[]:7401" }},
 		{"peer with a port that is none", `peer: "127.0.0.1:99999" has no port`, func(o *proxy.Options) { o.Peer = "127.0.0.1:99999" }},
 		{"nobody can reach the peer listener by its own address", "advertise: empty while peer listens on every interface", func(o *proxy.Options) { o.Peer, o.InsecurePeer = "0.0.0.0:7401", true }},
 		{"advertise without port", `advertise: "host" is not HOST:PORT`, func(o *proxy.Options) { o.Advertise = "host" }},
@@ -128,6 +130,9 @@ func TestValidAddresses(t *testing.T) {
 			o.Peer, o.InsecurePeer, o.Advertise = "0.0.0.0:7401", true, "orders.svc:7401"
 		},
 		func(o *proxy.Options) { o.Admin = "0.0.0.0:7402" }, // a kubelet probes from outside
+		func(o *proxy.Options) { // a pod's, which knows its address only as it starts
+			o.Peer, o.InsecurePeer, o.Advertise, o.Health = ":7401", true, "[10.1.2.3]:7401", ":7403"
+		},
 	} {
 		o := proxy.DefaultOptions()
 		change(&o)

@@ -11,6 +11,7 @@ import (
 	"pannier/journal"
 	"pannier/proxy/identity"
 	"pannier/proxy/identity/identityfile"
+	"pannier/proxy/mesh"
 	"pannier/proxy/metrics/sidecar"
 	"pannier/proxy/trace"
 	"pannier/proxy/xds"
@@ -127,10 +128,11 @@ func (r *run) info() Info {
 	return i
 }
 
-// advertised is where peers dial us.
+// advertised is where peers dial us, in the one spelling that directories use: a pod
+// writes its address in brackets, not knowing of which version it is.
 func (r *run) advertised() string {
 	if r.opts.Advertise != "" {
-		return r.opts.Advertise
+		return mesh.Address(r.opts.Advertise)
 	}
 	return r.peerListener.Addr().String()
 }

@@ -55,6 +55,7 @@ var settings = []Setting{
 	text("admin", "listen for operators on `ADDR`", func(o *Options) *string { return &o.Admin }).flag(),
 	text("health", "serve health pages and metrics, and nothing else, on `ADDR` too; for probes and scrapes from elsewhere", func(o *Options) *string { return &o.Health }).flag(),
 	text("journal", "`DIR` of the journal", func(o *Options) *string { return &o.Journal }).flag(),
+	boolean("ephemeral", "the journal goes with this host or pod, as in a pod's emptyDir, although its volume does not look like it", func(o *Options) *bool { return &o.Ephemeral }).flag(),
 	text("api_keys", "YAML `FILE` of the keys that the app API asks for; it is watched", func(o *Options) *string { return &o.APIKeys }).flag(),
 	text("peers", "YAML `FILE` that says which sidecars serve which agents; it is watched", func(o *Options) *string { return &o.Peers }).flag(),
 	{
@@ -95,7 +96,7 @@ var settings = []Setting{
 		Live: true, read: setPolicies, nested: func(o *Options) any { return o.Policies }, schema: yaml.MappingOf(mesh.PolicySchema()),
 	},
 
-	number("drain_seconds", "from SIGTERM to the exit, for apps to finish in", func(o *Options) *int { return &o.Limits.DrainSeconds }).live(),
+	number("drain_seconds", "from SIGTERM to the exit, for apps to finish in", func(o *Options) *int { return &o.Limits.DrainSeconds }).flag().live(),
 	span("deliver_by", "an intent that says nothing is to be taken within this time", func(o *Options) *time.Duration { return &o.Limits.DeliverBy }),
 	span("deadline", "an intent that says nothing is to be ended within this time", func(o *Options) *time.Duration { return &o.Limits.Deadline }),
 	span("retry_min", "pause after the first failed attempt, before jitter", func(o *Options) *time.Duration { return &o.Limits.RetryMin }).live(),
