@@ -139,8 +139,23 @@ func TestKeyringOfAnotherUser(t *testing.T) {
 	if err := os.Chown(path, 65532, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openKeyring(path); err != nil {
-		t.Errorf("of another user, and readable for the group: %v", err)
+	// A volume of a pod has its files behind two links, and the group is the volume's.
+	dir := t.TempDir()
+	linked := filepath.Join(dir, "keyring.yaml")
+	for from, to := range map[string]string{linked: "..data/keyring.yaml", filepath.Join(dir, "..data"): filepath.Dir(path)} {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for mode, passes := range map[os.FileMode]bool{0o640: true, 0o440: true, 0o444: false, 0o460: false, 0o441: false} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []string{path, linked} {
+			if _, err := openKeyring(p); (err == nil) != passes {
+				t.Errorf("%s of another user with mode %04o: %v, want passed %v", p, mode, err, passes)
+			}
+		}
 	}
 }
 
