@@ -23,7 +23,7 @@ func controlPlaneCommand() *cli.Command {
 			if wrong := (plane.ConfigError{}); errors.As(err, &wrong) {
 				return &failure{exit: exitUsage, what: complaints(wrong), code: "config"}
 			}
-			return listenError(err, "choose another with --listen or --admin; port 0 takes any free one")
+			return listenError(err, "choose another with --listen, --admin or --health; port 0 takes any free one")
 		},
 	}
 }

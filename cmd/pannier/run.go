@@ -48,7 +48,7 @@ func serve(ctx, force context.Context, opts proxy.Options, stdout io.Writer) err
 			// The starter hung up on us; the sidecar is of use all the same.
 			slog.Warn("ready line not written", "err", err)
 		}
-	}), "choose another with --api, --peer or --admin; port 0 takes any free one")
+	}), "choose another with --api, --peer, --admin or --health; port 0 takes any free one")
 }
 
 // newSidecar fails only for what its configuration says.

@@ -57,6 +57,7 @@ func (c *Command) Flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "listen", EnvVars: []string{"PANNIER_LISTEN"}, Value: o.Listen, Destination: &o.Listen, Usage: "listen for xDS clients on `ADDR`"},
 		&cli.StringFlag{Name: "admin", EnvVars: []string{"PANNIER_ADMIN"}, Value: o.Admin, Destination: &o.Admin, Usage: "listen for operators on `ADDR`"},
+		&cli.StringFlag{Name: "health", EnvVars: []string{"PANNIER_HEALTH"}, Destination: &o.Health, Usage: "serve health pages and metrics, and nothing else, on `ADDR` too; for probes and scrapes from elsewhere"},
 		&cli.StringSliceFlag{Name: "source", EnvVars: []string{"PANNIER_SOURCE"}, Destination: c.words, DefaultText: strings.Join(c.Default, ", "), Usage: "`SOURCE` of agents: " + usages(c.kinds) + " (repeatable)"},
 		&cli.StringFlag{Name: "tls-cert", EnvVars: []string{"PANNIER_TLS_CERT"}, Destination: &c.who.TLSCert, Usage: "PEM `FILE` of this control plane's certificate, in which sidecars look for the name they dial; it is read again when it changes"},
 		&cli.StringFlag{Name: "tls-key", EnvVars: []string{"PANNIER_TLS_KEY"}, Destination: &c.who.TLSKey, Usage: "PEM `FILE` of its private key"},

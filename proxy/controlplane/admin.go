@@ -15,11 +15,22 @@ func (c *ControlPlane) adminHandler() http.Handler {
 	mux.Handle("GET /metrics", c.page())
 	mux.HandleFunc("GET /v1/admin/xds", c.showXDS)
 	mux.HandleFunc("/", admin.NotFound("no such page: see /healthz, /readyz, /startupz, /metrics, /v1/admin/xds"))
-	var hosts []string
-	if host, _, err := net.SplitHostPort(c.opts.Admin); err == nil && host != "" {
-		hosts = append(hosts, strings.ToLower(host))
+	return admin.Operators(mux, c.opts.Version, c.health, c.hosts())
+}
+
+// probesHandler serves whoever reaches it.
+func (c *ControlPlane) probesHandler() http.Handler {
+	return admin.Probes(c.opts.Version, c.health, c.page(), c.hosts())
+}
+
+// hosts are the names the operator gave these listeners, for the Host check.
+func (c *ControlPlane) hosts() (hosts []string) {
+	for _, address := range []string{c.opts.Admin, c.opts.Health} {
+		if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
+			hosts = append(hosts, strings.ToLower(host))
+		}
 	}
-	return admin.Operators(mux, c.opts.Version, c.health, hosts)
+	return hosts
 }
 
 // health reads memory only. No client and no sidecar makes it unready.

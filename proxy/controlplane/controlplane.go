@@ -25,6 +25,7 @@ type Info struct {
 	Ready   bool   `json:"ready"`
 	XDS     string `json:"xds"`
 	Admin   string `json:"admin"`
+	Health  string `json:"health,omitempty"`
 	Version string `json:"version,omitempty"`
 }
 
@@ -86,15 +87,17 @@ func New(o Options) (*ControlPlane, error) {
 // clients when every source has synced; then it calls ready. Those who connect
 // before that wait.
 func (c *ControlPlane) Run(ctx context.Context, ready func(Info)) error {
-	xds, operators, err := c.listen(crowd.OpenFiles())
+	l, err := c.listen(crowd.OpenFiles())
 	if err != nil {
 		return err
 	}
-	defer xds.Close()
-	defer operators.Close()
+	defer l.close()
 
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return c.serveAdmin(ctx, operators) })
+	group.Go(func() error { return c.serveHTTP(ctx, l.admin, c.adminHandler()) })
+	if l.health != nil {
+		group.Go(func() error { return c.serveHTTP(ctx, l.health, c.probesHandler()) })
+	}
 	for i, s := range c.opts.Sources {
 		group.Go(func() error { return c.follow(ctx, i, s) })
 	}
@@ -109,33 +112,10 @@ func (c *ControlPlane) Run(ctx context.Context, ready func(Info)) error {
 		}
 		settling := c.startSettling()
 		defer settling()
-		ready(Info{Ready: true, XDS: xds.Addr().String(), Admin: operators.Addr().String(), Version: c.opts.Version})
-		return c.serveXDS(ctx, xds)
+		ready(l.info(c.opts.Version))
+		return c.serveXDS(ctx, l.xds)
 	})
 	return group.Wait()
-}
-
-// filesKept, and an eighth of all where that is more, are never spent on
-// connections: files of identities and of agents are read again and again, and
-// sources have connections of their own.
-const filesKept = 96
-
-// listen opens both listeners. Neither takes the files that the other needs.
-func (c *ControlPlane) listen(files uint64) (xds, operators net.Listener, err error) {
-	if xds, err = net.Listen("tcp", c.opts.Listen); err != nil {
-		return nil, nil, fmt.Errorf("listen: %w", err)
-	}
-	if operators, err = net.Listen("tcp", c.opts.Admin); err != nil {
-		xds.Close()
-		return nil, nil, fmt.Errorf("admin: %w", err)
-	}
-	spent := files - min(files, max(files/8, filesKept))
-	hold := crowd.ListenForProof
-	if c.opts.Trust == nil {
-		hold = crowd.Listen
-	}
-	return hold(xds, "xds", crowd.Places(spent-spent/16), c.log),
-		crowd.ListenForProof(operators, "admin", crowd.Places(spent/16), c.log), nil
 }
 
 // startSettling lets things settle for a while where sidecars register. It
@@ -257,8 +237,8 @@ func (c *ControlPlane) serveXDS(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-func (c *ControlPlane) serveAdmin(ctx context.Context, l net.Listener) error {
-	server := &http.Server{Handler: c.adminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+func (c *ControlPlane) serveHTTP(ctx context.Context, l net.Listener, pages http.Handler) error {
+	server := &http.Server{Handler: pages, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug)} // clients' broken requests
 	crowd.Serve(server)
 	stop := context.AfterFunc(ctx, func() { server.Close() })

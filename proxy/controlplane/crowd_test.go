@@ -10,23 +10,23 @@ import (
 	"pannier/proxy/identity/identitytest"
 )
 
-// Strangers neither take all the files there are nor keep anybody out: at either
+// Strangers neither take all the files there are nor keep anybody out: at each
 // listener who says nothing makes way for who comes.
 func TestListenersAreBounded(t *testing.T) {
 	t.Parallel()
 	o := controlplane.DefaultOptions()
-	o.Listen, o.Admin = "127.0.0.1:0", "127.0.0.1:0"
+	o.Listen, o.Admin, o.Health = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	o.Sources = []controlplane.Source{newScripted("s")}
 	o.Trust = trusting(t, withFiles(t, identitytest.NewCA(t, "acme"), "control.example"))
 	c, err := controlplane.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	xds, operators, err := c.Listen(100)
+	all, err := c.Listen(100)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range []net.Listener{xds, operators} {
+	for _, l := range all {
 		defer l.Close()
 		var first net.Conn
 		for i := range 17 { // of a hundred files 16 are for each

@@ -33,7 +33,7 @@
 //   - With an identity ([identity.Trust]) clients must have one, too: certificates
 //     under one authority or of one trust domain, or a key of one keyring. Who is
 //     not trusted is told why by the status of its stream, and nothing else.
-//   - Both listeners hold connections to a share of the files the process may open,
+//   - Its listeners hold connections to a share of the files the process may open,
 //     and where clients have an identity strangers make way for them
 //     ([pannier/proxy/crowd]). A connection carries at most 8 streams.
 //   - A sidecar registers those of its agents that it is proven to speak for, by

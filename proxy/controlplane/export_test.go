@@ -48,7 +48,8 @@ func (o *Options) limit() *limits {
 // SettleNow says that things have settled.
 func (c *ControlPlane) SettleNow() { c.settle() }
 
-// Listen opens both listeners of a process that may open so many files.
-func (c *ControlPlane) Listen(files uint64) (xds, operators net.Listener, err error) {
-	return c.listen(files)
+// Listen opens the listeners of a process that may open so many files.
+func (c *ControlPlane) Listen(files uint64) (all []net.Listener, err error) {
+	l, err := c.listen(files)
+	return []net.Listener{l.xds, l.admin, l.health}, err
 }

@@ -15,6 +15,7 @@ import (
 type Options struct {
 	Listen string // HOST:PORT for xDS
 	Admin  string // HOST:PORT for operators
+	Health string // HOST:PORT of health pages and metrics alone; empty: only where Admin is
 
 	// Trust admits clients, and proves to them who this is; whoever made it runs it.
 	// Nil is plain text, which is refused beyond loopback without Insecure.
@@ -74,6 +75,11 @@ func (o *Options) Validate() error {
 	}
 	if err := hostport.Listen(o.Admin); err != nil {
 		errs = append(errs, fmt.Errorf("admin: %w", err))
+	}
+	if o.Health != "" {
+		if err := hostport.Listen(o.Health); err != nil {
+			errs = append(errs, fmt.Errorf("health: %w", err))
+		}
 	}
 	if len(o.Sources) == 0 {
 		errs = append(errs, errors.New("source: none; name at least one of registration, file=PATH, dns=AGENT=HOST:PORT"))

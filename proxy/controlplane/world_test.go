@@ -67,7 +67,7 @@ func launch(t testing.TB, adjust func(*controlplane.Options), sources ...control
 		}
 	})
 	t.Cleanup(stop)
-	return &running{t: t, info: controlplane.Info{XDS: o.Listen, Admin: o.Admin}, stop: stop, settle: c.SettleNow}, ready
+	return &running{t: t, info: controlplane.Info{XDS: o.Listen, Admin: o.Admin, Health: o.Health}, stop: stop, settle: c.SettleNow}, ready
 }
 
 // scripted is a source that says what the test wants.
