@@ -60,6 +60,9 @@
 //	                     not ready; the first of two gone
 //	rollout_test.go      draining and readiness reach home at once; a rolling restart of a receiver
 //	                     under load fails nothing
+//	pod_test.go          in pods of a cluster, with the processes and not the engine: started before its
+//	                     app and stopped after it, whose last words count
+//	kubelet/             what runs those pods as a node does, and the app in them
 //	lastgood_test.go     killed before each call that writes what the control plane said: a start
 //	                     without one knows the old or the new, whole
 //	peers_test.go        the peers file edited, broken and mended
@@ -104,6 +107,7 @@
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
 //	requests that are no requests  go test ./e2e -run 'RawRequests|EndlessBodies|HTTP2' -v
 //	hosts killed, unplugged, apart go test ./e2e -run 'AcrossHosts|Partitions' -v  (root, ip, nft)
+//	pods started, stopped, replaced  go test ./e2e -run Pod -v                     (root, ip, nft)
 //	control plane stopped, mute, empty  go test ./e2e -run ControlPlane -v  (one needs root)
 //	SIGKILL at each write of the last known good  go test ./e2e -run TestKilledWhile -v  (root, strace)
 //	peers file broken              go test ./e2e -run Peers -v

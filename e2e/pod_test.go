@@ -1,0 +1,235 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"pannier/e2e/kubelet"
+)
+
+// appBinary is the app of pods, static whatever this test is built with.
+var appBinary = sync.OnceValues(func() (string, error) {
+	out := filepath.Join(scratch, "app")
+	cmd := exec.Command("go", "build", "-o", out, "./e2e/kubelet/app")
+	cmd.Dir, cmd.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the app: %w\n%s", err, text)
+	}
+	return out, nil
+})
+
+// cluster is a node with pods, and a control plane that knows them by what they say.
+type cluster struct {
+	t     testing.TB
+	net   *network
+	node  *kubelet.Node
+	plane *plane
+	free  []*host // where a pod may be; those that were longest none come first
+	seen  []*kubelet.Pod
+}
+
+func newCluster(t testing.TB, pods int) *cluster {
+	t.Helper()
+	n := newNetwork(t, pods+1)
+	app, err := appBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{t: t, net: n, free: slices.Clone(n.hosts[1:]), node: &kubelet.Node{
+		Dir: t.TempDir(), NetNS: netns(n.hosts[0]),
+		Images: map[string]kubelet.Image{
+			"pannier": {Files: map[string]string{"pannier": binary(t)}, Entrypoint: []string{"/pannier"}, Env: []string{"PANNIER_JOURNAL=/var/lib/pannier"}},
+			"app":     {Files: map[string]string{"app": app}, Entrypoint: []string{"/app"}},
+		},
+	}}
+	c.plane = newPlane(t, n.hosts[0])
+	c.plane.start()
+	var config strings.Builder
+	for k, v := range quick {
+		fmt.Fprintf(&config, "%s: %s\n", k, v)
+	}
+	if err := errors.Join(
+		c.node.Host("pannier-control.pannier-system.svc", n.hosts[0].ip),
+		c.node.Secret("keys", map[string][]byte{"keyring.yaml": []byte(readAll(n.keyring))}),
+		c.node.ConfigMap("config", map[string][]byte{"config.yaml": []byte(config.String())}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, p := range c.seen {
+			p.Kill()
+			if t.Failed() {
+				t.Logf("events: %q", p.Events())
+				for name, log := range p.Logs() {
+					t.Logf("%s at %s said:\n%s", name, p.IP, tail(log, 3000))
+				}
+			}
+		}
+	})
+	return c
+}
+
+func netns(h *host) string { return "/run/netns/" + h.name }
+
+// start runs a pod, and waits until it is ready, unless it is a job.
+func (c *cluster) start(spec *v1.Pod) *kubelet.Pod {
+	c.t.Helper()
+	at := c.free[0]
+	c.free = c.free[1:]
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	p, err := c.node.Start(ctx, spec, kubelet.Sandbox{NetNS: netns(at), IP: at.ip})
+	c.seen = append(c.seen, p)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if spec.Spec.RestartPolicy != v1.RestartPolicyNever {
+		eventually(c.t, spec.Name+" to be ready", func() error {
+			if !p.Ready() {
+				return fmt.Errorf("%q", p.Events())
+			}
+			return nil
+		})
+	}
+	return p
+}
+
+// stop ends a pod; its host is free then.
+func (c *cluster) stop(p *kubelet.Pod) {
+	p.Stop()
+	i := slices.IndexFunc(c.net.hosts, func(h *host) bool { return h.ip == p.IP })
+	c.free = append(c.free, c.net.hosts[i])
+}
+
+// pod is one with an app that has these settings, before it gets its sidecar.
+func pod(name string, env ...string) *v1.Pod {
+	app := v1.Container{Name: "app", Image: "app"}
+	for i := 0; i+1 < len(env); i += 2 {
+		app.Env = append(app.Env, v1.EnvVar{Name: env[i], Value: env[i+1]})
+	}
+	return &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
+		Spec:       v1.PodSpec{Containers: []v1.Container{app}},
+	}
+}
+
+func of[T any](v T) *T { return &v }
+
+// beside gives the pod its sidecar, as charts and `pannier inject` write it; claim is
+// the journal's, empty for one that goes with the pod.
+func beside(p *v1.Pod, agents, claim string) *v1.Pod {
+	spec := &p.Spec
+	spec.SecurityContext = &v1.PodSecurityContext{FSGroup: of(int64(65532)), FSGroupChangePolicy: of(v1.FSGroupChangeOnRootMismatch)}
+	journal := v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}
+	if claim != "" {
+		journal = v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}
+	}
+	token := v1.ServiceAccountTokenProjection{Audience: "pannier", ExpirationSeconds: of(int64(3600)), Path: "token"}
+	spec.Volumes = append(spec.Volumes,
+		v1.Volume{Name: "pannier-journal", VolumeSource: journal},
+		v1.Volume{Name: "pannier-token", VolumeSource: v1.VolumeSource{Projected: &v1.ProjectedVolumeSource{Sources: []v1.VolumeProjection{{ServiceAccountToken: &token}}}}},
+		v1.Volume{Name: "pannier-config", VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{LocalObjectReference: v1.LocalObjectReference{Name: "config"}}}},
+		v1.Volume{Name: "pannier-keyring", VolumeSource: v1.VolumeSource{Secret: &v1.SecretVolumeSource{SecretName: "keys", DefaultMode: of(int32(0o440))}}},
+	)
+	env := []v1.EnvVar{{Name: "POD_IP", ValueFrom: &v1.EnvVarSource{FieldRef: &v1.ObjectFieldSelector{FieldPath: "status.podIP"}}}}
+	for _, kv := range [][2]string{
+		{"PANNIER_AGENT", agents}, {"PANNIER_JOURNAL", "/var/lib/pannier"}, {"PANNIER_EPHEMERAL", map[bool]string{true: "true"}[claim == ""]},
+		{"PANNIER_PEER", ":7401"}, {"PANNIER_ADVERTISE", "[$(POD_IP)]:7401"}, {"PANNIER_HEALTH", ":7403"}, {"PANNIER_DRAIN_SECONDS", "20"},
+		{"PANNIER_XDS", "pannier-control.pannier-system.svc:7410"}, {"PANNIER_XDS_TOKEN", "/var/run/secrets/pannier/token"},
+		{"PANNIER_KEYRING", "/etc/pannier/keyring/keyring.yaml"}, {"PANNIER_CONFIG", "/etc/pannier/config/config.yaml"},
+	} {
+		if kv[1] != "" {
+			env = append(env, v1.EnvVar{Name: kv[0], Value: kv[1]})
+		}
+	}
+	probe := func(path string, period, failures int32) *v1.Probe {
+		return &v1.Probe{PeriodSeconds: period, FailureThreshold: failures, ProbeHandler: v1.ProbeHandler{HTTPGet: &v1.HTTPGetAction{Path: path, Port: intstr.FromString("pannier-health")}}}
+	}
+	spec.InitContainers = slices.Insert(spec.InitContainers, 0, v1.Container{
+		Name: "pannier", Image: "pannier", Args: []string{"run"}, RestartPolicy: of(v1.ContainerRestartPolicyAlways), Env: env,
+		Ports:        []v1.ContainerPort{{Name: "pannier-peer", ContainerPort: 7401}, {Name: "pannier-health", ContainerPort: 7403}},
+		StartupProbe: probe("/startupz", 1, 120), ReadinessProbe: probe("/readyz", 5, 3), LivenessProbe: probe("/healthz", 10, 6),
+		SecurityContext: &v1.SecurityContext{
+			RunAsNonRoot: of(true), RunAsUser: of(int64(65532)), RunAsGroup: of(int64(65532)), ReadOnlyRootFilesystem: of(true), AllowPrivilegeEscalation: of(false),
+			Capabilities: &v1.Capabilities{Drop: []v1.Capability{"ALL"}}, SeccompProfile: &v1.SeccompProfile{Type: v1.SeccompProfileTypeRuntimeDefault},
+		},
+		VolumeMounts: []v1.VolumeMount{
+			{Name: "pannier-journal", MountPath: "/var/lib/pannier"}, {Name: "pannier-token", MountPath: "/var/run/secrets/pannier", ReadOnly: true},
+			{Name: "pannier-keyring", MountPath: "/etc/pannier/keyring", ReadOnly: true}, {Name: "pannier-config", MountPath: "/etc/pannier/config", ReadOnly: true},
+		},
+	})
+	return p
+}
+
+// heard is a line of the app.
+type heard struct {
+	Sent, Last, Refused, Got string
+	Redelivered              bool
+	Attempt                  int
+}
+
+func hears(p *kubelet.Pod) (all []heard) {
+	for line := range bytes.Lines([]byte(p.Container("app").Log())) {
+		var h heard
+		if json.Unmarshal(line, &h) == nil { // the last one may not be whole
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+// operate asks the sidecar of a pod, from within.
+func ask(p *kubelet.Pod, port int, method, path string, body any) answer {
+	client := p.Client()
+	client.Timeout = 30 * time.Second
+	return call(client, fmt.Sprintf("http://127.0.0.1:%d", port), method, path, body)
+}
+
+// TestPodStartsAndStops: the sidecar is up before the app's first line, and told to
+// stop when the app has ended, whose last words it has taken.
+func TestPodStartsAndStops(t *testing.T) {
+	t.Parallel()
+	need(t, true)
+	c := newCluster(t, 1)
+	p := c.start(beside(pod("shop-0", "APP_TO", billing), shop+",orders=poll", ""))
+	eventually(t, "its first intents", func() error {
+		if n := len(hears(p)); n < 3 {
+			return fmt.Errorf("%d lines", n)
+		}
+		return nil
+	})
+	if a := ask(p, 7402, "GET", "/v1/admin/status", nil); a.code != http.StatusOK || !strings.Contains(string(a.body), `"durable":false`) {
+		t.Errorf("its journal goes with the pod: %v", a)
+	}
+	c.stop(p)
+	if want := []string{
+		"pannier started", "pannier up", "app started", "app told to stop", "app ended 0", "pannier told to stop", "pannier ended 0",
+	}; !slices.Equal(p.Events(), want) {
+		t.Errorf("%q, want %q", p.Events(), want)
+	}
+	lines := hears(p)
+	for _, h := range lines {
+		if h.Refused != "" {
+			t.Errorf("a post was refused: %s", h.Refused)
+		}
+	}
+	if last := lines[len(lines)-1]; last.Last == "" {
+		t.Errorf("after SIGTERM the app heard %+v", last)
+	}
+}
