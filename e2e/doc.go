@@ -52,6 +52,7 @@
 //	                     and kills of agents, survive kills of sidecars
 //	stop_test.go         the order of a stop: what is leased finishes, what is not goes
 //	                     elsewhere, no post is acked and lost
+//	drain_test.go        the journals of replicas that are gone for good are emptied without an app
 //	mesh_test.go         a control plane and sidecars that know of one another by it alone; a new
 //	                     replica is at work at once
 //	partition_test.go    the same with a host each: any of them killed or unplugged, any two apart,

@@ -338,6 +338,13 @@ func (s *Server) Knock(ctx context.Context, r *peer.KnockRequest) (*peer.KnockRe
 	return &peer.KnockResponse{}, nil
 }
 
+// Connected reports whether a home has a session here.
+func (s *Server) Connected(home journal.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.sessions[home] != nil
+}
+
 // Drain says goodbye on every session once its reports are acked, or when ctx
 // ends. New sessions are refused from now on.
 func (s *Server) Drain(ctx context.Context) {

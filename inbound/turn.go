@@ -96,7 +96,7 @@ type sent struct {
 func (m *Mailbox) look(ctx context.Context, b *box, p plan) (view, error) {
 	var v view
 	if p.release {
-		next, err := m.giveBack(ctx, b, p.no, p.now, false)
+		next, err := m.giveBack(ctx, b, p.no, p.now, false, everyHome)
 		if err != nil {
 			return v, err
 		}

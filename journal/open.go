@@ -108,6 +108,12 @@ func (j *Journal) start() {
 	j.sweeps.Go(func() { j.expiryLoop(ctx) })
 }
 
+// Exists reports whether there is a journal in a directory.
+func Exists(dir string) (bool, error) {
+	fresh, err := isFresh(storeDir(dir))
+	return !fresh && err == nil, err
+}
+
 func isFresh(store string) (bool, error) {
 	_, err := os.Stat(filepath.Join(store, badger.ManifestFilename))
 	if errors.Is(err, os.ErrNotExist) {

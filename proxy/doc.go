@@ -14,7 +14,7 @@
 // `pannier dev` runs two sidecars and a control plane in one process; `pannier control-plane` is another
 // program in the same binary ([pannier/proxy/controlplane]). Every other verb is
 // a client of one of the HTTP listeners, but version, config, bench, which starts sidecars of its own,
-// and verify, which reads a stopped journal.
+// verify, which reads a stopped journal, and drain, which runs one without an app.
 //
 // # The system
 //
@@ -144,6 +144,13 @@
 //
 // Each step of 4 has a name and a time. One that overstays is left behind and
 // makes Run return an error: whoever called it must then end the process.
+//
+// [Proxy.Empty] runs the journal of a sidecar that is gone for good, and its apps with
+// it, until nothing is left: with no app API, a mailbox that takes and hands over
+// nothing, and the dispatcher as ever. What is here for others is given back when its
+// home is connected, since one that is not would not hear of it; it is knocked at
+// meanwhile. What another sidecar has that is gone, too, is offered elsewhere once that
+// is given up for lost. Events for subscribers are not sent: only their own sidecar does.
 //
 // # Crashes
 //

@@ -38,6 +38,8 @@ type Proxy struct {
 	trust   *identity.Trust
 	keyring *identityfile.Keyring
 	log     *slog.Logger
+
+	emptying bool // see Empty
 }
 
 // New checks the options and reads the files they name: its errors are all the

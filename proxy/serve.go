@@ -30,7 +30,7 @@ func (r *run) listen() error {
 		most    int
 		hold    func(net.Listener, string, int, *slog.Logger) *crowd.Listener
 	}{{&r.apiListener, "api", r.opts.API, api, crowd.Listen}, {&r.peerListener, "peer", r.opts.PeerAddress(), peers, hold}, {&r.adminListener, "admin", r.opts.Admin, operators, crowd.ListenForProof}, {&r.healthListener, "health", r.opts.Health, operators, crowd.ListenForProof}} {
-		if l.address == "" {
+		if l.address == "" || l.to == &r.apiListener && r.emptying {
 			continue
 		}
 		listener, err := listen(l.address)
@@ -104,9 +104,11 @@ func (r *run) servePeers() {
 // not a refused connection.
 func (r *run) serveApp(alive context.Context) {
 	p := r.parts.Load()
-	app := newHTTPServer(p.api.Handler(), r.log)
-	p.api.Track(app)
-	r.serveHTTP("api", app, r.apiListener)
+	if r.apiListener != nil {
+		app := newHTTPServer(p.api.Handler(), r.log)
+		p.api.Track(app)
+		r.serveHTTP("api", app, r.apiListener)
+	}
 	r.cleanups.add("deliveries", closeMargin-time.Second, func(ctx context.Context) error {
 		if alive.Err() != nil {
 			return nil // a failed journal can settle nothing

@@ -75,8 +75,10 @@ func (r *run) start(alive context.Context) error {
 	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
 	pusher := webhook.New(r.pushing(), mailbox, keys, api.PushBody, r.log)
 	how.pusher = pusher
-	how.apply()
-	how.subscribed()
+	if !r.emptying {
+		how.apply()
+		how.subscribed()
+	}
 	r.parts.Store(&parts{mailbox, server, dispatcher, app, pusher})
 
 	r.watch(keys)
@@ -93,6 +95,9 @@ func (r *run) newMailbox() *inbound.Mailbox {
 	m.Completions(r.opts.Completions)
 	m.SetElsewhere(r.dir.Elsewhere)
 	m.OnLearned(r.announce)
+	if r.emptying {
+		m.Retire()
+	}
 	return m
 }
 

@@ -1,5 +1,5 @@
 // Command pannier is the sidecar and its client in one binary: `run`, `dev` and `control-plane` serve,
-// bench, config, explain, man, verify, version and webhook work alone, and every other verb talks to a running
+// bench, config, drain, explain, man, verify, version and webhook work alone, and every other verb talks to a running
 // sidecar over HTTP as any other program could.
 //
 // Data goes to stdout and talk to stderr, so that every verb works in a pipe. The exit codes
@@ -92,6 +92,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			explainCommand(),
 			benchCommand(),
 			verifyCommand(),
+			drainCommand(force, args),
 			configCommand(args),
 			completionCommand(),
 			manCommand(),

@@ -1633,4 +1633,13 @@ var all = []mutant{
 		new:   "",
 		pkg:   inJournal, test: "TestBacklogs",
 	},
+
+	// A journal that is emptied.
+	{
+		guard: "given back to a home that does not hear",
+		file:  "proxy/empty.go",
+		old:   "return home == self || p.server.Connected(home) }",
+		new:   "return home == self || p.server.Connected(home) || true }",
+		pkg:   inE2E, test: "TestDrainGivesBack",
+	},
 }

@@ -31,26 +31,37 @@ func (a *API) why(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	acc := &account{status: i.Status(), asOf: time.Now()}
-	switch {
-	case i.Head != nil:
-		a.whyAtHome(r.Context(), i, acc)
-	default:
-		a.whyAtHolder(i, acc)
-	}
 	d := newDoc()
 	defer d.free()
-	acc.write(d, id)
+	a.accountFor(r.Context(), i).write(d, id)
 	return answer(w, d)
 }
 
-func (acc *account) write(d *doc, id journal.ID) {
+// Why says what an intent waits for.
+func (a *API) Why(ctx context.Context, i *journal.Intent) string { return a.accountFor(ctx, i).text() }
+
+func (a *API) accountFor(ctx context.Context, i *journal.Intent) *account {
+	acc := &account{status: i.Status(), asOf: time.Now()}
+	switch {
+	case i.Head != nil:
+		a.whyAtHome(ctx, i, acc)
+	default:
+		a.whyAtHolder(i, acc)
+	}
+	return acc
+}
+
+func (acc *account) text() string {
 	texts := make([]string, 0, len(acc.causes))
 	for _, c := range acc.causes {
 		texts = append(texts, c.Detail())
 	}
+	return strings.Join(texts, " ")
+}
+
+func (acc *account) write(d *doc, id journal.ID) {
 	d.open('{').boolean("ok", true).str("intent_id", id.String()).str("status", acc.status.String())
-	d.str("text", strings.Join(texts, " ")).key("causes").open('[')
+	d.str("text", acc.text()).key("causes").open('[')
 	for _, c := range acc.causes {
 		d.item().open('{').str("code", c.Cause.String()).str("detail", c.Detail())
 		if !c.Until.IsZero() {
