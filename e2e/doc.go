@@ -63,6 +63,7 @@
 //	                     under load fails nothing
 //	pod_test.go          in pods of a cluster, with the processes and not the engine: started before its
 //	                     app and stopped after it, whose last words count
+//	statefulset_test.go  replicas in pods replaced one by one, scaled down and up, under load
 //	kubelet/             what runs those pods as a node does, and the app in them
 //	lastgood_test.go     killed before each call that writes what the control plane said: a start
 //	                     without one knows the old or the new, whole

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -194,11 +195,25 @@ func hears(p *kubelet.Pod) (all []heard) {
 	return all
 }
 
-// operate asks the sidecar of a pod, from within.
-func ask(p *kubelet.Pod, port int, method, path string, body any) answer {
+// ask asks the sidecar of a pod, from within.
+func ask(p *kubelet.Pod, port int, path string) answer {
 	client := p.Client()
 	client.Timeout = 30 * time.Second
-	return call(client, fmt.Sprintf("http://127.0.0.1:%d", port), method, path, body)
+	defer client.CloseIdleConnections()
+	return call(client, fmt.Sprintf("http://127.0.0.1:%d", port), "GET", path, nil)
+}
+
+// node is the journal of a pod's sidecar.
+func node(t testing.TB, p *kubelet.Pod) string {
+	t.Helper()
+	for line := range strings.Lines(p.Container("pannier").Log()) {
+		var ready readyLine
+		if json.Unmarshal([]byte(line), &ready) == nil && ready.Ready {
+			return ready.Node
+		}
+	}
+	t.Fatalf("no ready line: %s", p.Container("pannier").Log())
+	return ""
 }
 
 // TestPodStartsAndStops: the sidecar is up before the app's first line, and told to
@@ -214,9 +229,10 @@ func TestPodStartsAndStops(t *testing.T) {
 		}
 		return nil
 	})
-	if a := ask(p, 7402, "GET", "/v1/admin/status", nil); a.code != http.StatusOK || !strings.Contains(string(a.body), `"durable":false`) {
+	if a := ask(p, 7402, "/v1/admin/status"); a.code != http.StatusOK || !strings.Contains(string(a.body), `"durable":false`) {
 		t.Errorf("its journal goes with the pod: %v", a)
 	}
+	c.rotate(p)
 	c.stop(p)
 	if want := []string{
 		"pannier started", "pannier up", "app started", "app told to stop", "app ended 0", "pannier told to stop", "pannier ended 0",
@@ -231,5 +247,73 @@ func TestPodStartsAndStops(t *testing.T) {
 	}
 	if last := lines[len(lines)-1]; last.Last == "" {
 		t.Errorf("after SIGTERM the app heard %+v", last)
+	}
+}
+
+// rotate changes what is mounted into a pod as a cluster does, and waits until the
+// sidecar has taken it over.
+func (c *cluster) rotate(p *kubelet.Pod) {
+	c.t.Helper()
+	if err := errors.Join(
+		c.node.Secret("keys", map[string][]byte{"keyring.yaml": keyringOf(keyOf("1")("current"), keyOf("2")("next"))}),
+		c.node.ConfigMap("config", map[string][]byte{"config.yaml": []byte("retry_max: 7s\n")}),
+	); err != nil {
+		c.t.Fatal(err)
+	}
+	for _, line := range []string{`msg="keyring read".*keys="k1 current, k2 next"`, `msg="config file read".*\n(?s:.*)msg="config file read"`} {
+		eventually(c.t, "the sidecar to say "+line, func() error {
+			if log := p.Container("pannier").Log(); !regexp.MustCompile(line).MatchString(log) {
+				return errors.New(log)
+			}
+			return nil
+		})
+	}
+}
+
+// TestPodOfAJob: its sidecar does not keep it.
+func TestPodOfAJob(t *testing.T) {
+	t.Parallel()
+	need(t, true)
+	c := newCluster(t, 1)
+	job := beside(pod("job", "APP_TO", billing, "APP_ONCE", "true"), shop, "job-journal")
+	job.Spec.RestartPolicy = v1.RestartPolicyNever
+	p := c.start(job)
+	select {
+	case <-p.Done():
+	case <-time.After(2 * time.Minute):
+		t.Fatalf("it does not end: %q", p.Events())
+	}
+	if want := []string{"pannier started", "pannier up", "app started", "app ended 0", "pannier told to stop", "pannier ended 0"}; !slices.Equal(p.Events(), want) {
+		t.Errorf("%q, want %q", p.Events(), want)
+	}
+	if h := hears(p); len(h) != 1 || h[0].Sent == "" {
+		t.Errorf("the app heard %+v", h)
+	}
+}
+
+// TestPodWithAPlainContainer: where both are told to stop at once, the sleep before the
+// sidecar is told leaves the app its last words.
+func TestPodWithAPlainContainer(t *testing.T) {
+	t.Parallel()
+	need(t, true)
+	c := newCluster(t, 1)
+	spec := beside(pod("plain", "APP_TO", billing), shop, "")
+	sidecar := spec.Spec.InitContainers[0]
+	sidecar.RestartPolicy, sidecar.Lifecycle = nil, &v1.Lifecycle{PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 2}}}
+	spec.Spec.InitContainers, spec.Spec.Containers = nil, append(spec.Spec.Containers, sidecar)
+	p := c.start(spec)
+	eventually(t, "an intent", func() error { // the app may have been there first
+		if !slices.ContainsFunc(hears(p), func(h heard) bool { return h.Sent != "" }) {
+			return errors.New("none yet")
+		}
+		return nil
+	})
+	c.stop(p)
+	all := hears(p)
+	if last := all[len(all)-1]; last.Last == "" {
+		t.Errorf("after SIGTERM the app heard %+v", last)
+	}
+	if code := p.Container("pannier").Code(); code != 0 {
+		t.Errorf("pannier: exit code %d", code)
 	}
 }

@@ -1,7 +1,10 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"syscall"
 	"testing"
@@ -113,6 +116,43 @@ func TestSecondSignalDoesNotWait(t *testing.T) {
 	if w := home.why(id); w.Attempts.N != 0 {
 		t.Errorf("%d attempts counted", w.Attempts.N)
 	}
+}
+
+// TestDrainSecondsOfAPod: the time to drain is a variable, as a pod sets it, and beats
+// what the file says; an app that never answers does not make the stop outlast it, and
+// gets its intent again, said to be so.
+func TestDrainSecondsOfAPod(t *testing.T) {
+	t.Parallel()
+	asked, hang := make(chan bool, 8), make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var it item
+		if err := json.NewDecoder(r.Body).Decode(&it); err != nil {
+			t.Error(err)
+		}
+		asked <- it.Redelivered
+		if !it.Redelivered {
+			select {
+			case <-hang:
+			case <-r.Context().Done():
+			}
+		}
+	}))
+	t.Cleanup(app.Close)
+	t.Cleanup(func() { close(hang) })
+	s := start(t, setup{name: "alone", agents: []string{billing + "=http:" + app.URL}, env: []string{"PANNIER_DRAIN_SECONDS=6"},
+		config: map[string]string{"drain_seconds": "600", "http_timeout": "10m"}})
+	id := s.post(billing, map[string]any{"n": 1})
+	if <-asked {
+		t.Error("redelivered at first")
+	}
+	if code, took := s.stop(); code != 0 { // it waits for a minute, and not for ten
+		t.Errorf("exit code %d after %v", code, took)
+	}
+	s.start()
+	if !<-asked {
+		t.Error("what the stop has cut off comes again as if it were new")
+	}
+	s.status(id, "COMPLETED")
 }
 
 // TestPostsDuringStop: every post is either taken, and there after the

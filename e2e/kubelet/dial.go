@@ -15,7 +15,6 @@ func Client(netns string) *http.Client {
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return dial(ctx, netns, network, address)
 		},
-		DisableKeepAlives: true,
 	}}
 }
 

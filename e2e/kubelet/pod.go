@@ -301,6 +301,7 @@ func (p *Pod) probe(ctx context.Context, c *v1.Container, probe *v1.Probe) error
 	if err != nil {
 		return err
 	}
+	request.Close = true
 	answer, err := p.probes.Do(request)
 	if err != nil {
 		return err
