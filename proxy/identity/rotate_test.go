@@ -3,8 +3,10 @@ package identity_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -197,6 +199,37 @@ func TestFilesRotateUnderLoad(t *testing.T) {
 		l.more()
 	}
 	l.stop()
+}
+
+// A mounted secret is three links through one more, and that is what changes.
+func TestFilesOfAPod(t *testing.T) {
+	t.Parallel()
+	ca := identitytest.NewCA(t, "acme")
+	dir := t.TempDir()
+	swap := func() {
+		t.Helper()
+		version, err := os.MkdirTemp(dir, "..version")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ca.Issue(nil, domain+"acme/prod/shop").Write(version, ca)
+		next := filepath.Join(dir, "..data_tmp")
+		if err := errors.Join(os.Symlink(filepath.Base(version), next), os.Rename(next, filepath.Join(dir, "..data"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	swap()
+	o := identity.Options{TLSCert: filepath.Join(dir, "tls.crt"), TLSKey: filepath.Join(dir, "tls.key"), TLSCA: filepath.Join(dir, "ca.crt")}
+	for _, path := range []string{o.TLSCert, o.TLSKey, o.TLSCA} {
+		if err := os.Symlink(filepath.Join("..data", filepath.Base(path)), path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newSide(t, o)
+	for n := range 3 {
+		swap()
+		until(t, "the files are read", func() bool { return strings.Count(s.log.String(), "certificate files read") > n })
+	}
 }
 
 // Whatever becomes of the files, the last good ones stay in force, and the log
