@@ -26,7 +26,8 @@ func (r *run) openJournal() error {
 		return fmt.Errorf("open journal %s: %w", r.opts.Journal, err)
 	}
 	r.journal = j
-	r.cleanups.add("journal", 2*time.Second, func(context.Context) error { return j.Close() })
+	// Left behind it is an unclean stop: as long as nobody kills us, waiting is better.
+	r.cleanups.add("journal", closeMargin, func(context.Context) error { return j.Close() })
 	return nil
 }
 
