@@ -124,7 +124,7 @@ func TestDrainGivesBack(t *testing.T) {
 	holder.holds(id)
 	holder.kill()
 	home.kill()
-	if said, code := holder.drain("--timeout", "100ms"); code != 1 || !strings.Contains(said, id+" to "+billing+": Its home is not connected") {
+	if said, code := holder.drain("--timeout", "2s"); code != 1 || !strings.Contains(said, id+" to "+billing+": Its home is not connected") {
 		t.Errorf("without its home: exit code %d\n%s", code, said)
 	}
 	home.start()

@@ -1416,7 +1416,7 @@ var all = []mutant{
 	},
 	{
 		guard: "strangers keep everybody out of the control plane",
-		file:  "proxy/controlplane/controlplane.go",
+		file:  "proxy/controlplane/sockets.go",
 		old:   "	hold := crowd.ListenForProof\n",
 		new:   "	hold := crowd.Listen\n",
 		pkg:   inPlane, test: "TestListenersAreBounded",
