@@ -64,7 +64,7 @@ func ParseMapping(file string, text []byte) ([]Entry, error) {
 	}
 	tree, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // EntriesOf says more of them
 	if err != nil {
-		return nil, syntaxError(file, err)
+		return nil, SyntaxError(file, err)
 	}
 	if len(tree.Docs) == 0 || tree.Docs[0].Body == nil {
 		return nil, nil
@@ -202,9 +202,9 @@ var parserSays = map[string]string{
 	"block sequence entries are not allowed in this context": "a list begins in a line of its own, below its key",
 }
 
-// syntaxError keeps the parser's place, and its message where there is no better
+// SyntaxError keeps the parser's place, and its message where there is no better
 // one, and drops its picture of the source, which is several lines.
-func syntaxError(file string, err error) error {
+func SyntaxError(file string, err error) *Error {
 	var at goyaml.Error
 	if !errors.As(err, &at) {
 		return &Error{file, 1, 1, "", err.Error()}
