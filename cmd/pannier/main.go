@@ -1,7 +1,6 @@
 // Command pannier is the sidecar and its client in one binary: `run`, `dev` and `control-plane` serve,
-// bench, config, drain, explain, man, verify, version and webhook work alone, and every other verb talks to a running
-// bench, config, explain, inject, man, verify, version and webhook work alone, and every other verb talks to a running
-// sidecar over HTTP as any other program could.
+// bench, config, drain, explain, inject, man, verify, version and webhook work alone, and every other verb talks to a
+// running sidecar over HTTP as any other program could.
 //
 // Data goes to stdout and talk to stderr, so that every verb works in a pipe. The exit codes
 // (failure.go) are a contract with scripts.

@@ -57,7 +57,7 @@ func render(values map[string]any, cluster supports) (string, error) {
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
-		"Values":       map[string]any{"injection": values},
+		"Values":       map[string]any{"name": "pannier-control", "injection": values},
 		"Release":      map[string]any{"Namespace": "pannier-system", "Name": "pannier"},
 		"Capabilities": map[string]any{"APIVersions": cluster},
 	})

@@ -16,6 +16,7 @@ const (
 	inTrace    = "./proxy/trace"
 	inOTLP     = "./proxy/trace/otlp"
 	inMetrics  = "./proxy/metrics"
+	inInject   = "./cmd/inject"
 	inE2E      = "./e2e"
 )
 
@@ -1641,5 +1642,21 @@ var all = []mutant{
 		old:   "return home == self || p.server.Connected(home) }",
 		new:   "return home == self || p.server.Connected(home) || true }",
 		pkg:   inE2E, test: "TestDrainGivesBack",
+	},
+
+	// Injection: a manifest is refused rather than damaged.
+	{
+		guard: "a place is believed",
+		file:  "cmd/inject/inject.go",
+		old:   "	if err != nil || !reflect.DeepEqual(got, want) {\n",
+		new:   "	if err != nil || false && !reflect.DeepEqual(got, want) {\n",
+		pkg:   inInject, test: "TestRefusals",
+	},
+	{
+		guard: "a second sidecar",
+		file:  "cmd/inject/inject.go",
+		old:   "	if _, ours := p.sidecar(); ours {\n",
+		new:   "	if _, ours := p.sidecar(); ours && false {\n",
+		pkg:   inInject, test: "TestWaysToWrite",
 	},
 }
