@@ -131,8 +131,8 @@ func TestEveryValueCounts(t *testing.T) {
 		}
 		root := readSchema(t, chart)
 		for _, path := range root.leaves(root, "") {
-			if path == "apps" || strings.HasPrefix(path, "injection.") {
-				continue // each key of an app is said below defaults; injection is tested with what it does to pods
+			if path == "apps" {
+				continue // of which each key is said below defaults
 			}
 			if !counts(t, dir, path, defaults, sets, rendered) {
 				t.Errorf("%s: no value set says %s otherwise, or nothing is rendered otherwise for it", chart, path)
