@@ -736,8 +736,8 @@ var all = []mutant{
 	{
 		guard: "what hangs with the app hides the rest",
 		file:  "inbound/turn.go",
-		old:   "			case p.pushed[e.ID]:\n				v.pushed = append(v.pushed, e)\n",
-		new:   "			case p.pushed[e.ID] && len(v.ready) >= p.keep:\n			case p.pushed[e.ID]:\n				v.pushed, p.keep = append(v.pushed, e), p.keep-1\n",
+		old:   "		v.pushed = append(v.pushed, sent{id, due})\n		return true\n",
+		new:   "		v.pushed, p.keep = append(v.pushed, sent{id, due}), p.keep-1\n		return true\n",
 		pkg:   inInbound, test: "TestTurnedAwayDoesNotHoldUpTheOthers",
 	},
 	{
