@@ -19,7 +19,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"pannier/e2e/kubelet"
 )
@@ -130,52 +130,34 @@ func pod(name string, env ...string) *v1.Pod {
 	}
 }
 
-func of[T any](v T) *T { return &v }
-
-// beside gives the pod its sidecar, as charts and `pannier inject` write it; claim is
-// the journal's, empty for one that goes with the pod.
-func beside(p *v1.Pod, agents, claim string) *v1.Pod {
-	spec := &p.Spec
-	spec.SecurityContext = &v1.PodSecurityContext{FSGroup: of(int64(65532)), FSGroupChangePolicy: of(v1.FSGroupChangeOnRootMismatch)}
-	journal := v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}
+// beside has `pannier inject` give the pod its sidecar; claim is the journal's, empty for
+// one that goes with the pod.
+func (c *cluster) beside(p *v1.Pod, agents, claim string) *v1.Pod {
+	c.t.Helper()
+	p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+	notes := map[string]string{"inject": "true", "agents": agents, "config": "config", "keyring-secret": "keys"}
+	for name, value := range notes {
+		metav1.SetMetaDataAnnotation(&p.ObjectMeta, "pannier.io/"+name, value)
+	}
 	if claim != "" {
-		journal = v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}
+		source := v1.VolumeSource{PersistentVolumeClaim: &v1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}
+		p.Spec.Volumes = append(p.Spec.Volumes, v1.Volume{Name: "pannier-journal", VolumeSource: source})
 	}
-	token := v1.ServiceAccountTokenProjection{Audience: "pannier", ExpirationSeconds: of(int64(3600)), Path: "token"}
-	spec.Volumes = append(spec.Volumes,
-		v1.Volume{Name: "pannier-journal", VolumeSource: journal},
-		v1.Volume{Name: "pannier-token", VolumeSource: v1.VolumeSource{Projected: &v1.ProjectedVolumeSource{Sources: []v1.VolumeProjection{{ServiceAccountToken: &token}}}}},
-		v1.Volume{Name: "pannier-config", VolumeSource: v1.VolumeSource{ConfigMap: &v1.ConfigMapVolumeSource{LocalObjectReference: v1.LocalObjectReference{Name: "config"}}}},
-		v1.Volume{Name: "pannier-keyring", VolumeSource: v1.VolumeSource{Secret: &v1.SecretVolumeSource{SecretName: "keys", DefaultMode: of(int32(0o440))}}},
-	)
-	env := []v1.EnvVar{{Name: "POD_IP", ValueFrom: &v1.EnvVarSource{FieldRef: &v1.ObjectFieldSelector{FieldPath: "status.podIP"}}}}
-	for _, kv := range [][2]string{
-		{"PANNIER_AGENT", agents}, {"PANNIER_JOURNAL", "/var/lib/pannier"}, {"PANNIER_EPHEMERAL", map[bool]string{true: "true"}[claim == ""]},
-		{"PANNIER_PEER", ":7401"}, {"PANNIER_ADVERTISE", "[$(POD_IP)]:7401"}, {"PANNIER_HEALTH", ":7403"}, {"PANNIER_DRAIN_SECONDS", "20"},
-		{"PANNIER_XDS", "pannier-control.pannier-system.svc:7410"}, {"PANNIER_XDS_TOKEN", "/var/run/secrets/pannier/token"},
-		{"PANNIER_KEYRING", "/etc/pannier/keyring/keyring.yaml"}, {"PANNIER_CONFIG", "/etc/pannier/config/config.yaml"},
-	} {
-		if kv[1] != "" {
-			env = append(env, v1.EnvVar{Name: kv[0], Value: kv[1]})
-		}
+	plain, err := json.Marshal(p)
+	if err != nil {
+		c.t.Fatal(err)
 	}
-	probe := func(path string, period, failures int32) *v1.Probe {
-		return &v1.Probe{PeriodSeconds: period, FailureThreshold: failures, ProbeHandler: v1.ProbeHandler{HTTPGet: &v1.HTTPGetAction{Path: path, Port: intstr.FromString("pannier-health")}}}
+	cmd := exec.Command(binary(c.t), "inject", "-f", "-", "--image", "pannier")
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(plain), new(bytes.Buffer)
+	text, err := cmd.Output()
+	if err != nil {
+		c.t.Fatalf("inject: %v: %s", err, cmd.Stderr)
 	}
-	spec.InitContainers = slices.Insert(spec.InitContainers, 0, v1.Container{
-		Name: "pannier", Image: "pannier", Args: []string{"run"}, RestartPolicy: of(v1.ContainerRestartPolicyAlways), Env: env,
-		Ports:        []v1.ContainerPort{{Name: "pannier-peer", ContainerPort: 7401}, {Name: "pannier-health", ContainerPort: 7403}},
-		StartupProbe: probe("/startupz", 1, 120), ReadinessProbe: probe("/readyz", 5, 3), LivenessProbe: probe("/healthz", 10, 6),
-		SecurityContext: &v1.SecurityContext{
-			RunAsNonRoot: of(true), RunAsUser: of(int64(65532)), RunAsGroup: of(int64(65532)), ReadOnlyRootFilesystem: of(true), AllowPrivilegeEscalation: of(false),
-			Capabilities: &v1.Capabilities{Drop: []v1.Capability{"ALL"}}, SeccompProfile: &v1.SeccompProfile{Type: v1.SeccompProfileTypeRuntimeDefault},
-		},
-		VolumeMounts: []v1.VolumeMount{
-			{Name: "pannier-journal", MountPath: "/var/lib/pannier"}, {Name: "pannier-token", MountPath: "/var/run/secrets/pannier", ReadOnly: true},
-			{Name: "pannier-keyring", MountPath: "/etc/pannier/keyring", ReadOnly: true}, {Name: "pannier-config", MountPath: "/etc/pannier/config", ReadOnly: true},
-		},
-	})
-	return p
+	out := &v1.Pod{}
+	if err := yaml.UnmarshalStrict(text, out); err != nil {
+		c.t.Fatalf("what inject wrote: %v\n%s", err, text)
+	}
+	return out
 }
 
 // heard is a line of the app.
@@ -222,7 +204,7 @@ func TestPodStartsAndStops(t *testing.T) {
 	t.Parallel()
 	need(t, true)
 	c := newCluster(t, 1)
-	p := c.start(beside(pod("shop-0", "APP_TO", billing), shop+",orders=poll", ""))
+	p := c.start(c.beside(pod("shop-0", "APP_TO", billing), shop+",orders=poll", ""))
 	eventually(t, "its first intents", func() error {
 		if n := len(hears(p)); n < 3 {
 			return fmt.Errorf("%d lines", n)
@@ -275,7 +257,7 @@ func TestPodOfAJob(t *testing.T) {
 	t.Parallel()
 	need(t, true)
 	c := newCluster(t, 1)
-	job := beside(pod("job", "APP_TO", billing, "APP_ONCE", "true"), shop, "job-journal")
+	job := c.beside(pod("job", "APP_TO", billing, "APP_ONCE", "true"), shop, "job-journal")
 	job.Spec.RestartPolicy = v1.RestartPolicyNever
 	p := c.start(job)
 	select {
@@ -297,11 +279,9 @@ func TestPodWithAPlainContainer(t *testing.T) {
 	t.Parallel()
 	need(t, true)
 	c := newCluster(t, 1)
-	spec := beside(pod("plain", "APP_TO", billing), shop, "")
-	sidecar := spec.Spec.InitContainers[0]
-	sidecar.RestartPolicy, sidecar.Lifecycle = nil, &v1.Lifecycle{PreStop: &v1.LifecycleHandler{Sleep: &v1.SleepAction{Seconds: 2}}}
-	spec.Spec.InitContainers, spec.Spec.Containers = nil, append(spec.Spec.Containers, sidecar)
-	p := c.start(spec)
+	spec := pod("plain", "APP_TO", billing)
+	metav1.SetMetaDataAnnotation(&spec.ObjectMeta, "pannier.io/native", "false")
+	p := c.start(c.beside(spec, shop, ""))
 	eventually(t, "an intent", func() error { // the app may have been there first
 		if !slices.ContainsFunc(hears(p), func(h heard) bool { return h.Sent != "" }) {
 			return errors.New("none yet")

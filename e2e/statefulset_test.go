@@ -27,7 +27,7 @@ type statefulSet struct {
 func (s *statefulSet) up(ordinal int) {
 	s.t.Helper()
 	name := fmt.Sprintf("%s-%d", s.name, ordinal)
-	p := s.start(beside(pod(name, s.env...), s.agent, "pannier-journal-"+name))
+	p := s.start(s.beside(pod(name, s.env...), s.agent, "pannier-journal-"+name))
 	if ordinal == len(s.pods) {
 		s.pods, s.nodes, s.all = append(s.pods, nil), append(s.nodes, node(s.t, p)), append(s.all, nil)
 	}
