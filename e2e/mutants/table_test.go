@@ -742,7 +742,7 @@ var all = []mutant{
 	},
 	{
 		guard: "silence counts behind a shut door",
-		file:  "inbound/turn.go",
+		file:  "inbound/lapse.go",
 		old:   "silent := !known && ",
 		new:   "silent := false && ",
 		pkg:   inInbound, test: "TestSilenceAfterAnAcknowledgement",
@@ -879,7 +879,7 @@ var all = []mutant{
 	},
 	{
 		guard: "a former app's silence is the next one's",
-		file:  "inbound/turn.go",
+		file:  "inbound/lapse.go",
 		old:   "		if !known && e.Leased.Before(b.switched) {",
 		new:   "		if false {",
 		pkg:   inInbound, test: "TestSilenceOfAFormerApp",
