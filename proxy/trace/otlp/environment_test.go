@@ -72,7 +72,7 @@ func TestEnvironment(t *testing.T) {
 		{"OTEL_TRACES_SAMPLER=traceidratio OTEL_TRACES_SAMPLER_ARG=1", service, nobody, "j", 3, 1, 5 * time.Second, 2, 10},
 		{"OTEL_BSP_SCHEDULE_DELAY=100", service, nobody, "j", 3, 1, 100 * time.Millisecond, 2, 10},
 		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE=2", service, nobody, "j", 3, 2, 0, 2, 10},
-		{"OTEL_BSP_MAX_QUEUE_SIZE=2 OTEL_BSP_SCHEDULE_DELAY=100", service, nobody, "j", 2, 1, 0, 2, 10},
+		{"OTEL_BSP_MAX_QUEUE_SIZE=2 OTEL_BSP_SCHEDULE_DELAY=100", service, nobody, "j", 3, 2, 0, 2, 10}, // a batch is no larger than the queue
 		{"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=1", service, nobody, "j", 3, 1, 5 * time.Second, 1, 10},
 		{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT=4", service, nobody, "j", 3, 1, 5 * time.Second, 2, 4},
 	} {
@@ -92,6 +92,7 @@ func TestEnvironment(t *testing.T) {
 					_, s := x.Provider().Tracer("test").Start(t.Context(), "span")
 					s.SetAttributes(attribute.String("a", "0123456789"), attribute.String("b", "0123456789"))
 					s.End()
+					synctest.Wait() // it is in a batch, and not in the queue
 				}
 				time.Sleep(time.Minute)
 				x.Shutdown(t.Context())
