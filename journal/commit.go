@@ -1,10 +1,8 @@
 package journal
 
 import (
-	"context"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -15,9 +13,9 @@ import (
 
 // The committer is the one writer. While one batch is being synced the next
 // gathers, so the size of a batch follows the load without a timer (but acks of
-// reports, for which nobody waits, are gathered by those who bring them): Badger
-// syncs once per transaction, whatever is in it, and does not group commits
-// of its own accord.
+// reports, for which nobody waits, are gathered by those who bring them): a
+// transaction is one sync, whatever is in it, and Badger does not group commits of
+// its own accord.
 const (
 	batchBytes    = 1 << 20   // Badger takes 15 % of a memtable of 8 MiB: 1,258,291 bytes
 	operationMost = 1_240_000 // one operation, alone in its batch: room for a body of 1 MiB
@@ -27,97 +25,6 @@ const (
 	lazyLimit     = 4096
 	lazyDelay     = time.Second
 )
-
-// priority orders what competes for the next batch: what finishes work comes
-// before what takes on more.
-type priority int
-
-const (
-	first  priority = iota // reports, settles, leases, endings
-	second                 // held
-	third                  // accepts
-	priorities
-)
-
-// op is one operation: run decides and writes, all or nothing; done is told
-// when it is durable, or why it is not. Both run on the committer.
-type op struct {
-	run    func(*tx) error
-	done   func(error)
-	before string // failpoint before and after the commit
-	after  string
-	err    error
-}
-
-type queues struct {
-	ops  [priorities]chan *op
-	lazy chan *op
-}
-
-func newQueues() queues {
-	var q queues
-	for i := range q.ops {
-		q.ops[i] = make(chan *op, queueLength)
-	}
-	q.lazy = make(chan *op, lazyLimit)
-	return q
-}
-
-// submit queues an operation. It blocks while the queue is full: that is the
-// journal's back-pressure. done is always called, once.
-func (j *Journal) submit(p priority, o *op) {
-	select {
-	case <-j.stopped:
-		o.done(j.stopError())
-	case j.queues.ops[p] <- o:
-		// The committer may have ended between the two: it drains the queues
-		// last thing, and so do we, so that no operation is left unanswered.
-		select {
-		case <-j.stopped:
-			j.refuseQueued()
-		default:
-		}
-	}
-}
-
-// do runs the operations and waits until all of them are durable or refused.
-// It ignores ctx once they are queued: an operation that may have happened
-// must not be reported as one that did not.
-func (j *Journal) do(ctx context.Context, p priority, ops ...*op) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	finished := make(chan error, 1)
-	j.submitAll(p, ops, func(err error) { finished <- err })
-	return <-finished
-}
-
-// submitAll queues operations without waiting for them. done runs once, when
-// the last of them is durable or refused, with the first error.
-func (j *Journal) submitAll(p priority, ops []*op, done func(error)) {
-	var mu sync.Mutex
-	var failed error
-	left := len(ops)
-	if left == 0 {
-		done(nil)
-		return
-	}
-	for _, o := range ops {
-		o.done = func(err error) {
-			mu.Lock()
-			if err != nil && failed == nil {
-				failed = err
-			}
-			left--
-			last := left == 0
-			mu.Unlock()
-			if last {
-				done(failed)
-			}
-		}
-		j.submit(p, o)
-	}
-}
 
 // commitLoop runs until Close, or until a commit fails.
 func (j *Journal) commitLoop() {
@@ -168,22 +75,6 @@ func (j *Journal) gather(carry []*op, lazyDue *time.Timer) (batch []*op, ok bool
 		}
 	}
 	return j.queued(batch), true
-}
-
-// queued appends what waits now, most urgent first, up to a batch.
-func (j *Journal) queued(batch []*op) []*op {
-	for p := range j.queues.ops {
-		for len(batch) < batchEntries/2 {
-			select {
-			case o := <-j.queues.ops[p]:
-				batch = append(batch, o)
-				continue
-			default:
-			}
-			break
-		}
-	}
-	return batch
 }
 
 // runBatch runs the operations, commits what they wrote and answers them. It
@@ -263,21 +154,6 @@ func (j *Journal) runLazy(t *tx) (ran []*op) {
 		}
 		t.settle(o.err)
 		ran = append(ran, o)
-	}
-}
-
-// rideAlong queues an operation nothing waits for; when too many are queued
-// already it asks for a batch like any other.
-func (j *Journal) rideAlong(o *op) {
-	select {
-	case j.queues.lazy <- o:
-		select {
-		case <-j.stopped:
-			j.refuseQueued()
-		default:
-		}
-	default:
-		j.submit(first, o)
 	}
 }
 
@@ -381,19 +257,4 @@ func (j *Journal) stopError() error {
 		return ErrFailed
 	}
 	return ErrClosed
-}
-
-// refuseQueued answers whatever is still queued after the committer has ended.
-func (j *Journal) refuseQueued() {
-	for _, o := range j.queued(nil) {
-		o.done(j.stopError())
-	}
-	for {
-		select {
-		case o := <-j.queues.lazy:
-			o.done(j.stopError())
-		default:
-			return
-		}
-	}
 }
