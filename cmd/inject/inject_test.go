@@ -284,7 +284,7 @@ func FuzzStream(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 1<<12 {
-			t.Skip() // the parser's time grows with the square
+			return // the parser's time grows with the square
 		}
 		out, _, err := inject.Stream("f", []byte(text), options)
 		if err != nil {
