@@ -22,7 +22,7 @@ const (
 	BacklogDue    = "due"    // home: to be offered
 	BacklogHeld   = "held"   // home: on record at another journal
 	BacklogParked = "parked" // home: waits for an operator
-	BacklogOpen   = "open"   // home: has a limit of time, wherever it is
+	BacklogOpen   = "open"   // home: has not ended, wherever it is
 	BacklogMail   = "mail"   // holder: not settled
 	BacklogDead   = "dead"   // dead letters, ours and those we held
 )

@@ -36,7 +36,7 @@ func (t *tx) expireAt(l *life) {
 		when = remind
 	}
 	if when.IsZero() {
-		return
+		when = never // the index is also what counts open intents
 	}
 	l.head.ExpiryMs = ms(when)
 	key := timeKey(classExpiry, l.head.ExpiryMs, l.id[:])

@@ -210,3 +210,6 @@ func (j *Journal) Walk(steps string) (there bool, err error) {
 	})
 	return there, err
 }
+
+// LookOptions are those of an open that only looks.
+func LookOptions(dir string) badger.Options { return lookOptions(dir, nil) }

@@ -130,7 +130,7 @@ func (j *Journal) verifyStore() (err error) {
 			err = damaged(j.dir, fmt.Errorf("%v", r))
 		}
 	}()
-	db, err := badger.Open(storeOptions(j.store, j.tripwire()).WithNumCompactors(0))
+	db, err := badger.Open(lookOptions(j.store, j.tripwire()))
 	if err != nil {
 		return damaged(j.dir, err)
 	}

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,6 +35,13 @@ func storeOptions(dir string, log badger.Logger) badger.Options {
 		WithDetectConflicts(false).WithNumVersionsToKeep(1).WithNumGoroutines(2).
 		WithMetricsEnabled(false).
 		WithLogger(log)
+}
+
+// lookOptions are those of an open that only looks. It compacts nothing, since a
+// compaction of what is damaged makes the damage larger; so what a crash has left in
+// the logs must find room at level 0, however full that is: nobody would ever make some.
+func lookOptions(dir string, log badger.Logger) badger.Options {
+	return storeOptions(dir, log).WithNumCompactors(0).WithNumLevelZeroTablesStall(math.MaxInt32)
 }
 
 // tripwire is Badger's logger: Badger hides failures of the disk in its log,

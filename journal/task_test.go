@@ -105,3 +105,33 @@ func TestRemindersOverARestart(t *testing.T) {
 		}
 	})
 }
+
+// A task without any limit of time is counted among what has not ended, and no more once
+// it has.
+func TestTasksAreOpen(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	open := func() int {
+		for _, b := range w.j.Backlogs() {
+			if b.Name == journal.BacklogOpen {
+				return b.Count
+			}
+		}
+		return 0
+	}
+	id := w.ask(nil)
+	if n := open(); n != 1 {
+		t.Errorf("%d are open, want the one", n)
+	}
+	w.reopen()
+	if n := open(); n != 1 {
+		t.Errorf("%d are open after a restart, want the one", n)
+	}
+	if _, err := w.j.Answer(t.Context(), id, journal.Answer{Trigger: state.Complete, Body: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	if n := open(); n != 0 {
+		t.Errorf("%d are open after the decision, want none", n)
+	}
+	w.whole()
+}

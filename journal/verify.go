@@ -54,7 +54,7 @@ func Verify(dir string) (r VerifyReport, err error) {
 	if err := sweepTorn(storeDir(dir)); err != nil {
 		return r, err
 	}
-	db, err := badger.Open(storeOptions(storeDir(dir), log).WithNumCompactors(0))
+	db, err := badger.Open(lookOptions(storeDir(dir), log))
 	if err != nil {
 		return r, damaged(dir, err)
 	}

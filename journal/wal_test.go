@@ -1,11 +1,14 @@
 package journal_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"pannier/journal"
 )
@@ -76,5 +79,40 @@ func TestEachCommitIsSyncedWhereItIs(t *testing.T) {
 			t.Fatalf("commit %d was synced in %s; the newest log is %s", n, got, newest)
 		}
 		files[newest] = true
+	}
+}
+
+// An open that only looks makes room for all that a crash has left in the logs, though
+// nothing is compacted: else the start would wait for ever.
+func TestLookDoesNotStall(t *testing.T) {
+	t.Parallel()
+	small := journal.LookOptions(t.TempDir()).WithMemTableSize(1 << 16).WithValueThreshold(1 << 10)
+	db, err := badger.Open(small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		for n := range 300 { // about thirty tables
+			err := db.Update(func(txn *badger.Txn) (err error) {
+				for k := range 10 {
+					err = errors.Join(err, txn.Set(binary.BigEndian.AppendUint32(nil, uint32(10*n+k)), make([]byte, 512)))
+				}
+				return err
+			})
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- db.Close()
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it waits for a compaction that never comes")
 	}
 }

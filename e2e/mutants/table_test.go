@@ -38,6 +38,20 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestEachCommitIsSyncedWhereItIs",
 	},
 	{
+		guard: "a start waits for a compaction that never comes",
+		file:  "journal/store.go",
+		old:   ".WithNumLevelZeroTablesStall(math.MaxInt32)",
+		new:   "",
+		pkg:   inJournal, test: "TestLookDoesNotStall",
+	},
+	{
+		guard: "a task without a deadline counts as ended",
+		file:  "journal/expire.go",
+		old:   "		when = never // the index is also what counts open intents\n",
+		new:   "		return\n",
+		pkg:   inJournal, test: "TestTasksAreOpen",
+	},
+	{
 		guard: "readers of what is not synced",
 		file:  "journal/commit.go",
 		old:   "	j.unsynced.Lock()\n	defer j.unsynced.Unlock()\n",
