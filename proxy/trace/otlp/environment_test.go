@@ -73,6 +73,9 @@ func TestEnvironment(t *testing.T) {
 		{"OTEL_BSP_SCHEDULE_DELAY=100", service, nobody, "j", 3, 1, 100 * time.Millisecond, 2, 10},
 		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE=2", service, nobody, "j", 3, 2, 0, 2, 10},
 		{"OTEL_BSP_MAX_QUEUE_SIZE=2 OTEL_BSP_SCHEDULE_DELAY=100", service, nobody, "j", 3, 2, 0, 2, 10}, // a batch is no larger than the queue
+		{"OTEL_BSP_MAX_QUEUE_SIZE=-5", service, nobody, "j", 3, 1, 5 * time.Second, 2, 10},
+		{"OTEL_BSP_MAX_QUEUE_SIZE=99999999999", service, nobody, "j", 3, 1, 5 * time.Second, 2, 10},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE=-1", service, nobody, "j", 3, 1, 5 * time.Second, 2, 10},
 		{"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=1", service, nobody, "j", 3, 1, 5 * time.Second, 1, 10},
 		{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT=4", service, nobody, "j", 3, 1, 5 * time.Second, 2, 4},
 	} {

@@ -62,8 +62,8 @@ type Options struct {
 }
 
 const (
-	service   = "pannier" // unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES name another
-	queueMost = sdktrace.DefaultMaxQueueSize
+	service   = "pannier"   // unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES name another
+	queueMost = 1 << 16     // spans: the SDK makes room for all of them at once
 	tellEvery = time.Minute // how often losses are logged
 )
 
@@ -88,17 +88,24 @@ func open(ctx context.Context, o Options, to sdktrace.SpanExporter) (*Exporter, 
 	if err != nil {
 		return nil, fmt.Errorf("otlp: %w", err)
 	}
-	if n, _ := strconv.Atoi(os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE")); o.Queue <= 0 && n > 0 {
-		o.Queue = n
-	}
 	if o.Queue <= 0 {
-		o.Queue = queueMost
+		o.Queue = bounded("OTEL_BSP_MAX_QUEUE_SIZE", sdktrace.DefaultMaxQueueSize)
 	}
+	batch := min(o.Queue, bounded("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", sdktrace.DefaultMaxExportBatchSize))
 	q := &queue{most: int64(o.Queue), before: o.Lost, log: o.Log}
-	q.SpanProcessor = sdktrace.NewBatchSpanProcessor(&sender{to, q}, sdktrace.WithMaxQueueSize(o.Queue))
+	q.SpanProcessor = sdktrace.NewBatchSpanProcessor(&sender{to, q}, sdktrace.WithMaxQueueSize(o.Queue), sdktrace.WithMaxExportBatchSize(batch))
 	return &Exporter{queue: q, provider: sdktrace.NewTracerProvider(
 		sdktrace.WithSpanProcessor(q), sdktrace.WithResource(who), sdktrace.WithIDGenerator(spans.IDs{}),
 	)}, nil
+}
+
+// bounded is a number of spans from the environment, and what is usual where it is none
+// from 1 to queueMost: the SDK takes it as it is, and ends the process on one below.
+func bounded(name string, usual int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 && n <= queueMost {
+		return n
+	}
+	return usual
 }
 
 // resourceOf leaves out what is wrong in OTEL_RESOURCE_ATTRIBUTES; the rest is as good.
