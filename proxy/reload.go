@@ -32,10 +32,16 @@ type configFile struct {
 
 func newConfigFile(o *Options, peers *peersFile) *configFile {
 	f := &configFile{started: o, peers: peers, File: watch.File{Key: "config", Kind: "config file", Path: o.Config, Log: o.Log}}
-	f.Take = f.take
+	f.Take, f.Missing = f.take, f.missing
 	f.limits.Store(&o.Limits)
 	f.mu.good = time.Now()
 	return f
+}
+
+func (f *configFile) missing(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.fault = err
 }
 
 func (f *configFile) take(text []byte) ([]any, error) {

@@ -83,4 +83,10 @@ func TestConfigFileIsWatched(t *testing.T) {
 	says("did you mean")
 	edit("")
 	says(`{"name":"config","ok":true`)
+	if err := os.Remove(o.Config); err != nil {
+		t.Fatal(err)
+	}
+	says("no such file")
+	edit("")
+	says(`{"name":"config","ok":true`)
 }

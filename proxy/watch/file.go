@@ -36,6 +36,9 @@ type File struct {
 	// Take checks a content and, where it is good, makes it the one in force.
 	// It returns what to log of it, never what may be secret.
 	Take func(text []byte) ([]any, error)
+	// Missing, where it is set, hears that the file cannot be read any more. Once it can,
+	// Take is called even if it says what it said.
+	Missing func(error)
 
 	mu struct {
 		sync.Mutex
@@ -132,7 +135,13 @@ func (f *File) reread() {
 		f.mu.Lock()
 		first := !f.mu.absent
 		f.mu.absent = true
+		if f.Missing != nil {
+			f.mu.seen = [sha256.Size]byte{}
+		}
 		f.mu.Unlock()
+		if first && f.Missing != nil {
+			f.Missing(err)
+		}
 		if first {
 			f.Log.Error(f.Kind+" cannot be read, the last good one stays in force", "path", f.Path, "err", err)
 		}
