@@ -35,6 +35,9 @@ func (a *API) resolve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := in.id
+	if err := a.mayEnd(r, id, ans.Trigger); err != nil {
+		return err
+	}
 	ans.Key = in.key
 	began := time.Now()
 	done, err := a.journal.Answer(r.Context(), id, ans)

@@ -103,7 +103,7 @@ func (a *API) maySee(c *Caller, i *journal.Intent) bool {
 		return true
 	}
 	if e := i.Envelope; e != nil {
-		return c.May(e.FromAgent) || c.May(e.ToAgent) || i.Head.GetEscalated() && c.May(e.Reminders.GetEscalateTo())
+		return c.May(e.FromAgent) || c.May(e.ToAgent) || isAsked(c, i)
 	}
 	return c.May(a.receiver(i)) // its body has left the history, and the sender with it
 }

@@ -50,8 +50,12 @@ func (t *humanTask) decide(body *object) (d decision) {
 // as the reason; anything else completes, with the whole of it as the result.
 func readDecision(body *object, t *humanTask, r *http.Request) journal.Answer {
 	ans := journal.Answer{Reason: state.ReasonApp, Actor: body.text("actor", maxActor)}
-	if ans.Actor == "" {
+	c := callerOf(r)
+	if c != nil || ans.Actor == "" { // what a key proves counts, not what its bearer says
 		ans.Actor = owner(r)
+	}
+	if c != nil && ans.Actor == someApp {
+		ans.Actor = c.identity()
 	}
 	ans.Expects, ans.Expected = expectedGeneration(body)
 	d := t.decide(body)

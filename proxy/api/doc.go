@@ -79,7 +79,7 @@
 //   - An intent that is neither from nor to an agent of the key is 404 in every
 //     call on its id, as if there were none, and is in no list. Its sender and its
 //     receiver may both read, resume and resolve it; its sender may not ack, nack or
-//     extend (403).
+//     extend (403), nor decide what it asks a person, but it may cancel that.
 //   - The scope of an idempotency key is the first agent of the caller's key, so a
 //     key that takes the place of another keeps it.
 //   - owner_agent and x-owner-agent must name an agent of the key, in full or by its

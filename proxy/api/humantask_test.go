@@ -1,9 +1,12 @@
 package api_test
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
+
+	"pannier/proxy/api"
 )
 
 const approvals = "agent://acme/prod/approvals"
@@ -210,4 +213,42 @@ func TestTaskIsEscalated(t *testing.T) {
 		t.Errorf("whom it was escalated to does not find it: %s", got.raw)
 	}
 	w.post("/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved"}}`).want(200)
+}
+
+// A key decides what it is asked, and nothing else: not what its own agent asks another.
+// The log names whom the key proves, whatever its bearer says.
+func TestWhoMayDecide(t *testing.T) {
+	t.Parallel()
+	keys := map[string]string{"sender": "agent://acme/prod/shop", "finance": approvals, "ann": "agent://acme/prod/ann", "boss": "agent://acme/prod/boss"}
+	o := api.Options{Identify: func(key string) *api.Caller {
+		if keys[key] == "" {
+			return nil
+		}
+		return &api.Caller{Agents: []string{keys[key]}}
+	}}
+	call := direct(t, api.New(o, openJournal(t), nil, nil, slog.New(slog.DiscardHandler)))
+	for _, row := range []struct {
+		key, path, body string
+		status          int
+	}{
+		{"sender", "resume", `{"task_result":{"outcome":"approved"}}`, 403},
+		{"sender", "resolve", `{"status":"COMPLETED"}`, 403},
+		{"sender", "resolve", `{"status":"FAILED"}`, 403},
+		{"boss", "resume", `{"task_result":{"outcome":"approved"}}`, 404},
+		{"sender", "resolve", `{"status":"CANCELED"}`, 200},
+		{"ann", "resolve", `{"status":"COMPLETED"}`, 200},
+		{"finance", "resume", `{"task_result":{"outcome":"approved"},"actor":"somebody else"}`, 200},
+		{"finance", "resolve", `{"status":"COMPLETED"}`, 200},
+	} {
+		body := `{"intent_type":"a.v1","to_agent":"` + approvals + `","payload":{},"human_task":{"assignees":["agent://acme/prod/ann"]}}`
+		id := call("POST", "/v1/intents", body, "x-api-key: sender").want(200).text("intent_id")
+		a := call("POST", "/v1/intents/"+id+"/"+row.path, row.body, "x-api-key: "+row.key)
+		if a.status != row.status {
+			t.Errorf("%s with %s by %s: %d, want %d: %s", row.path, row.body, row.key, a.status, row.status, a.raw)
+		}
+		log := call("GET", "/v1/intents/"+id+"/events", "", "x-api-key: finance").want(200)
+		if row.path == "resume" && row.status == 200 && (strings.Contains(string(log.raw), "somebody else") || log.text("events.5.actor") != approvals) {
+			t.Errorf("the log does not say whose key decided: %s", log.raw)
+		}
+	}
 }

@@ -81,6 +81,9 @@ func (a *API) readResume(in *word, r *http.Request) (journal.Answer, error) {
 		if err != nil {
 			return journal.Answer{}, err
 		}
+		if !mayDecide(callerOf(r), i) {
+			return journal.Answer{}, errNotAsked
+		}
 		ans := readDecision(in.body, t, r)
 		if i.Status().Terminal() {
 			*in.faults = nil // the journal answers, be it that this was the decision

@@ -44,7 +44,7 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
 		if i.Head.Escalated { // those who did not decide may still
 			to = e.Reminders.GetEscalateTo()
 		}
-		return (c == nil || c.May(e.ToAgent) || c.May(to)) && (owner == "" || owner == e.ToAgent || owner == to || isAssigned(e, owner))
+		return mayDecide(c, i) && (owner == "" || owner == e.ToAgent || owner == to || isAssigned(e, owner))
 	})
 	if err != nil {
 		return err
@@ -66,6 +66,41 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
 		d.close('}')
 	}
 	return answer(w, d.close(']').close('}'))
+}
+
+var errNotAsked = refuse(codePolicyDenied, "the key does not speak for anybody whom the task asks; its sender may only cancel it")
+
+// mayEnd refuses an end by whom a task does not ask: its sender may cancel it, and no more.
+func (a *API) mayEnd(r *http.Request, id journal.ID, on state.Trigger) error {
+	c := callerOf(r)
+	if c == nil || on == state.Cancel {
+		return nil
+	}
+	i, err := a.journal.Get(id)
+	if err != nil {
+		return err
+	}
+	if len(i.Envelope.GetHumanTask()) > 0 && !mayDecide(c, i) {
+		return errNotAsked
+	}
+	return nil
+}
+
+// mayDecide reports whether the caller speaks for one of those whom a task asks: the
+// agent it was sent to, one that it names, or the one it was escalated to.
+func mayDecide(c *Caller, i *journal.Intent) bool { return c.May(i.Envelope.ToAgent) || isAsked(c, i) }
+
+// isAsked is mayDecide without the agent that the task was sent to.
+func isAsked(c *Caller, i *journal.Intent) bool {
+	t, err := taskOf(i.Envelope.GetHumanTask())
+	if err != nil || t == nil {
+		return false
+	}
+	return i.Head.GetEscalated() && c.May(i.Envelope.Reminders.GetEscalateTo()) ||
+		slices.ContainsFunc(t.assignees, func(a string) bool {
+			address, err := Address(a)
+			return err == nil && c.May(address)
+		})
 }
 
 // isAssigned reports whether the task names that address.
