@@ -85,6 +85,11 @@ func takeTask(body *object, name string) *humanTask {
 		return nil
 	}
 	t := readTask(o)
+	if t.form != nil { // here alone: a task is read again each time it is shown
+		if _, err := compileText(t.form, formURL); err != nil {
+			o.fault("form_schema", codeSchemaInvalid, "is no JSON Schema: %s", clip(err.Error(), maxWhy))
+		}
+	}
 	if len(*body.faults) > before {
 		return nil
 	}
@@ -110,11 +115,6 @@ func readTask(o *object) *humanTask {
 	}
 	if len(t.outcomes) == 0 {
 		t.outcomes = usual
-	}
-	if t.form != nil {
-		if _, err := compileText(t.form, formURL); err != nil {
-			o.fault("form_schema", codeSchemaInvalid, "is no JSON Schema: %s", clip(err.Error(), maxWhy))
-		}
 	}
 	return t
 }
