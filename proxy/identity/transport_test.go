@@ -37,7 +37,8 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 	served := s.calls.Load()
 
-	expired := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(time.Second) }
+	// A certificate says whole seconds, and it must be read before it has expired.
+	expired := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(5 * time.Second) }
 	for _, row := range []struct {
 		name, words string
 		leaf        identitytest.Leaf
