@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pannier/journal"
@@ -22,9 +23,11 @@ func causes(list []state.Delay) (out []string) {
 }
 
 // A dead endpoint costs a probe now and then, whatever waits for it: nothing is
-// written, nothing is counted, and memory does not follow the backlog.
+// written, nothing is counted, and memory does not follow the backlog. It runs alone,
+// since the heap is everybody's.
 func TestParkedCostsNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, outbound.DefaultOptions())
 		w.peers.set(billing, addrA)
 		w.accept(billing, 100)
 		w.after(time.Minute)
