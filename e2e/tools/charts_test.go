@@ -89,7 +89,7 @@ func checkSet(t *testing.T, dir string, set valueSet, kube string) (first string
 		if err := h.lint(dir, clone(t, set.values), kube); err != nil {
 			t.Errorf("%s lint --strict %s:\n%v", h.name, where, err)
 		}
-		files, err := h.render(dir, clone(t, set.values), kube, set.apis)
+		files, err := h.render(dir, clone(t, set.values), releaseOf(set.chart, kube, set.apis...))
 		if err != nil {
 			t.Errorf("%s template %s: %v", h.name, where, err)
 			return ""

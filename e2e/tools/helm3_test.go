@@ -18,15 +18,15 @@ var helm3 = helm{
 			return err
 		}
 		var wrong []error
-		for _, m := range lint.AllWithKubeVersion(dir, values, namespace, version).Messages {
+		for _, m := range lint.AllWithKubeVersion(dir, values, linted, version).Messages {
 			if m.Severity >= support.WarningSev {
 				wrong = append(wrong, m)
 			}
 		}
 		return errors.Join(wrong...)
 	},
-	render: func(dir string, values map[string]any, kube string, apis []string) (map[string]string, error) {
-		version, err := chartutil.ParseKubeVersion(kube)
+	render: func(dir string, values map[string]any, as release) (map[string]string, error) {
+		version, err := chartutil.ParseKubeVersion(as.kube)
 		if err != nil {
 			return nil, err
 		}
@@ -39,8 +39,8 @@ var helm3 = helm{
 		}
 		capabilities := chartutil.DefaultCapabilities.Copy()
 		capabilities.KubeVersion = *version
-		capabilities.APIVersions = append(capabilities.APIVersions, apis...)
-		all, err := chartutil.ToRenderValues(chart, values, chartutil.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}, capabilities)
+		capabilities.APIVersions = append(capabilities.APIVersions, as.apis...)
+		all, err := chartutil.ToRenderValues(chart, values, chartutil.ReleaseOptions{Name: as.name, Namespace: as.namespace, Revision: 1, IsInstall: true}, capabilities)
 		if err != nil {
 			return nil, err
 		}

@@ -20,15 +20,15 @@ var helm4 = helm{
 			return err
 		}
 		var wrong []error
-		for _, m := range lint.RunAll(dir, values, namespace, lint.WithKubeVersion(version)).Messages {
+		for _, m := range lint.RunAll(dir, values, linted, lint.WithKubeVersion(version)).Messages {
 			if m.Severity >= support.WarningSev {
 				wrong = append(wrong, m)
 			}
 		}
 		return errors.Join(wrong...)
 	},
-	render: func(dir string, values map[string]any, kube string, apis []string) (map[string]string, error) {
-		version, err := common.ParseKubeVersion(kube)
+	render: func(dir string, values map[string]any, as release) (map[string]string, error) {
+		version, err := common.ParseKubeVersion(as.kube)
 		if err != nil {
 			return nil, err
 		}
@@ -41,8 +41,8 @@ var helm4 = helm{
 		}
 		capabilities := common.DefaultCapabilities.Copy()
 		capabilities.KubeVersion = *version
-		capabilities.APIVersions = append(capabilities.APIVersions, apis...)
-		all, err := util.ToRenderValues(chart, values, common.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}, capabilities)
+		capabilities.APIVersions = append(capabilities.APIVersions, as.apis...)
+		all, err := util.ToRenderValues(chart, values, common.ReleaseOptions{Name: as.name, Namespace: as.namespace, Revision: 1, IsInstall: true}, capabilities)
 		if err != nil {
 			return nil, err
 		}

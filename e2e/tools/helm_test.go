@@ -13,8 +13,8 @@ type helm struct {
 	name string
 	// lint returns what `helm lint --strict` fails for.
 	lint func(dir string, values map[string]any, kube string) error
-	// render returns what `helm template --kube-version --api-versions` prints, by file.
-	render func(dir string, values map[string]any, kube string, apis []string) (map[string]string, error)
+	// render returns what `helm template` prints, by file.
+	render func(dir string, values map[string]any, as release) (map[string]string, error)
 }
 
 var helms = []helm{helm3, helm4}
@@ -22,11 +22,23 @@ var helms = []helm{helm3, helm4}
 // The oldest and the newest Kubernetes that the charts are for.
 const oldest, newest = "1.29.0", "1.37.2"
 
-// The release that value sets are rendered for.
-const (
-	release   = "shop"
-	namespace = "shop"
-)
+// linted is the namespace that charts are linted for.
+const linted = "default"
+
+// A release is what helm is told beside values.
+type release struct {
+	name, namespace string
+	kube            string   // --kube-version
+	apis            []string // --api-versions
+}
+
+// releaseOf is the release of a chart as the README installs it.
+func releaseOf(chart, kube string, apis ...string) release {
+	if chart == "pannier-control" {
+		return release{"pannier-control", "pannier-system", kube, apis}
+	}
+	return release{"shop", "shop", kube, apis}
+}
 
 // charts are those that are installed, of which the library is not one.
 var charts = []string{"pannier", "pannier-control"}

@@ -15,7 +15,7 @@ func anypod(t *testing.T, workload string) (string, error) {
 	if err := yaml.UnmarshalStrict([]byte("workload: "+workload), &values); err != nil {
 		t.Fatalf("%v in %s", err, workload)
 	}
-	files, err := helm4.render(library(t), values, newest, nil)
+	files, err := helm4.render(library(t), values, releaseOf("anypod", newest))
 	return files["anypod/templates/pod.yaml"], err
 }
 

@@ -48,7 +48,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"pannier", "deployment", "emptyDir: {sizeLimit: \"1Gi\"}", "emptyDir: {}", "no sizeLimit"},
 		{"pannier", "deployment", "emptyDir: {sizeLimit: \"1Gi\"}", "persistentVolumeClaim: {claimName: shared}", "a claim that pods share"},
 		{"pannier", "network", "ports: [{port: pannier-peer}]", "ports: [{port: peer}]", "port peer is none of its pods'"},
-		{"pannier-control", "insecure", "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: shop-", "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ", "is not there"},
+		{"pannier-control", "insecure", "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: pannier-system-", "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: ", "is not there"},
 		{"pannier-control", "insecure", "serviceAccountName: pannier-control", "serviceAccountName: default", "no pod runs as pannier-control"},
 		{"pannier-control", "operator", "{port: health, path", "{port: metrics, path", "port metrics is none of its pods'"},
 		{"pannier-control", "insecure", "kind: PodDisruptionBudget\n", "kind: PodDisruptionBudget\n", ""},

@@ -15,6 +15,10 @@ import (
 	"pannier/proxy/kubernetes"
 )
 
+// readmeSets are the value sets that say the same as the README's commands, by chart. What
+// is rendered for them is run in pods by e2e.
+var readmeSets = map[string]string{"pannier": "default", "pannier-control": "insecure"}
+
 // The README's way from an empty cluster to the first intent fits what its commands
 // render: the charts are there and take the values, sidecars ask the control plane that
 // is installed, the namespace may have the addresses, and the pod that sends is there.
@@ -34,11 +38,15 @@ func TestReadmeInstalls(t *testing.T) {
 	var w world
 	var stream, services string
 	for _, m := range installs {
-		files := install(t, m[2], m[4])
-		for _, wrong := range validate(manifest(files), newest) {
+		text := install(t, m[2], m[4], release{m[1], m[3], newest, nil})
+		for _, wrong := range validate(text, newest) {
 			t.Errorf("%s: %v", m[0], wrong)
 		}
-		stream += manifest(files)
+		golden, err := os.ReadFile(filepath.Join("testdata/golden", m[2], readmeSets[m[2]]+".yaml"))
+		if err != nil || text != string(golden) {
+			t.Errorf("%s: it does not render the value set %q (%v), which is the one that is run; rendered is\n%s", m[0], readmeSets[m[2]], err, text)
+		}
+		stream += text
 		services += m[1] + "." + m[3] + ".svc:7410 "
 	}
 	objects, err := decode(stream)
@@ -80,7 +88,7 @@ func TestReadmeInstalls(t *testing.T) {
 }
 
 // install renders a chart as a command line of helm does.
-func install(t *testing.T, chart, flags string) map[string]string {
+func install(t *testing.T, chart, flags string, as release) string {
 	t.Helper()
 	values := map[string]any{}
 	for _, m := range regexp.MustCompile(`--set (\S+)`).FindAllStringSubmatch(flags, -1) {
@@ -88,11 +96,11 @@ func install(t *testing.T, chart, flags string) map[string]string {
 			t.Fatal(err)
 		}
 	}
-	files, err := helm4.render(complete(t, chart), values, newest, nil)
+	files, err := helm4.render(complete(t, chart), values, as)
 	if err != nil {
 		t.Fatalf("%s %s: %v", chart, flags, err)
 	}
-	return files
+	return manifest(files)
 }
 
 func addresses(objects []runtime.Object) (agents []string) {

@@ -69,7 +69,7 @@ func TestWrongValues(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, h := range helms {
-				_, err := h.render(dir, clone(t, values), newest, nil)
+				_, err := h.render(dir, clone(t, values), releaseOf(chart, newest))
 				if err == nil || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), row.says) {
 					t.Errorf("%s, %s with %s: %v, want %q and %q in it", h.name, chart, row.values, err, row.want, row.says)
 				}

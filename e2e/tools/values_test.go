@@ -174,7 +174,7 @@ func places(path string, values map[string]any) (all []string) {
 
 func render(t *testing.T, dir string, set valueSet, values map[string]any) string {
 	t.Helper()
-	files, err := helm4.render(dir, clone(t, values), newest, set.apis)
+	files, err := helm4.render(dir, clone(t, values), releaseOf(set.chart, newest, set.apis...))
 	if err != nil {
 		return err.Error()
 	}
