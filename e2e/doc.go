@@ -63,7 +63,9 @@
 //	                     under load fails nothing
 //	pod_test.go          in pods of a cluster, with the processes and not the engine: started before its
 //	                     app and stopped after it, whose last words count
-//	statefulset_test.go  replicas in pods replaced one by one, scaled down and up, under load
+//	install_test.go      what helm renders of the charts, in such pods: the README's commands from an
+//	                     empty cluster to the first intent
+//	statefulset_test.go  its replicas replaced one by one, scaled down and up, under load
 //	kubelet/             what runs those pods as a node does, and the app in them
 //	lastgood_test.go     killed before each call that writes what the control plane said: a start
 //	                     without one knows the old or the new, whole
@@ -87,6 +89,7 @@
 // The harness is sidecar_test.go (a process and its restarts), client_test.go
 // (the app API), trio_test.go (two holders behind wires that can be cut),
 // plane_test.go (a control plane), netns_test.go (hosts on a switch, with one keyring),
+// apiserver_test.go (an API server for pods: kubetest, and what controllers write there),
 // console_test.go (a terminal whose words are kept) and main_test.go (the
 // build). Each exchange of the app API is held to openapi.yaml and, where they
 // are at hand (AXP_SPEC), to AXP's published schemas, whatever the test looks
@@ -109,7 +112,7 @@
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
 //	requests that are no requests  go test ./e2e -run 'RawRequests|EndlessBodies|HTTP2' -v
 //	hosts killed, unplugged, apart go test ./e2e -run 'AcrossHosts|Partitions' -v  (root, ip, nft)
-//	pods started, stopped, replaced  go test ./e2e -run Pod -v                     (root, ip, nft)
+//	pods started, stopped, replaced  go test ./e2e -run 'Pod|InACluster' -v        (root, ip, nft)
 //	control plane stopped, mute, empty  go test ./e2e -run ControlPlane -v  (one needs root)
 //	SIGKILL at each write of the last known good  go test ./e2e -run TestKilledWhile -v  (root, strace)
 //	peers file broken              go test ./e2e -run Peers -v

@@ -35,40 +35,44 @@ var appBinary = sync.OnceValues(func() (string, error) {
 	return out, nil
 })
 
-// cluster is a node with pods, and a control plane that knows them by what they say.
+// cluster is a node with pods.
 type cluster struct {
-	t     testing.TB
-	net   *network
-	node  *kubelet.Node
-	plane *plane
-	free  []*host // where a pod may be; those that were longest none come first
-	seen  []*kubelet.Pod
+	t    testing.TB
+	net  *network
+	node *kubelet.Node
+	api  *apiServer // nil: the cluster has none
+	free []*host    // where a pod may be; those that were longest none come first
+	seen []*kubelet.Pod
 }
+
+// Images of pods: that of the Dockerfile, and the app in kubelet/app.
+const imageBuilt, imageOfApp = "pannier:0.1.0", "shop/app:1"
 
 func newCluster(t testing.TB, pods int) *cluster {
 	t.Helper()
 	n := newNetwork(t, pods+1)
-	app, err := appBinary()
+	program, err := appBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &cluster{t: t, net: n, free: slices.Clone(n.hosts[1:]), node: &kubelet.Node{
 		Dir: t.TempDir(), NetNS: netns(n.hosts[0]),
 		Images: map[string]kubelet.Image{
-			"pannier": {Files: map[string]string{"pannier": binary(t)}, Entrypoint: []string{"/pannier"}, Env: []string{"PANNIER_JOURNAL=/var/lib/pannier"}},
-			"app":     {Files: map[string]string{"app": app}, Entrypoint: []string{"/app"}},
+			imageBuilt: {
+				Files:      map[string]string{"pannier": release(t, "pannier"), "pannier-control": release(t, "pannier-control")},
+				Entrypoint: []string{"/pannier"}, Env: []string{"PANNIER_JOURNAL=/var/lib/pannier"},
+			},
+			imageOfApp: {Files: map[string]string{"app": program}, Entrypoint: []string{"/app"}},
 		},
 	}}
-	c.plane = newPlane(t, n.hosts[0])
-	c.plane.start()
 	var config strings.Builder
 	for k, v := range quick {
 		fmt.Fprintf(&config, "%s: %s\n", k, v)
 	}
 	if err := errors.Join(
-		c.node.Host("pannier-control.pannier-system.svc", n.hosts[0].ip),
-		c.node.Secret("keys", map[string][]byte{"keyring.yaml": []byte(readAll(n.keyring))}),
-		c.node.ConfigMap("config", map[string][]byte{"config.yaml": []byte(config.String())}),
+		c.node.Host("nobody", n.hosts[0].ip), // the file is mounted
+		c.node.Secret("keyring", map[string][]byte{"keyring.yaml": []byte(readAll(n.keyring))}),
+		c.node.ConfigMap("sidecar", map[string][]byte{"config.yaml": []byte(config.String())}),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +104,9 @@ func (c *cluster) start(spec *v1.Pod) *kubelet.Pod {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	if c.api != nil {
+		c.api.run(p)
+	}
 	if spec.Spec.RestartPolicy != v1.RestartPolicyNever {
 		eventually(c.t, spec.Name+" to be ready", func() error {
 			if !p.Ready() {
@@ -120,13 +127,13 @@ func (c *cluster) stop(p *kubelet.Pod) {
 
 // pod is one with an app that has these settings, before it gets its sidecar.
 func pod(name string, env ...string) *v1.Pod {
-	app := v1.Container{Name: "app", Image: "app"}
+	own := v1.Container{Name: "app", Image: imageOfApp}
 	for i := 0; i+1 < len(env); i += 2 {
-		app.Env = append(app.Env, v1.EnvVar{Name: env[i], Value: env[i+1]})
+		own.Env = append(own.Env, v1.EnvVar{Name: env[i], Value: env[i+1]})
 	}
 	return &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
-		Spec:       v1.PodSpec{Containers: []v1.Container{app}},
+		Spec:       v1.PodSpec{Containers: []v1.Container{own}},
 	}
 }
 
@@ -135,7 +142,7 @@ func pod(name string, env ...string) *v1.Pod {
 func (c *cluster) beside(p *v1.Pod, agents, claim string) *v1.Pod {
 	c.t.Helper()
 	p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
-	notes := map[string]string{"inject": "true", "agents": agents, "config": "config", "keyring-secret": "keys"}
+	notes := map[string]string{"inject": "true", "agents": agents, "config": "sidecar", "keyring-secret": "keyring"}
 	for name, value := range notes {
 		metav1.SetMetaDataAnnotation(&p.ObjectMeta, "pannier.io/"+name, value)
 	}
@@ -147,7 +154,7 @@ func (c *cluster) beside(p *v1.Pod, agents, claim string) *v1.Pod {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	cmd := exec.Command(binary(c.t), "inject", "-f", "-", "--image", "pannier")
+	cmd := exec.Command(binary(c.t), "inject", "-f", "-", "--image", imageBuilt)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(plain), new(bytes.Buffer)
 	text, err := cmd.Output()
 	if err != nil {
@@ -167,8 +174,11 @@ type heard struct {
 	Attempt                  int
 }
 
+// app is the name of a pod's app container.
+func app(p *kubelet.Pod) string { return p.Spec().Spec.Containers[0].Name }
+
 func hears(p *kubelet.Pod) (all []heard) {
-	for line := range bytes.Lines([]byte(p.Container("app").Log())) {
+	for line := range bytes.Lines([]byte(p.Container(app(p)).Log())) {
 		var h heard
 		if json.Unmarshal(line, &h) == nil { // the last one may not be whole
 			all = append(all, h)
@@ -198,26 +208,27 @@ func node(t testing.TB, p *kubelet.Pod) string {
 	return ""
 }
 
-// TestPodStartsAndStops: the sidecar is up before the app's first line, and told to
-// stop when the app has ended, whose last words it has taken.
+// TestPodStartsAndStops: in a pod of the chart's, the sidecar is up before the app's first
+// line, and told to stop when the app has ended, whose last words it has taken. It waits for
+// no control plane: there is none.
 func TestPodStartsAndStops(t *testing.T) {
 	t.Parallel()
 	need(t, true)
 	c := newCluster(t, 1)
-	p := c.start(c.beside(pod("shop-0", "APP_TO", billing), shop+",orders=poll", ""))
+	p := c.start(kubelet.Replica(c.rendered("pannier/own-apps", "shop").sets["orders"], 0))
 	eventually(t, "its first intents", func() error {
 		if n := len(hears(p)); n < 3 {
 			return fmt.Errorf("%d lines", n)
 		}
 		return nil
 	})
-	if a := ask(p, 7402, "/v1/admin/status"); a.code != http.StatusOK || !strings.Contains(string(a.body), `"durable":false`) {
-		t.Errorf("its journal goes with the pod: %v", a)
+	if a := ask(p, 7402, "/v1/admin/status"); a.code != http.StatusOK || !strings.Contains(string(a.body), `"durable":true`) {
+		t.Errorf("its journal outlives the pod: %v", a)
 	}
 	c.rotate(p)
 	c.stop(p)
 	if want := []string{
-		"pannier started", "pannier up", "app started", "app told to stop", "app ended 0", "pannier told to stop", "pannier ended 0",
+		"pannier started", "pannier up", "orders started", "orders told to stop", "orders ended 0", "pannier told to stop", "pannier ended 0",
 	}; !slices.Equal(p.Events(), want) {
 		t.Errorf("%q, want %q", p.Events(), want)
 	}
@@ -237,8 +248,8 @@ func TestPodStartsAndStops(t *testing.T) {
 func (c *cluster) rotate(p *kubelet.Pod) {
 	c.t.Helper()
 	if err := errors.Join(
-		c.node.Secret("keys", map[string][]byte{"keyring.yaml": keyringOf(keyOf("1")("current"), keyOf("2")("next"))}),
-		c.node.ConfigMap("config", map[string][]byte{"config.yaml": []byte("retry_max: 7s\n")}),
+		c.node.Secret("keyring", map[string][]byte{"keyring.yaml": keyringOf(keyOf("1")("current"), keyOf("2")("next"))}),
+		c.node.ConfigMap("sidecar", map[string][]byte{"config.yaml": []byte("retry_max: 7s\n")}),
 	); err != nil {
 		c.t.Fatal(err)
 	}
@@ -288,6 +299,9 @@ func TestPodWithAPlainContainer(t *testing.T) {
 		}
 		return nil
 	})
+	if a := ask(p, 7402, "/v1/admin/status"); a.code != http.StatusOK || !strings.Contains(string(a.body), `"durable":false`) {
+		t.Errorf("its journal goes with the pod: %v", a)
+	}
 	c.stop(p)
 	all := hears(p)
 	if last := all[len(all)-1]; last.Last == "" {

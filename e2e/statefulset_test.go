@@ -10,26 +10,30 @@ import (
 	"testing"
 	"time"
 
+	apps "k8s.io/api/apps/v1"
+
 	"pannier/e2e/kubelet"
 )
 
 // statefulSet is replicas with a journal each, which outlives the pod.
 type statefulSet struct {
 	*cluster
-	name, agent string
-	env         []string
-	pods        []*kubelet.Pod   // by ordinal
-	nodes       []string         // journals, by ordinal
-	all         [][]*kubelet.Pod // those that are no more too, by ordinal
+	spec  *apps.StatefulSet
+	pods  []*kubelet.Pod   // by ordinal
+	nodes []string         // journals, by ordinal
+	all   [][]*kubelet.Pod // those that are no more too, by ordinal
 }
 
 // up starts a replica, with the journal that the one before has left.
 func (s *statefulSet) up(ordinal int) {
 	s.t.Helper()
-	name := fmt.Sprintf("%s-%d", s.name, ordinal)
-	p := s.start(s.beside(pod(name, s.env...), s.agent, "pannier-journal-"+name))
+	p := s.start(kubelet.Replica(s.spec, ordinal))
+	name := p.Spec().Name
 	if ordinal == len(s.pods) {
-		s.pods, s.nodes, s.all = append(s.pods, nil), append(s.nodes, node(s.t, p)), append(s.all, nil)
+		s.pods = append(s.pods, nil)
+	}
+	if ordinal == len(s.nodes) {
+		s.nodes, s.all = append(s.nodes, node(s.t, p)), append(s.all, nil)
 	}
 	if got := node(s.t, p); got != s.nodes[ordinal] {
 		s.t.Errorf("%s has journal %s, had %s", name, got, s.nodes[ordinal])
@@ -48,7 +52,7 @@ func (s *statefulSet) down(ordinals ...int) {
 	for _, o := range ordinals {
 		s.stop(s.pods[o])
 		if code := s.pods[o].Container("pannier").Code(); code != 0 {
-			s.t.Errorf("%s-%d: exit code %d: %q", s.name, o, code, s.pods[o].Events())
+			s.t.Errorf("%s-%d: exit code %d: %q", s.spec.Name, o, code, s.pods[o].Events())
 		}
 	}
 }
@@ -56,12 +60,38 @@ func (s *statefulSet) down(ordinals ...int) {
 // gets waits until a replica's app is sent something.
 func (s *statefulSet) gets(ordinal int) {
 	s.t.Helper()
-	eventually(s.t, fmt.Sprintf("intents at %s-%d", s.name, ordinal), func() error {
+	eventually(s.t, fmt.Sprintf("intents at %s-%d", s.spec.Name, ordinal), func() error {
 		if !slices.ContainsFunc(hears(s.pods[ordinal]), func(h heard) bool { return h.Got != "" }) {
 			return errors.New("none yet")
 		}
 		return nil
 	})
+}
+
+// scale makes the replicas fewer, as the controller does where they are managed in
+// parallel, or more. What a claim is told to do then it does.
+func (s *statefulSet) scale(replicas int) {
+	s.t.Helper()
+	var gone []int
+	for o := replicas; o < len(s.pods); o++ {
+		gone = append(gone, o)
+	}
+	if len(gone) > 0 {
+		s.down(gone...)
+		if policy := s.spec.Spec.PersistentVolumeClaimRetentionPolicy; policy != nil && policy.WhenScaled == apps.DeletePersistentVolumeClaimRetentionPolicyType {
+			for _, o := range gone {
+				for _, v := range s.pods[o].Spec().Spec.Volumes {
+					if v.PersistentVolumeClaim != nil {
+						s.node.DeleteClaim(v.PersistentVolumeClaim.ClaimName)
+					}
+				}
+			}
+		}
+		s.pods = s.pods[:replicas]
+	}
+	for o := len(s.pods); o < replicas; o++ {
+		s.up(o)
+	}
 }
 
 // TestPodsReplaced: three replicas that send and receive are replaced one after the
@@ -71,29 +101,26 @@ func (s *statefulSet) gets(ordinal int) {
 func TestPodsReplaced(t *testing.T) {
 	t.Parallel()
 	need(t, true)
-	c := newCluster(t, 5)
-	const app = "=http:http://127.0.0.1:8080/"
-	shops := &statefulSet{cluster: c, name: "shop", agent: shop + app, env: []string{"APP_TO", billing, "APP_EVERY", "20ms", "APP_LISTEN", "127.0.0.1:8080"}}
-	billings := &statefulSet{cluster: c, name: "billing", agent: billing + app, env: []string{"APP_TO", shop, "APP_EVERY", "100ms", "APP_LISTEN", "127.0.0.1:8080"}}
-	shops.up(0)
-	for o := range 3 {
-		billings.up(o)
-	}
+	c := newCluster(t, 7)
+	c.serve()
+	c.install("pannier-control/keyring", "pannier-system")
+	c.allow("shop", "acme", "prod")
+	shop := c.install("pannier/own-apps", "shop")
+	orders, billing := shop["orders"], shop["billing"]
 	for o := 2; o >= 0; o-- {
-		billings.gets(o)
-		billings.down(o)
-		billings.up(o)
+		billing.gets(o)
+		billing.down(o)
+		billing.up(o)
 	}
-	billings.gets(0)
-	billings.down(1, 2)
-	for o := 1; o < 3; o++ {
-		billings.up(o)
-		billings.gets(o)
-	}
+	billing.gets(0)
+	billing.scale(1)
+	billing.scale(3)
+	billing.gets(1)
+	billing.gets(2)
 	l := ledger{t: t, got: map[string][]heard{}}
-	l.balance(shops)
-	l.balance(billings)
-	l.close(shops, billings)
+	l.balance(orders)
+	l.balance(billing)
+	l.close(orders, billing)
 }
 
 // ledger is what apps have sent and got.
@@ -113,7 +140,7 @@ func (l *ledger) balance(s *statefulSet) {
 		for _, p := range pods {
 			for _, h := range hears(p) {
 				if h.Refused != "" {
-					l.t.Errorf("a post at %s-%d was refused: %s", s.name, o, h.Refused)
+					l.t.Errorf("a post at %s-%d was refused: %s", s.spec.Name, o, h.Refused)
 				}
 				if id := h.Sent + h.Last; id != "" {
 					l.ended(client, id)

@@ -102,6 +102,7 @@ func (c *Container) run(cmd *exec.Cmd) {
 		pause := min(time.Duration(c.mu.restarts)*100*time.Millisecond, time.Second)
 		c.mu.Unlock()
 		c.pod.note(c, fmt.Sprint("ended ", code))
+		c.pod.node.change()
 		if over {
 			return
 		}
@@ -245,8 +246,13 @@ func (c *Container) signal(s syscall.Signal) {
 
 func (c *Container) setReady(ready bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	was := c.mu.ready
 	c.mu.ready = ready && c.mu.process != nil
+	changed := c.mu.ready != was
+	c.mu.Unlock()
+	if changed {
+		c.pod.node.change()
+	}
 }
 
 // unready reports whether the pod cannot be ready because of it. An init container

@@ -16,11 +16,16 @@ type Node struct {
 	Dir    string
 	NetNS  string // file of the network namespace that it probes from
 	Images map[string]Image
+	API    *APIServer // nil: no pod is told of one
+
+	// Changed is called when a pod may have become ready or unready, or is being stopped,
+	// or has ended. It does not wait.
+	Changed func()
 
 	mu struct {
 		sync.Mutex
 		objects map[string]map[string][]byte // by kind/name, by key
-		hosts   map[string]string            // address, by name
+		hosts   map[string][]string          // addresses, by name
 		pods    map[*Pod]struct{}
 	}
 }
@@ -85,20 +90,58 @@ func (n *Node) value(kind, name, key string) (string, error) {
 	return "", fmt.Errorf("%s %s has no key %s", kind, name, key)
 }
 
-// Host gives an address a name, in all pods, at once.
-func (n *Node) Host(name, ip string) error {
+// Host gives a name its addresses, in all pods, at once.
+func (n *Node) Host(name string, ips ...string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.mu.hosts == nil {
-		n.mu.hosts = map[string]string{}
+		n.mu.hosts = map[string][]string{}
 	}
-	n.mu.hosts[name] = ip
+	n.mu.hosts[name] = ips
 	lines := []string{"127.0.0.1 localhost"}
 	for _, name := range slices.Sorted(maps.Keys(n.mu.hosts)) {
-		lines = append(lines, n.mu.hosts[name]+" "+name)
+		for _, ip := range n.mu.hosts[name] {
+			lines = append(lines, ip+" "+name)
+		}
 	}
 	// In place: it is mounted, and a mount is of the file, not of its name.
 	return os.WriteFile(n.hostsFile(), []byte(strings.Join(lines, "\n")+"\n"), 0o644)
+}
+
+func (n *Node) change() {
+	if n.Changed != nil {
+		n.Changed()
+	}
+}
+
+// DeleteClaim deletes a claim, and what is on its volume.
+func (n *Node) DeleteClaim(name string) error { return os.RemoveAll(n.claim(name)) }
+
+func (n *Node) claim(name string) string { return filepath.Join(n.Dir, "claims", name) }
+
+// add has a pod among those of the node, unless another has one of its claims: they are
+// taken to be for one pod at a time (ReadWriteOncePod).
+func (n *Node) add(p *Pod) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for other := range n.mu.pods {
+		for _, claim := range other.claims() {
+			if slices.Contains(p.claims(), claim) {
+				return fmt.Errorf("claim %s: pod %s has it", claim, other.spec.Name)
+			}
+		}
+	}
+	if n.mu.pods == nil {
+		n.mu.pods = map[*Pod]struct{}{}
+	}
+	n.mu.pods[p] = struct{}{}
+	return nil
+}
+
+func (n *Node) remove(p *Pod) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.mu.pods, p)
 }
 
 func (n *Node) hostsFile() string { return filepath.Join(n.Dir, "hosts") }

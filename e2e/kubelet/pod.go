@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -48,6 +49,10 @@ func (n *Node) Start(ctx context.Context, spec *v1.Pod, at Sandbox) (*Pod, error
 		spec.Spec.SecurityContext = &v1.PodSecurityContext{}
 	}
 	p.fsGroup = spec.Spec.SecurityContext.FSGroup
+	n.tell(&spec.Spec)
+	if err := n.add(p); err != nil {
+		return p, err
+	}
 	var err error
 	if p.dir, err = os.MkdirTemp(n.Dir, spec.Name+"-"); err != nil {
 		return p, err
@@ -55,12 +60,6 @@ func (n *Node) Start(ctx context.Context, spec *v1.Pod, at Sandbox) (*Pod, error
 	if err := p.layVolumes(); err != nil {
 		return p, err
 	}
-	n.mu.Lock()
-	if n.mu.pods == nil {
-		n.mu.pods = map[*Pod]struct{}{}
-	}
-	n.mu.pods[p] = struct{}{}
-	n.mu.Unlock()
 	for i := range spec.Spec.InitContainers {
 		if err := p.initialise(ctx, &spec.Spec.InitContainers[i]); err != nil {
 			return p, err
@@ -114,10 +113,12 @@ func (p *Pod) Stop() {
 	first := !p.mu.stopping
 	p.mu.stopping = true
 	p.mu.Unlock()
+	p.node.change()
 	if !first {
 		<-p.done
 		return
 	}
+	defer p.node.change()
 	defer close(p.done)
 	grace := int64(30)
 	if said := p.spec.Spec.TerminationGracePeriodSeconds; said != nil {
@@ -134,9 +135,7 @@ func (p *Pod) Stop() {
 		all.Go(func() { c.stop(deadline, before) })
 	}
 	all.Wait()
-	p.node.mu.Lock()
-	delete(p.node.mu.pods, p)
-	p.node.mu.Unlock()
+	p.node.remove(p)
 	os.RemoveAll(filepath.Join(p.dir, "volumes")) // a claim is elsewhere
 	os.RemoveAll(filepath.Join(p.dir, "roots"))
 }
@@ -151,6 +150,7 @@ func (p *Pod) Kill() {
 		c.signal(syscall.SIGKILL)
 		<-c.ended
 	}
+	p.node.remove(p)
 	if first {
 		close(p.done)
 	}
@@ -171,6 +171,41 @@ func (p *Pod) Ready() bool {
 
 // Client is one of HTTP inside the pod: 127.0.0.1 is the pod's own.
 func (p *Pod) Client() *http.Client { return Client(p.sandbox.NetNS) }
+
+// Exec runs a program in a container, beside what runs there and as that does.
+func (p *Pod) Exec(ctx context.Context, container string, argv ...string) (stdout, stderr string, code int, err error) {
+	c := p.Container(container)
+	into := c.into
+	into.Argv = argv
+	cmd, err := into.command(c.env)
+	if err != nil {
+		return "", "", 0, err
+	}
+	var out, said strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Start(); err != nil {
+		return "", "", 0, err
+	}
+	defer context.AfterFunc(ctx, func() { cmd.Process.Kill() })()
+	cmd.Wait() // how it ended is in its state
+	return out.String(), said.String(), codeOf(cmd.ProcessState), ctx.Err()
+}
+
+// Spec is what the pod was started from, and is not to be changed.
+func (p *Pod) Spec() *v1.Pod { return p.spec }
+
+// Stopping reports whether it is being stopped, or has been.
+func (p *Pod) Stopping() bool { return p.ending() }
+
+// claims are the names of those it has.
+func (p *Pod) claims() (names []string) {
+	for _, v := range p.spec.Spec.Volumes {
+		if v.PersistentVolumeClaim != nil {
+			names = append(names, v.PersistentVolumeClaim.ClaimName)
+		}
+	}
+	return names
+}
 
 // Container is the one of a name, which must be there.
 func (p *Pod) Container(name string) *Container {

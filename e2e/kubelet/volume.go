@@ -28,7 +28,7 @@ func (p *Pod) layVolumes() error {
 		case v.EmptyDir != nil, v.Ephemeral != nil:
 			// Both are the pod's own, and go with it.
 		case v.PersistentVolumeClaim != nil:
-			dir = filepath.Join(p.node.Dir, "claims", v.PersistentVolumeClaim.ClaimName)
+			dir = p.node.claim(v.PersistentVolumeClaim.ClaimName)
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -71,7 +71,7 @@ func (p *Pod) content(v *v1.Volume) (all files, err error) {
 			switch {
 			case s.ServiceAccountToken != nil:
 				// For the group of the volume, or else for the one user of all containers.
-				all[s.ServiceAccountToken.Path] = file{[]byte("token for " + s.ServiceAccountToken.Audience), 0o600}
+				all[s.ServiceAccountToken.Path] = file{[]byte(Token(p.spec.Namespace, p.spec.Spec.ServiceAccountName, s.ServiceAccountToken.Audience)), 0o600}
 			case s.Secret != nil:
 				err = p.collect(all, secretKind, s.Secret.Name, s.Secret.Items, v.Projected.DefaultMode)
 			case s.ConfigMap != nil:
