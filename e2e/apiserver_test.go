@@ -20,6 +20,7 @@ import (
 	rbac "k8s.io/api/rbac/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"pannier/e2e/kubelet"
 	"pannier/proxy/kubernetes/kubetest"
@@ -199,12 +200,21 @@ func sliceOf(service *core.Service, pods []*kubelet.Pod) *discovery.EndpointSlic
 	return slice
 }
 
+// portsOf finds the ports of a Service at a pod as Kubernetes 1.29 does, which by their
+// names knows those of app containers only.
 func portsOf(service *core.Service, pod *core.Pod) (ports []discovery.EndpointPort) {
 	for _, p := range service.Spec.Ports {
-		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		add := func(number int32) {
+			ports = append(ports, discovery.EndpointPort{Name: &p.Name, Port: &number, AppProtocol: p.AppProtocol})
+		}
+		if p.TargetPort.Type == intstr.Int {
+			add(p.TargetPort.IntVal)
+			continue
+		}
+		for _, c := range pod.Spec.Containers {
 			for _, at := range c.Ports {
 				if at.Name == p.TargetPort.StrVal {
-					ports = append(ports, discovery.EndpointPort{Name: &p.Name, Port: &at.ContainerPort, AppProtocol: p.AppProtocol})
+					add(at.ContainerPort)
 				}
 			}
 		}

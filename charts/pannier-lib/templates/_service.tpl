@@ -2,7 +2,8 @@
 pannier.service is the Service by which control planes find the sidecars: one for each agent, whose address
 must agree with the annotations pannier.io/org and pannier.io/env of the Namespace. The first is named as
 the workload, and governs a StatefulSet. None has publishNotReadyAddresses: others would take pods for
-ready that are not, and never see one drain.
+ready that are not, and never see one drain. The port is a number: until 1.33 Kubernetes does not find the
+name of a port of an init container, and the Service would have no endpoints.
 */}}
 {{- define "pannier.service" -}}
 {{- $w := . }}
@@ -27,6 +28,6 @@ spec:
   selector:
     {{- toYaml $w.selector | nindent 4 }}
   ports:
-    - {name: pannier-peer, port: 7401, targetPort: pannier-peer, appProtocol: pannier.io/peer}
+    - {name: pannier-peer, port: 7401, targetPort: 7401, appProtocol: pannier.io/peer}
 {{- end }}
 {{- end }}
