@@ -12,7 +12,7 @@
 ARG GO=1.26
 
 FROM --platform=$BUILDPLATFORM golang:${GO} AS build
-ARG TARGETOS=linux TARGETARCH=amd64
+ARG TARGETOS TARGETARCH
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download

@@ -70,6 +70,10 @@ func TestDockerfile(t *testing.T) {
 			last = i
 		}
 	}
+	// With a value of its own the build would not follow --platform.
+	if !slices.Contains(lines[:last], "ARG TARGETOS TARGETARCH") {
+		t.Error("what is built for is not what the builder says")
+	}
 	image := strings.Join(lines[last:], "\n")
 	for _, want := range []string{
 		`^FROM scratch\n`,
