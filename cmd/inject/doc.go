@@ -19,7 +19,9 @@
 // nothing of it is written. The ValidatingAdmissionPolicy of the control plane's chart says the same
 // sentences; a test runs one corpus through both.
 //
-// A pod that has the sidecar stays as it is, byte for byte.
+// A pod that has the sidecar stays as it is, byte for byte, and so does every document of a kind that has
+// no pods; it is not read. One that asks in an object of a kind that is not known here is refused: left
+// alone, its pods would run without.
 //
 // It needs nothing of Kubernetes: what it has to know of a pod is a few fields of it, and what it does not
 // know it does not judge. Whether the ConfigMaps, Secrets and classes that are named exist is for the

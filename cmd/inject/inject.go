@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,7 +55,7 @@ func Stream(file string, stream []byte, o Options) ([]byte, []Outcome, error) {
 		return nil, nil, &yaml.Error{File: file, Line: 1, Column: 1, Text: "bytes that are no text; it is read as UTF-8"}
 	}
 	run := run{file: file, options: o}
-	var out []byte
+	out, stream := bytes.Clone(stream[:markLength(stream)]), stream[markLength(stream):]
 	for _, d := range split(stream) {
 		text, err := run.document(d)
 		if err != nil {
@@ -71,6 +70,14 @@ func Stream(file string, stream []byte, o Options) ([]byte, []Outcome, error) {
 	return out, run.outcomes, nil
 }
 
+// markLength is the length of the mark by which some editors say that a text is UTF-8.
+func markLength(stream []byte) int {
+	if mark := "\ufeff"; bytes.HasPrefix(stream, []byte(mark)) {
+		return len(mark)
+	}
+	return 0
+}
+
 type run struct {
 	file     string
 	options  Options
@@ -78,13 +85,12 @@ type run struct {
 	errs     []error
 }
 
-// ofInterest finds the documents that are read at all: a stream may have many that are large, and of kinds
-// that are no concern of ours.
-var ofInterest = regexp.MustCompile(`pannier\.io/inject|\bkind["']?\s*:\s*["']?(Pod|Deployment|ReplicaSet|StatefulSet|DaemonSet|ReplicationController|Job|CronJob|List)\b`)
-
 // document returns the text of a document with the sidecars in it.
 func (r *run) document(d document) ([]byte, error) {
-	if !ofInterest.Match(d.body) {
+	if kindless(d.body) {
+		return nil, &yaml.Error{File: r.file, Line: d.first, Column: 1, Text: "no object of Kubernetes: nothing says its kind"}
+	}
+	if !ofInterest(d.body) {
 		return d.text, nil
 	}
 	if len(d.body) > MaxDocument {
@@ -101,7 +107,7 @@ func (r *run) document(d document) ([]byte, error) {
 		bases = nil
 		items, _ := tree["items"].([]any)
 		for i := range items {
-			bases = append(bases, []string{"items", strconv.Itoa(i)})
+			bases = append(bases, []string{"items", index(i)})
 		}
 	}
 	for _, base := range bases {
@@ -163,7 +169,8 @@ func (r *run) object(d document, root ast.Node, tree map[string]any, base []stri
 		o, _ = tree["items"].([]any)[n].(map[string]any)
 	}
 	at, pods := templates[text(o, "kind")]
-	if !pods {
+	if !pods || !builtIn(o) {
+		r.unknown(d, root, o, base)
 		return nil
 	}
 	p := newPod(o)
@@ -211,6 +218,20 @@ func (r *run) object(d document, root ast.Node, tree map[string]any, base []stri
 		adds[i].path = slices.Concat(at, adds[i].path)
 	}
 	return adds
+}
+
+// unknown refuses an object in which a pod asks for a sidecar, and of which is not known where its pods are.
+// Where all are to have one, it is told of lists that have none.
+func (r *run) unknown(d document, root ast.Node, o map[string]any, base []string) {
+	kind := text(o, "kind")
+	if at := asksAt(o); at != nil {
+		r.refuse(d, root, slices.Concat(base, at), Prefix+asked, fmt.Sprintf("in an object of kind %q, of which is not known here where its pods are; "+
+			"put its pods into one of kind List or of a kind of Kubernetes itself, or leave them to the library chart or the admission policy", kind))
+		return
+	}
+	if _, pods := templates[strings.TrimSuffix(kind, "List")]; r.options.All && pods && builtIn(o) {
+		r.outcomes = append(r.outcomes, Outcome{Kind: strings.ToLower(kind), Name: text(o, "metadata", "name"), Why: "its kind is not known here"})
+	}
 }
 
 // refuse keeps a complaint about what is at a path, or would be.

@@ -133,16 +133,20 @@ func within(text, in string, bytewise bool) bool {
 func TestPassesThrough(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"empty":              "",
-		"only comments":      "# nothing\n---\n# here\n",
-		"other kinds":        "kind: Service\nmetadata: {name: s}\n---\nkind: ConfigMap\ndata:\n  a: |\n    ---x\n\n",
-		"no YAML at all":     "{{ template }}\nkind: Secret\n",
-		"a list of others":   "kind: List\nitems:\n- kind: Service\n- kind: Pod\n  metadata: {name: p}\n",
-		"does not ask":       "kind: Pod\nmetadata: {name: p}\nspec: {hostNetwork: true}\n",
-		"asks not":           "kind: Pod\nmetadata: {annotations: {pannier.io/inject: \"false\", pannier.io/x: y}}\n",
-		"asks as JSON":       `{"kind":"Pod","metadata":{"annotations":{"pannier.io/inject":"false"}}} {"kind":"Service"}` + "\n\n",
-		"kind within a text": "kind: ConfigMap\ndata:\n  x: |\n    kind: Pod\n",
-		"directive":          "%YAML 1.2\n---\nkind: Pod\nmetadata: {name: p}\n",
+		"empty":               "",
+		"only comments":       "# nothing\n---\n# here\n",
+		"other kinds":         "kind: Service\nmetadata: {name: s}\n---\nkind: ConfigMap\ndata:\n  a: |\n    ---x\n\n",
+		"no YAML at all":      "{{ template }}\nkind: Secret\n",
+		"a list of others":    "kind: List\nitems:\n- kind: Service\n- kind: Pod\n  metadata: {name: p}\n",
+		"does not ask":        "kind: Pod\nmetadata: {name: p}\nspec: {hostNetwork: true}\n",
+		"asks not":            "kind: Pod\nmetadata: {annotations: {pannier.io/inject: \"false\", pannier.io/x: y}}\n",
+		"asks as JSON":        `{"kind":"Pod","metadata":{"annotations":{"pannier.io/inject":"false"}}} {"kind":"Service"}` + "\n\n",
+		"kind within a text":  "kind: ConfigMap\ndata:\n  x: |\n    kind: Pod\n",
+		"directive":           "%YAML 1.2\n---\nkind: Pod\nmetadata: {name: p}\n",
+		"another Job":         "apiVersion: batch.volcano.sh/v1\nkind: Job\nspec: {template: {metadata: {name: p}}}\n",
+		"a large one":         "kind: ConfigMap\ndata:\n  x: |\n    kind: Deployment\n" + strings.Repeat("    # more\n", inject.MaxDocument/10),
+		"a large one as JSON": `{"kind": "ConfigMap", "data": {"x": "` + strings.Repeat("kind: Pod ", inject.MaxDocument/10) + `"}}`,
+		"kinds in a schema":   "kind: CustomResourceDefinition\nspec:\n  properties:\n    kind:\n      description: >\n        x\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -150,6 +154,44 @@ func TestPassesThrough(t *testing.T) {
 				t.Errorf("got %q, want it as it was: %q", out, text)
 			}
 		})
+	}
+}
+
+// However a kind is written, its pods get what they are to.
+func TestWaysToSayTheKind(t *testing.T) {
+	t.Parallel()
+	all := inject.Options{Image: "pannier:1.2", All: true, Set: map[string]string{"agents": "acme/prod/all", "keyring-secret": "k"}}
+	const rest = "spec:\n  containers:\n  - name: app\n"
+	for _, kind := range []string{
+		"kind: !!str Pod\n", "kind: >-\n  Pod\n", "kind: &k Pod\n", "kind:\n  Pod\n", "'kind'  : \"Pod\" # so\n",
+		"metadata: {name: &k Pod}\nkind: *k\n", "\ufeffkind: Pod\n", "apiVersion: v1\nkind: Pod\r\n",
+	} {
+		text := kind + rest
+		out, outcomes := stream(t, text, all)
+		if len(outcomes) != 1 || !outcomes[0].Injected {
+			t.Errorf("%q: outcomes %+v", kind, outcomes)
+		}
+		if strings.HasPrefix(text, "\ufeff") != strings.HasPrefix(out, "\ufeff") {
+			t.Errorf("%q: it begins otherwise now: %q", kind, out[:10])
+		}
+	}
+	json := `{"spec": {"containers": [{"name": "app"}]}, "kind": "Pod"}`
+	if _, outcomes := stream(t, "\ufeff"+json, all); len(outcomes) != 1 || !outcomes[0].Injected {
+		t.Errorf("JSON: outcomes %+v", outcomes)
+	}
+	if _, outcomes := stream(t, "kind: PodList\nitems: [{metadata: {name: p}}]\n", all); len(outcomes) != 1 || outcomes[0].Why == "" {
+		t.Errorf("of a list that is not read: outcomes %+v", outcomes)
+	}
+}
+
+// A volume without a source is an emptyDir to Kubernetes.
+func TestVolumeWithoutASource(t *testing.T) {
+	t.Parallel()
+	for _, volume := range []string{"{name: pannier-journal}", "{name: pannier-journal, emptyDir: null}", "{name: pannier-journal, emptyDir: {}}"} {
+		out, _ := stream(t, "kind: Pod\nmetadata: {annotations: "+asking+"}\nspec:\n  containers: [{name: app}]\n  volumes: ["+volume+"]\n", options)
+		if !strings.Contains(out, "PANNIER_EPHEMERAL") {
+			t.Errorf("%s: the sidecar is not told that its journal ends with the pod:\n%s", volume, out)
+		}
 	}
 }
 
@@ -221,6 +263,13 @@ func TestRefusals(t *testing.T) {
 		{"an alias", pod(agents+keys, "  volumes: &v\n  - name: tmp\n  ephemeralContainers: *v\n"), `f.yaml:1:1: the pod in this document is written in a way`},
 		{"a list that is an alias", pod(agents+keys, "  x: &v []\n  volumes: *v\n"), `f.yaml:11:3: spec.volumes: written in a way`},
 		{"bytes", "kind: Pod\xff", `f.yaml:1:1: bytes that are no text`},
+		{"another kind", "kind: Rollout\nspec:\n  template:\n    metadata:\n      annotations: " + asking + "\n", `f.yaml:5:21: pannier.io/inject: in an object of kind "Rollout"`},
+		{"a list of pods", "kind: PodList\nitems:\n- metadata: {annotations: " + asking + "}\n", `f.yaml:3:28: pannier.io/inject: in an object of kind "PodList"`},
+		{"a list in a list", "kind: List\nitems:\n- kind: List\n  items:\n  - kind: Pod\n    metadata: {annotations: " + asking + "}\n", `f.yaml:6:30: pannier.io/inject: in an object of kind "List"`},
+		{"another Job", "apiVersion: batch.volcano.sh/v1\nkind: Job\nspec: {template: {metadata: {annotations: " + asking + "}}}\n", `pannier.io/inject: in an object of kind "Job"`},
+		{"yes for true", pod(agents+keys, "  hostNetwork: yes\n"), `f.yaml:10:3: spec.hostNetwork: yes is neither true nor false`},
+		{"a number of old", pod(agents+keys, "  terminationGracePeriodSeconds: \"60\"\n"), `f.yaml:10:3: spec.terminationGracePeriodSeconds: "60" is no number`},
+		{"no kind", "kind: Service\n---\n# here\n" + strings.Repeat("[", 5000), `f.yaml:3:1: no object of Kubernetes: nothing says its kind`},
 		{"several in one", pod("", "  hostNetwork: true\n") + "---\n" + pod(agents, ""), "f.yaml:13:3: pannier.io/tls-secret"},
 	}
 	for _, row := range rows {

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -36,7 +37,8 @@ const (
 )
 
 // pod is what a pod, or the template of pods, says that matters here. Fields of another type than
-// Kubernetes has there count as not said: it refuses them itself.
+// Kubernetes has there count as not said: it refuses them itself, unless an older YAML than ours reads
+// another type in them.
 type pod struct {
 	kind        string // of the object it is in, or it is
 	object      map[string]any
@@ -68,6 +70,9 @@ func text(of map[string]any, keys ...string) string {
 	s, _ := mapping(of, keys[:last]...)[keys[last]].(string)
 	return s
 }
+
+// index is that of an item, as a part of a path.
+func index(i int) string { return strconv.Itoa(i) }
 
 // number returns an integer, or what it is where none is said.
 func number(of map[string]any, key string, otherwise int) int {
@@ -158,7 +163,13 @@ func (p *pod) ephemeral() bool {
 	if !there {
 		return !p.claimed()
 	}
-	return v["emptyDir"] != nil || v["ephemeral"] != nil
+	sources := 0
+	for key, source := range v {
+		if key != "name" && source != nil {
+			sources++
+		}
+	}
+	return v["emptyDir"] != nil || v["ephemeral"] != nil || sources == 0 // which is an emptyDir, too
 }
 
 // job reports whether the pod is to end by itself.

@@ -154,8 +154,18 @@ func (p *pod) wrongPod(s settings) (all []refusal) {
 	say := func(key, text string, args ...any) {
 		all = append(all, refusal{strings.Split(key, "."), key, fmt.Sprintf(text, args...)})
 	}
-	if on, _ := p.spec["hostNetwork"].(bool); on {
-		say("spec.hostNetwork", "true: the app API, which asks for no key, would be open to the whole node; take it out")
+	// kubectl reads the YAML of old, in which yes is true, and 0x1e and 1_0 are numbers.
+	switch on := p.spec["hostNetwork"].(type) {
+	case nil:
+	case bool:
+		if on {
+			say("spec.hostNetwork", "true: the app API, which asks for no key, would be open to the whole node; take it out")
+		}
+	default:
+		say("spec.hostNetwork", "%v is neither true nor false; write one of these, or take it out", on)
+	}
+	if v, word := p.spec["terminationGracePeriodSeconds"].(string); word {
+		say("spec.terminationGracePeriodSeconds", "%q is no number; write it in digits, without quotes", v)
 	}
 	if text(p.spec, "os", "name") == "windows" {
 		say("spec.os.name", "windows: the sidecar runs on Linux; leave the pod without it")
