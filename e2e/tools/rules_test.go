@@ -141,7 +141,8 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// Prometheus reads the rules; that names and labels are there is looked at above.
+// Prometheus reads the rules, and fires those alerts that what is scraped hides well; that
+// names and labels are there is looked at above.
 func TestPromtool(t *testing.T) {
 	t.Parallel()
 	promtool, err := exec.LookPath("promtool")
@@ -151,8 +152,13 @@ func TestPromtool(t *testing.T) {
 		}
 		t.Skip("no promtool: the grammar of the rules is not checked")
 	}
-	if out, err := exec.Command(promtool, "check", "rules", "--lint-fatal", monitored+"monitoring/rules.yaml").CombinedOutput(); err != nil {
-		t.Errorf("promtool: %v\n%s", err, out)
+	for _, args := range [][]string{
+		{"check", "rules", "--lint-fatal", monitored + "monitoring/rules.yaml"},
+		{"test", "rules", "testdata/alerts.yaml"},
+	} {
+		if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
 	}
 }
 
