@@ -5,6 +5,8 @@ import (
 	"os"
 	"runtime/debug"
 	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
 // After a burst the store gives its builders' buffers back one every two
@@ -20,11 +22,20 @@ const (
 // collect twice as often costs less than to touch fresh pages instead.
 const gcPercent = 50
 
-// holdMemory sets how far the heap may grow between two collections.
-func holdMemory() {
+// heapShare of what the process may have is what Go collects early to stay within, unless
+// GOMEMLIMIT says another. The rest is for what Go does not count: mapped tables, the pages
+// of files that are being written, and the program. A burst of accepts takes several times
+// the 128 MiB of a sidecar in a pod if it is let.
+const heapShare = 0.8
+
+// holdMemory sets how far the heap may grow between two collections, and below which
+// limit, usually that of the container.
+func holdMemory(limit memlimit.Provider) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	// Where no limit can be found there is none to stay within.
+	_, _ = memlimit.Set(memlimit.WithRatio(heapShare), memlimit.WithProvider(limit))
 }
 
 // restMemory returns memory to the system whenever the journal has had nothing

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
 	"pannier/journal/wire/peer"
 	"pannier/proxy/admin"
 	"pannier/proxy/crowd"
@@ -76,7 +78,7 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 }
 
 func (r *run) startLoops() {
-	holdMemory()
+	holdMemory(memlimit.FromCgroup)
 	p := r.parts.Load()
 	for _, loop := range []struct {
 		name string
