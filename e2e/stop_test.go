@@ -2,10 +2,12 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -191,5 +193,65 @@ func TestPostsDuringStop(t *testing.T) {
 	s.start()
 	if lost := len(taken) - len(finals(s, taken)); lost != 0 {
 		t.Errorf("%d posts acked during the stop are lost", lost)
+	}
+}
+
+// TestStopOfAnEphemeralJournal: what would be lost with the journal is delivered first, as
+// long as there is time, and told of otherwise. A journal that stays keeps nobody waiting.
+func TestStopOfAnEphemeralJournal(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name             string
+		ephemeral, comes bool // the receiver, after the signal
+		seconds          string
+	}{
+		{"a receiver comes", true, true, "300"},
+		{"nobody comes", true, false, "6"},
+		{"it stays", false, false, "300"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			home, holder := pair(t, map[string]string{"drain_seconds": row.seconds})
+			if row.ephemeral {
+				home.set.args = append(home.set.args, "--ephemeral")
+			}
+			home.start()
+			const posts = 3
+			for n := range posts {
+				home.post(billing, map[string]any{"n": n})
+			}
+			last := time.Now()
+			eventually(t, "the app to have been quiet for as long as a stop wants", func() error {
+				if quiet := time.Since(last); quiet < 2*time.Second {
+					return fmt.Errorf("%v", quiet)
+				}
+				return nil
+			})
+			home.signal(syscall.SIGTERM)
+			if row.comes {
+				eventually(t, "the stop to begin", func() error {
+					if said := home.stderr(); !strings.Contains(said, `msg="stopping`) {
+						return errors.New(said)
+					}
+					return nil
+				})
+				holder.start()
+				got := 0
+				eventually(t, "what was posted", func() error {
+					if got += len(holder.poll(billing, take{limit: posts, wait: 1})); got < posts {
+						return fmt.Errorf("%d of %d came", got, posts)
+					}
+					return nil
+				})
+			}
+			home.awaitExit()
+			home.http.CloseIdleConnections()
+			if code := home.proc.cmd.ProcessState.ExitCode(); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			if told := strings.Contains(home.stderr(), fmt.Sprint("are lost with the journal\" intents=", posts)); told != (row.ephemeral && !row.comes) {
+				t.Errorf("that intents are lost is said: %v, in\n%s", told, home.stderr())
+			}
+		})
 	}
 }

@@ -137,6 +137,8 @@
 //  3. posts and answers are still taken and delivered, until no app request has
 //     been open for 2 s (which may lie before the signal) and nothing is leased,
 //     or drain_seconds less 5 are over (an open event stream counts as a request);
+//     where the journal is said to be ephemeral, what is due and in no other is
+//     waited for, too, and an error tells of what is left of it;
 //     the end of force cuts this short;
 //  4. posts get 503, event streams end; offers still unanswered are
 //     recorded as held, reports are flushed, our homes hear goodbye; the loops end,

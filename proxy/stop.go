@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"pannier/journal"
 )
 
 // serve returns when the sidecar is to close: nil when it was asked to, and
@@ -20,12 +22,16 @@ func (r *run) serve(ctx, force, alive context.Context) error {
 	r.log.Info("stopping: no new work is taken on, apps may finish theirs", "within", r.config.limits.Load().drain())
 	r.drain(force, alive)
 	r.log.Info("closing", "after", time.Since(began).Round(time.Millisecond))
+	if n := r.alone(); n > 0 {
+		r.log.Error("accepted intents that no other sidecar has are lost with the journal", "intents", n)
+	}
 	return context.Cause(alive)
 }
 
 // drain lets apps finish: new intents and answers are still taken, nothing
-// new is handed over. It ends when no app request has been open for a while
-// and nothing is leased, when the time is over, or when force ends.
+// new is handed over. It ends when no app request has been open for a while,
+// nothing is leased and nothing would be lost, when the time is over, or when
+// force ends.
 func (r *run) drain(force, alive context.Context) {
 	ctx, cancel := context.WithTimeout(alive, r.config.limits.Load().drain()-closeMargin)
 	defer cancel()
@@ -56,7 +62,22 @@ const (
 func (r *run) idle() bool {
 	p := r.parts.Load()
 	open, last := p.api.Active()
-	return open == 0 && time.Since(last) >= quiet && p.mailbox.Leased() == 0
+	return open == 0 && time.Since(last) >= quiet && p.mailbox.Leased() == 0 && r.alone() == 0
+}
+
+// alone is how many intents are due, and in no other journal than one that is known to go
+// with its pod: what is not delivered now never is. One that is due later, or waits for a
+// person, is not waited for; neither is a volume that just looks as if it did not last.
+func (r *run) alone() (n int) {
+	if !r.opts.Ephemeral {
+		return 0
+	}
+	for _, b := range r.journal.Backlogs() {
+		if b.Name == journal.BacklogDue {
+			n += b.Count
+		}
+	}
+	return n
 }
 
 // close undoes start. A sidecar that failed only gets out of the way.
