@@ -8,21 +8,21 @@ name of a port of an init container, and the Service would have no endpoints.
 {{- define "pannier.service" -}}
 {{- $w := . }}
 {{- range $i, $agent := (include "pannier.settings" . | fromYaml).agents }}
-{{- $address := first (splitList "=" $agent) | trimPrefix "agent://" }}
+{{- $address := include "pannier.address" $agent }}
 {{- if $i }}
 ---
 {{ end -}}
 apiVersion: v1
 kind: Service
 metadata:
-  name: {{ ternary (printf "%s-%s" $w.name (base $address)) $w.name (gt $i 0) }}
+  name: {{ include "pannier.serviceName" (dict "name" $w.name "address" $address "index" $i) | quote }}
   labels:
     pannier.io/mesh: enabled
     {{- with $w.labels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
-    pannier.io/agent: agent://{{ $address }}
+    pannier.io/agent: {{ $address | quote }}
 spec:
   clusterIP: None
   selector:
@@ -30,4 +30,15 @@ spec:
   ports:
     - {name: pannier-peer, port: 7401, targetPort: 7401, appProtocol: pannier.io/peer}
 {{- end }}
+{{- end }}
+
+{{/* pannier.address is the address of an item of agents, as it is compared: with agent:// where it has a slash. */}}
+{{- define "pannier.address" -}}
+{{- $address := first (splitList "=" .) }}
+{{- if and (contains "/" $address) (not (contains "://" $address)) }}agent://{{ end }}{{ $address }}
+{{- end }}
+
+{{/* pannier.serviceName is the name of the Service of one agent: the workload's, and with the last word of the address for those after the first. */}}
+{{- define "pannier.serviceName" -}}
+{{- if .index }}{{ .name }}-{{ base .address }}{{ else }}{{ .name }}{{ end }}
 {{- end }}

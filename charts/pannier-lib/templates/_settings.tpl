@@ -68,7 +68,7 @@ image: pannier:0.1.0
 {{- $where := ternary "claim" "new" (eq .kind "StatefulSet") }}
 {{- range (.spec | default dict).volumes }}
 {{- if eq .name "pannier-journal" }}
-{{- $where = ternary "given" "claim" (or (hasKey . "emptyDir") (hasKey . "ephemeral")) }}
+{{- $where = ternary "given" "claim" (or (hasKey . "emptyDir") (hasKey . "ephemeral") (eq (len .) 1)) }}
 {{- end }}
 {{- end }}
 {{- $where }}
@@ -83,7 +83,7 @@ pannier.io/mesh: enabled
 {{- define "pannier.podAnnotations" -}}
 {{- $containers := (.spec | default dict).containers }}
 {{- if $containers -}}
-kubectl.kubernetes.io/default-container: {{ (first $containers).name }}
+kubectl.kubernetes.io/default-container: {{ (first $containers).name | quote }}
 {{- end }}
 {{- end }}
 

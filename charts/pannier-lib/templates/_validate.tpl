@@ -17,7 +17,9 @@
 {{- $segment := `(\.*[A-Za-z0-9_~@+-][A-Za-z0-9._~@+-]*|\.{3,})` }}
 {{- $agent := printf `^([a-z0-9+.-]+://)?%s(/%s)*(=(poll|stream|http:https?://[^\s,$]+))?$` $segment $segment }}
 {{- $seen := dict }}
-{{- range $s.agents }}
+{{- $named := dict }}
+{{- $workload := .name }}
+{{- range $i, $_ := $s.agents }}
 {{- $address := trimPrefix "agent://" (first (splitList "=" .)) }}
 {{- if not (regexMatch $agent .) }}
 {{- $wrong = append $wrong (printf "pannier.agents: %q is not an agent; write ADDRESS, or ADDRESS=poll, =stream or =http:URL" .) }}
@@ -25,8 +27,26 @@
 {{- $wrong = append $wrong (printf "pannier.agents: %s is listed twice; take one out" $address) }}
 {{- end }}
 {{- $_ := set $seen $address true }}
+{{- $service := include "pannier.serviceName" (dict "name" $workload "address" $address "index" $i) }}
+{{- if or (gt (len $service) 63) (not (regexMatch `^[a-z]([-a-z0-9]*[a-z0-9])?$` $service)) }}
+{{- $wrong = append $wrong (printf "pannier.agents: the Service of %s would be called %q, which is no name of a Service; serve it in a pod of its own" $address $service) }}
+{{- else if hasKey $named $service }}
+{{- $wrong = append $wrong (printf "pannier.agents: the Services of %s and %s would both be called %s; serve one of them in a pod of its own" (get $named $service) $address $service) }}
+{{- end }}
+{{- $_ := set $named $service $address }}
 {{- end }}
 {{- $port := int $s.appPort }}
+{{- if or (lt $port 0) (gt $port 65535) }}
+{{- $wrong = append $wrong (printf "pannier.appPort: %d is not a port from 1 to 65535" $port) }}
+{{- else if and $port (not (hasPrefix "/" $s.callbackPath)) }}
+{{- $wrong = append $wrong (printf "pannier.callbackPath: %q is not the path of a URL; begin it with /" $s.callbackPath) }}
+{{- end }}
+{{- if not $s.controlPlane }}
+{{- $wrong = append $wrong "pannier.controlPlane: empty; write HOST:PORT, or none" }}
+{{- end }}
+{{- if not (kindIs "bool" $s.native) }}
+{{- $wrong = append $wrong (printf "pannier.native: %v is neither true nor false; write it without quotes" $s.native) }}
+{{- end }}
 {{- if and (ge $port 7400) (le $port 7403) }}
 {{- $wrong = append $wrong (printf "pannier.appPort: %d is a port of the sidecar, which has 7400 to 7403; move the app" $port) }}
 {{- end }}
@@ -41,9 +61,10 @@
 {{- $wrong = append $wrong (printf "%s: set together with %s; take all but one out" (first $chosen) (join ", " (rest $chosen))) }}
 {{- end }}
 
-{{- $grace := int ($spec.terminationGracePeriodSeconds | default 30) }}
+{{- $grace := 30 }}
+{{- if hasKey $spec "terminationGracePeriodSeconds" }}{{ $grace = int $spec.terminationGracePeriodSeconds }}{{ end }}
 {{- $drain := int $s.drainSeconds }}
-{{- if lt $drain 5 }}
+{{- if or (lt $drain 5) (gt $drain 3600) }}
 {{- $wrong = append $wrong (printf "pannier.drainSeconds: %v is not a number of seconds from 5 to 3600" $s.drainSeconds) }}
 {{- else if ge (add $drain 5) $grace }}
 {{- $wrong = append $wrong (printf "pannier.drainSeconds: %d, and 5 to close the journal in, are not less than terminationGracePeriodSeconds, which is %d; lower it or raise that" $drain $grace) }}

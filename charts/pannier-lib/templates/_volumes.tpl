@@ -12,7 +12,7 @@
     volumeClaimTemplate:
       spec:
         accessModes: [ReadWriteOncePod]
-        storageClassName: {{ $s.journalClass }}
+        storageClassName: {{ $s.journalClass | quote }}
         resources: {requests: {storage: {{ $s.journalSize | quote }}}}
 {{- else }}
 - name: pannier-journal
@@ -55,7 +55,7 @@ with --cascade=orphan first.
   spec:
     accessModes: [ReadWriteOncePod]
     {{- if $s.journalClass }}
-    storageClassName: {{ $s.journalClass }}
+    storageClassName: {{ $s.journalClass | quote }}
     {{- end }}
     resources: {requests: {storage: {{ $s.journalSize | quote }}}}
 {{- end }}
