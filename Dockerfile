@@ -3,7 +3,7 @@
 # One image with both programs: pannier, which runs unless another is named, and pannier-control.
 #
 #   docker build -t pannier .
-#   docker build -t pannier --build-arg GO=1.26 --platform linux/arm64 .
+#   docker build -t pannier --build-arg GO=1.26 --build-arg VERSION=0.1.0 --platform linux/arm64 .
 #
 # There is no shell and no file but the two programs, what they trust on the way out (webhooks
 # beyond loopback) and an empty directory for the journal. `pannier version --sbom` says what they
@@ -13,12 +13,13 @@ ARG GO=1.26
 
 FROM --platform=$BUILDPLATFORM golang:${GO} AS build
 ARG TARGETOS TARGETARCH
+ARG VERSION=0.1.0
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 # Neither where it is built nor when is in the programs: the same source gives the same bytes.
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -tags=grpcnotrace -ldflags="-s -w -buildid=" -o /out/ ./cmd/pannier ./cmd/pannier-control
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -tags=grpcnotrace -ldflags="-s -w -buildid= -X pannier/cmd/build.stamped=$VERSION" -o /out/ ./cmd/pannier ./cmd/pannier-control
 RUN mkdir -m 0700 /out/data
 
 FROM scratch

@@ -49,12 +49,44 @@ func buildImage(tree, out string) error {
 		return fmt.Errorf("the Dockerfile builds nothing")
 	}
 	line := strings.ReplaceAll(strings.TrimPrefix(lines[at], "RUN "), "/out/", out+"/")
-	cmd := exec.Command("sh", "-ec", `TARGETOS=$(go env GOOS) TARGETARCH=$(go env GOARCH); `+line)
+	cmd := exec.Command("sh", "-ec", `TARGETOS=$(go env GOOS) TARGETARCH=$(go env GOARCH) VERSION=`+versionOf(lines)+`; `+line)
 	cmd.Dir = tree
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", line, err, text)
 	}
 	return nil
+}
+
+// versionOf is the version that the image is built as.
+func versionOf(lines []string) string {
+	for _, l := range lines {
+		if version, ok := strings.CutPrefix(l, "ARG VERSION="); ok {
+			return version
+		}
+	}
+	return ""
+}
+
+// TestImageSaysItsVersion: it is that of the charts, which name the image by it.
+func TestImageSaysItsVersion(t *testing.T) {
+	t.Parallel()
+	lines, err := dockerfile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := versionOf(lines)
+	if out, err := exec.Command(release(t, "pannier"), "version").CombinedOutput(); err != nil || version == "" || !strings.Contains(string(out), version) {
+		t.Errorf("built as %q it says %s, %v", version, out, err)
+	}
+	charts, _ := filepath.Glob("../charts/*/Chart.yaml")
+	if len(charts) != 3 {
+		t.Errorf("%d charts", len(charts))
+	}
+	for _, chart := range charts {
+		if text := readAll(chart); strings.Contains(text, "appVersion") && !strings.Contains(text, "appVersion: "+version+"\n") {
+			t.Errorf("%s is of another version than %s:\n%s", chart, version, text)
+		}
+	}
 }
 
 // TestDockerfile holds the image to what a cluster with strict rules asks of it.

@@ -7,6 +7,10 @@ import (
 	"runtime/debug"
 )
 
+// stamped is the version that a release is built as, where what it is built from does not
+// say it: -ldflags "-X pannier/cmd/build.stamped=1.2.3".
+var stamped string
+
 // Info is what a program knows about itself.
 type Info struct {
 	Version  string `json:"version"`
@@ -22,6 +26,9 @@ func This() Info {
 		return Info{Version: "unknown", Go: runtime.Version()}
 	}
 	i := Info{Version: info.Main.Version, Go: info.GoVersion}
+	if stamped != "" {
+		i.Version = stamped
+	}
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
