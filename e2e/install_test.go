@@ -11,6 +11,7 @@ import (
 	"time"
 
 	apps "k8s.io/api/apps/v1"
+	batch "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	policy "k8s.io/api/policy/v1"
 	rbac "k8s.io/api/rbac/v1"
@@ -27,6 +28,7 @@ import (
 type manifest struct {
 	sets        map[string]*apps.StatefulSet
 	deployments []*apps.Deployment
+	jobs        []*batch.Job
 	services    []*v1.Service
 	roles       map[string]*rbac.ClusterRole
 	bindings    []*rbac.ClusterRoleBinding
@@ -53,6 +55,8 @@ func (c *cluster) rendered(name, namespace string) manifest {
 			m.sets[o.Name] = o
 		case *apps.Deployment:
 			m.deployments = append(m.deployments, o)
+		case *batch.Job:
+			m.jobs = append(m.jobs, o)
 		case *v1.Service:
 			m.services = append(m.services, o)
 		case *rbac.ClusterRole:

@@ -92,8 +92,21 @@ func newCluster(t testing.TB, pods int) *cluster {
 
 func netns(h *host) string { return "/run/netns/" + h.name }
 
-// start runs a pod, and waits until it is ready, unless it is a job.
+// start runs a pod, and waits until it is ready.
 func (c *cluster) start(spec *v1.Pod) *kubelet.Pod {
+	c.t.Helper()
+	p := c.begin(spec)
+	eventually(c.t, spec.Name+" to be ready", func() error {
+		if !p.Ready() {
+			return fmt.Errorf("%q", p.Events())
+		}
+		return nil
+	})
+	return p
+}
+
+// begin runs a pod.
+func (c *cluster) begin(spec *v1.Pod) *kubelet.Pod {
 	c.t.Helper()
 	at := c.free[0]
 	c.free = c.free[1:]
@@ -106,14 +119,6 @@ func (c *cluster) start(spec *v1.Pod) *kubelet.Pod {
 	}
 	if c.api != nil {
 		c.api.run(p)
-	}
-	if spec.Spec.RestartPolicy != v1.RestartPolicyNever {
-		eventually(c.t, spec.Name+" to be ready", func() error {
-			if !p.Ready() {
-				return fmt.Errorf("%q", p.Events())
-			}
-			return nil
-		})
 	}
 	return p
 }
@@ -270,7 +275,7 @@ func TestPodOfAJob(t *testing.T) {
 	c := newCluster(t, 1)
 	job := c.beside(pod("job", "APP_TO", billing, "APP_ONCE", "true"), shop, "job-journal")
 	job.Spec.RestartPolicy = v1.RestartPolicyNever
-	p := c.start(job)
+	p := c.begin(job)
 	select {
 	case <-p.Done():
 	case <-time.After(2 * time.Minute):
@@ -292,6 +297,7 @@ func TestPodWithAPlainContainer(t *testing.T) {
 	c := newCluster(t, 1)
 	spec := pod("plain", "APP_TO", billing)
 	metav1.SetMetaDataAnnotation(&spec.ObjectMeta, "pannier.io/native", "false")
+	metav1.SetMetaDataAnnotation(&spec.ObjectMeta, "pannier.io/drain-seconds", "6") // nobody takes what it has
 	p := c.start(c.beside(spec, shop, ""))
 	eventually(t, "an intent", func() error { // the app may have been there first
 		if !slices.ContainsFunc(hears(p), func(h heard) bool { return h.Sent != "" }) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -94,10 +95,35 @@ func (s *statefulSet) scale(replicas int) {
 	}
 }
 
+// drained runs the Jobs that the chart has for the journals of pods that are gone, side by
+// side.
+func (c *cluster) drained(name, namespace string) {
+	c.t.Helper()
+	var pods []*kubelet.Pod
+	for _, j := range c.rendered(name, namespace).jobs {
+		pods = append(pods, c.begin(kubelet.Attempt(j, 0)))
+	}
+	if len(pods) == 0 {
+		c.t.Fatalf("%s: no Jobs", name)
+	}
+	for _, p := range pods {
+		select {
+		case <-p.Done():
+		case <-time.After(2 * time.Minute):
+			c.t.Fatalf("%s does not end: %q", p.Spec().Name, p.Events())
+		}
+		drain := p.Container("pannier")
+		if code := drain.Code(); code != 0 || !strings.HasSuffix(drain.Log(), "nothing is left: the journal can go\n") {
+			c.t.Errorf("%s: exit code %d, it says %s", p.Spec().Name, code, drain.Log())
+		}
+		c.stop(p)
+	}
+}
+
 // TestPodsReplaced: three replicas that send and receive are replaced one after the
-// other under load, then scaled to one and back to three. Each comes back to its
-// journal, at another address; nothing is lost or ends but well, and what comes twice
-// says that it may.
+// other under load, then scaled to one, where Jobs empty the journals of the others, and
+// back to three. Each comes back to its journal, at another address; nothing is lost or
+// ends but well, and what comes twice says that it may.
 func TestPodsReplaced(t *testing.T) {
 	t.Parallel()
 	need(t, true)
@@ -114,6 +140,7 @@ func TestPodsReplaced(t *testing.T) {
 	}
 	billing.gets(0)
 	billing.scale(1)
+	c.drained("pannier/own-apps-fewer", "shop")
 	billing.scale(3)
 	billing.gets(1)
 	billing.gets(2)

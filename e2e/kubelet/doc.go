@@ -1,7 +1,7 @@
 // Package kubelet runs pods as a node does, without a container engine, for tests of
 // what Pannier is in a cluster: the processes are the real ones.
 //
-//	manifest ──Read──▶ objects ──Replica, Instance──▶ v1.Pod
+//	manifest ──Read──▶ objects ──Replica, Instance, Attempt──▶ v1.Pod
 //
 //	v1.Pod ──Start──▶ volumes ─▶ init containers in order ─▶ app containers ─▶ probes
 //	                             (a sidecar's startup probe     all at once

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	apps "k8s.io/api/apps/v1"
+	batch "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	policy "k8s.io/api/policy/v1"
 	rbac "k8s.io/api/rbac/v1"
@@ -20,7 +21,7 @@ import (
 // error, as is a kind that charts do not use.
 func Read(manifest []byte) (objects []runtime.Object, err error) {
 	kinds := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, apps.AddToScheme, policy.AddToScheme, rbac.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, apps.AddToScheme, batch.AddToScheme, policy.AddToScheme, rbac.AddToScheme} {
 		if err := add(kinds); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	apps "k8s.io/api/apps/v1"
+	batch "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -24,6 +25,11 @@ func Replica(s *apps.StatefulSet, ordinal int) *v1.Pod {
 // Instance is a pod of a Deployment; n is in its name only.
 func Instance(d *apps.Deployment, n int) *v1.Pod {
 	return of(d.Namespace, fmt.Sprintf("%s-%d", d.Name, n), &d.Spec.Template)
+}
+
+// Attempt is a pod of a Job.
+func Attempt(j *batch.Job, n int) *v1.Pod {
+	return of(j.Namespace, fmt.Sprintf("%s-%d", j.Name, n), &j.Spec.Template)
 }
 
 func of(namespace, name string, t *v1.PodTemplateSpec) *v1.Pod {

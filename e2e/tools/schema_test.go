@@ -39,6 +39,8 @@ func TestWrongValues(t *testing.T) {
 			{`{apps: {Billing: {}}}`, "Billing", "pattern"},
 			{`{apps: {pannier: {}}}`, "pannier", "not"},
 			{`{networkPolicy: {enable: true}}`, "/networkPolicy", "'enable'"},
+			{`{defaults: {pannier: {insecurePeer: true}}, apps: {billing: {replicas: 2, drain: [1]}}}`, "billing: drain: 1", "gone for good"},
+			{`{defaults: {kind: Deployment, drain: [1], pannier: {insecurePeer: true}}}`, "drain: 1", "gone for good"},
 			{`{networkPolicy: null}`, "networkPolicy", "missing"},
 			{`{defaults: {serviceAccountName: "Not Valid!"}}`, "/defaults/serviceAccountName", "pattern"},
 			{`{defaults: {env: [{name: A, val: b}]}}`, "/defaults/env/0", "'val'"},

@@ -132,7 +132,7 @@ func (w *world) checkPod(p podTemplate) {
 	for _, v := range p.Volumes {
 		say(!volumes[v.Name], "volume %s is there twice", v.Name)
 		volumes[v.Name] = true
-		say(v.PersistentVolumeClaim == nil, "volume %s: a claim that pods share", v.Name)
+		say(v.PersistentVolumeClaim == nil || drains(p), "volume %s: a claim that pods share", v.Name)
 		say(v.EmptyDir == nil || v.EmptyDir.SizeLimit != nil && v.EmptyDir.SizeLimit.Sign() > 0, "volume %s: no sizeLimit", v.Name)
 		say(v.Secret == nil || v.Secret.DefaultMode != nil && *v.Secret.DefaultMode == 0o440, "volume %s: readable for others", v.Name)
 	}
@@ -243,9 +243,14 @@ func checkSidecar(say func(bool, string, ...any), p podTemplate) {
 	for _, e := range sidecar.Env {
 		env[e.Name] = e.Value
 	}
+	say(is(p.AutomountServiceAccountToken) == false && p.AutomountServiceAccountToken != nil, "the token of its service account is mounted")
+	say(p.SecurityContext != nil && p.SecurityContext.FSGroup != nil, "no fsGroup: the journal's volume may be root's")
+	if drains(p) {
+		say(env["PANNIER_AGENT"] == "" && env["PANNIER_EPHEMERAL"] == "", "it drains a journal, and serves %q", env["PANNIER_AGENT"])
+		return
+	}
 	ephemeral := !slices.ContainsFunc(p.claims, func(c core.PersistentVolumeClaim) bool { return c.Name == "pannier-journal" })
 	say((env["PANNIER_EPHEMERAL"] == "true") == ephemeral, "PANNIER_EPHEMERAL is %q", env["PANNIER_EPHEMERAL"])
-	say(p.SecurityContext != nil && p.SecurityContext.FSGroup != nil, "no fsGroup: the journal's volume may be root's")
 	say(!p.HostNetwork, "the app API is open to the node")
 	grace := int64(30)
 	if p.TerminationGracePeriodSeconds != nil {
@@ -255,7 +260,11 @@ func checkSidecar(say func(bool, string, ...any), p podTemplate) {
 	if _, err := fmt.Sscan(env["PANNIER_DRAIN_SECONDS"], &drain); err != nil || drain+5 >= grace {
 		say(false, "drains for %q s (%v) of %d", env["PANNIER_DRAIN_SECONDS"], err, grace)
 	}
-	say(is(p.AutomountServiceAccountToken) == false && p.AutomountServiceAccountToken != nil, "the token of its service account is mounted")
+}
+
+// drains reports whether a pod only empties the journal of one that is gone for good.
+func drains(p podTemplate) bool {
+	return strings.HasPrefix(p.of, "Job/") && len(p.Containers) == 1 && slices.Equal(p.Containers[0].Args, []string{"drain"})
 }
 
 func (w *world) checkObject(o runtime.Object) {
@@ -309,6 +318,9 @@ func (w *world) hasPort(selector *meta.LabelSelector, want intstr.IntOrString) b
 func (w *world) checkService(s *core.Service) {
 	selector := &meta.LabelSelector{MatchLabels: s.Spec.Selector}
 	w.check(len(s.Spec.Selector) > 0 && w.anyPod(selector), s, "it has no pods")
+	for _, p := range w.pods {
+		w.check(!drains(p) || !matches(selector, p.Labels), s, "it leads to %s, which serves nobody", p.of)
+	}
 	for _, port := range s.Spec.Ports {
 		w.check(port.Port > 0 && port.Port < 1<<16, s, "port %d", port.Port)
 		w.check(w.hasPort(selector, port.TargetPort), s, "port %s is none of its pods'", port.TargetPort.String())

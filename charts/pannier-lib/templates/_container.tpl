@@ -40,26 +40,7 @@ pannier.native is false. It starts and ends beside the app.
     - {name: PANNIER_ADVERTISE, value: "[$(POD_IP)]:7401"}
     - {name: PANNIER_HEALTH, value: ":7403"}
     - {name: PANNIER_DRAIN_SECONDS, value: {{ int $s.drainSeconds | quote }}}
-    {{- if ne $s.controlPlane "none" }}
-    - {name: PANNIER_XDS, value: {{ $s.controlPlane | quote }}}
-    {{- end }}
-    {{- if include "pannier.token" . }}
-    - {name: PANNIER_XDS_TOKEN, value: /var/run/secrets/pannier/token}
-    {{- end }}
-    {{- if $s.tlsSecret }}
-    - {name: PANNIER_TLS_CERT, value: /etc/pannier/tls/tls.crt}
-    - {name: PANNIER_TLS_KEY, value: /etc/pannier/tls/tls.key}
-    - {name: PANNIER_TLS_CA, value: /etc/pannier/tls/ca.crt}
-    {{- else if $s.keyringSecret }}
-    - {name: PANNIER_KEYRING, value: /etc/pannier/keyring/keyring.yaml}
-    {{- else if $s.spiffe }}
-    - {name: PANNIER_SPIFFE_SOCKET, value: "unix:///run/spiffe/spire-agent.sock"}
-    {{- else }}
-    - {name: PANNIER_INSECURE_PEER, value: "true"}
-    {{- end }}
-    {{- if $s.config }}
-    - {name: PANNIER_CONFIG, value: /etc/pannier/config/config.yaml}
-    {{- end }}
+    {{- include "pannier.proofEnv" . | trim | nindent 4 }}
   ports:
     - {name: pannier-peer, containerPort: 7401}
     - {name: pannier-health, containerPort: 7403}
@@ -85,28 +66,64 @@ pannier.native is false. It starts and ends beside the app.
     requests: {cpu: {{ $s.cpu | quote }}, memory: {{ $s.memory | quote }}}
     limits: {memory: {{ $s.memory | quote }}}
   securityContext:
-    runAsNonRoot: true
-    runAsUser: 65532
-    runAsGroup: 65532
-    readOnlyRootFilesystem: true
-    allowPrivilegeEscalation: false
-    capabilities: {drop: [ALL]}
-    seccompProfile: {type: RuntimeDefault}
+    {{- include "pannier.securityContext" . | nindent 4 }}
   volumeMounts:
     - {name: pannier-journal, mountPath: /var/lib/pannier}
-    {{- if include "pannier.token" . }}
-    - {name: pannier-token, mountPath: /var/run/secrets/pannier, readOnly: true}
+    {{- with include "pannier.proofMounts" . | trim }}
+    {{- . | nindent 4 }}
     {{- end }}
-    {{- if $s.tlsSecret }}
-    - {name: pannier-tls, mountPath: /etc/pannier/tls, readOnly: true}
-    {{- end }}
-    {{- if $s.keyringSecret }}
-    - {name: pannier-keyring, mountPath: /etc/pannier/keyring, readOnly: true}
-    {{- end }}
-    {{- if $s.spiffe }}
-    - {name: pannier-spiffe, mountPath: /run/spiffe, readOnly: true}
-    {{- end }}
-    {{- if $s.config }}
-    - {name: pannier-config, mountPath: /etc/pannier/config, readOnly: true}
-    {{- end }}
+{{- end }}
+
+{{/* pannier.proofEnv is what tells a sidecar where it asks for others, and how they know it. */}}
+{{- define "pannier.proofEnv" -}}
+{{- $s := include "pannier.settings" . | fromYaml }}
+{{- if ne $s.controlPlane "none" }}
+- {name: PANNIER_XDS, value: {{ $s.controlPlane | quote }}}
+{{- end }}
+{{- if include "pannier.token" . }}
+- {name: PANNIER_XDS_TOKEN, value: /var/run/secrets/pannier/token}
+{{- end }}
+{{- if $s.tlsSecret }}
+- {name: PANNIER_TLS_CERT, value: /etc/pannier/tls/tls.crt}
+- {name: PANNIER_TLS_KEY, value: /etc/pannier/tls/tls.key}
+- {name: PANNIER_TLS_CA, value: /etc/pannier/tls/ca.crt}
+{{- else if $s.keyringSecret }}
+- {name: PANNIER_KEYRING, value: /etc/pannier/keyring/keyring.yaml}
+{{- else if $s.spiffe }}
+- {name: PANNIER_SPIFFE_SOCKET, value: "unix:///run/spiffe/spire-agent.sock"}
+{{- else }}
+- {name: PANNIER_INSECURE_PEER, value: "true"}
+{{- end }}
+{{- if $s.config }}
+- {name: PANNIER_CONFIG, value: /etc/pannier/config/config.yaml}
+{{- end }}
+{{- end }}
+
+{{- define "pannier.proofMounts" -}}
+{{- $s := include "pannier.settings" . | fromYaml }}
+{{- if include "pannier.token" . }}
+- {name: pannier-token, mountPath: /var/run/secrets/pannier, readOnly: true}
+{{- end }}
+{{- if $s.tlsSecret }}
+- {name: pannier-tls, mountPath: /etc/pannier/tls, readOnly: true}
+{{- end }}
+{{- if $s.keyringSecret }}
+- {name: pannier-keyring, mountPath: /etc/pannier/keyring, readOnly: true}
+{{- end }}
+{{- if $s.spiffe }}
+- {name: pannier-spiffe, mountPath: /run/spiffe, readOnly: true}
+{{- end }}
+{{- if $s.config }}
+- {name: pannier-config, mountPath: /etc/pannier/config, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "pannier.securityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+readOnlyRootFilesystem: true
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
 {{- end }}

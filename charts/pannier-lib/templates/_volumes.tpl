@@ -19,6 +19,11 @@
   emptyDir: {sizeLimit: {{ $s.journalSize | quote }}}
 {{- end }}
 {{- end }}
+{{- include "pannier.proofVolumes" . }}
+{{- end }}
+
+{{- define "pannier.proofVolumes" -}}
+{{- $s := include "pannier.settings" . | fromYaml }}
 {{- if include "pannier.token" . }}
 - name: pannier-token
   projected:

@@ -1,7 +1,7 @@
 {{/* app.workload is what the templates of pannier-lib take, for the app NAME of (dict "name" NAME "root" $). */}}
 {{- define "app.workload" -}}
 {{- $app := include "app.values" . | fromYaml }}
-{{- $spec := pick $app "terminationGracePeriodSeconds" "nodeSelector" }}
+{{- $spec := pick $app "terminationGracePeriodSeconds" "nodeSelector" "serviceAccountName" "imagePullSecrets" }}
 {{- $container := dict "name" .name }}
 {{- if $app.port }}
 {{- $container = set $container "ports" (list (dict "containerPort" (int $app.port))) }}
