@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -31,6 +32,9 @@ const (
 	leftMost   = 20 // that are named
 	leftTime   = 5 * time.Second
 	emptyEvery = 200 * time.Millisecond
+	// emptyRest is how many of these pass without a look at what is held here while nothing
+	// is written and nobody comes or goes: it may be a hundred thousand intents.
+	emptyRest = 25
 
 	// never is when what waits for an app goes back to its home by itself: its home
 	// may not have found us yet, and would not hear of it.
@@ -68,12 +72,20 @@ func (r *run) empty(ctx, force, alive context.Context) (left Left, err error) {
 	hears := func(home journal.ID) bool { return home == self || p.server.Connected(home) }
 	look := time.NewTicker(emptyEvery)
 	defer look.Stop()
+	last, rest := "", 0
 	for {
-		if err := p.mailbox.GiveBack(alive, hears); err != nil {
+		now, err := r.changes(hears)
+		if err != nil {
 			return left, err
 		}
-		if left, err = r.left(); err != nil || left.None() {
-			return left, err
+		if rest--; now != last || rest < 0 {
+			last, rest = now, emptyRest
+			if err := p.mailbox.GiveBack(alive, hears); err != nil {
+				return left, err
+			}
+			if left, err = r.left(); err != nil || left.None() {
+				return left, err
+			}
 		}
 		select {
 		case <-look.C:
@@ -82,10 +94,23 @@ func (r *run) empty(ctx, force, alive context.Context) (left Left, err error) {
 			return left, context.Cause(alive)
 		case <-ctx.Done():
 		}
+		if left, err = r.left(); err != nil {
+			return left, err
+		}
 		ctx, cancel := context.WithTimeout(force, leftTime)
 		defer cancel()
 		return left, r.name(ctx, &left)
 	}
+}
+
+// changes is another word after each write to the journal, and when a home comes or goes.
+func (r *run) changes(hears func(home journal.ID) bool) (string, error) {
+	word := fmt.Sprint(r.journal.Stats().Seq)
+	homes, err := r.journal.Homes()
+	for _, h := range homes {
+		word += fmt.Sprint(" ", hears(h.ID))
+	}
+	return word, err
 }
 
 // left counts what is left.

@@ -20,7 +20,8 @@ func drainCommand(force context.Context, args []string) *cli.Command {
 		Name: "drain", Usage: "empty the journal of a sidecar that is gone for good, as of a volume that nobody mounts any more",
 		Description: "Run it where the sidecar's name and identity are good. It takes the settings of run and, but for an app API and agents, runs like it: what the journal is home of is " +
 			"delivered, what it holds for others is given back to them, and reports are made until they are heard. " +
-			"It ends with 0 when nothing is left, and else with 1 and a line for each that is.",
+			"It ends with 0 when nothing is left, and else with 1 and a line for each that is. " +
+			"What two such journals hold for each other, which is so only where a sidecar was killed, neither can give back: its home is looked for where it was. Start these sidecars once more instead.",
 		Flags: append(settings.flags(), &cli.DurationFlag{Name: "timeout", Value: 15 * time.Minute, Destination: &timeout, Usage: "give up after `DURATION`"}),
 		Action: func(c *cli.Context) error {
 			if _, err := exactArgs(c); err != nil {
