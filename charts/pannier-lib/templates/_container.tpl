@@ -63,8 +63,7 @@ pannier.native is false. It starts and ends beside the app.
     preStop: {sleep: {seconds: 5}}
   {{- end }}
   resources:
-    requests: {cpu: {{ $s.cpu | quote }}, memory: {{ $s.memory | quote }}}
-    limits: {memory: {{ $s.memory | quote }}}
+    {{- include "pannier.resources" . | trim | nindent 4 }}
   securityContext:
     {{- include "pannier.securityContext" . | nindent 4 }}
   volumeMounts:
@@ -126,4 +125,10 @@ readOnlyRootFilesystem: true
 allowPrivilegeEscalation: false
 capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "pannier.resources" -}}
+{{- $s := include "pannier.settings" . | fromYaml -}}
+requests: {cpu: {{ $s.cpu | quote }}, memory: {{ $s.memory | quote }}}
+limits: {memory: {{ $s.memory | quote }}}
 {{- end }}

@@ -49,8 +49,7 @@ spec:
           ports:
             - {name: pannier-peer, containerPort: 7401}
           resources:
-            requests: {cpu: {{ $s.cpu | quote }}, memory: {{ $s.memory | quote }}}
-            limits: {memory: {{ $s.memory | quote }}}
+            {{- include "pannier.resources" . | trim | nindent 12 }}
           securityContext:
             {{- include "pannier.securityContext" . | nindent 12 }}
           volumeMounts:
