@@ -55,12 +55,15 @@ func newAPIServer(t testing.TB, node *kubelet.Node, ip string) *apiServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := httptest.NewUnstartedServer(s.authenticated(httputil.NewSingleHostReverseProxy(behind)))
+	silent := slog.NewLogLogger(slog.DiscardHandler, 0) // watches end with their clients
+	proxy := httputil.NewSingleHostReverseProxy(behind)
+	proxy.ErrorLog = silent
+	front := httptest.NewUnstartedServer(s.authenticated(proxy))
 	front.Listener.Close()
 	if front.Listener, err = kubelet.Listen(node.NetNS, net.JoinHostPort(ip, apiPort)); err != nil {
 		t.Fatal(err)
 	}
-	front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // watches that end with their clients
+	front.Config.ErrorLog = silent
 	front.StartTLS()
 	node.API = &kubelet.APIServer{Host: apiHost, Port: apiPort}
 	if err := errors.Join(
