@@ -111,6 +111,9 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 		}
 		l.head.ReplyDest = uint32(lane.no)
 	}
+	if err := t.threadOf(l, a.Envelope, a.Asked); err != nil {
+		return err
+	}
 	if err := t.begin(l, a.event(), env, a.DeliverAt); err != nil {
 		return err
 	}

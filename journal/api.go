@@ -26,6 +26,7 @@ type Accept struct {
 	DeliverBy time.Time // zero: Options.DeliverBy after it is due
 	Deadline  time.Time // zero: Options.Deadline after accept
 	DeliverAt time.Time // zero: at once
+	Asked     []string  // addresses that its human_task names: it is in their inboxes too
 	// Refusal is why it is not accepted. What its Key has made before is answered all
 	// the same: what is asked of a payload changes, and a repeat must not hear that
 	// nothing was accepted.

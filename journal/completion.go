@@ -61,8 +61,18 @@ func (t *tx) complete(l *life, body []byte, text string) error {
 	if l.head.ReplyDest == 0 || lane == nil {
 		return nil
 	}
-	env, err := t.completion(l, lane.address, body, text)
+	was, err := t.envelope(l.id)
 	if err != nil {
+		return err
+	}
+	if was == nil {
+		return &CorruptError{Key: chunkKey(classEnvelope, l.id, 0), Why: "the envelope of an open intent is missing"}
+	}
+	env, err := t.completion(l, was, lane.address, body, text)
+	if err != nil {
+		return err
+	}
+	if err := t.threadCompleted(l.id, ID(env.Id), env, was, lane.address); err != nil {
 		return err
 	}
 	blob, err := proto.Marshal(env)
@@ -76,18 +86,20 @@ func (t *tx) complete(l *life, body []byte, text string) error {
 	return t.begin(c, &wire.Event{Actor: actorSelf}, blob, t.now)
 }
 
-func (t *tx) completion(l *life, to string, body []byte, text string) (*wire.Envelope, error) {
-	var was wire.Envelope
-	blob, found, err := t.getChunks(classEnvelope, l.id)
-	if err != nil {
+// envelope is that of an intent, nil where there is none.
+func (t *tx) envelope(id ID) (*wire.Envelope, error) {
+	blob, found, err := t.getChunks(classEnvelope, id)
+	if err != nil || !found {
 		return nil, err
 	}
-	if !found {
-		return nil, &CorruptError{Key: chunkKey(classEnvelope, l.id, 0), Why: "the envelope of an open intent is missing"}
+	env := &wire.Envelope{}
+	if err := proto.Unmarshal(blob, env); err != nil {
+		return nil, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
 	}
-	if err := proto.Unmarshal(blob, &was); err != nil {
-		return nil, &CorruptError{Key: chunkKey(classEnvelope, l.id, 0), Why: err.Error()}
-	}
+	return env, nil
+}
+
+func (t *tx) completion(l *life, was *wire.Envelope, to string, body []byte, text string) (*wire.Envelope, error) {
 	said := CompletionOf(l.id, l.status())
 	switch {
 	case len(body) == 0:
@@ -114,7 +126,12 @@ func (t *tx) completion(l *life, to string, body []byte, text string) (*wire.Env
 // keepThread takes a completion in as a thread that is done: held and answered are
 // one commit, so it is never in a mailbox that is read, counts against no credit,
 // and is never offered again. Its home hears that it was taken.
-func (t *tx) keepThread(h *hand) error {
+func (t *tx) keepThread(h *hand, env *wire.Envelope) error {
+	if of, err := IDOf(env.CompletionOf); err == nil && h.home() != t.j.self.Journal { // else it is in that inbox since the end
+		if err := t.threadCompleted(of, h.id, env, nil, env.ToAgent); err != nil {
+			return err
+		}
+	}
 	h.rec.Thread, h.rec.Freed, h.rec.Taken = true, true, true
 	if _, err := t.step(h, state.Hold, never); err != nil {
 		return err

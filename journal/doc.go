@@ -44,6 +44,14 @@
 //     events come with that word, but for a home whose stream is full of others. It
 //     has at most one successor, made in the batch that marks it as redriven, with the
 //     options it had in the end.
+//   - A thread is one record for all who have it in an inbox, written in the batch
+//     of what it shows. Its change number is made of the batch's, so it only grows. It is
+//     in the index of each of its inboxes once, and in that of all; nothing rests on
+//     that index but readers. A task, a completion and what was delegated have a thread
+//     in any case, all else from the first look into the inbox of its sender or receiver
+//     on: that look makes those of the newest 1,000 of before, and so do journals of before
+//     there were threads get theirs. A decision, its entry and the end of its intent are
+//     one commit, and the first decision counts.
 //   - An index key says where to look; the record decides.
 //   - How much waits where, and since when, is counted beside the store: by one walk
 //     over the keys at Open, then by each commit. Figures never read Badger. What a

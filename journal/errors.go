@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"pannier/journal/state"
 )
@@ -41,14 +42,32 @@ var (
 	ErrKilled = errors.New("agent is killed")
 	// ErrTooManyAccounts: there are as many service accounts, or keys of one, as may be.
 	ErrTooManyAccounts = errors.New("too many service accounts or keys")
+	// ErrNoThread: no thread of this id in the inbox that was asked for.
+	ErrNoThread = errors.New("no such thread")
+	// ErrThreadFull: the timeline has no room for another entry.
+	ErrThreadFull = errors.New("thread is full")
 	// ErrFault: an operation panicked; it has changed nothing, and the others go on.
 	ErrFault = errors.New("sidecar fault")
 )
 
 // EndedError says that the intent has ended, and how. Nothing was changed.
-type EndedError struct{ Status state.Status }
+type EndedError struct {
+	Status state.Status
+	By     string    // who decided, where a person was asked; empty: nobody did, or it is not known here
+	At     time.Time // when
+}
 
 func (e *EndedError) Error() string { return fmt.Sprintf("intent has ended %s", e.Status) }
+
+// DecidedError says that somebody has decided a thread otherwise. Nothing was changed.
+type DecidedError struct {
+	Decision, By string
+	At           time.Time
+}
+
+func (e *DecidedError) Error() string {
+	return fmt.Sprintf("decided before: %s, by %s", e.Decision, e.By)
+}
 
 // RedrivenError says that a dead letter has its successor already. Nothing was
 // changed.

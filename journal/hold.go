@@ -93,6 +93,9 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 	fresh.takes(r.Policy, r.limit(r.Deadline, t.now))
 	t.putChunks(classEnvelope, id, r.Envelope)
 	res.Fresh = true
+	if err := t.threadHeld(fresh, env); err != nil {
+		return err
+	}
 	return t.intoMailbox(fresh, env, r.Lease, res)
 }
 
@@ -112,7 +115,7 @@ func (r *HoldRequest) limit(left time.Duration, now time.Time) time.Time {
 // the same commit. What is only a thread does not stay in it.
 func (t *tx) intoMailbox(h *hand, env *wire.Envelope, lease Terms, res *HoldResult) error {
 	if lease.Thread {
-		return t.keepThread(h)
+		return t.keepThread(h, env)
 	}
 	if _, err := t.step(h, state.Hold, t.now); err != nil {
 		return err

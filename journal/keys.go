@@ -35,6 +35,9 @@ const (
 	classNotice   = 'e' // e<id16>                        Notice
 	classAccount  = 'f' // f<id16>                        Account
 	classAgents   = 'k' // k                              AgentEvents
+	classThread   = 'T' // T<id16>                        Thread
+	classInbox    = 'V' // V<owner u32><change u64><id16> threads by inbox, in the order of their changes; owner 0: all
+	classApproval = 'A' // A<id16>                        Approval
 )
 
 // No two classes are the same letter: this would not compile.
@@ -43,6 +46,7 @@ var _ = map[byte]struct{}{
 	classDue: {}, classHeld: {}, classParked: {}, classExpiry: {}, classMail: {}, classReport: {}, classHolder: {}, classHome: {},
 	classDedupe: {}, classForget: {}, classRetain: {}, className: {}, classDead: {}, classPurged: {}, classSchema: {},
 	classWebhook: {}, classNotice: {}, classAccount: {}, classAgents: {},
+	classThread: {}, classInbox: {}, classApproval: {},
 }
 
 // liveClasses are the index classes whose set the fingerprint covers: every

@@ -124,6 +124,11 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 	if err := t.saveLife(l); err != nil {
 		return false, err
 	}
+	if l.head.Thread {
+		if err := t.threadEnded(l.id, l.status(), e.Actor, text, l.head.HumanTask && DecidedBy(l.events.Events[len(l.events.Events)-1])); err != nil {
+			return false, err
+		}
+	}
 	if err := t.complete(l, body, text); err != nil {
 		return false, err
 	}

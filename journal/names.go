@@ -33,8 +33,8 @@ type names struct {
 
 // name is one address, or the lane of completions to it: what is only a thread
 // there waits for no reader, and so must not queue behind what does. Its fields
-// past threads belong to the committer, but for learned, binding, killed, pushed and
-// first, which are guarded by the dictionary's mutex.
+// past threads belong to the committer, but for learned, binding, killed, inbox, pushed
+// and first, which are guarded by the dictionary's mutex.
 type name struct {
 	no      Agent
 	address string
@@ -42,6 +42,7 @@ type name struct {
 	learned bool
 	binding string
 	killed  bool
+	inbox   inboxState
 	pushed  uint32    // last start in which its app was sent intents
 	first   time.Time // when it was first seen; zero: not known
 
@@ -82,7 +83,7 @@ func (n *names) load(txn *badger.Txn) error {
 		if err := unsealMessage(key, rec, &m); err != nil {
 			return err
 		}
-		e := &name{no: Agent(m.No), address: strings.TrimSuffix(string(key[1:]), laneMark), threads: m.Threads, learned: m.Learned, binding: m.Binding, killed: m.Killed, pushed: m.PushedBoot, first: at(m.FirstMs), stored: true, limit: m.Seq}
+		e := &name{no: Agent(m.No), address: strings.TrimSuffix(string(key[1:]), laneMark), threads: m.Threads, learned: m.Learned, binding: m.Binding, killed: m.Killed, inbox: inboxState(m.Inbox), pushed: m.PushedBoot, first: at(m.FirstMs), stored: true, limit: m.Seq}
 		e.seq.Store(m.Seq)
 		found = append(found, e)
 	}

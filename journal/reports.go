@@ -187,5 +187,10 @@ func (t *tx) ackedByHome(home ID, a Acked) error {
 		}
 	}
 	t.layCopy(h, reason)
+	if h.rec.EndedAtHome {
+		if err := t.handThreadEnded(h, "", ""); err != nil {
+			return err
+		}
+	}
 	return t.saveHand(h)
 }

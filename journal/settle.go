@@ -121,6 +121,9 @@ func (t *tx) answerFinally(h *hand, a Answer, attempt uint32) error {
 		}
 		t.putChunks(classOutcome, h.id, out)
 	}
+	if err := t.handThreadEnded(h, a.Actor, a.Text); err != nil {
+		return err
+	}
 	if err := t.saveHand(h); err != nil {
 		return err
 	}
@@ -333,6 +336,9 @@ func (j *Journal) Revoke(ctx context.Context, home ID, verdicts []Verdict) error
 		}
 		if v.Ended {
 			t.layCopy(h, v.Reason)
+			if err := t.handThreadEnded(h, "", ""); err != nil {
+				return err
+			}
 		}
 		if len(v.Events) > 0 && h.rec.DeadReason != 0 {
 			if err := t.put(idKey(classEvents, h.id), &wire.Events{Events: v.Events}); err != nil {

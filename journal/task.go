@@ -51,6 +51,9 @@ func (t *tx) remind(l *life) error {
 		if to := r.GetEscalateTo(); to != "" {
 			t.move(l, state.Escalate, &wire.Event{Actor: actorSelf})
 			l.head.Escalated = true
+			if err := t.threadEscalated(l.id, to); err != nil {
+				return err
+			}
 		}
 		next = 0
 	}

@@ -15,6 +15,7 @@ type tx struct {
 	disk *badger.Txn
 	seq  uint64
 	now  time.Time // when the present operation began
+	told uint64    // threads that the batch has changed so far
 
 	batch layer
 	op    layer
@@ -60,7 +61,7 @@ func (j *Journal) begin() *tx {
 	}
 	t.batch.reset()
 	t.op.reset()
-	t.disk, t.seq, t.now = j.db.NewTransaction(true), j.seq+1, time.Now()
+	t.disk, t.seq, t.now, t.told = j.db.NewTransaction(true), j.seq+1, time.Now(), 0
 	return t
 }
 

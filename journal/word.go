@@ -16,48 +16,52 @@ func (j *Journal) Answer(ctx context.Context, id ID, a Answer) (Answered, error)
 	var res Answered
 	err := j.do(ctx, first, &op{run: func(t *tx) error {
 		res = Answered{}
-		l, homed, err := t.life(id)
-		if err != nil {
-			return err
-		}
-		h, held, err := t.hand(id)
-		switch {
-		case err != nil:
-			return err
-		case !homed && !held:
-			return ErrNotFound
-		}
-		if a.Key != nil {
-			d, err := t.known(a.Key)
-			if err != nil {
-				return err
-			}
-			if d != nil {
-				res = Answered{Status: state.Status(h.rec.HomeStatus), Seq: d.Seq, Provisional: !homed, Replayed: true, Stale: d.Stale, Generation: d.PolicyGeneration}
-				if homed {
-					res.Status = l.status()
-				}
-				return nil
-			}
-		}
-		res.Generation = h.rec.PolicyGeneration
-		if homed {
-			res.Generation = l.head.PolicyGeneration
-		}
-		if res.Stale = a.Expects && a.Expected != res.Generation; res.Stale {
-			return t.rememberAnswer(id, a, &res)
-		}
-		if homed {
-			err = t.answerAtHome(l, a, &res)
-		} else {
-			err = t.answerAtHolder(h, a, &res)
-		}
-		if err != nil {
-			return err
-		}
-		return t.rememberAnswer(id, a, &res)
+		return t.answer(id, a, &res)
 	}})
 	return res, err
+}
+
+func (t *tx) answer(id ID, a Answer, res *Answered) error {
+	l, homed, err := t.life(id)
+	if err != nil {
+		return err
+	}
+	h, held, err := t.hand(id)
+	switch {
+	case err != nil:
+		return err
+	case !homed && !held:
+		return ErrNotFound
+	}
+	if a.Key != nil {
+		d, err := t.known(a.Key)
+		if err != nil {
+			return err
+		}
+		if d != nil {
+			*res = Answered{Status: state.Status(h.rec.HomeStatus), Seq: d.Seq, Provisional: !homed, Replayed: true, Stale: d.Stale, Generation: d.PolicyGeneration}
+			if homed {
+				res.Status = l.status()
+			}
+			return nil
+		}
+	}
+	res.Generation = h.rec.PolicyGeneration
+	if homed {
+		res.Generation = l.head.PolicyGeneration
+	}
+	if res.Stale = a.Expects && a.Expected != res.Generation; res.Stale {
+		return t.rememberAnswer(id, a, res)
+	}
+	if homed {
+		err = t.answerAtHome(l, a, res)
+	} else {
+		err = t.answerAtHolder(h, a, res)
+	}
+	if err != nil {
+		return err
+	}
+	return t.rememberAnswer(id, a, res)
 }
 
 func (t *tx) rememberAnswer(id ID, a Answer, res *Answered) error {
@@ -69,7 +73,7 @@ func (t *tx) rememberAnswer(id ID, a Answer, res *Answered) error {
 
 func (t *tx) answerAtHome(l *life, a Answer, res *Answered) error {
 	if !l.open() {
-		return &EndedError{Status: l.status()}
+		return l.endedBy()
 	}
 	e := &wire.Event{Actor: a.Actor, Reason: uint32(a.Reason), Text: a.Text}
 	if a.Trigger == state.Start || a.Trigger == state.Wait {
@@ -172,7 +176,7 @@ func (t *tx) offerAnew(l *life) {
 // answerAtHolder takes a word without a lease at a sidecar that is not home.
 func (t *tx) answerAtHolder(h *hand, a Answer, res *Answered) error {
 	if !h.phase().Open() {
-		return &EndedError{Status: state.Status(h.rec.HomeStatus)}
+		return t.endedElsewhere(h)
 	}
 	res.Provisional = true
 	var err error

@@ -348,6 +348,7 @@ type Head struct {
 	RemindMs          int64                  `protobuf:"varint,321,opt,name=remind_ms,json=remindMs,proto3" json:"remind_ms,omitempty"`                 // when somebody is reminded, or the task escalated; 0: never
 	Reminded          uint32                 `protobuf:"varint,322,opt,name=reminded,proto3" json:"reminded,omitempty"`                                 // reminders so far
 	Escalated         bool                   `protobuf:"varint,323,opt,name=escalated,proto3" json:"escalated,omitempty"`                               // to whom the envelope says
+	Thread            bool                   `protobuf:"varint,330,opt,name=thread,proto3" json:"thread,omitempty"`                                     // it has a thread here, which hears of its end
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -630,6 +631,13 @@ func (x *Head) GetReminded() uint32 {
 func (x *Head) GetEscalated() bool {
 	if x != nil {
 		return x.Escalated
+	}
+	return false
+}
+
+func (x *Head) GetThread() bool {
+	if x != nil {
+		return x.Thread
 	}
 	return false
 }
@@ -1275,6 +1283,7 @@ type Handover struct {
 	Waited              *Wait                  `protobuf:"bytes,290,opt,name=waited,proto3" json:"waited,omitempty"`                                                      // likewise
 	FromAgent           *string                `protobuf:"bytes,270,opt,name=from_agent,json=fromAgent,proto3,oneof" json:"from_agent,omitempty"`                         // who it is from, empty for a completion; absent: see the envelope
 	OfferForeign        bool                   `protobuf:"varint,280,opt,name=offer_foreign,json=offerForeign,proto3" json:"offer_foreign,omitempty"`                     // it came from a peer of another trust domain
+	Threaded            bool                   `protobuf:"varint,331,opt,name=threaded,proto3" json:"threaded,omitempty"`                                                 // it has a thread here, which hears of its end
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -1606,6 +1615,13 @@ func (x *Handover) GetFromAgent() string {
 func (x *Handover) GetOfferForeign() bool {
 	if x != nil {
 		return x.OfferForeign
+	}
+	return false
+}
+
+func (x *Handover) GetThreaded() bool {
+	if x != nil {
+		return x.Threaded
 	}
 	return false
 }
@@ -2088,6 +2104,7 @@ type Name struct {
 	Threads       bool                   `protobuf:"varint,80,opt,name=threads,proto3" json:"threads,omitempty"`                          // the lane of completions to this address
 	Killed        bool                   `protobuf:"varint,60,opt,name=killed,proto3" json:"killed,omitempty"`                            // by an operator: nothing goes to it or comes from it
 	FirstMs       int64                  `protobuf:"varint,61,opt,name=first_ms,json=firstMs,proto3" json:"first_ms,omitempty"`           // when the address was first seen; 0: before this was kept
+	Inbox         uint32                 `protobuf:"varint,330,opt,name=inbox,proto3" json:"inbox,omitempty"`                             // journal.inboxState: whether threads are kept for it
 	PushedBoot    uint32                 `protobuf:"varint,250,opt,name=pushed_boot,json=pushedBoot,proto3" json:"pushed_boot,omitempty"` // last start of this journal in which its app was sent intents
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2168,6 +2185,13 @@ func (x *Name) GetKilled() bool {
 func (x *Name) GetFirstMs() int64 {
 	if x != nil {
 		return x.FirstMs
+	}
+	return 0
+}
+
+func (x *Name) GetInbox() uint32 {
+	if x != nil {
+		return x.Inbox
 	}
 	return 0
 }
@@ -3087,6 +3111,399 @@ func (x *Notice) GetDeliveries() [][]byte {
 	return nil
 }
 
+// Thread is an intent as people read it: one record for all who have a view of it here.
+type Thread struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Intent        []byte                 `protobuf:"bytes,1,opt,name=intent,proto3" json:"intent,omitempty"`  // the intent that is read so; a completion's where only that is here
+	Status        uint32                 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"` // journal.ThreadStatus
+	Change        uint64                 `protobuf:"varint,3,opt,name=change,proto3" json:"change,omitempty"` // number of its last change, key of the inbox index
+	CreatedMs     int64                  `protobuf:"varint,4,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	UpdatedMs     int64                  `protobuf:"varint,5,opt,name=updated_ms,json=updatedMs,proto3" json:"updated_ms,omitempty"`
+	IntentType    string                 `protobuf:"bytes,6,opt,name=intent_type,json=intentType,proto3" json:"intent_type,omitempty"`
+	FromAgent     string                 `protobuf:"bytes,7,opt,name=from_agent,json=fromAgent,proto3" json:"from_agent,omitempty"`
+	ToAgent       string                 `protobuf:"bytes,8,opt,name=to_agent,json=toAgent,proto3" json:"to_agent,omitempty"`
+	Views         []*ThreadView          `protobuf:"bytes,9,rep,name=views,proto3" json:"views,omitempty"`
+	Entries       []*ThreadEntry         `protobuf:"bytes,10,rep,name=entries,proto3" json:"entries,omitempty"`   // oldest first; never empty
+	Decision      *Decision              `protobuf:"bytes,11,opt,name=decision,proto3" json:"decision,omitempty"` // absent: nobody has decided
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Thread) Reset() {
+	*x = Thread{}
+	mi := &file_record_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Thread) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Thread) ProtoMessage() {}
+
+func (x *Thread) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Thread.ProtoReflect.Descriptor instead.
+func (*Thread) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Thread) GetIntent() []byte {
+	if x != nil {
+		return x.Intent
+	}
+	return nil
+}
+
+func (x *Thread) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Thread) GetChange() uint64 {
+	if x != nil {
+		return x.Change
+	}
+	return 0
+}
+
+func (x *Thread) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Thread) GetUpdatedMs() int64 {
+	if x != nil {
+		return x.UpdatedMs
+	}
+	return 0
+}
+
+func (x *Thread) GetIntentType() string {
+	if x != nil {
+		return x.IntentType
+	}
+	return ""
+}
+
+func (x *Thread) GetFromAgent() string {
+	if x != nil {
+		return x.FromAgent
+	}
+	return ""
+}
+
+func (x *Thread) GetToAgent() string {
+	if x != nil {
+		return x.ToAgent
+	}
+	return ""
+}
+
+func (x *Thread) GetViews() []*ThreadView {
+	if x != nil {
+		return x.Views
+	}
+	return nil
+}
+
+func (x *Thread) GetEntries() []*ThreadEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *Thread) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+// ThreadView is one inbox that a thread is in.
+type ThreadView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         uint32                 `protobuf:"varint,1,opt,name=owner,proto3" json:"owner,omitempty"`                 // number of an address in the dictionary
+	Role          uint32                 `protobuf:"varint,2,opt,name=role,proto3" json:"role,omitempty"`                   // journal.ThreadRole
+	ReadMs        int64                  `protobuf:"varint,3,opt,name=read_ms,json=readMs,proto3" json:"read_ms,omitempty"` // 0: unread
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ThreadView) Reset() {
+	*x = ThreadView{}
+	mi := &file_record_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ThreadView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ThreadView) ProtoMessage() {}
+
+func (x *ThreadView) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ThreadView.ProtoReflect.Descriptor instead.
+func (*ThreadView) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ThreadView) GetOwner() uint32 {
+	if x != nil {
+		return x.Owner
+	}
+	return 0
+}
+
+func (x *ThreadView) GetRole() uint32 {
+	if x != nil {
+		return x.Role
+	}
+	return 0
+}
+
+func (x *ThreadView) GetReadMs() int64 {
+	if x != nil {
+		return x.ReadMs
+	}
+	return 0
+}
+
+// ThreadEntry is one line of a thread's timeline.
+type ThreadEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // UUID
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Actor         string                 `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	AtMs          int64                  `protobuf:"varint,4,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	Details       []byte                 `protobuf:"bytes,5,opt,name=details,proto3" json:"details,omitempty"`       // JSON object
+	By            uint32                 `protobuf:"varint,6,opt,name=by,proto3" json:"by,omitempty"`                // owner whose message it is; 0: no message
+	Hidden        []uint32               `protobuf:"varint,7,rep,packed,name=hidden,proto3" json:"hidden,omitempty"` // owners who have deleted it for themselves
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ThreadEntry) Reset() {
+	*x = ThreadEntry{}
+	mi := &file_record_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ThreadEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ThreadEntry) ProtoMessage() {}
+
+func (x *ThreadEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ThreadEntry.ProtoReflect.Descriptor instead.
+func (*ThreadEntry) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ThreadEntry) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *ThreadEntry) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ThreadEntry) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ThreadEntry) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *ThreadEntry) GetDetails() []byte {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+func (x *ThreadEntry) GetBy() uint32 {
+	if x != nil {
+		return x.By
+	}
+	return 0
+}
+
+func (x *ThreadEntry) GetHidden() []uint32 {
+	if x != nil {
+		return x.Hidden
+	}
+	return nil
+}
+
+// Decision is what a person said of a thread, for good.
+type Decision struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decision      string                 `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"` // approve or reject
+	Actor         string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	AtMs          int64                  `protobuf:"varint,3,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	Comment       string                 `protobuf:"bytes,4,opt,name=comment,proto3" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Decision) Reset() {
+	*x = Decision{}
+	mi := &file_record_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Decision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Decision) ProtoMessage() {}
+
+func (x *Decision) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Decision.ProtoReflect.Descriptor instead.
+func (*Decision) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Decision) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *Decision) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Decision) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *Decision) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+// Approval is a decision on an id that names nothing here.
+type Approval struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decision      *Decision              `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Approval) Reset() {
+	*x = Approval{}
+	mi := &file_record_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Approval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Approval) ProtoMessage() {}
+
+func (x *Approval) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Approval.ProtoReflect.Descriptor instead.
+func (*Approval) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Approval) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
 var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
@@ -3128,7 +3545,7 @@ const file_record_proto_rawDesc = "" +
 	"intervalMs\x12\x12\n" +
 	"\x04most\x18\x03 \x01(\rR\x04most\x12\x1f\n" +
 	"\vescalate_to\x18\x04 \x01(\tR\n" +
-	"escalateTo\"\xfd\b\n" +
+	"escalateTo\"\x96\t\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -3171,7 +3588,8 @@ const file_record_proto_rawDesc = "" +
 	"human_task\x18\xc0\x02 \x01(\bR\thumanTask\x12\x1c\n" +
 	"\tremind_ms\x18\xc1\x02 \x01(\x03R\bremindMs\x12\x1b\n" +
 	"\breminded\x18\xc2\x02 \x01(\rR\breminded\x12\x1d\n" +
-	"\tescalated\x18\xc3\x02 \x01(\bR\tescalated\"]\n" +
+	"\tescalated\x18\xc3\x02 \x01(\bR\tescalated\x12\x17\n" +
+	"\x06thread\x18\xca\x02 \x01(\bR\x06thread\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
@@ -3225,7 +3643,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\x80\v\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\x9d\v\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -3278,7 +3696,8 @@ const file_record_proto_rawDesc = "" +
 	"\x06waited\x18\xa2\x02 \x01(\v2\x18.pannier.journal.v1.WaitR\x06waited\x12#\n" +
 	"\n" +
 	"from_agent\x18\x8e\x02 \x01(\tH\x00R\tfromAgent\x88\x01\x01\x12$\n" +
-	"\roffer_foreign\x18\x98\x02 \x01(\bR\fofferForeignB\r\n" +
+	"\roffer_foreign\x18\x98\x02 \x01(\bR\fofferForeign\x12\x1b\n" +
+	"\bthreaded\x18\xcb\x02 \x01(\bR\bthreadedB\r\n" +
 	"\v_from_agent\"\x9e\x04\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
@@ -3326,7 +3745,7 @@ const file_record_proto_rawDesc = "" +
 	"\x11policy_generation\x18P \x01(\x04R\x10policyGeneration\x12\x14\n" +
 	"\x05stale\x18Q \x01(\bR\x05stale\x12\x14\n" +
 	"\x05thing\x18Z \x01(\fR\x05thing\x12\x17\n" +
-	"\x06chosen\x18\xfa\x01 \x03(\fR\x06chosen\"\xcb\x01\n" +
+	"\x06chosen\x18\xfa\x01 \x03(\fR\x06chosen\"\xe2\x01\n" +
 	"\x04Name\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x18\n" +
 	"\alearned\x18\x02 \x01(\bR\alearned\x12\x10\n" +
@@ -3334,7 +3753,8 @@ const file_record_proto_rawDesc = "" +
 	"\abinding\x18\x04 \x01(\tR\abinding\x12\x18\n" +
 	"\athreads\x18P \x01(\bR\athreads\x12\x16\n" +
 	"\x06killed\x18< \x01(\bR\x06killed\x12\x19\n" +
-	"\bfirst_ms\x18= \x01(\x03R\afirstMs\x12 \n" +
+	"\bfirst_ms\x18= \x01(\x03R\afirstMs\x12\x15\n" +
+	"\x05inbox\x18\xca\x02 \x01(\rR\x05inbox\x12 \n" +
 	"\vpushed_boot\x18\xfa\x01 \x01(\rR\n" +
 	"pushedBoot\"E\n" +
 	"\vAgentEvents\x126\n" +
@@ -3431,7 +3851,44 @@ const file_record_proto_rawDesc = "" +
 	"acceptedMs\x12\x1e\n" +
 	"\n" +
 	"deliveries\x18\x06 \x03(\fR\n" +
-	"deliveriesB\x16Z\x14pannier/journal/wireb\x06proto3"
+	"deliveries\"\x94\x03\n" +
+	"\x06Thread\x12\x16\n" +
+	"\x06intent\x18\x01 \x01(\fR\x06intent\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\rR\x06status\x12\x16\n" +
+	"\x06change\x18\x03 \x01(\x04R\x06change\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\x04 \x01(\x03R\tcreatedMs\x12\x1d\n" +
+	"\n" +
+	"updated_ms\x18\x05 \x01(\x03R\tupdatedMs\x12\x1f\n" +
+	"\vintent_type\x18\x06 \x01(\tR\n" +
+	"intentType\x12\x1d\n" +
+	"\n" +
+	"from_agent\x18\a \x01(\tR\tfromAgent\x12\x19\n" +
+	"\bto_agent\x18\b \x01(\tR\atoAgent\x124\n" +
+	"\x05views\x18\t \x03(\v2\x1e.pannier.journal.v1.ThreadViewR\x05views\x129\n" +
+	"\aentries\x18\n" +
+	" \x03(\v2\x1f.pannier.journal.v1.ThreadEntryR\aentries\x128\n" +
+	"\bdecision\x18\v \x01(\v2\x1c.pannier.journal.v1.DecisionR\bdecision\"O\n" +
+	"\n" +
+	"ThreadView\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\rR\x05owner\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\rR\x04role\x12\x17\n" +
+	"\aread_ms\x18\x03 \x01(\x03R\x06readMs\"\x9e\x01\n" +
+	"\vThreadEntry\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x13\n" +
+	"\x05at_ms\x18\x04 \x01(\x03R\x04atMs\x12\x18\n" +
+	"\adetails\x18\x05 \x01(\fR\adetails\x12\x0e\n" +
+	"\x02by\x18\x06 \x01(\rR\x02by\x12\x16\n" +
+	"\x06hidden\x18\a \x03(\rR\x06hidden\"k\n" +
+	"\bDecision\x12\x1a\n" +
+	"\bdecision\x18\x01 \x01(\tR\bdecision\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x13\n" +
+	"\x05at_ms\x18\x03 \x01(\x03R\x04atMs\x12\x18\n" +
+	"\acomment\x18\x04 \x01(\tR\acomment\"D\n" +
+	"\bApproval\x128\n" +
+	"\bdecision\x18\x01 \x01(\v2\x1c.pannier.journal.v1.DecisionR\bdecisionB\x16Z\x14pannier/journal/wireb\x06proto3"
 
 var (
 	file_record_proto_rawDescOnce sync.Once
@@ -3445,7 +3902,7 @@ func file_record_proto_rawDescGZIP() []byte {
 	return file_record_proto_rawDescData
 }
 
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_record_proto_goTypes = []any{
 	(*Envelope)(nil),     // 0: pannier.journal.v1.Envelope
 	(*Reminders)(nil),    // 1: pannier.journal.v1.Reminders
@@ -3474,6 +3931,11 @@ var file_record_proto_goTypes = []any{
 	(*Schema)(nil),       // 24: pannier.journal.v1.Schema
 	(*Subscription)(nil), // 25: pannier.journal.v1.Subscription
 	(*Notice)(nil),       // 26: pannier.journal.v1.Notice
+	(*Thread)(nil),       // 27: pannier.journal.v1.Thread
+	(*ThreadView)(nil),   // 28: pannier.journal.v1.ThreadView
+	(*ThreadEntry)(nil),  // 29: pannier.journal.v1.ThreadEntry
+	(*Decision)(nil),     // 30: pannier.journal.v1.Decision
+	(*Approval)(nil),     // 31: pannier.journal.v1.Approval
 }
 var file_record_proto_depIdxs = []int32{
 	1,  // 0: pannier.journal.v1.Envelope.reminders:type_name -> pannier.journal.v1.Reminders
@@ -3485,11 +3947,15 @@ var file_record_proto_depIdxs = []int32{
 	17, // 6: pannier.journal.v1.AgentEvents.events:type_name -> pannier.journal.v1.AgentEvent
 	19, // 7: pannier.journal.v1.Account.keys:type_name -> pannier.journal.v1.AccountKey
 	21, // 8: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	28, // 9: pannier.journal.v1.Thread.views:type_name -> pannier.journal.v1.ThreadView
+	29, // 10: pannier.journal.v1.Thread.entries:type_name -> pannier.journal.v1.ThreadEntry
+	30, // 11: pannier.journal.v1.Thread.decision:type_name -> pannier.journal.v1.Decision
+	30, // 12: pannier.journal.v1.Approval.decision:type_name -> pannier.journal.v1.Decision
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -3504,7 +3970,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
