@@ -86,6 +86,15 @@ func (a *API) readWordOf(w http.ResponseWriter, r *http.Request, limit int) (*wo
 	if err != nil {
 		return nil, err
 	}
+	in, err := a.readWordBody(w, r, limit)
+	if err == nil {
+		in.id = id
+	}
+	return in, err
+}
+
+// readWordBody is readWord without the id of an intent.
+func (a *API) readWordBody(w http.ResponseWriter, r *http.Request, limit int) (*word, error) {
 	raw, err := a.readBody(w, r, limit)
 	if err != nil {
 		return nil, err
@@ -93,7 +102,7 @@ func (a *API) readWordOf(w http.ResponseWriter, r *http.Request, limit int) (*wo
 	if raw == nil {
 		raw = []byte("{}")
 	}
-	in := &word{id: id, faults: new([]fault)}
+	in := &word{faults: new([]fault)}
 	if in.body, err = parseBody(raw, in.faults); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ var families = []string{
 	"intents.create", "intents.batch", "intents.get", "intents.list", "intents.events", "intents.stream",
 	"intents.resolve", "intents.resume", "intents.bulk_cancel", "agents.stream", "agents.poll", "schemas",
 	"webhooks.subscriptions", "webhooks.events", "webhooks.replay",
+	"inbox.list", "inbox.thread", "inbox.changes", "inbox.reply", "inbox.delegate", "inbox.decision", "inbox.messages_delete", "approvals.decision",
 }
 
 // exampleTypes stand for any intent type, for all are taken. AXP's clients want

@@ -18,11 +18,14 @@ const (
 	codeSchemaNotFound       code = "schema_not_found"
 	codeSubscriptionNotFound code = "subscription_not_found"
 	codeEventNotFound        code = "event_not_found"
+	codeThreadNotFound       code = "thread_not_found"
 	codeRouteNotFound        code = "route_not_found"
 	codeMethodNotAllowed     code = "method_not_allowed"
 	codeIdempotencyConflict  code = "idempotency_conflict"
 	codeInvalidTransition    code = "invalid_transition"
 	codeIntentEnded          code = "intent_ended"
+	codeDecidedBefore        code = "decided_before"
+	codeThreadFull           code = "thread_full"
 	codeLeaseLost            code = "lease_lost"
 	codeWrongBinding         code = "wrong_binding"
 	codeNotDeadLetter        code = "not_dead_letter"
@@ -96,6 +99,9 @@ var registry = []entry{
 	{codeEventNotFound, http.StatusNotFound, "validation", false, 0, "Unknown event",
 		"No event of this id was published at this sidecar.",
 		"Use the event_id that POST /v1/webhooks/events answered, at the sidecar that answered it."},
+	{codeThreadNotFound, http.StatusNotFound, "validation", false, 0, "Unknown thread",
+		"No thread of this id is in the inbox that was asked for, at this sidecar.",
+		"List the inbox with GET /v1/inbox and its owner_agent, at the sidecar that accepted the intent or holds it."},
 	{codeRouteNotFound, http.StatusNotFound, "validation", false, 0, "No such route",
 		"The path is no route of this version, or is not written in its plain form.",
 		"Compare it with GET /openapi.json; write it without //, . and .., and without a slash at its end."},
@@ -111,6 +117,12 @@ var registry = []entry{
 	{codeIntentEnded, http.StatusConflict, "validation", false, 0, "The intent has ended",
 		"The intent ended before this came; its end, in details.status, stays as it is. The app may have done the work for nothing.",
 		"Take it as settled and go on. Who ended it is in its events: pannier watch."},
+	{codeDecidedBefore, http.StatusConflict, "validation", false, 0, "Decided before",
+		"Somebody has decided this otherwise; the first decision stands. details.decided_by and details.decided_at say who, and when.",
+		"Take it as decided. To change it, ask for it anew with another intent."},
+	{codeThreadFull, http.StatusConflict, "validation", false, 0, "The thread is full",
+		"The timeline of the thread, or the list of those who have it, is as long as it may be. Nothing was added.",
+		"Delete messages of it with POST /v1/inbox/{id}/messages/delete. Decisions are still taken."},
 	{codeLeaseLost, http.StatusConflict, "validation", false, 0, "The lease was lost",
 		"The lease named is not the one in force: it ran out, and the intent has been handed over again, or the intent was settled otherwise.",
 		"Do not repeat it. Drop this hand-over, or if the work takes longer than the lease, extend it in time."},

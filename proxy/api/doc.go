@@ -39,6 +39,16 @@
 //	POST /v1/intents/{id}/nack            failed attempt, or dead letter
 //	POST /v1/intents/{id}/extend          still working
 //	GET  /v1/me/tasks                     what people are asked here, and have not decided
+//	GET  /v1/inbox                        threads of an owner, the last that was changed first
+//	GET  /v1/inbox/changes                threads in the order of their changes
+//	GET  /v1/inbox/{id}                   a thread
+//	POST /v1/inbox/{id}/reply             say something in it
+//	POST /v1/inbox/{id}/delegate          put it into another inbox, too
+//	POST /v1/inbox/{id}/approve           decide it in favour
+//	POST /v1/inbox/{id}/reject            or against
+//	POST /v1/inbox/{id}/messages/delete   take messages off it
+//	POST /v1/inbox/{id}/read              it was read
+//	POST /v1/approvals/{id}/decision      the same as approve and reject
 //	GET  /v1/deliveries                   intents as AXP's deliveries; status=dead_lettered
 //	GET  /v1/deliveries/{id}              one of them
 //	POST /v1/deliveries/{id}/replay       a successor for a dead letter
@@ -79,7 +89,9 @@
 //   - An intent that is neither from nor to an agent of the key is 404 in every
 //     call on its id, as if there were none, and is in no list. Its sender and its
 //     receiver may both read, resume and resolve it; its sender may not ack, nack or
-//     extend (403), nor decide what it asks a person, but it may cancel that.
+//     extend (403), nor decide what it asks a person, but it may cancel that. Whom
+//     it was delegated to may decide it.
+//   - A thread is seen by whose inbox it is in; to everybody else it is 404.
 //   - The scope of an idempotency key is the first agent of the caller's key, so a
 //     key that takes the place of another keeps it.
 //   - owner_agent and x-owner-agent must name an agent of the key, in full or by its
@@ -121,6 +133,11 @@
 //     is reminded by events in its log, and it is escalated by one; reminders that came
 //     due while the sidecar was down are one. Whoever did not decide before it was
 //     escalated still may.
+//   - A thread is a view of an intent that is accepted or held here, or of the end of one
+//     that was told to somebody here; its id is the intent's. Decided is what its first
+//     decision says: the same again is 200, another is 409 and names the first. On
+//     what has ended by other means, a decision is kept and changes nothing. A timeline has
+//     at most 64 KiB and 200 entries of people; what Pannier adds is never refused.
 //   - A payload that does not fit the schema of its type is not accepted, nor one
 //     edited at a redrive, wherever that is asked for: it is held to the schemas of
 //     its home. What was accepted before is not looked at again, nor a repeat of it

@@ -148,6 +148,8 @@ func writeEvent(d *doc, id journal.ID, seq uint32, ev *wire.Event, p *page) {
 	writeDetails(d, ev, p.outcome)
 	if e := p.about; e != nil && isOfTask(ev) {
 		writeAsked(d, e, state.EventType(ev.Type))
+	} else if len(e.GetHumanTask()) > 0 && journal.DecidedBy(ev) {
+		d.str("decided_by", clip(ev.Actor, 250)).ms("decided_at", ev.AtMs)
 	}
 	d.close('}').close('}')
 }

@@ -119,6 +119,19 @@ func readTask(o *object) *humanTask {
 	return t
 }
 
+// asked are the addresses among those that a task names.
+func (t *humanTask) asked() (addresses []string) {
+	if t == nil {
+		return nil
+	}
+	for _, name := range t.assignees {
+		if address, err := Address(name); err == nil {
+			addresses = append(addresses, address)
+		}
+	}
+	return addresses
+}
+
 // taskOf is the task of an intent; nil: it is none.
 func taskOf(raw []byte) (*humanTask, error) {
 	if len(raw) == 0 {

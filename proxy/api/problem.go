@@ -80,6 +80,7 @@ func refuseFaults(faults []fault) *problem {
 func problemOf(err error) *problem {
 	var p *problem
 	var ended *journal.EndedError
+	var decided *journal.DecidedError
 	var redriven *journal.RedrivenError
 	var tooBig *http.MaxBytesError
 	switch {
@@ -88,6 +89,13 @@ func problemOf(err error) *problem {
 	case errors.As(err, &ended):
 		p = refuse(codeIntentEnded, "the intent has ended %s", ended.Status)
 		p.extra = []pair{{"status", ended.Status.String()}}
+		if ended.By != "" {
+			p.extra = append(p.extra, decidedBy(ended.By, ended.At)...)
+		}
+		return p
+	case errors.As(err, &decided):
+		p = refuse(codeDecidedBefore, "it was decided before: %s, by %s", decided.Decision, clip(decided.By, 64))
+		p.extra = append([]pair{{"decision", decided.Decision}}, decidedBy(decided.By, decided.At)...)
 		return p
 	case errors.As(err, &redriven):
 		p = refuse(codeAlreadyRedriven, "it was redriven as %s; if that one is a dead letter too, redrive that one", redriven.As)
@@ -108,6 +116,11 @@ func problemOf(err error) *problem {
 	return refuse(codeInternal, "internal error; the log has the cause under this request id")
 }
 
+// decidedBy says who decided what cannot be decided again, and when.
+func decidedBy(by string, at time.Time) []pair {
+	return []pair{{"decided_by", by}, {"decided_at", at.UTC().Format("2006-01-02T15:04:05.000Z07:00")}}
+}
+
 // plainProblems are errors that say all in being what they are. The first that fits
 // counts.
 var plainProblems = []struct {
@@ -118,6 +131,8 @@ var plainProblems = []struct {
 	{journal.ErrNotDead, codeNotDeadLetter, "it is no dead letter: it is open, or ended for a reason that is none of delivery"},
 	{inbound.ErrHomeUnreachable, codeHomeUnreachable, "the sidecar that accepted this intent cannot be reached just now"},
 	{journal.ErrNotFound, codeIntentNotFound, "no such intent at this sidecar: it is known where it was accepted and where it is held"},
+	{journal.ErrNoThread, codeThreadNotFound, "no such thread in this inbox: a thread is where its intent was accepted, and where it is held"},
+	{journal.ErrThreadFull, codeThreadFull, "the thread has no room for another entry, or another reader: delete messages of it"},
 	{journal.ErrIllegal, codeInvalidTransition, "the intent's status does not allow this"},
 	{journal.ErrLeaseLost, codeLeaseLost, "the lease is not the one in force; nothing was changed"},
 	{journal.ErrKeyConflict, codeIdempotencyConflict, "the Idempotency-Key was used before with another body or other options"},

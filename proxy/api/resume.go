@@ -81,7 +81,7 @@ func (a *API) readResume(in *word, r *http.Request) (journal.Answer, error) {
 		if err != nil {
 			return journal.Answer{}, err
 		}
-		if !mayDecide(callerOf(r), i) {
+		if !a.mayDecideThread(callerOf(r), i) {
 			return journal.Answer{}, errNotAsked
 		}
 		ans := readDecision(in.body, t, r)

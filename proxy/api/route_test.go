@@ -59,7 +59,7 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 		status       int
 		code, allow  string
 	}{
-		{"GET", "/v1/inbox", 404, "route_not_found", ""},
+		{"GET", "/v1/letters", 404, "route_not_found", ""},
 		{"POST", "/v1/routing/endpoints", 404, "route_not_found", ""},
 		{"GET", "/v1/sessions", 404, "route_not_found", ""},
 		{"GET", "/v1/agents/", 404, "route_not_found", ""},

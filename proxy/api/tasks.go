@@ -80,7 +80,7 @@ func (a *API) mayEnd(r *http.Request, id journal.ID, on state.Trigger) error {
 	if err != nil {
 		return err
 	}
-	if len(i.Envelope.GetHumanTask()) > 0 && !mayDecide(c, i) {
+	if len(i.Envelope.GetHumanTask()) > 0 && !a.mayDecideThread(c, i) {
 		return errNotAsked
 	}
 	return nil
