@@ -24,7 +24,7 @@ func (m *Mailbox) Figures() (all []AgentFigures, maxOpen int) {
 			continue // a subscriber's, or one that is served no more
 		}
 		all = append(all, AgentFigures{
-			Agent: name, Configured: m.mu.configured[name], Door: b.door.shut, Shut: b.shutBy(), Readers: b.door.readers,
+			Agent: name, Configured: m.mu.configured[name], Door: b.door.shut, Shut: m.shutBy(b), Readers: b.door.readers,
 			Unsettled: b.credit.total, Apart: b.credit.apart,
 		})
 	}

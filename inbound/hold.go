@@ -23,6 +23,8 @@ type place struct {
 // A completion is a thread that nobody waits to be handed, unless the agent asked
 // for completions as intents: it needs no room.
 //
+// One for an inbox goes into it: people take any number, up to max_open.
+//
 // An intent that is here already is never refused for want of room: home has
 // asked because it does not know, and would offer it elsewhere.
 func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID, completion bool) (place, error) {
@@ -36,6 +38,12 @@ func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID, completion
 	}
 	if completion && !m.mu.completions[agent] {
 		return place{lease: journal.Terms{Thread: true}}, nil
+	}
+	if m.mu.inboxes[agent] {
+		if m.j.OpenMail(agent) >= m.o.MaxOpen && !m.here(home, id) {
+			return place{}, ErrBusy
+		}
+		return place{lease: journal.Terms{Inbox: true}}, nil
 	}
 	b := m.box(agent)
 	if !b.credit.admit(home, m.window(b)) {

@@ -43,6 +43,7 @@ type Mailbox struct {
 		runnable    []*box
 		configured  map[string]bool
 		completions map[string]bool // agents that get completions as intents
+		inboxes     map[string]bool // agents that are people
 		own         map[string]bool // the sidecar's own addresses
 		learn       string
 		elsewhere   func(agent string) (elsewhere, known bool)

@@ -30,6 +30,23 @@ func (m *Mailbox) Completions(agents []string) {
 	}
 }
 
+// Inboxes sets the agents whose intents people read in an inbox: what is held for them
+// is a thread at once, and handed to no app.
+func (m *Mailbox) Inboxes(agents []string) {
+	m.mu.Lock()
+	defer m.unlock()
+	was := m.mu.inboxes
+	m.mu.inboxes = map[string]bool{}
+	for _, a := range agents {
+		m.mu.inboxes[a] = true
+		if b := m.box(a); !was[a] {
+			m.tellWindow(b)
+			m.mu.news = append(m.mu.news, news{agent: a, local: true})
+			m.rouse(b)
+		}
+	}
+}
+
 // Own sets the addresses that are the sidecar's own: served here, and told to
 // nobody.
 func (m *Mailbox) Own(addresses []string) {
@@ -129,6 +146,9 @@ func (m *Mailbox) Window(agent string) int {
 	}
 	b := m.box(agent)
 	w := m.window(b)
+	if m.mu.inboxes[agent] {
+		return w
+	}
 	if w <= 1 && b.door.shut != Open && !time.Now().Before(b.door.since.Add(m.o.ReleaseAfter)) {
 		return 0
 	}
@@ -139,6 +159,9 @@ func (m *Mailbox) Window(agent string) int {
 func (m *Mailbox) window(b *box) int {
 	if m.mu.draining || b.killed {
 		return 0
+	}
+	if m.mu.inboxes[b.name] {
+		return max(0, min(m.o.HomeWindow, m.o.MaxOpen-m.j.OpenMail(b.name)))
 	}
 	return b.credit.window(&b.door, m.mu.homes)
 }
@@ -152,7 +175,7 @@ func (m *Mailbox) credits(agent string) (window int, shut state.Cause, known boo
 	if b == nil {
 		return 0, state.NoCause, false
 	}
-	return m.window(b), b.shutBy(), true
+	return m.window(b), m.shutBy(b), true
 }
 
 // Shut is why the app of an agent is handed nothing, or one at a time; NoCause while
@@ -161,9 +184,17 @@ func (m *Mailbox) Shut(agent string) state.Cause {
 	m.mu.Lock()
 	defer m.unlock()
 	if b := m.mu.boxes[agent]; b != nil {
-		return b.shutBy()
+		return m.shutBy(b)
 	}
 	return state.CauseNoReader
+}
+
+// shutBy is that of the box; an inbox has no door.
+func (m *Mailbox) shutBy(b *box) state.Cause {
+	if m.mu.inboxes[b.name] && !b.killed {
+		return state.NoCause
+	}
+	return b.shutBy()
 }
 
 func (b *box) shutBy() state.Cause {

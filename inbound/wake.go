@@ -33,7 +33,7 @@ func (m *Mailbox) stir(b *box) {
 // worth a message, or a pull waits for what the growth would bring; and why the door
 // is shut when that changes.
 func (m *Mailbox) tellWindow(b *box) {
-	w, shut := m.window(b), b.shutBy()
+	w, shut := m.window(b), m.shutBy(b)
 	little := w > b.told && w < b.told+b.told/2 && w != m.o.HomeWindow
 	if shut == b.toldShut && (w == b.told || little && !b.hungry) {
 		return

@@ -120,6 +120,7 @@ type Requeue struct {
 	Raise     bool   // under the next offer number: it may go to another journal
 	Reason    state.Reason
 	NotBefore time.Time // zero: at once
+	Threads   bool      // also what waits for a person there
 }
 
 // HoldRequest is an offer as it reached a holder.
@@ -146,6 +147,7 @@ type Terms struct {
 	For    time.Duration
 	Stream bool   // it goes out on a stream, which may be taken up by its number
 	Thread bool   // no lease: a completion that is kept as a thread, and done with that
+	Inbox  bool   // no lease: its thread is the hand-over, and a person answers
 	Trace  string // traceparent of the poll it goes out with; empty: none
 }
 

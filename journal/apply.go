@@ -116,6 +116,7 @@ func (t *tx) fact(l *life, from ID, r *wire.Report) error {
 	case state.FactDelivered:
 		e.Attempt = r.Attempt
 		l.head.DeliveryAttempt = r.Attempt
+		l.head.Taken, l.head.InInbox = l.head.Taken || r.Thread, r.Thread
 		t.move(l, state.Deliver, e)
 	case state.FactWorking:
 		l.head.Taken = true

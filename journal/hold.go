@@ -93,7 +93,7 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 	fresh.takes(r.Policy, r.limit(r.Deadline, t.now))
 	t.putChunks(classEnvelope, id, r.Envelope)
 	res.Fresh = true
-	if err := t.threadHeld(fresh, env); err != nil {
+	if err := t.threadHeld(fresh, env, r.Lease.Inbox); err != nil {
 		return err
 	}
 	return t.intoMailbox(fresh, env, r.Lease, res)
@@ -116,6 +116,9 @@ func (r *HoldRequest) limit(left time.Duration, now time.Time) time.Time {
 func (t *tx) intoMailbox(h *hand, env *wire.Envelope, lease Terms, res *HoldResult) error {
 	if lease.Thread {
 		return t.keepThread(h, env)
+	}
+	if lease.Inbox {
+		return t.handToInbox(h, env)
 	}
 	if _, err := t.step(h, state.Hold, t.now); err != nil {
 		return err
@@ -164,6 +167,9 @@ func (t *tx) holdAgain(h *hand, home Identity, r *HoldRequest) error {
 	case state.Spent:
 		return t.tell(h, state.FactExhausted, &wire.Report{Text: h.rec.LastError, Attempt: h.rec.Handovers, Attempts: h.rec.Attempts})
 	case state.Parked:
+		if h.rec.Thread {
+			return t.tell(h, state.FactDelivered, &wire.Report{Attempt: h.rec.Handovers, Thread: true})
+		}
 		return t.tell(h, state.FactWaiting, &wire.Report{})
 	case state.Working:
 		return t.tell(h, state.FactWorking, &wire.Report{Attempt: h.rec.Handovers})

@@ -81,10 +81,14 @@ func (t *tx) requeue(holder ID, r Requeue) error {
 	if r.OfferNo != 0 && r.OfferNo != l.head.OfferNo || !held && !offered {
 		return nil
 	}
+	if held && l.head.InInbox && r.Reason == state.ReasonHolderLost && !r.Threads {
+		return nil // people take their time, and a thread elsewhere would be a second one
+	}
 	if r.Raise {
 		l.head.OfferNo++
 		l.head.Boot = t.j.birth.Boot
 	}
+	l.head.InInbox = false
 	if l.waitsForOperator() {
 		t.goTo(l, PlaceParked, time.Time{}, holder)
 		return t.saveLife(l)

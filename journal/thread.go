@@ -212,8 +212,8 @@ func (t *tx) threadOf(l *life, env *wire.Envelope, asked []string) error {
 }
 
 // threadHeld makes the thread of an intent that is held here for another home.
-func (t *tx) threadHeld(h *hand, env *wire.Envelope) error {
-	if len(env.CompletionOf) > 0 || len(env.HumanTask) == 0 && !t.keepsInbox(env.ToAgent) {
+func (t *tx) threadHeld(h *hand, env *wire.Envelope, inbox bool) error {
+	if len(env.CompletionOf) > 0 || !inbox && len(env.HumanTask) == 0 && !t.keepsInbox(env.ToAgent) {
 		return nil
 	}
 	h.rec.Threaded = true

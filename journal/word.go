@@ -196,6 +196,9 @@ func (t *tx) answerAtHolder(h *hand, a Answer, res *Answered) error {
 // goOnHere tells home that the intent goes on, or waits, and does to the
 // hand-over what continueHere does.
 func (t *tx) goOnHere(h *hand, a Answer) error {
+	if h.inInbox() {
+		return t.goOnInInbox(h, a)
+	}
 	before, fact, until := h.phase(), state.FactWorking, time.Time{}
 	switch {
 	case a.Trigger == state.Wait:
@@ -303,7 +306,7 @@ func (t *tx) continueHere(h *hand, on state.Trigger) error {
 	before, until := h.phase(), time.Time{}
 	t.take(h)
 	switch {
-	case before == state.Ready || before == state.Spent:
+	case before == state.Ready || before == state.Spent || h.inInbox():
 		return t.saveHand(h)
 	case on == state.Wait:
 		if err := t.stepQuietly(h, state.Park, never); err != nil {

@@ -95,7 +95,7 @@ func (d *Dispatcher) overdue(now time.Time) (lost []*holder) {
 // set: no session of it opens before this is done. A crash in between leaves
 // the rest on record there, and the clock starts again with the process.
 func (d *Dispatcher) lose(ctx context.Context, h *holder) {
-	n, err := d.requeueAll(ctx, h)
+	n, err := d.requeueAll(ctx, h, false)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	close(h.losing)
@@ -125,8 +125,9 @@ func (d *Dispatcher) gone(h *holder) {
 }
 
 // requeueAll raises and makes due everything on record at a holder, and every
-// offer it owes an answer for.
-func (d *Dispatcher) requeueAll(ctx context.Context, h *holder) (n int, err error) {
+// offer it owes an answer for. What waits for a person there stays on record, unless
+// threads says that the holder is given up for good.
+func (d *Dispatcher) requeueAll(ctx context.Context, h *holder, threads bool) (n int, err error) {
 	if err := d.quiet(ctx, h); err != nil {
 		return 0, err
 	}
@@ -151,14 +152,15 @@ func (d *Dispatcher) requeueAll(ctx context.Context, h *holder) (n int, err erro
 		n += len(list)
 		d.giveBack(owing, false)
 	}
-	for {
-		ids, err := d.journal.HeldAt(h.id, journal.ID{}, page)
+	for after := (journal.ID{}); ; {
+		ids, err := d.journal.HeldAt(h.id, after, page)
 		if err != nil || len(ids) == 0 {
 			return n, err
 		}
+		after = ids[len(ids)-1]
 		list = list[:0]
 		for _, id := range ids {
-			list = append(list, journal.Requeue{ID: id, Raise: true, Reason: reason})
+			list = append(list, journal.Requeue{ID: id, Raise: true, Reason: reason, Threads: threads})
 		}
 		if err := d.journal.Requeue(ctx, h.id, list); err != nil {
 			return n, err
@@ -179,7 +181,7 @@ func (d *Dispatcher) register(ctx context.Context, s *session) error {
 		return err
 	}
 	if restored {
-		if _, err := d.requeueAll(ctx, h); err != nil {
+		if _, err := d.requeueAll(ctx, h, true); err != nil {
 			return fmt.Errorf("take back what a restored peer held: %w", err)
 		}
 	}
@@ -293,7 +295,7 @@ func (d *Dispatcher) Forget(ctx context.Context, id journal.ID) error {
 }
 
 func (d *Dispatcher) forget(ctx context.Context, h *holder) error {
-	_, err := d.requeueAll(ctx, h)
+	_, err := d.requeueAll(ctx, h, true)
 	if err == nil {
 		_, err = d.journal.Disown(ctx, h.id)
 	}

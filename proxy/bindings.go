@@ -30,14 +30,18 @@ type bindings struct {
 // bindingTime is how long whoever sets a binding waits for the pusher to act on it.
 const bindingTime = 5 * time.Second
 
-// apply tells the pusher whom to push to.
+// apply tells the pusher whom to push to, and the mailbox who reads an inbox.
 func (b *bindings) apply() {
-	targets := map[string]string{}
+	targets, inboxes := map[string]string{}, []string{}
 	for _, a := range b.Agents() {
-		if a.URL != "" {
+		switch {
+		case a.URL != "":
 			targets[a.Agent] = a.URL
+		case a.Binding == inboxBinding:
+			inboxes = append(inboxes, a.Agent)
 		}
 	}
+	b.mailbox.Inboxes(inboxes)
 	b.pusher.Set(targets)
 }
 

@@ -86,7 +86,7 @@ type Limits struct {
 // AgentOption is an address served here and how its app receives.
 type AgentOption struct {
 	Address string
-	Binding string // empty: open to every pull call; "poll", "stream"; "http"
+	Binding string // empty: open to every pull call; "poll", "stream"; "inbox": people; "http"
 	URL     string // of the app, with http
 }
 
@@ -142,6 +142,8 @@ const (
 	learnLocal     = "local"
 	learnAdvertise = "advertise"
 
+	inboxBinding = "inbox"
+
 	unixPrefix = "unix:"
 
 	// closeMargin of the drain time is for phase 4 of a stop: reports, goodbye,
@@ -158,17 +160,15 @@ func ParseAgent(s string) (AgentOption, error) {
 	}
 	kind, target, _ := strings.Cut(binding, ":")
 	switch {
-	case !bound, binding == "poll", binding == "stream":
+	case !bound, binding == "poll", binding == "stream", binding == inboxBinding:
 		return AgentOption{Address: agent, Binding: binding}, nil
 	case kind == "http":
 		if err := webhook.CheckURL(target); err != nil {
 			return AgentOption{}, fmt.Errorf("binding of %s: %w; write it %s=http:http://127.0.0.1:PORT/PATH", address, err, address)
 		}
 		return AgentOption{Address: agent, Binding: kind, URL: target}, nil
-	case kind == "inbox":
-		return AgentOption{}, fmt.Errorf("binding %q is not served yet: leave it out, or use %s=poll", binding, address)
 	}
-	return AgentOption{}, fmt.Errorf("%q is not a binding: leave it out, or use %s=poll, =stream or =http:URL", binding, address)
+	return AgentOption{}, fmt.Errorf("%q is not a binding: leave it out, or use %s=poll, =stream, =inbox or =http:URL", binding, address)
 }
 
 // Validate returns all complaints about the options, each with its key and

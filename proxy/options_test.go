@@ -26,7 +26,7 @@ func TestParseAgent(t *testing.T) {
 		{in: "agent://acme/prod/billing=poll", address: "agent://acme/prod/billing", binding: "poll"},
 		{in: "orders=", refusal: `"" is not a binding`},
 		{in: "orders=stream", address: "orders", binding: "stream"},
-		{in: "orders=inbox", refusal: "not served yet"},
+		{in: "orders=inbox", address: "orders", binding: "inbox"},
 		{in: "orders=http:http://127.0.0.1:8080/intents", address: "orders", binding: "http"},
 		{in: "orders=http:", refusal: "is not an http:// or https:// URL"},
 		{in: "orders=http:ftp://127.0.0.1/x", refusal: "is not an http:// or https:// URL"},

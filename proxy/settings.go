@@ -46,7 +46,7 @@ func Settings() []Setting { return settings }
 
 var settings = []Setting{
 	{
-		Key: "agents", Usage: "`ADDRESS` served here, or ADDRESS=poll, =stream or =http:URL (repeatable)", Flag: "agent", Variables: []string{"PANNIER_AGENT"},
+		Key: "agents", Usage: "`ADDRESS` served here, or ADDRESS=poll, =stream, =inbox or =http:URL (repeatable)", Flag: "agent", Variables: []string{"PANNIER_AGENT"},
 		read: setAgents, list: agentsOf, setList: parseAgents, schema: yaml.ListOf(yaml.StringSchema),
 	},
 	text("api", "listen for the app on `ADDR`", func(o *Options) *string { return &o.API }).flag(),

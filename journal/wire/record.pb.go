@@ -349,6 +349,7 @@ type Head struct {
 	Reminded          uint32                 `protobuf:"varint,322,opt,name=reminded,proto3" json:"reminded,omitempty"`                                 // reminders so far
 	Escalated         bool                   `protobuf:"varint,323,opt,name=escalated,proto3" json:"escalated,omitempty"`                               // to whom the envelope says
 	Thread            bool                   `protobuf:"varint,330,opt,name=thread,proto3" json:"thread,omitempty"`                                     // it has a thread here, which hears of its end
+	InInbox           bool                   `protobuf:"varint,333,opt,name=in_inbox,json=inInbox,proto3" json:"in_inbox,omitempty"`                    // who has it on record keeps it in an inbox, for as long as it takes
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -638,6 +639,13 @@ func (x *Head) GetEscalated() bool {
 func (x *Head) GetThread() bool {
 	if x != nil {
 		return x.Thread
+	}
+	return false
+}
+
+func (x *Head) GetInInbox() bool {
+	if x != nil {
+		return x.InInbox
 	}
 	return false
 }
@@ -1275,7 +1283,7 @@ type Handover struct {
 	DeadReason          uint32                 `protobuf:"varint,70,opt,name=dead_reason,json=deadReason,proto3" json:"dead_reason,omitempty"`                            // state.Reason for which home ended it, of a dead letter
 	RedrivenAs          []byte                 `protobuf:"bytes,71,opt,name=redriven_as,json=redrivenAs,proto3" json:"redriven_as,omitempty"`                             // the successor of a dead letter, as far as it was heard of here
 	WorkTimeoutMs       int64                  `protobuf:"varint,81,opt,name=work_timeout_ms,json=workTimeoutMs,proto3" json:"work_timeout_ms,omitempty"`                 // of this intent; 0: ours
-	Thread              bool                   `protobuf:"varint,80,opt,name=thread,proto3" json:"thread,omitempty"`                                                      // a completion: read as a thread, never handed over
+	Thread              bool                   `protobuf:"varint,80,opt,name=thread,proto3" json:"thread,omitempty"`                                                      // read as a thread, never handed over: a completion, done with that, or in an inbox
 	OfferTraceparent    string                 `protobuf:"bytes,260,opt,name=offer_traceparent,json=offerTraceparent,proto3" json:"offer_traceparent,omitempty"`          // of the offer it came with; empty: not traced
 	Traceparent         string                 `protobuf:"bytes,261,opt,name=traceparent,proto3" json:"traceparent,omitempty"`                                            // of the last hand-over
 	PreviousTraceparent string                 `protobuf:"bytes,262,opt,name=previous_traceparent,json=previousTraceparent,proto3" json:"previous_traceparent,omitempty"` // of the attempt before that, wherever that was
@@ -1644,6 +1652,7 @@ type Report struct {
 	Reason        uint32                 `protobuf:"varint,13,opt,name=reason,proto3" json:"reason,omitempty"` // state.Reason
 	Redelivered   bool                   `protobuf:"varint,14,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
 	Uncounted     bool                   `protobuf:"varint,15,opt,name=uncounted,proto3" json:"uncounted,omitempty"`                   // it no longer counts against credit at its holder
+	Thread        bool                   `protobuf:"varint,332,opt,name=thread,proto3" json:"thread,omitempty"`                        // it is in an inbox, and so counts as taken
 	Traceparent   string                 `protobuf:"bytes,260,opt,name=traceparent,proto3" json:"traceparent,omitempty"`               // of the hand-over concerned
 	OfferedMs     int64                  `protobuf:"varint,261,opt,name=offered_ms,json=offeredMs,proto3" json:"offered_ms,omitempty"` // as the offer said: home's clock
 	HeldMs        int64                  `protobuf:"varint,262,opt,name=held_ms,json=heldMs,proto3" json:"held_ms,omitempty"`          // when it was held; holder's clock
@@ -1784,6 +1793,13 @@ func (x *Report) GetRedelivered() bool {
 func (x *Report) GetUncounted() bool {
 	if x != nil {
 		return x.Uncounted
+	}
+	return false
+}
+
+func (x *Report) GetThread() bool {
+	if x != nil {
+		return x.Thread
 	}
 	return false
 }
@@ -3545,7 +3561,7 @@ const file_record_proto_rawDesc = "" +
 	"intervalMs\x12\x12\n" +
 	"\x04most\x18\x03 \x01(\rR\x04most\x12\x1f\n" +
 	"\vescalate_to\x18\x04 \x01(\tR\n" +
-	"escalateTo\"\x96\t\n" +
+	"escalateTo\"\xb2\t\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -3589,7 +3605,8 @@ const file_record_proto_rawDesc = "" +
 	"\tremind_ms\x18\xc1\x02 \x01(\x03R\bremindMs\x12\x1b\n" +
 	"\breminded\x18\xc2\x02 \x01(\rR\breminded\x12\x1d\n" +
 	"\tescalated\x18\xc3\x02 \x01(\bR\tescalated\x12\x17\n" +
-	"\x06thread\x18\xca\x02 \x01(\bR\x06thread\"]\n" +
+	"\x06thread\x18\xca\x02 \x01(\bR\x06thread\x12\x1a\n" +
+	"\bin_inbox\x18\xcd\x02 \x01(\bR\ainInbox\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
@@ -3698,7 +3715,7 @@ const file_record_proto_rawDesc = "" +
 	"from_agent\x18\x8e\x02 \x01(\tH\x00R\tfromAgent\x88\x01\x01\x12$\n" +
 	"\roffer_foreign\x18\x98\x02 \x01(\bR\fofferForeign\x12\x1b\n" +
 	"\bthreaded\x18\xcb\x02 \x01(\bR\bthreadedB\r\n" +
-	"\v_from_agent\"\x9e\x04\n" +
+	"\v_from_agent\"\xb7\x04\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x19\n" +
@@ -3715,7 +3732,8 @@ const file_record_proto_rawDesc = "" +
 	"\x05actor\x18\f \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\r \x01(\rR\x06reason\x12 \n" +
 	"\vredelivered\x18\x0e \x01(\bR\vredelivered\x12\x1c\n" +
-	"\tuncounted\x18\x0f \x01(\bR\tuncounted\x12!\n" +
+	"\tuncounted\x18\x0f \x01(\bR\tuncounted\x12\x17\n" +
+	"\x06thread\x18\xcc\x02 \x01(\bR\x06thread\x12!\n" +
 	"\vtraceparent\x18\x84\x02 \x01(\tR\vtraceparent\x12\x1e\n" +
 	"\n" +
 	"offered_ms\x18\x85\x02 \x01(\x03R\tofferedMs\x12\x18\n" +

@@ -99,6 +99,9 @@ func (a *API) inboxReply(w http.ResponseWriter, r *http.Request) error {
 	if n := utf8.RuneCountInString(in.Text); n > maxThreadMessage {
 		in.body.fault("message", codeSchemaInvalid, "has %d characters; the limit is %d", n, maxThreadMessage)
 	}
+	if i := in.intent; i != nil && i.Handover.GetThread() && i.Status().Open() && in.owner != i.Envelope.GetFromAgent() && i.Envelope.GetHumanTask() == nil {
+		in.Word = &journal.Answer{Trigger: state.Start, Reason: state.ReasonApp, Actor: in.Actor, Text: in.Text}
+	}
 	return a.act(w, r, in, nil)
 }
 
