@@ -34,6 +34,8 @@
 //	                     rotation of its secret
 //	rotation_test.go     the published libraries of Standard Webhooks refuse nothing over rotations
 //	events_test.go       webhook events reach their subscribers, signed; a callback that fails
+//	inbox_test.go        what is sent to people is in their inbox, and what they say reaches home,
+//	                     through kills of either; what AXP's suite asks of inboxes
 //	swap_test.go         stream, webhook and poll take turns while intents flow
 //	answers_test.go      answers without a lease, at either sidecar; a sender's word, an
 //	                     operator's; a delay; where events can be read

@@ -56,6 +56,11 @@
 // mailbox, and knows no door. Agents set with Completions are handed theirs like any
 // other intent.
 //
+// Agents set with Inboxes are people: what is held for them is a thread at once, parked
+// and told as delivered, and no door or window but max_open counts. What was ready for
+// an app when its agent became people goes back to its home behind the door that nobody
+// opens, and comes again.
+//
 // # Credit
 //
 // Unsettled is ready, leased or working; parked, spent and settled count no more,
@@ -141,6 +146,6 @@
 //
 // It ends no intent for reasons of time: past its limits an entry is not handed
 // over, and home does the rest. It chooses no holder, dials nobody but to knock,
-// speaks no HTTP, and knows nobody: [Trust] tells who a home is. Package proxy/webhook sends what a Push hands over. Threads
-// are not built yet, and no route lets an app wait: parked is reached by no one yet.
+// speaks no HTTP, and knows nobody: [Trust] tells who a home is. Package proxy/webhook sends what a Push hands over. No route
+// lets an app wait: what is parked is with people.
 package inbound

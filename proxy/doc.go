@@ -75,7 +75,7 @@
 //	report        what the holder tells home of a hand-over; numbered, kept until acked
 //	attempt       a hand-over the app received and failed, or let lapse
 //	mailbox       what is held for one agent and not yet answered
-//	binding       how the app of an agent receives: stream, poll, http; as configured, or as set
+//	binding       how the app of an agent receives: stream, poll, inbox, http; as configured, or as set
 //	              while running, which is kept in the journal and beats the configuration
 //	door          the breaker between a mailbox and its app
 //	credit        how many unsettled intents of an agent a holder will hold for one home
@@ -106,7 +106,9 @@
 //	              ancestor's id for whoever gets it
 //	purge         removes a dead letter for good; a note of it stays
 //	completion    an intent of home's own that tells reply_to how another has ended
-//	thread        how a completion is kept where it arrives: done, and handed to nobody
+//	thread        how people read an intent: who has it in an inbox, what they said, what was
+//	              decided; a completion is one where it arrives, done, and handed to nobody
+//	inbox         the threads of an agent; as a binding: its intents are for people
 //	generation    number of the options of an intent, as controls and policy change them
 //	identity      journal id and epoch: one life of a journal
 //	peer          the sidecar at the other end of a channel, as its certificate or key proves it
