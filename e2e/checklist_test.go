@@ -10,8 +10,7 @@ import (
 )
 
 // What is easy to get wrong about AXP, and the tests that would notice. A line
-// that owes something does not count; of what concerns people, inboxes are not here
-// yet.
+// that owes something does not count.
 var checklist = []struct {
 	line  string
 	tests []string
@@ -42,6 +41,9 @@ var checklist = []struct {
 	// people
 	{"human_task without title, with notify_email, type form; a bad outcome is 422 and it waits on; a refusal is not COMPLETED", []string{"TestHumanTaskWaits", "TestHumanTaskIsDecided", "TestWrongDecisionsAreRefused", "TestTaskOutlivesKills"}, ""},
 	{"reminders and escalation as events, also over a restart", []string{"TestRemindersAndEscalation", "TestRemindersOverARestart", "TestTaskIsEscalated"}, ""},
+	{"thread_id is intent_id, also in the reply_to inbox; newest first; timeline never empty; actor cut", []string{"TestInboxHasWhatIsSentAndWasSent", "TestCompletionIsAThread", "TestMessages", "TestLongActorsAreCut", "TestInboxConformance"}, ""},
+	{"delegator keeps the thread; actions on done threads are 200; random approval id is 200", []string{"TestDelegate", "TestDecisionOnWhatHasEnded", "TestApprovals", "TestInboxConformance"}, ""},
+	{"changes page without gap or repeat; a saved cursor is valid later", []string{"TestInboxChanges", "TestInboxOverARestart"}, ""},
 	// hooks
 	{"subscriptions without an owner; no secret echoed; publishing waits for nobody; HMAC over the bytes", []string{"TestSubscriptionOfNobodyIsEveryones", "TestEventsReachSubscribers"}, ""},
 	{"a failing callback: retries, delivery_failed, FAILED, dead letter, replay", []string{"TestAppThatAlwaysFails", "TestFailingCallback", "TestFailingCallbackIsReplayed"}, ""},

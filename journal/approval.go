@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"pannier/journal/wire"
 )
 
@@ -30,11 +32,31 @@ func (j *Journal) RecordApproval(ctx context.Context, id ID, d *wire.Decision, k
 		if found {
 			return &DecidedError{Decision: was.Decision.Decision, By: was.Decision.Actor, At: at(was.Decision.AtMs)}
 		}
+		if t.approvals() >= maxApprovals {
+			return ErrTooMany
+		}
+		t.after(func() { j.approvals++ })
 		d.AtMs = ms(t.now)
 		kept = d
 		return t.put(idKey(classApproval, id), &wire.Approval{Decision: d})
 	}})
 	return kept, replayed, err
+}
+
+// approvals is how many are kept, those of this batch left out. The committer counts them
+// once.
+func (t *tx) approvals() int {
+	if t.j.approvals > 0 {
+		return t.j.approvals
+	}
+	opts := badger.DefaultIteratorOptions
+	opts.PrefetchValues, opts.Prefix = false, []byte{classApproval}
+	it := t.disk.NewIterator(opts)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		t.j.approvals++
+	}
+	return t.j.approvals
 }
 
 // details writes an object of texts, those that are empty left out.

@@ -52,6 +52,9 @@
 //     on: that look makes those of the newest 1,000 of before, and so do journals of before
 //     there were threads get theirs. A decision, its entry and the end of its intent are
 //     one commit, and the first decision counts.
+//   - What changes a thread tells subscribers in the same batch, at most 32 of them, but
+//     for what a first look into an inbox makes of before. Their deliveries are threads of
+//     nobody's.
 //   - An index key says where to look; the record decides.
 //   - How much waits where, and since when, is counted beside the store: by one walk
 //     over the keys at Open, then by each commit. Figures never read Badger. What a

@@ -111,6 +111,8 @@ func roleOf(i *Intent, address string) (ThreadRole, bool) {
 	e := i.Envelope
 	ended := i.Head != nil && !i.Status().Open()
 	switch {
+	case toSubscriber(e):
+		return 0, false
 	case len(e.CompletionOf) > 0:
 		return RoleReplyTo, e.ToAgent == address && i.Handover != nil && i.Handover.Thread
 	case e.ToAgent == address:
@@ -128,6 +130,7 @@ func roleOf(i *Intent, address string) (ThreadRole, bool) {
 // fill makes the thread of an intent that had none when it came, and puts it into the
 // inbox of an address that is a party to it. It returns nil where there is none.
 func (t *tx) fill(id ID, address string) (*thread, error) {
+	t.mute = true
 	i, err := t.intent(id)
 	if err != nil || i == nil || i.Envelope == nil {
 		return nil, err

@@ -52,6 +52,7 @@ type Journal struct {
 	sums      sums
 	tx        tx // of the batch under way
 	wal       wal
+	approvals int // kept, as the committer has counted them; 0: not yet
 	lazyCarry *op // found no room in its batch
 	commitTxn func(*badger.Txn) error
 	syncWAL   func() error

@@ -69,7 +69,9 @@ const (
 type thread struct {
 	id    ID
 	rec   wire.Thread
-	fresh []uint32 // owners who have it since this operation
+	fresh []uint32 // owners who have it since the last save
+
+	repliedBy uint32 // whose message is new; 0: nobody's
 }
 
 func (t *tx) thread(id ID) (*thread, bool, error) {
@@ -96,7 +98,12 @@ func (t *tx) saveThread(th *thread) error {
 		}
 		t.putIndex(inboxKey(owner, th.rec.Change, th.id))
 	}
-	return t.put(idKey(classThread, th.id), &th.rec)
+	if err := t.put(idKey(classThread, th.id), &th.rec); err != nil {
+		return err
+	}
+	err := t.raise(th)
+	th.fresh, th.repliedBy = nil, 0
+	return err
 }
 
 // owners are the numbers of all inboxes that have it; 0 is that of everybody.
@@ -183,8 +190,8 @@ func (th *thread) hasRoom(size int) bool {
 // threadOf makes the thread of an intent that is accepted, where somebody is to have
 // one: who is asked, and those whose inboxes are kept.
 func (t *tx) threadOf(l *life, env *wire.Envelope, asked []string) error {
-	if len(env.CompletionOf) > 0 {
-		return nil // its thread is that of the intent it tells of
+	if len(env.CompletionOf) > 0 || toSubscriber(env) {
+		return nil // the thread of a completion is that of the intent it tells of
 	}
 	receiver := l.head.HumanTask || t.keepsInbox(env.ToAgent)
 	sender := t.keepsInbox(env.FromAgent)

@@ -145,7 +145,7 @@ func (t *tx) reply(th *thread, owner uint32, a *ThreadAct, res *ThreadActed) err
 	}
 	e := t.enter(th, EntryMessage, a.Actor, nil)
 	e.Details = details("message_id", ID(e.Id).String(), "message", a.Text)
-	e.By = owner
+	e.By, th.repliedBy = owner, owner
 	th.stir()
 	if err := t.saveThread(th); err != nil {
 		return err

@@ -16,6 +16,7 @@ type tx struct {
 	seq  uint64
 	now  time.Time // when the present operation began
 	told uint64    // threads that the batch has changed so far
+	mute bool      // the present operation shows what happened before: nobody is told
 
 	batch layer
 	op    layer

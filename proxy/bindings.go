@@ -11,7 +11,6 @@ import (
 	"pannier/inbound"
 	"pannier/journal"
 	"pannier/proxy/admin"
-	"pannier/proxy/api"
 	"pannier/proxy/webhook"
 )
 
@@ -51,14 +50,14 @@ func (b *bindings) subscribed() {
 	defer b.mu.Unlock()
 	all, addresses := map[string]webhook.Subscriber{}, []string{}
 	for _, s := range b.journal.Subscriptions() {
-		if !s.Active || s.RevokedMs != 0 {
+		if !journal.InForce(s) {
 			continue
 		}
 		to := webhook.Subscriber{URL: s.CallbackUrl}
 		if s.Secret != "" {
 			to.Secret, _ = webhook.ParseSecret(s.Secret) // it was checked when it was taken
 		}
-		address := api.SubscriberAddress(journal.ID(s.Id))
+		address := journal.SubscriberAddress(journal.ID(s.Id))
 		all[address], addresses = to, append(addresses, address)
 	}
 	b.mailbox.Own(addresses)

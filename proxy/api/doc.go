@@ -144,6 +144,9 @@
 //     under its key. Schemas refer to nothing outside of themselves: nothing is ever
 //     fetched for one. A number of more than 1,000 digits, written out, fits none and
 //     is in none.
+//   - Whoever subscribes to the events of an owner's inbox has it kept from then on. One
+//     who names no owner hears of the threads that are kept in any case, and of those
+//     inboxes that are.
 //   - An event and its deliveries are one commit. Each delivery is an intent to an
 //     address that no app can name; the secret of a subscription is in no answer.
 //   - With a Tracer an intent is accepted with the context of its create span; without

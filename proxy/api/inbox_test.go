@@ -3,8 +3,11 @@ package api_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"pannier/journal"
 )
 
 const people, colleague, asker = "agent://acme/prod/people", "agent://acme/prod/colleague", "agent://test/app/sender"
@@ -299,4 +302,68 @@ func TestApprovals(t *testing.T) {
 	w.post(random, `{"decision":"maybe"}`).refused(422, "schema_invalid")
 	w.post("/v1/approvals/01890000-0000-7000-8000-000000000000/decision", `{"decision":"approve"}`).refused(404, "thread_not_found")
 	w.post("/v1/approvals/x/decision", `{"decision":"approve"}`).refused(404, "thread_not_found")
+}
+
+// Subscribers hear of each change of a thread in the batch that makes it, and of nothing
+// that was there before they subscribed.
+func TestThreadsAreTold(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.intent(people)
+	var address string
+	for _, owner := range []string{people, asker} {
+		a := w.post("/v1/webhooks/subscriptions?owner_agent="+owner, `{"callback_url":"http://127.0.0.1:9/`+owner[8:9]+`","event_types":["inbox.thread_created","inbox.thread_updated","inbox.reply_received"]}`).want(200)
+		if owner == people {
+			id, err := journal.ParseID(a.text("subscription.subscription_id"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			address = journal.SubscriberAddress(id)
+		}
+	}
+	told := func() (events []string) {
+		t.Helper()
+		page, _, err := w.journal.List(journal.Filter{To: address, Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := len(page) - 1; i >= 0; i-- {
+			var n struct {
+				Type    string `json:"event_type"`
+				Owner   string `json:"owner_agent"`
+				Payload struct{ Status, Last_event string }
+			}
+			if err := json.Unmarshal(page[i].Envelope.Payload, &n); err != nil || n.Owner != people {
+				t.Errorf("told of %s: %v", page[i].Envelope.Payload, err)
+			}
+			events = append(events, n.Type+" "+n.Payload.Status)
+		}
+		return events
+	}
+	if got := told(); len(got) != 0 {
+		t.Errorf("of what was there before it is told %q", got)
+	}
+	id := w.intent(people)
+	w.post("/v1/inbox/"+id+"/reply?owner_agent="+asker, `{"message":"hello?"}`).want(200)
+	w.post("/v1/inbox/"+id+"/reply?owner_agent="+people, `{"message":"yes"}`).want(200)
+	w.post("/v1/intents/"+id+"/resolve", `{"status":"COMPLETED"}`).want(200)
+	got := told()
+	slices.Sort(got) // those of one batch have no order
+	want := []string{"inbox.reply_received active", "inbox.thread_created pending", "inbox.thread_updated active", "inbox.thread_updated active", "inbox.thread_updated done"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	w.wantThreads(people, id, w.threads(people)[1]) // none of them is a thread itself
+}
+
+// AXP wants actors of 2 to 120 characters, and addresses are longer.
+func TestLongActorsAreCut(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	long := "agent://acme/prod/" + strings.Repeat("x", 200)
+	id := w.intent(long)
+	w.post("/v1/inbox/"+id+"/reply?owner_agent="+long, `{"message":"hi"}`).want(200)
+	if got := w.get("/v1/inbox/" + id + "?owner_agent=" + long).text("thread.timeline.1.actor"); len(got) > 120 || len(got) < 100 {
+		t.Errorf("the actor has %d bytes: %s", len(got), got)
+	}
 }

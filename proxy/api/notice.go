@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -19,13 +17,7 @@ const (
 	// maxNotice is the size of the largest payload of an event: each subscriber's
 	// delivery has it whole, and all of them are one commit.
 	maxNotice = 128 << 10
-	// noticeType is the intent type of a delivery.
-	noticeType = "webhook.event.v1"
 )
-
-// SubscriberAddress is where the deliveries of a subscription go: no address that
-// an app can name, so that none but the sidecar sends there or asks there.
-func SubscriberAddress(subscription journal.ID) string { return "webhook:" + subscription.String() }
 
 // publish serves POST /v1/webhooks/events. Each subscriber's delivery is an intent
 // of this sidecar's own, with everything an intent has: attempts, a door, a dead
@@ -137,30 +129,13 @@ func (a *API) again(id journal.ID, n *wire.Notice) []journal.Accept {
 // for. One that is revoked between this and the commit gets its delivery too; it
 // waits there, and ends by its own limit of time.
 func (a *API) deliveries(id journal.ID, n *wire.Notice, now time.Time) (out []journal.Accept) {
-	body := noticeBody(id, n, now)
+	body := journal.NoticeBody(id, n, now)
 	for _, s := range a.journal.Subscriptions() {
-		if !inForce(s) || s.Owner != "" && s.Owner != n.Owner || !slices.Contains(s.EventTypes, n.EventType) {
-			continue
+		if journal.Subscribes(s, n) {
+			out = append(out, journal.Delivery(id, n, s, body))
 		}
-		out = append(out, journal.Accept{Envelope: &wire.Envelope{
-			IntentType: noticeType, FromAgent: n.Owner, ToAgent: SubscriberAddress(journal.ID(s.Id)),
-			// The event's id is the webhook-id of all its deliveries, replays too.
-			CorrelationId: id.String(), FirstId: id[:], Payload: body,
-		}})
 	}
 	return out
-}
-
-// noticeBody is what subscribers are sent.
-func noticeBody(id journal.ID, n *wire.Notice, now time.Time) jsontext.Value {
-	if n.AcceptedMs != 0 {
-		now = time.UnixMilli(n.AcceptedMs)
-	}
-	d := &doc{}
-	d.open('{').str("event_id", id.String()).str("event_type", n.EventType).str("type", n.EventType)
-	d.time("timestamp", now).str("source", n.Source).str("owner_agent", n.Owner)
-	d.raw("payload", n.Payload)
-	return d.close('}').b
 }
 
 // writeCounters counts what became of the deliveries of an event, replays too.

@@ -45,6 +45,11 @@ func (a *API) subscribe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if owner != "" { // events are of threads, and those are kept from now on
+		if err := a.journal.KeepInbox(r.Context(), owner); err != nil {
+			return err
+		}
+	}
 	a.opt.Subscribed()
 	markReplayed(w, replayed)
 	d := newDoc()
@@ -162,15 +167,13 @@ func (a *API) subscriptions(w http.ResponseWriter, r *http.Request) error {
 	defer d.free()
 	d.open('{').boolean("ok", true).key("subscriptions").open('[')
 	for _, s := range a.journal.Subscriptions() {
-		if sees(owner, s) && (all || inForce(s)) {
+		if sees(owner, s) && (all || journal.InForce(s)) {
 			d.item()
 			a.writeSubscription(d, s)
 		}
 	}
 	return answer(w, d.close(']').close('}'))
 }
-
-func inForce(s *wire.Subscription) bool { return s.Active && s.RevokedMs == 0 }
 
 // unsubscribe serves DELETE /v1/webhooks/subscriptions/{id}.
 func (a *API) unsubscribe(w http.ResponseWriter, r *http.Request) error {

@@ -1,0 +1,61 @@
+package journal_test
+
+import (
+	"fmt"
+	"testing"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// changed pages through the changes of an inbox after one.
+func (w *world) changed(owner string, after uint64) (ids []journal.ID, last uint64) {
+	last = after
+	for more := true; more; {
+		page, again, err := w.j.ThreadChanges(journal.ThreadFilter{Owner: owner, Limit: 2}, last)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, th := range page {
+			if th.Change <= last {
+				w.Errorf("change %x comes after %x", th.Change, last)
+			}
+			ids, last = append(ids, th.ID), th.Change
+		}
+		more = again
+	}
+	return ids, last
+}
+
+// Threads, their changes and their decisions are there after a start; a cursor from before
+// it shows what came after, and nothing else.
+func TestInboxOverARestart(t *testing.T) {
+	w := setup(t)
+	one, two := w.ask(nil), w.ask(nil)
+	owner := w.get(one).Envelope.ToAgent
+	if got, _ := w.changed(owner, 0); fmt.Sprint(got) != fmt.Sprint([]journal.ID{one, two}) {
+		t.Fatalf("changed are %v, want both", got)
+	}
+	_, cursor := w.changed(owner, 0)
+	act := journal.ThreadAct{Verb: journal.ThreadDecide, Actor: "ann", Decision: journal.Approve, Word: &journal.Answer{Trigger: state.Complete, Reason: state.ReasonApp, Actor: "ann", Body: []byte("{}")}}
+	if _, err := w.j.ActOnThread(t.Context(), one, act); err != nil {
+		t.Fatal(err)
+	}
+	w.reopen()
+	got, _ := w.changed(owner, cursor)
+	if fmt.Sprint(got) != fmt.Sprint([]journal.ID{one}) {
+		t.Errorf("changed since are %v, want what was decided", got)
+	}
+	if th, err := w.j.Thread(one); err != nil || th.Decision.GetActor() != "ann" || journal.ThreadStatus(th.Status) != journal.ThreadDone {
+		t.Errorf("the thread is %v, %v", th, err)
+	}
+	three := w.ask(nil)
+	if got, _ := w.changed(owner, cursor); fmt.Sprint(got) != fmt.Sprint([]journal.ID{one, three}) {
+		t.Errorf("changed since are %v, want the decided and the new", got)
+	}
+	w.ask(&wire.Reminders{})
+	if got, _, err := w.j.Threads(journal.ThreadFilter{Owner: owner, Limit: 10}, 0); err != nil || len(got) != 4 || got[2].ID != one {
+		t.Errorf("the inbox has %d threads, %v; want 4, the last that was changed first", len(got), err)
+	}
+}
