@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"pannier/proxy/waterfall"
 )
 
 func traceCommand() *cli.Command {
@@ -92,12 +94,12 @@ func (cl *client) traced(c *cli.Context, word string) ([]string, error) {
 
 // drawing is an intent's way as it is printed.
 type drawing struct {
-	Intent  string `json:"intent_id"`
-	Status  string `json:"status"`
-	From    string `json:"from_agent"`
-	To      string `json:"to_agent"`
-	TraceID string `json:"trace_id,omitempty"` // of its creation
-	Bars    []bar  `json:"bars"`
+	Intent  string          `json:"intent_id"`
+	Status  string          `json:"status"`
+	From    string          `json:"from_agent"`
+	To      string          `json:"to_agent"`
+	TraceID string          `json:"trace_id,omitempty"` // of its creation
+	Bars    []waterfall.Bar `json:"bars"`
 }
 
 // trace asks for an intent and its events, either sidecar of the two, and for one that
@@ -111,7 +113,7 @@ func (cl *client) trace(c *cli.Context, id string) (*drawing, error) {
 		} `json:"intent"`
 	}
 	var log struct {
-		Events []traced `json:"events"`
+		Events []waterfall.Event `json:"events"`
 	}
 	var why whyAnswer
 	ask := func(path string, into any) error {
@@ -135,7 +137,7 @@ func (cl *client) trace(c *cli.Context, id string) (*drawing, error) {
 	if err != nil && len(log.Events) > 0 {
 		created = log.Events[0].At
 	}
-	d := &drawing{Intent: i.ID, Status: i.Status, From: i.From, To: i.To, TraceID: traceIDOf(i.Traceparent), Bars: waterfall(created, log.Events, time.Now())}
+	d := &drawing{Intent: i.ID, Status: i.Status, From: i.From, To: i.To, TraceID: waterfall.TraceID(i.Traceparent), Bars: waterfall.Draw(created, log.Events, time.Now())}
 	n := len(d.Bars)
 	if n == 0 || d.Bars[n-1].End != nil {
 		return d, nil
@@ -160,17 +162,14 @@ func (d *drawing) print(w io.Writer, now time.Time) error {
 	if err := pairs(w, about...); err != nil || len(d.Bars) == 0 {
 		return err
 	}
-	begin, end := d.Bars[0].Start, d.Bars[0].Start
-	for _, b := range d.Bars {
-		begin, end = earlier(begin, b.Start), later(end, b.until(now))
-	}
+	begin, end := waterfall.Span(d.Bars, now)
 	rows := make([][]string, len(d.Bars))
 	for i, b := range d.Bars {
 		name := b.Name
 		if b.Attempt > 0 {
 			name += fmt.Sprintf(" %d", b.Attempt)
 		}
-		took := b.until(now).Sub(b.Start).Round(time.Millisecond).String()
+		took := b.Until(now).Sub(b.Start).Round(time.Millisecond).String()
 		if b.End == nil {
 			took += "…"
 		}
@@ -178,25 +177,18 @@ func (d *drawing) print(w io.Writer, now time.Time) error {
 		if b.TraceID != "" && b.TraceID != d.TraceID {
 			note = strings.TrimSpace(note + " trace " + b.TraceID)
 		}
-		rows[i] = []string{name, b.Start.Sub(begin).Round(time.Millisecond).String(), took, b.draw(begin, end, now), note}
+		rows[i] = []string{name, b.Start.Sub(begin).Round(time.Millisecond).String(), took, drawBar(&b, begin, end, now), note}
 	}
 	fmt.Fprintln(w)
 	return table(w, []string{"PART", "AT", "TOOK", strings.Repeat(" ", drawWidth), "NOTE"}, rows)
 }
 
-func (b *bar) until(now time.Time) time.Time {
-	if b.End != nil {
-		return *b.End
-	}
-	return later(now, b.Start)
-}
-
-// draw is the bar among all: at least one character wide, so that nothing is hidden.
-func (b *bar) draw(begin, end, now time.Time) string {
+// drawBar is the bar among all: at least one character wide, so that nothing is hidden.
+func drawBar(b *waterfall.Bar, begin, end, now time.Time) string {
 	whole := max(end.Sub(begin), time.Millisecond)
 	column := func(t time.Time) int { return int(t.Sub(begin) * drawWidth / whole) }
 	from := min(column(b.Start), drawWidth-1)
-	to := max(column(b.until(now)), from+1)
+	to := max(column(b.Until(now)), from+1)
 	mark := "░"
 	switch {
 	case b.Name == "app":
@@ -205,18 +197,4 @@ func (b *bar) draw(begin, end, now time.Time) string {
 		mark = "╌"
 	}
 	return strings.Repeat(" ", from) + strings.Repeat(mark, to-from)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

@@ -1,14 +1,18 @@
-package main
+// Package waterfall says where an intent has spent its time, from its events alone: what
+// `pannier trace` prints and the page of an intent draws.
+package waterfall
 
 import (
 	"cmp"
 	"strconv"
 	"strings"
 	"time"
+
+	"pannier/journal/state"
 )
 
-// bar is one part of an intent's way, by home's clock.
-type bar struct {
+// Bar is one part of an intent's way, by home's clock.
+type Bar struct {
 	Name    string     `json:"name"` // journal, queue, wire, mailbox, app or report, or the code of a delay
 	Delay   bool       `json:"delay,omitempty"`
 	Attempt int        `json:"attempt,omitempty"`
@@ -18,8 +22,8 @@ type bar struct {
 	TraceID string     `json:"trace_id,omitempty"` // of the attempt
 }
 
-// traced is an event with what it says of an attempt.
-type traced struct {
+// Event is an event of an intent, with what it says of an attempt.
+type Event struct {
 	At      time.Time `json:"at"`
 	Type    string    `json:"event_type"`
 	Status  string    `json:"status"`
@@ -48,7 +52,7 @@ type delayed struct {
 	Until time.Time `json:"until"`
 }
 
-// waterfall draws up what became of an intent from its events alone. Each is told when
+// Draw says what became of an intent from its events alone. Each is told when
 // home had heard of it; what happened at a holder is told by its clock, and is put on
 // home's where the two cannot both be right.
 //
@@ -58,7 +62,7 @@ type delayed struct {
 //
 // A queue or a mailbox is cut where the events say what the wait was for: scheduled,
 // breaker_open, backing_off.
-func waterfall(created time.Time, events []traced, now time.Time) []bar {
+func Draw(created time.Time, events []Event, now time.Time) []Bar {
 	f := &fall{}
 	for i := range events {
 		e := &events[i]
@@ -83,7 +87,7 @@ func waterfall(created time.Time, events []traced, now time.Time) []bar {
 type fall struct {
 	created time.Time
 	reached time.Time // all until then is drawn
-	bars    []bar
+	bars    []Bar
 	attempt int    // the last that was handed over
 	offer   string // the holder and number it was offered under
 	held    bool   // it is in a mailbox
@@ -92,15 +96,15 @@ type fall struct {
 	shift   time.Duration
 }
 
-func (f *fall) bar(name string, attempt int, from, to time.Time) *bar {
+func (f *fall) bar(name string, attempt int, from, to time.Time) *Bar {
 	if from.IsZero() || to.Before(from) {
 		from = to
 	}
-	f.bars = append(f.bars, bar{Name: name, Attempt: attempt, Start: from, End: &to})
+	f.bars = append(f.bars, Bar{Name: name, Attempt: attempt, Start: from, End: &to})
 	return &f.bars[len(f.bars)-1]
 }
 
-func (f *fall) take(e *traced) {
+func (f *fall) take(e *Event) {
 	d := &e.Details
 	if !d.HandedAt.IsZero() && d.Attempt > f.attempt {
 		f.handed(e)
@@ -127,7 +131,7 @@ func (f *fall) take(e *traced) {
 }
 
 // handed adds the bars that lead to a hand-over, and begins that of the app.
-func (f *fall) handed(e *traced) {
+func (f *fall) handed(e *Event) {
 	d := &e.Details
 	f.close(f.reached, "") // of one whose end nobody has told
 	offer := d.Holder + "/" + strconv.Itoa(d.OfferNo)
@@ -147,7 +151,7 @@ func (f *fall) handed(e *traced) {
 	at := d.HandedAt.Add(f.shift)
 	f.wait("mailbox", d.Attempt, at)
 	app := f.bar("app", d.Attempt, at, at)
-	app.End, app.TraceID = nil, traceIDOf(d.Traceparent)
+	app.End, app.TraceID = nil, TraceID(d.Traceparent)
 	f.open, f.attempt, f.held, f.reached = len(f.bars), d.Attempt, true, at
 }
 
@@ -195,7 +199,7 @@ func (f *fall) goesOn(status string, now time.Time) {
 		f.bars[f.open-1].Note = status
 		return
 	}
-	rest := bar{Name: f.waits(), Start: f.reached, Note: status}
+	rest := Bar{Name: f.waits(), Start: f.reached, Note: status}
 	if n := len(f.delays); n > 0 && f.reached.Before(f.delays[n-1].Until) {
 		last := &f.delays[n-1]
 		if last.Until.After(now) {
@@ -226,7 +230,7 @@ func (f *fall) home(holder, otherwise time.Time) time.Time {
 
 // shiftOf is what must be added to a holder's times: nothing, unless it would have held
 // the intent before it was offered, or have told of something before it happened.
-func shiftOf(e *traced) time.Duration {
+func shiftOf(e *Event) time.Duration {
 	d := &e.Details
 	if d.OfferedAt.IsZero() {
 		return 0
@@ -241,10 +245,49 @@ func shiftOf(e *traced) time.Duration {
 	return max(0, least)
 }
 
-// traceIDOf is the second field of a traceparent.
-func traceIDOf(traceparent string) string {
+// TraceID is the second field of a traceparent.
+func TraceID(traceparent string) string {
 	if fields := strings.Split(traceparent, "-"); len(fields) == 4 {
 		return fields[1]
 	}
 	return ""
+}
+
+// ended reports whether an intent with that status is over.
+func ended(status string) bool {
+	s, ok := state.ParseStatus(status)
+	return ok && s.Terminal()
+}
+
+// Span is from when to when the bars are.
+func Span(bars []Bar, now time.Time) (begin, end time.Time) {
+	for i, b := range bars {
+		if i == 0 {
+			begin, end = b.Start, b.Start
+		}
+		begin, end = earlier(begin, b.Start), later(end, b.Until(now))
+	}
+	return begin, end
+}
+
+// Until is where a bar ends, one that goes on now.
+func (b *Bar) Until(now time.Time) time.Time {
+	if b.End != nil {
+		return *b.End
+	}
+	return later(now, b.Start)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
