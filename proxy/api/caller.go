@@ -16,6 +16,10 @@ type Caller struct {
 	// one below it. The first address is who sends when a body names nobody.
 	Agents []string
 
+	// Person is who decides, where that is known: logs of intents name them.
+	// Empty: a program, or whoever has its key.
+	Person string
+
 	// until is when the key ends by itself; zero: it does not.
 	until time.Time
 }

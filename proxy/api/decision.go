@@ -57,6 +57,9 @@ func readDecision(body *object, t *humanTask, r *http.Request) journal.Answer {
 	if c != nil && ans.Actor == someApp {
 		ans.Actor = c.identity()
 	}
+	if c != nil && c.Person != "" {
+		ans.Actor = clip(c.Person, maxActor-len("…"))
+	}
 	ans.Expects, ans.Expected = expectedGeneration(body)
 	d := t.decide(body)
 	ans.Trigger, ans.Body = state.Complete, d.result

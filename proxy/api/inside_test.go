@@ -1,0 +1,43 @@
+package api_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"pannier/proxy/api"
+)
+
+// What the process asks itself needs no key, sees what its caller may see, and a
+// person's decision has their name in the log.
+func TestInside(t *testing.T) {
+	t.Parallel()
+	w := setup(t, keyed)
+	sent := w.post("/v1/intents", `{"intent_type":"a.v1","to_agent":"`+approvals+`","payload":{},"human_task":{}}`, "x-api-key: k-orders").want(200)
+	path := "/v1/intents/" + sent.text("intent_id")
+	do := func(c *api.Caller, method, path, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		rec := httptest.NewRecorder()
+		w.api.Inside(c).ServeHTTP(rec, r)
+		return rec
+	}
+	const approve = `{"actor":"eve","task_result":{"outcome":"approved"}}`
+	if rec := do(&api.Caller{Agents: []string{billing}, Person: "bob"}, "POST", path+"/resume", approve); rec.Code != http.StatusForbidden && rec.Code != http.StatusNotFound {
+		t.Errorf("who is not asked decides: %d %s", rec.Code, rec.Body)
+	}
+	if rec := do(nil, "GET", path, ""); rec.Code != http.StatusOK {
+		t.Errorf("an operator sees %d %s", rec.Code, rec.Body)
+	}
+	if rec := do(&api.Caller{Agents: []string{approvals}, Person: "ann@acme.example"}, "POST", path+"/resume", approve); rec.Code != http.StatusOK {
+		t.Fatalf("who is asked gets %d %s", rec.Code, rec.Body)
+	}
+	log := do(nil, "GET", path+"/events", "").Body.String()
+	if !strings.Contains(log, `"actor":"ann@acme.example"`) || strings.Contains(log, `"eve"`) {
+		t.Errorf("the log does not say who decided: %s", log)
+	}
+	if a := w.get(path); a.status != http.StatusUnauthorized {
+		t.Errorf("from outside, without a key: %d, want 401", a.status)
+	}
+}
