@@ -15,6 +15,7 @@ import (
 	"pannier/journal/wire/peer"
 	"pannier/proxy/admin"
 	"pannier/proxy/crowd"
+	"pannier/proxy/pages"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
 )
@@ -58,6 +59,9 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead, Metrics: r.metrics,
 	}
 	source.Pprof = r.opts.Pprof
+	source.Pages = func(_, notFound http.Handler) http.Handler {
+		return pages.New(pages.Options{App: p.api.Inside, NotFound: notFound, Log: r.log})
+	}
 	if r.xds != nil {
 		source.XDS = r.xds.Status
 	}

@@ -23,6 +23,7 @@
 //	POST /envoy.service.status.v3.ClientStatusDiscoveryService/  the same for gRPC's tools (CSDS)
 //	GET  /v1/admin/secrets             what requests to apps are signed with, by fingerprint
 //	POST /v1/admin/secrets/rotate      the next one, with an overlap
+//	GET  /, /intents, /dead-letters, /inbox, /tasks/{id}   pages for people (pannier/proxy/pages)
 //	GET  /debug/pprof/                 profiles of this process, where Source.Pprof is set
 //
 // Health never reads the journal: a disk that hangs must not hang the
@@ -68,6 +69,10 @@ type Source struct {
 	ClientStatus http.Handler
 
 	Pprof bool // serve profiles
+
+	// Pages makes the handler of what is no route here, from the routes themselves and
+	// the refusal of what is no page either; nil: there are no pages.
+	Pages func(routes, notFound http.Handler) http.Handler
 }
 
 // handler serves the admin listener.
@@ -107,7 +112,12 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	if s.Pprof {
 		profiles(mux)
 	}
-	mux.HandleFunc("/", NotFound("no such page: see /healthz, /readyz, /startupz, /metrics, /v1/admin/status, /v1/admin/peers, /v1/admin/destinations, /v1/admin/agents, /v1/admin/dead-letters, /v1/admin/xds, /v1/admin/secrets"))
+	missing := NotFound("no such page: see /healthz, /readyz, /startupz, /metrics, /v1/admin/status, /v1/admin/peers, /v1/admin/destinations, /v1/admin/agents, /v1/admin/dead-letters, /v1/admin/xds, /v1/admin/secrets")
+	if s.Pages != nil {
+		mux.Handle("/", s.Pages(mux, missing))
+	} else {
+		mux.HandleFunc("/", missing)
+	}
 	return Operators(mux, s.Version, s.Health, hosts)
 }
 

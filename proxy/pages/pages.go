@@ -1,0 +1,148 @@
+package pages
+
+import (
+	"embed"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"pannier/proxy/api"
+)
+
+//go:generate templ generate
+
+// Options of the pages.
+type Options struct {
+	// App answers the app API's routes in this process, as that caller; nil is an operator.
+	App func(*api.Caller) http.Handler
+	// NotFound answers what is no page; nil: a page does.
+	NotFound http.Handler
+	Log      *slog.Logger
+}
+
+// server serves the pages of one listener.
+type server struct {
+	Options
+	forms *forms
+	mux   *http.ServeMux
+}
+
+//go:embed assets
+var assets embed.FS
+
+// New returns the handler of the pages. The guard against foreign hosts is its listener's.
+func New(o Options) http.Handler {
+	s := &server{Options: o, forms: newForms(), mux: http.NewServeMux()}
+	s.page("GET /{$}", func(w http.ResponseWriter, r *http.Request, _ *visitor) error {
+		http.Redirect(w, r, "/inbox", http.StatusSeeOther)
+		return nil
+	})
+	s.page("GET /inbox", s.inbox)
+	s.page("GET /tasks/{id}", s.task)
+	s.page("GET /tasks/{id}/payload", s.savePayload)
+	s.page("POST /tasks/{id}", s.decide)
+	files, err := fs.Sub(assets, "assets")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	s.mux.Handle("GET /assets/", http.StripPrefix("/assets/", http.FileServerFS(files)))
+	if o.NotFound != nil {
+		s.mux.Handle("/", o.NotFound)
+	} else {
+		s.page("GET /", func(http.ResponseWriter, *http.Request, *visitor) error {
+			return &refused{Status: http.StatusNotFound, Detail: "There is no such page."}
+		})
+	}
+	return s.guard()
+}
+
+// policy lets a page load what this process serves, and nothing run that it does not serve:
+// what a payload smuggles in is text.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// guard refuses a form that another site sends, before anything is read of it.
+func (s *server) guard() http.Handler {
+	sameOrigin := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		// With none at all, the Origin of our own forms would be null, and they no longer ours.
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if err := sameOrigin.Check(r); err != nil {
+			s.fail(w, r, nil, &refused{Status: http.StatusForbidden, Detail: "A page of another site sent this. Nothing was done."})
+			return
+		}
+		s.mux.ServeHTTP(w, r)
+	})
+}
+
+// visitor is who asks for a page.
+type visitor struct {
+	name    string // for logs; "operator" of whoever reaches the admin listener
+	caller  *api.Caller
+	session string // what tokens of forms are bound to
+	admin   bool   // the pages of operators are there
+	people  bool   // they logged in, and may log out
+	// formToken is what each form of theirs has.
+	formToken string
+	now       time.Time
+}
+
+const operator = "operator"
+
+type view func(http.ResponseWriter, *http.Request, *visitor) error
+
+// maxForm is the largest form that is read: a decision may hold as much as a comment
+// and the fields of a form.
+const maxForm = 256 << 10
+
+// page serves a page to who may see it. A POST is one of our own forms, or nothing is done.
+func (s *server) page(pattern string, serve view) {
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		v := &visitor{name: operator, session: operator, admin: true, now: time.Now()}
+		v.formToken = s.forms.token(v.session)
+		if r.Method == http.MethodPost {
+			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+			if err := r.ParseForm(); err != nil {
+				s.fail(w, r, v, &refused{Status: http.StatusBadRequest, Detail: "The form cannot be read, or is larger than 256 KiB. Nothing was done."})
+				return
+			}
+			if !s.forms.ours(r.PostForm, v.session) {
+				s.fail(w, r, v, &refused{Status: http.StatusForbidden, Detail: "This form is from before the sidecar was restarted, or from elsewhere. Nothing was done: open the page again."})
+				return
+			}
+		}
+		if err := serve(w, r, v); err != nil {
+			s.fail(w, r, v, err)
+		}
+	})
+}
+
+// app asks the app API as the visitor.
+func (s *server) app(r *http.Request, v *visitor, q request) (http.Header, error) {
+	return ask(r.Context(), s.App(v.caller), q)
+}
+
+// fail is the one place where an error becomes a page.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, v *visitor, err error) {
+	var why *refused
+	if !errors.As(err, &why) {
+		s.Log.Error("page failed", "path", r.URL.Path, "err", err)
+		why = &refused{Status: http.StatusInternalServerError, Detail: "Something went wrong here. The log of the sidecar says what."}
+	}
+	show(w, r, why.Status, errorPage(v, why))
+}
+
+// show writes a page. An error is a reader that hung up.
+func show(w http.ResponseWriter, r *http.Request, status int, c templ.Component) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_ = c.Render(r.Context(), w)
+}
