@@ -295,7 +295,7 @@ func TestAgentsAreThoseOfTheSidecar(t *testing.T) {
 	for _, word := range []string{
 		"orders", "acme/prod/orders", "agent://acme/prod/orders", "spiffe://x/y", "a/.../b", "a.b/..c/~d@e+f-_",
 		"a=poll", "a=stream", "a=http:http://127.0.0.1:3000/intents?x=%20", "a=http:https://app.shop.svc", "a=http:http://localhost:65535",
-		"a=inbox", "a=http:ftp://x/", "a=http://x/", "a=http:http://u:p@x/", "a=http:http://x/#f", "a=http:http://x/%zz", "a=http:http://",
+		"a=inbox", "a=letterbox", "a=http:ftp://x/", "a=http://x/", "a=http:http://u:p@x/", "a=http:http://x/#f", "a=http:http://x/%zz", "a=http:http://",
 		"a//b", "/a", "a/", ".", "a/..", "A://b", "a b", "é", "a=", "=poll", "a$b", "a=http:http://x:65536/", strings.Repeat("a", 376), "a/" + strings.Repeat("b", 372),
 	} {
 		text := fmt.Sprintf("kind: Pod\nmetadata: {annotations: {pannier.io/inject: \"true\", pannier.io/keyring-secret: k, pannier.io/agents: %s}}\nspec: {containers: []}\n", yaml.Quote(word))

@@ -27,7 +27,7 @@ const (
 )
 
 var (
-	agentForm  = regexp.MustCompile(`^` + addressPattern + `(=(poll|stream|http:` + urlPattern + `))?$`)
+	agentForm  = regexp.MustCompile(`^` + addressPattern + `(=(poll|stream|inbox|http:` + urlPattern + `))?$`)
 	portForm   = regexp.MustCompile(`^` + portPattern + `$`)
 	pathForm   = regexp.MustCompile(`^` + pathPattern + `$`)
 	serverForm = regexp.MustCompile(`^(none|` + hostPattern + `:` + portPattern + `)$`)
@@ -138,7 +138,7 @@ func (p *pod) wrongAgents(s settings) (all []refusal) {
 		address = strings.TrimPrefix(address, "agent://")
 		switch {
 		case !agentForm.MatchString(word) || len(address) > maxAddress-len("agent://"):
-			say("%q is not an agent; write ADDRESS, or ADDRESS=poll, =stream or =http:URL", word)
+			say("%q is not an agent; write ADDRESS, or ADDRESS=poll, =stream, =inbox or =http:URL", word)
 		case seen[address]:
 			say("%s is listed twice; take one out", address)
 		}

@@ -15,14 +15,14 @@
 {{- $wrong = append $wrong "pannier.agents: nothing says which agents the pod serves; set it, such as [agent://acme/prod/orders]" }}
 {{- end }}
 {{- $segment := `(\.*[A-Za-z0-9_~@+-][A-Za-z0-9._~@+-]*|\.{3,})` }}
-{{- $agent := printf `^([a-z0-9+.-]+://)?%s(/%s)*(=(poll|stream|http:https?://[^\s,$]+))?$` $segment $segment }}
+{{- $agent := printf `^([a-z0-9+.-]+://)?%s(/%s)*(=(poll|stream|inbox|http:https?://[^\s,$]+))?$` $segment $segment }}
 {{- $seen := dict }}
 {{- $named := dict }}
 {{- $workload := .name }}
 {{- range $i, $_ := $s.agents }}
 {{- $address := trimPrefix "agent://" (first (splitList "=" .)) }}
 {{- if not (regexMatch $agent .) }}
-{{- $wrong = append $wrong (printf "pannier.agents: %q is not an agent; write ADDRESS, or ADDRESS=poll, =stream or =http:URL" .) }}
+{{- $wrong = append $wrong (printf "pannier.agents: %q is not an agent; write ADDRESS, or ADDRESS=poll, =stream, =inbox or =http:URL" .) }}
 {{- else if hasKey $seen $address }}
 {{- $wrong = append $wrong (printf "pannier.agents: %s is listed twice; take one out" $address) }}
 {{- end }}
