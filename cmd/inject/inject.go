@@ -93,6 +93,9 @@ func (r *run) document(d document) ([]byte, error) {
 	if !ofInterest(d.body) {
 		return d.text, nil
 	}
+	if deep(d.body) {
+		return nil, &yaml.Error{File: r.file, Line: d.first, Column: 1, Text: fmt.Sprintf("brackets more than %d deep", maxDepth)}
+	}
 	if len(d.body) > MaxDocument {
 		return nil, &yaml.Error{File: r.file, Line: d.first, Column: 1, Text: fmt.Sprintf("a document of more than %d bytes, the most that is read; split it", MaxDocument)}
 	}
@@ -181,12 +184,16 @@ func (r *run) object(d document, root ast.Node, tree map[string]any, base []stri
 	defer func() { r.outcomes = append(r.outcomes, outcome) }()
 
 	key := Prefix + asked
-	if mapping(o, "metadata", "annotations")[key] != nil && len(at) > 0 {
-		where := strings.Join(at, ".") + ".metadata.annotations"
-		r.refuse(d, root, slices.Concat(base, []string{"metadata", "annotations", key}), key, "stands on the "+p.kind+" itself, where nobody reads it; move it to "+where)
+	says, there := p.annotations[key]
+	if elsewhere := asksAt(o); elsewhere != nil && !slices.Equal(elsewhere, slices.Concat(at, []string{"metadata", "annotations", key})) {
+		where := strings.Join(slices.Concat(at, []string{"metadata", "annotations"}), ".")
+		what := "stands on the " + p.kind + " itself"
+		if len(elsewhere) > 3 {
+			what = "stands at " + strings.Join(elsewhere[:len(elsewhere)-1], ".")
+		}
+		r.refuse(d, root, slices.Concat(base, elsewhere), key, what+", where nobody reads it; move it to "+where)
 		return nil
 	}
-	says, there := p.annotations[key]
 	switch {
 	case says == "false":
 		outcome.Why = key + ` is "false"`

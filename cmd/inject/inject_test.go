@@ -269,6 +269,8 @@ func TestRefusals(t *testing.T) {
 		{"another Job", "apiVersion: batch.volcano.sh/v1\nkind: Job\nspec: {template: {metadata: {annotations: " + asking + "}}}\n", `pannier.io/inject: in an object of kind "Job"`},
 		{"yes for true", pod(agents+keys, "  hostNetwork: yes\n"), `f.yaml:10:3: spec.hostNetwork: yes is neither true nor false`},
 		{"a number of old", pod(agents+keys, "  terminationGracePeriodSeconds: \"60\"\n"), `f.yaml:10:3: spec.terminationGracePeriodSeconds: "60" is no number`},
+		{"on the Job of a CronJob", "kind: CronJob\nspec: {jobTemplate: {metadata: {annotations: " + asking + "}, spec: {template: {spec: {}}}}}\n", `pannier.io/inject: stands at spec.jobTemplate.metadata.annotations, where nobody reads it; move it to spec.jobTemplate.spec.template.metadata.annotations`},
+		{"too deep", "kind: Pod\nx: " + strings.Repeat("[", 400_000), `f.yaml:1:1: brackets more than 1000 deep`},
 		{"no kind", "kind: Service\n---\n# here\n" + strings.Repeat("[", 5000), `f.yaml:3:1: no object of Kubernetes: nothing says its kind`},
 		{"several in one", pod("", "  hostNetwork: true\n") + "---\n" + pod(agents, ""), "f.yaml:13:3: pannier.io/tls-secret"},
 	}

@@ -3,7 +3,9 @@ package inject
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -58,6 +60,27 @@ func kindless(body []byte) bool {
 	return false
 }
 
+// maxDepth is how deep brackets may be that are read. What a parser makes of a level, and of
+// one within it, is a thousand times as large as the bracket.
+const maxDepth = 1000
+
+// deep reports whether brackets are deeper than that, those of texts among them.
+func deep(body []byte) bool {
+	depth := 0
+	for _, c := range body {
+		switch c {
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth = max(depth-1, 0)
+		}
+		if depth > maxDepth {
+			return true
+		}
+	}
+	return false
+}
+
 // groups are the API groups in which the kinds of templates are those of Kubernetes itself.
 var groups = []string{"apps", "batch", "extensions"}
 
@@ -67,12 +90,7 @@ func builtIn(o map[string]any) bool {
 	if !grouped {
 		return true
 	}
-	for _, g := range groups {
-		if g == group {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(groups, group)
 }
 
 // asksAt is where within an object a pod asks for a sidecar, wherever that is; nil: none does.
@@ -83,8 +101,8 @@ func asksAt(v any) []string {
 		if says, there := mapping(v, "metadata", "annotations")[key]; there && says != "false" {
 			return []string{"metadata", "annotations", key}
 		}
-		for name, below := range v {
-			if at := asksAt(below); at != nil {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if at := asksAt(v[name]); at != nil {
 				return append([]string{name}, at...)
 			}
 		}
