@@ -34,7 +34,7 @@ const (
 	emptyEvery = 200 * time.Millisecond
 	// emptyRest is how many of these pass without a look at what is held here while nothing
 	// is written and nobody comes or goes: it may be a hundred thousand intents.
-	emptyRest = 25
+	emptyRest = 5
 
 	// never is when what waits for an app goes back to its home by itself: its home
 	// may not have found us yet, and would not hear of it.

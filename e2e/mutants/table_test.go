@@ -1673,4 +1673,25 @@ var all = []mutant{
 		new:   "	if _, ours := p.sidecar(); ours && false {\n",
 		pkg:   inInject, test: "TestWaysToWrite",
 	},
+	{
+		guard: "a heap beyond what the container may have",
+		file:  "proxy/memory.go",
+		old:   "	_, _ = memlimit.Set(memlimit.WithRatio(heapShare), memlimit.WithProvider(limit))\n",
+		new:   "	_ = memlimit.WithRatio(heapShare)\n",
+		pkg:   inProxy, test: "TestHeapIsHeld",
+	},
+	{
+		guard: "a pod in an unknown kind passes by",
+		file:  "cmd/inject/inject.go",
+		old:   "	if at := asksAt(o); at != nil {\n",
+		new:   "	if at := asksAt(nil); at != nil {\n",
+		pkg:   inInject, test: "TestRefusals",
+	},
+	{
+		guard: "a volume without a source counts as durable",
+		file:  "cmd/inject/pod.go",
+		old:   " || sources == 0 //",
+		new:   " || sources == -1 //",
+		pkg:   inInject, test: "TestVolumeWithoutASource",
+	},
 }
