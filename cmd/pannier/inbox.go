@@ -21,6 +21,9 @@ func inboxCommand() *cli.Command {
 			decideCommand("approve", "decide a task in favour: its one outcome that is no refusal", api.Accepts),
 			decideCommand("reject", "refuse a task: the intent ends CANCELED", api.Refuses),
 			completeCommand(),
+			passOnCommand("assign", "give what is asked to somebody: it is in the inbox of AGENT, too, who may decide it"),
+			passOnCommand("delegate", "the same as assign"),
+			commentCommand(),
 		},
 	}
 }

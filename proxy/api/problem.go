@@ -90,6 +90,7 @@ func problemOf(err error) *problem {
 		p = refuse(codeIntentEnded, "the intent has ended %s", ended.Status)
 		p.extra = []pair{{"status", ended.Status.String()}}
 		if ended.By != "" {
+			p.detail += ": by " + clip(ended.By, 64) + ", " + ended.At.UTC().Format(time.RFC3339)
 			p.extra = append(p.extra, decidedBy(ended.By, ended.At)...)
 		}
 		return p
