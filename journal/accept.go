@@ -67,10 +67,10 @@ func (j *Journal) encodeEnvelope(a *Accept, id ID, now time.Time) ([]byte, error
 	if a.DeliverAt.IsZero() {
 		a.DeliverAt = now
 	}
-	if a.DeliverBy.IsZero() {
+	if a.DeliverBy.IsZero() && a.Plan == nil { // with gates it counts from when they have passed
 		a.DeliverBy = a.DeliverAt.Add(j.deliverBy)
 	}
-	if a.Deadline.IsZero() && len(e.HumanTask) == 0 { // a person is given all the time there is
+	if a.Deadline.IsZero() && len(e.HumanTask) == 0 && a.Plan == nil { // a person is given all the time there is
 		a.Deadline = now.Add(j.deadline)
 	}
 	e.DeliverByMs, e.DeadlineAtMs = ms(a.DeliverBy), ms(a.Deadline)
@@ -94,15 +94,7 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	if err != nil {
 		return err
 	}
-	l := &life{id: id, head: wire.Head{
-		OfferNo: 1, Dest: uint32(dest.no), CreatedMs: a.Envelope.CreatedAtMs,
-		DeliverByMs: ms(a.DeliverBy), DeadlineAtMs: ms(a.Deadline),
-		Boot: t.j.birth.Boot, MaxAttempts: a.Envelope.MaxDeliveryAttempts, HoldWhenExhausted: a.Envelope.HoldWhenExhausted,
-		HumanTask: len(a.Envelope.HumanTask) > 0,
-	}}
-	if r := a.Envelope.Reminders; l.head.HumanTask && r.GetAfterMs() > 0 {
-		l.head.RemindMs = ms(t.now) + r.AfterMs
-	}
+	l := t.newLife(id, a.Envelope, dest)
 	if a.Envelope.ReplyTo != "" {
 		// Now, while it can be refused: an end cannot.
 		lane, err := t.internName(&name{address: a.Envelope.ReplyTo, threads: true})
@@ -114,8 +106,19 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	if err := t.threadOf(l, a.Envelope, a.Asked); err != nil {
 		return err
 	}
+	if a.Plan != nil {
+		l.head.Planned, l.head.Gated = true, true
+		if err := t.internParts(a.Plan); err != nil {
+			return err
+		}
+	}
 	if err := t.begin(l, a.event(), env, a.DeliverAt); err != nil {
 		return err
+	}
+	if a.Plan != nil {
+		if err := t.openGates(l, proto.CloneOf(a.Plan), a.DeliverAt); err != nil {
+			return err
+		}
 	}
 	if a.Key != nil {
 		if err := t.remember(a.Key, &wire.Dedupe{Id: l.id[:], CreatedMs: l.head.CreatedMs}); err != nil {
@@ -126,13 +129,26 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	return nil
 }
 
+// newLife is an intent that has not begun, as its envelope says.
+func (t *tx) newLife(id ID, e *wire.Envelope, dest *name) *life {
+	l := &life{id: id, head: wire.Head{
+		OfferNo: 1, Dest: uint32(dest.no), CreatedMs: e.CreatedAtMs, DeliverByMs: e.DeliverByMs, DeadlineAtMs: e.DeadlineAtMs,
+		Boot: t.j.birth.Boot, MaxAttempts: e.MaxDeliveryAttempts, HoldWhenExhausted: e.HoldWhenExhausted,
+		HumanTask: len(e.HumanTask) > 0,
+	}}
+	if r := e.Reminders; l.head.HumanTask && r.GetAfterMs() > 0 {
+		l.head.RemindMs = ms(t.now) + r.AfterMs
+	}
+	return l
+}
+
 // begin writes the first two events of an intent, its envelope and its head, and
 // makes it due. said is what the events say beside their type.
 func (t *tx) begin(l *life, said *wire.Event, env []byte, due time.Time) error {
 	l.head.EnvelopeBytes = uint32(len(env))
 	t.putChunks(classEnvelope, l.id, env)
 	for _, on := range []state.Trigger{state.Accept, state.Submit} {
-		if on == state.Submit && due.After(t.now) {
+		if on == state.Submit && due.After(t.now) && !l.head.Gated {
 			said = proto.CloneOf(said)
 			said.NextDueMs = ms(due)
 		}
@@ -140,11 +156,14 @@ func (t *tx) begin(l *life, said *wire.Event, env []byte, due time.Time) error {
 			return fmt.Errorf("accept %s: %w", l.id, ErrIllegal)
 		}
 	}
-	if l.head.HumanTask {
+	switch {
+	case l.head.HumanTask:
 		if err := t.assign(l, said); err != nil {
 			return err
 		}
-	} else {
+	case l.head.Gated:
+		t.goTo(l, PlaceParked, time.Time{}, ID{})
+	default:
 		t.goTo(l, PlaceDue, due, ID{})
 	}
 	t.expireAt(l)

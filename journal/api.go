@@ -15,7 +15,7 @@ const (
 	PlaceDue          // in the due index: to be offered
 	PlaceHeld         // on record at another journal
 	PlaceLocal        // in our own mailbox
-	PlaceParked       // waits for a person or an operator; offered to nobody
+	PlaceParked       // waits for a person, an approval or an operator; offered to nobody
 )
 
 // Accept is one intent to take. The journal fills Envelope's id, created_at_ms
@@ -23,10 +23,11 @@ const (
 type Accept struct {
 	Envelope  *wire.Envelope
 	Key       *Key
-	DeliverBy time.Time // zero: Options.DeliverBy after it is due
-	Deadline  time.Time // zero: Options.Deadline after accept
-	DeliverAt time.Time // zero: at once
-	Asked     []string  // addresses that its human_task names: it is in their inboxes too
+	DeliverBy time.Time  // zero: Options.DeliverBy after it is due
+	Deadline  time.Time  // zero: Options.Deadline after accept
+	DeliverAt time.Time  // zero: at once
+	Asked     []string   // addresses that its human_task names: it is in their inboxes too
+	Plan      *wire.Plan // the approvals it needs before it is offered; nil: none
 	// Refusal is why it is not accepted. What its Key has made before is answered all
 	// the same: what is asked of a payload changes, and a repeat must not hear that
 	// nothing was accepted.
@@ -56,6 +57,7 @@ type Intent struct {
 	Head     *wire.Head
 	Handover *wire.Handover
 	Outcome  *wire.Outcome // nil while open
+	Plan     *wire.Plan    // nil unless it has parts, and we are home
 	Policy   *wire.Policy  // nil unless controls or policy have said something, and we are home
 }
 

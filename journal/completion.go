@@ -25,7 +25,12 @@ const (
 // CompletionID is the id of the completion of an intent: made of the intent's own,
 // so that the same end always makes the same one, and beside it in the order of time.
 func CompletionID(of ID) ID {
-	sum := sha256.Sum256(append([]byte("pannier completion of "), of[:]...))
+	return idAfter(of, "completion")
+}
+
+// idAfter is the id of what is made of an intent under that name.
+func idAfter(of ID, what string) ID {
+	sum := sha256.Sum256(append([]byte("pannier "+what+" of "), of[:]...))
 	id := of
 	copy(id[6:], sum[:])
 	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
@@ -65,9 +70,6 @@ func (t *tx) complete(l *life, body []byte, text string) error {
 	if err != nil {
 		return err
 	}
-	if was == nil {
-		return &CorruptError{Key: chunkKey(classEnvelope, l.id, 0), Why: "the envelope of an open intent is missing"}
-	}
 	env, err := t.completion(l, was, lane.address, body, text)
 	if err != nil {
 		return err
@@ -79,24 +81,7 @@ func (t *tx) complete(l *life, body []byte, text string) error {
 	if err != nil {
 		return err
 	}
-	c := &life{id: ID(env.Id), head: wire.Head{
-		OfferNo: 1, Dest: uint32(lane.no), CreatedMs: env.CreatedAtMs, DeliverByMs: env.DeliverByMs, DeadlineAtMs: env.DeadlineAtMs,
-		Boot: t.j.birth.Boot, MaxAttempts: env.MaxDeliveryAttempts,
-	}}
-	return t.begin(c, &wire.Event{Actor: actorSelf}, blob, t.now)
-}
-
-// envelope is that of an intent, nil where there is none.
-func (t *tx) envelope(id ID) (*wire.Envelope, error) {
-	blob, found, err := t.getChunks(classEnvelope, id)
-	if err != nil || !found {
-		return nil, err
-	}
-	env := &wire.Envelope{}
-	if err := proto.Unmarshal(blob, env); err != nil {
-		return nil, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
-	}
-	return env, nil
+	return t.begin(t.newLife(ID(env.Id), env, lane), &wire.Event{Actor: actorSelf}, blob, t.now)
 }
 
 func (t *tx) completion(l *life, was *wire.Envelope, to string, body []byte, text string) (*wire.Envelope, error) {
@@ -121,6 +106,28 @@ func (t *tx) completion(l *life, was *wire.Envelope, to string, body []byte, tex
 		Payload: payload, CreatedAtMs: ms(t.now), Traceparent: was.Traceparent, Tracestate: was.Tracestate, MaxDeliveryAttempts: defaultAttempts,
 		DeliverByMs: ms(t.now.Add(completionDeliverBy)), DeadlineAtMs: ms(t.now.Add(t.j.deadline)), CompletionOf: of[:],
 	}, nil
+}
+
+// envelope reads that of an open intent.
+func (t *tx) envelope(id ID) (*wire.Envelope, error) {
+	env, err := t.keptEnvelope(id)
+	if err == nil && env == nil {
+		return nil, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: "the envelope of an open intent is missing"}
+	}
+	return env, err
+}
+
+// keptEnvelope is that of an intent, nil where there is none.
+func (t *tx) keptEnvelope(id ID) (*wire.Envelope, error) {
+	blob, found, err := t.getChunks(classEnvelope, id)
+	if err != nil || !found {
+		return nil, err
+	}
+	env := &wire.Envelope{}
+	if err := proto.Unmarshal(blob, env); err != nil {
+		return nil, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
+	}
+	return env, nil
 }
 
 // keepThread takes a completion in as a thread that is done: held and answered are

@@ -339,6 +339,7 @@ func (t *tx) purge(id ID, actor string) error {
 	}
 	t.del(idKey(classEvents, id))
 	t.del(idKey(classPolicy, id))
+	t.del(idKey(classPlan, id))
 	for _, class := range []byte{classEnvelope, classOutcome} {
 		if err := t.delChunks(class, id); err != nil {
 			return err

@@ -23,6 +23,12 @@
 //     with no completion of its own, due in the lane of its address: a destination
 //     beside that of what waits there for a reader. Kept as a thread it is held and
 //     done in one commit.
+//   - An intent that needs approvals has parts: for each an intent of home's own, a
+//     person's task under an id made of the first's and its number. Parts of one turn
+//     are open at once, turns follow each other. The end of a part moves its parent, to
+//     the next turn, into the due index, or to its end, and the end of a parent ends its
+//     parts, in the batch of that end. Until then the parent is parked, SUBMITTED;
+//     limits of time that were not given count from the last approval.
 //   - Options that controls and policy change are home's, under a generation that
 //     starts at 0 and only grows; a hand-over has them as of the generation it knows,
 //     and takes over none that is older. Where the limit of attempts is lowered to

@@ -124,6 +124,9 @@ func (t *tx) expire(id ID) error {
 	if reason == state.ReasonDeadline {
 		text = "it had not ended in time"
 	}
+	if l.asksForParent() && reason == state.ReasonDeadline {
+		reason, text = state.ReasonGateExpired, "nobody decided in time"
+	}
 	_, err = t.end(l, state.Expire, &wire.Event{Actor: actorSelf, Reason: uint32(reason)},
 		deliveryError("intent_timeout", reason, text, l.head.Attempts), text)
 	return err

@@ -201,7 +201,7 @@ func (t *tx) intent(id ID) (*Intent, error) {
 	if !held {
 		i.Handover = nil
 	}
-	i.Envelope, err = t.envelope(id)
+	i.Envelope, err = t.keptEnvelope(id)
 	return i, err
 }
 

@@ -18,7 +18,7 @@ const (
 	classHandover = 'h' // h<id16>                        Handover
 	classDue      = 'o' // o<agent u32><due ms u64><id16> home: to be offered
 	classHeld     = 'l' // l<holder16><id16>              home: on record at another journal
-	classParked   = 'w' // w<id16>                        home: waits for an operator or a person
+	classParked   = 'w' // w<id16>                        home: waits for an operator, a person or an approval
 	classExpiry   = 'x' // x<ms u64><id16>                home: next limit of time
 	classMail     = 'n' // n<agent u32><due ms u64><id16> holder: every open hand-over
 	classReport   = 'q' // q<home16><no u64>              holder: unacked Report
@@ -38,6 +38,7 @@ const (
 	classThread   = 'T' // T<id16>                        Thread
 	classInbox    = 'V' // V<owner u32><change u64><id16> threads by inbox, in the order of their changes; owner 0: all
 	classApproval = 'A' // A<id16>                        Approval
+	classPlan     = 'j' // j<id16>                        Plan
 )
 
 // No two classes are the same letter: this would not compile.
@@ -46,7 +47,7 @@ var _ = map[byte]struct{}{
 	classDue: {}, classHeld: {}, classParked: {}, classExpiry: {}, classMail: {}, classReport: {}, classHolder: {}, classHome: {},
 	classDedupe: {}, classForget: {}, classRetain: {}, className: {}, classDead: {}, classPurged: {}, classSchema: {},
 	classWebhook: {}, classNotice: {}, classAccount: {}, classAgents: {},
-	classThread: {}, classInbox: {}, classApproval: {},
+	classThread: {}, classInbox: {}, classApproval: {}, classPlan: {},
 }
 
 // liveClasses are the index classes whose set the fingerprint covers: every

@@ -132,6 +132,9 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 	if err := t.complete(l, body, text); err != nil {
 		return false, err
 	}
+	if err := t.endFamily(l, e, body, text); err != nil {
+		return false, err
+	}
 	if wasLocal {
 		return true, t.revokeLocal(l.id, l.status())
 	}

@@ -78,6 +78,12 @@ func readIntent(txn *badger.Txn, id ID) (*Intent, error) {
 	if !held {
 		i.Handover = nil
 	}
+	if homed && i.Head.Planned {
+		i.Plan = &wire.Plan{}
+		if _, err := readMessage(txn, idKey(classPlan, id), i.Plan); err != nil {
+			return nil, err
+		}
+	}
 	if homed && i.Head.PolicyGeneration > 0 {
 		i.Policy = &wire.Policy{}
 		if _, err := readMessage(txn, idKey(classPolicy, id), i.Policy); err != nil {

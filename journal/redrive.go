@@ -99,6 +99,9 @@ func (r *Redrive) accept(original *Intent, now time.Time) *Accept {
 	if !a.Deadline.IsZero() && a.Deadline.Before(a.DeliverBy) {
 		a.Deadline = a.DeliverBy
 	}
+	if p := original.Plan; p != nil && (original.Head.Gated || r.Payload != nil || r.ToAgent != "") {
+		a.Plan = asAsked(p) // nobody has approved this
+	}
 	return a
 }
 

@@ -138,6 +138,9 @@ func (v *verifier) heads() {
 		default:
 			v.report.problem("open intent %s is nowhere", id)
 		}
+		if h.Gated {
+			v.gates(id)
+		}
 		if h.ExpiryMs != 0 {
 			v.want(timeKey(classExpiry, h.ExpiryMs, id[:]))
 		}
@@ -145,6 +148,25 @@ func (v *verifier) heads() {
 	if err != nil {
 		v.report.problem("%v", err)
 	}
+}
+
+// gates checks an intent that waits for approvals: somebody is asked for one.
+func (v *verifier) gates(id ID) {
+	var p wire.Plan
+	if _, err := readMessage(v.txn, idKey(classPlan, id), &p); err != nil {
+		v.report.problem("gates of %s: %v", id, err)
+		return
+	}
+	for _, part := range p.Parts {
+		if len(part.Id) == 0 || part.Status != 0 {
+			continue
+		}
+		var h wire.Head
+		if found, err := readMessage(v.txn, idKey(classHead, ID(part.Id)), &h); err == nil && found && state.Status(h.Status).Open() {
+			return
+		}
+	}
+	v.report.problem("intent %s waits for an approval that nobody is asked for", id)
 }
 
 // dead checks an ended intent of ours: a dead letter has its entry and its body,

@@ -80,6 +80,9 @@ func (t *tx) answerAtHome(l *life, a Answer, res *Answered) error {
 		if l.head.HumanTask {
 			return fmt.Errorf("%w: a person's task is decided, not gone on with", ErrIllegal)
 		}
+		if l.head.Gated {
+			return fmt.Errorf("%w: it waits for approvals, and those who are asked decide", ErrIllegal)
+		}
 		if err := t.goOn(l, a, e); err != nil {
 			return err
 		}

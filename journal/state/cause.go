@@ -37,6 +37,7 @@ const (
 
 	// Home: the intent.
 	CauseScheduled
+	CauseGate
 	CauseParked
 	CauseHolderUnreachable
 	CauseEnded
@@ -105,6 +106,8 @@ var causes = [...]struct{ code, sentence, remedy string }{
 
 	CauseScheduled: {"scheduled", "It is not due before the time given.",
 		"Nothing; it was sent with deliver_at or delay_seconds."},
+	CauseGate: {"awaiting_approval", "It waits for an approval, and is offered when all its gates have passed.",
+		"Whoever is asked decides: pannier inbox list, then approve or reject there."},
 	CauseParked: {"parked", "It waits for a person, a tool, another agent or an operator.",
 		"Give the answer it waits for, with resume or resolve."},
 	CauseHolderUnreachable: {"holder_unreachable", "Another sidecar holds it and cannot be reached; it is offered elsewhere when that sidecar is given up for lost.",
@@ -159,6 +162,8 @@ type Delay struct {
 	Until time.Time // zero: not known, or no time ends it
 	Peer  string    // address or journal id of the sidecar concerned
 	Said  string    // what that one, or the way to it, said last; empty: nothing
+	Who   string    // the address of a person that is asked; empty: none
+	Task  string    // the id of the intent that asks; empty: none
 }
 
 // saidMost bounds what others said.
@@ -167,6 +172,8 @@ const saidMost = 512
 // Detail says what the intent waits for, and with whose words.
 func (d Delay) Detail() string {
 	switch {
+	case d.Who != "":
+		return d.Cause.Sentence() + " " + d.Who + " is asked by intent " + d.Task + "."
 	case d.Said == "":
 		return d.Cause.Sentence()
 	case len(d.Said) > saidMost:

@@ -23,8 +23,8 @@ func TestReasons(t *testing.T) {
 		}
 		seen[r.String()] = true
 	}
-	if got := len(state.Reasons()); got != int(state.ReasonWaitingTime) {
-		t.Errorf("%d reasons listed, the last one is number %d", got, state.ReasonWaitingTime)
+	if got := len(state.Reasons()); got != int(state.ReasonGateExpired) {
+		t.Errorf("%d reasons listed, the last one is number %d", got, state.ReasonGateExpired)
 	}
 }
 

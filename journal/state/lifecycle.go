@@ -68,7 +68,7 @@ const (
 	Fail
 	Cancel
 	Expire
-	Assign   // what it waits for is a person's task
+	Assign   // a person is asked: what it waits for, or for an approval before it is offered
 	Remind   // of which that person is reminded
 	Escalate // and another is asked
 )
@@ -146,6 +146,7 @@ var lifecycle = []Row{
 	{Acknowledged, Wait, Waiting, EventWaiting},
 	{InProgress, Wait, Waiting, EventWaiting},
 
+	{Submitted, Assign, Submitted, EventHumanTaskAssigned},
 	{Waiting, Assign, Waiting, EventHumanTaskAssigned},
 	{Waiting, Remind, Waiting, EventReminder},
 	{Waiting, Escalate, Waiting, EventEscalated},

@@ -28,6 +28,9 @@ const (
 	ReasonWaitingTool
 	ReasonWaitingAgent
 	ReasonWaitingTime
+	ReasonApproved    // somebody whose approval it needs has given it
+	ReasonRefused     // or has not
+	ReasonGateExpired // or has said nothing in time
 )
 
 // reasons is the table: the name as it is written outside, what has happened, and what
@@ -74,6 +77,12 @@ var reasons = [...]struct{ name, sentence, remedy string }{
 		"Nothing, unless that agent is done: then resume or resolve it."},
 	ReasonWaitingTime: {"WAITING_FOR_TIME", "It waits for a time.",
 		"Nothing, unless it is to go on now: then resume it."},
+	ReasonApproved: {"gate_approved", "Somebody who was asked before it is offered has approved it.",
+		"Nothing; it is offered when all its gates have passed."},
+	ReasonRefused: {"gate_refused", "Somebody who was asked before it is offered has refused it: no app has had it.",
+		"Nothing; who, and with which words, is in its events. Send it again if it is to be asked for anew."},
+	ReasonGateExpired: {"gate_expired", "Nobody who was asked before it is offered has decided in time: no app has had it.",
+		"Send it again, with more time in expires_seconds, reminders, or escalate_to."},
 }
 
 func (r Reason) String() string {

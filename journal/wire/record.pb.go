@@ -51,6 +51,7 @@ type Envelope struct {
 	ClientTraceId       string                 `protobuf:"bytes,281,opt,name=client_trace_id,json=clientTraceId,proto3" json:"client_trace_id,omitempty"` // what the app that sent it calls its trace, as it was said
 	HumanTask           []byte                 `protobuf:"bytes,320,opt,name=human_task,json=humanTask,proto3" json:"human_task,omitempty"`               // JSON object: what a person is asked; empty: no person is
 	Reminders           *Reminders             `protobuf:"bytes,321,opt,name=reminders,proto3" json:"reminders,omitempty"`                                // absent: nobody is reminded
+	Parent              []byte                 `protobuf:"bytes,350,opt,name=parent,proto3" json:"parent,omitempty"`                                      // the intent it is a part of; empty: none
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -239,6 +240,13 @@ func (x *Envelope) GetReminders() *Reminders {
 	return nil
 }
 
+func (x *Envelope) GetParent() []byte {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
 // Reminders are when a person is reminded of a task, and who is asked when that was of
 // no use.
 type Reminders struct {
@@ -350,6 +358,10 @@ type Head struct {
 	Escalated         bool                   `protobuf:"varint,323,opt,name=escalated,proto3" json:"escalated,omitempty"`                               // to whom the envelope says
 	Thread            bool                   `protobuf:"varint,330,opt,name=thread,proto3" json:"thread,omitempty"`                                     // it has a thread here, which hears of its end
 	InInbox           bool                   `protobuf:"varint,333,opt,name=in_inbox,json=inInbox,proto3" json:"in_inbox,omitempty"`                    // who has it on record keeps it in an inbox, for as long as it takes
+	Parent            []byte                 `protobuf:"bytes,350,opt,name=parent,proto3" json:"parent,omitempty"`                                      // the intent that its end moves; empty: none
+	Part              uint32                 `protobuf:"varint,351,opt,name=part,proto3" json:"part,omitempty"`                                         // which part of it this is
+	Planned           bool                   `protobuf:"varint,352,opt,name=planned,proto3" json:"planned,omitempty"`                                   // it has parts: see Plan
+	Gated             bool                   `protobuf:"varint,353,opt,name=gated,proto3" json:"gated,omitempty"`                                       // it is offered when those have approved it
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -650,6 +662,34 @@ func (x *Head) GetInInbox() bool {
 	return false
 }
 
+func (x *Head) GetParent() []byte {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *Head) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *Head) GetPlanned() bool {
+	if x != nil {
+		return x.Planned
+	}
+	return false
+}
+
+func (x *Head) GetGated() bool {
+	if x != nil {
+		return x.Gated
+	}
+	return false
+}
+
 type LateAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	From          []byte                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`  // journal id
@@ -925,6 +965,8 @@ type Event struct {
 	HeldMs        int64                  `protobuf:"varint,262,opt,name=held_ms,json=heldMs,proto3" json:"held_ms,omitempty"`          // when the holder had it; the holder's clock
 	HandedMs      int64                  `protobuf:"varint,263,opt,name=handed_ms,json=handedMs,proto3" json:"handed_ms,omitempty"`    // when the app was handed it; the holder's clock
 	Waited        *Wait                  `protobuf:"bytes,290,opt,name=waited,proto3" json:"waited,omitempty"`                         // before the holder was offered it; once for each offer
+	Asked         string                 `protobuf:"bytes,350,opt,name=asked,proto3" json:"asked,omitempty"`                           // whose approval it is about; empty: nobody's
+	Part          []byte                 `protobuf:"bytes,351,opt,name=part,proto3" json:"part,omitempty"`                             // the intent that asks for it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1078,6 +1120,20 @@ func (x *Event) GetWaited() *Wait {
 	return nil
 }
 
+func (x *Event) GetAsked() string {
+	if x != nil {
+		return x.Asked
+	}
+	return ""
+}
+
+func (x *Event) GetPart() []byte {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
 // Wait is a delay that is over, for who looks back: what ended it is no event. It is
 // written with the offer that ended it, and nowhere while it lasts.
 type Wait struct {
@@ -1184,6 +1240,161 @@ func (x *Events) GetEvents() []*Event {
 	return nil
 }
 
+// Plan is what home itself makes of an intent before, or instead of, offering it: parts,
+// each an intent of home's own whose end moves the first.
+type Plan struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Parts         []*Part                `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
+	DueMs         int64                  `protobuf:"varint,2,opt,name=due_ms,json=dueMs,proto3" json:"due_ms,omitempty"`    // not to be offered before; 0: at once
+	TurnMs        int64                  `protobuf:"varint,3,opt,name=turn_ms,json=turnMs,proto3" json:"turn_ms,omitempty"` // when the present turn began
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Plan) Reset() {
+	*x = Plan{}
+	mi := &file_record_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Plan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Plan) ProtoMessage() {}
+
+func (x *Plan) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Plan.ProtoReflect.Descriptor instead.
+func (*Plan) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Plan) GetParts() []*Part {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *Plan) GetDueMs() int64 {
+	if x != nil {
+		return x.DueMs
+	}
+	return 0
+}
+
+func (x *Plan) GetTurnMs() int64 {
+	if x != nil {
+		return x.TurnMs
+	}
+	return 0
+}
+
+// Part is one approval.
+type Part struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Turn          uint32                 `protobuf:"varint,1,opt,name=turn,proto3" json:"turn,omitempty"`                            // parts of one turn are open at once, turns follow each other
+	Any           bool                   `protobuf:"varint,2,opt,name=any,proto3" json:"any,omitempty"`                              // of its turn, one is enough
+	Child         *Envelope              `protobuf:"bytes,3,opt,name=child,proto3" json:"child,omitempty"`                           // its intent, without what that has of the parent, and without times
+	ExpiresMs     int64                  `protobuf:"varint,4,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"` // after it is opened; 0: never
+	Id            []byte                 `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`                                 // of its intent; empty: not opened yet
+	Status        uint32                 `protobuf:"varint,6,opt,name=status,proto3" json:"status,omitempty"`                        // state.Status in which that ended; 0: it has not
+	By            string                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`                                 // who ended it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Part) Reset() {
+	*x = Part{}
+	mi := &file_record_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Part) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Part) ProtoMessage() {}
+
+func (x *Part) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Part.ProtoReflect.Descriptor instead.
+func (*Part) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Part) GetTurn() uint32 {
+	if x != nil {
+		return x.Turn
+	}
+	return 0
+}
+
+func (x *Part) GetAny() bool {
+	if x != nil {
+		return x.Any
+	}
+	return false
+}
+
+func (x *Part) GetChild() *Envelope {
+	if x != nil {
+		return x.Child
+	}
+	return nil
+}
+
+func (x *Part) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+func (x *Part) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Part) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Part) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
 // Outcome is what the app, or Pannier for it, said at the end.
 type Outcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1196,7 +1407,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_record_proto_msgTypes[9]
+	mi := &file_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1419,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[9]
+	mi := &file_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1432,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{9}
+	return file_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Outcome) GetStatus() uint32 {
@@ -1298,7 +1509,7 @@ type Handover struct {
 
 func (x *Handover) Reset() {
 	*x = Handover{}
-	mi := &file_record_proto_msgTypes[10]
+	mi := &file_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1521,7 @@ func (x *Handover) String() string {
 func (*Handover) ProtoMessage() {}
 
 func (x *Handover) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[10]
+	mi := &file_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1534,7 @@ func (x *Handover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Handover.ProtoReflect.Descriptor instead.
 func (*Handover) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{10}
+	return file_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Handover) GetHome() []byte {
@@ -1664,7 +1875,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_record_proto_msgTypes[11]
+	mi := &file_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1676,7 +1887,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[11]
+	mi := &file_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1689,7 +1900,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{11}
+	return file_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Report) GetNo() uint64 {
@@ -1855,7 +2066,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_record_proto_msgTypes[12]
+	mi := &file_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +2078,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[12]
+	mi := &file_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +2091,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{12}
+	return file_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Holder) GetEpoch() uint64 {
@@ -1946,7 +2157,7 @@ type HomePeer struct {
 
 func (x *HomePeer) Reset() {
 	*x = HomePeer{}
-	mi := &file_record_proto_msgTypes[13]
+	mi := &file_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2169,7 @@ func (x *HomePeer) String() string {
 func (*HomePeer) ProtoMessage() {}
 
 func (x *HomePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[13]
+	mi := &file_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2182,7 @@ func (x *HomePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HomePeer.ProtoReflect.Descriptor instead.
 func (*HomePeer) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{13}
+	return file_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HomePeer) GetEpoch() uint64 {
@@ -2026,7 +2237,7 @@ type Dedupe struct {
 
 func (x *Dedupe) Reset() {
 	*x = Dedupe{}
-	mi := &file_record_proto_msgTypes[14]
+	mi := &file_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2249,7 @@ func (x *Dedupe) String() string {
 func (*Dedupe) ProtoMessage() {}
 
 func (x *Dedupe) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[14]
+	mi := &file_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2262,7 @@ func (x *Dedupe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dedupe.ProtoReflect.Descriptor instead.
 func (*Dedupe) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{14}
+	return file_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Dedupe) GetId() []byte {
@@ -2128,7 +2339,7 @@ type Name struct {
 
 func (x *Name) Reset() {
 	*x = Name{}
-	mi := &file_record_proto_msgTypes[15]
+	mi := &file_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2351,7 @@ func (x *Name) String() string {
 func (*Name) ProtoMessage() {}
 
 func (x *Name) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[15]
+	mi := &file_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2364,7 @@ func (x *Name) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Name.ProtoReflect.Descriptor instead.
 func (*Name) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{15}
+	return file_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Name) GetNo() uint32 {
@@ -2229,7 +2440,7 @@ type AgentEvents struct {
 
 func (x *AgentEvents) Reset() {
 	*x = AgentEvents{}
-	mi := &file_record_proto_msgTypes[16]
+	mi := &file_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +2452,7 @@ func (x *AgentEvents) String() string {
 func (*AgentEvents) ProtoMessage() {}
 
 func (x *AgentEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[16]
+	mi := &file_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +2465,7 @@ func (x *AgentEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentEvents.ProtoReflect.Descriptor instead.
 func (*AgentEvents) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{16}
+	return file_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AgentEvents) GetEvents() []*AgentEvent {
@@ -2276,7 +2487,7 @@ type AgentEvent struct {
 
 func (x *AgentEvent) Reset() {
 	*x = AgentEvent{}
-	mi := &file_record_proto_msgTypes[17]
+	mi := &file_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2499,7 @@ func (x *AgentEvent) String() string {
 func (*AgentEvent) ProtoMessage() {}
 
 func (x *AgentEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[17]
+	mi := &file_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2512,7 @@ func (x *AgentEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentEvent.ProtoReflect.Descriptor instead.
 func (*AgentEvent) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{17}
+	return file_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AgentEvent) GetId() []byte {
@@ -2352,7 +2563,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_record_proto_msgTypes[18]
+	mi := &file_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2364,7 +2575,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[18]
+	mi := &file_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2377,7 +2588,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{18}
+	return file_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Account) GetId() []byte {
@@ -2471,7 +2682,7 @@ type AccountKey struct {
 
 func (x *AccountKey) Reset() {
 	*x = AccountKey{}
-	mi := &file_record_proto_msgTypes[19]
+	mi := &file_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +2694,7 @@ func (x *AccountKey) String() string {
 func (*AccountKey) ProtoMessage() {}
 
 func (x *AccountKey) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[19]
+	mi := &file_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +2707,7 @@ func (x *AccountKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountKey.ProtoReflect.Descriptor instead.
 func (*AccountKey) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{19}
+	return file_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AccountKey) GetId() []byte {
@@ -2552,7 +2763,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_record_proto_msgTypes[20]
+	mi := &file_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +2775,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[20]
+	mi := &file_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2577,7 +2788,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{20}
+	return file_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Meta) GetSeq() uint64 {
@@ -2605,7 +2816,7 @@ type ClassSum struct {
 
 func (x *ClassSum) Reset() {
 	*x = ClassSum{}
-	mi := &file_record_proto_msgTypes[21]
+	mi := &file_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2617,7 +2828,7 @@ func (x *ClassSum) String() string {
 func (*ClassSum) ProtoMessage() {}
 
 func (x *ClassSum) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[21]
+	mi := &file_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2630,7 +2841,7 @@ func (x *ClassSum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassSum.ProtoReflect.Descriptor instead.
 func (*ClassSum) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{21}
+	return file_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ClassSum) GetClass() uint32 {
@@ -2669,7 +2880,7 @@ type Birth struct {
 
 func (x *Birth) Reset() {
 	*x = Birth{}
-	mi := &file_record_proto_msgTypes[22]
+	mi := &file_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2892,7 @@ func (x *Birth) String() string {
 func (*Birth) ProtoMessage() {}
 
 func (x *Birth) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[22]
+	mi := &file_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2905,7 @@ func (x *Birth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Birth.ProtoReflect.Descriptor instead.
 func (*Birth) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{22}
+	return file_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Birth) GetSchema() uint32 {
@@ -2754,7 +2965,7 @@ type Purged struct {
 
 func (x *Purged) Reset() {
 	*x = Purged{}
-	mi := &file_record_proto_msgTypes[23]
+	mi := &file_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2766,7 +2977,7 @@ func (x *Purged) String() string {
 func (*Purged) ProtoMessage() {}
 
 func (x *Purged) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[23]
+	mi := &file_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2779,7 +2990,7 @@ func (x *Purged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purged.ProtoReflect.Descriptor instead.
 func (*Purged) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{23}
+	return file_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Purged) GetAtMs() int64 {
@@ -2841,7 +3052,7 @@ type Schema struct {
 
 func (x *Schema) Reset() {
 	*x = Schema{}
-	mi := &file_record_proto_msgTypes[24]
+	mi := &file_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2853,7 +3064,7 @@ func (x *Schema) String() string {
 func (*Schema) ProtoMessage() {}
 
 func (x *Schema) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[24]
+	mi := &file_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2866,7 +3077,7 @@ func (x *Schema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schema.ProtoReflect.Descriptor instead.
 func (*Schema) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{24}
+	return file_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Schema) GetSemanticType() string {
@@ -2944,7 +3155,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_record_proto_msgTypes[25]
+	mi := &file_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2956,7 +3167,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[25]
+	mi := &file_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2969,7 +3180,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{25}
+	return file_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Subscription) GetId() []byte {
@@ -3057,7 +3268,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_record_proto_msgTypes[26]
+	mi := &file_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3069,7 +3280,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[26]
+	mi := &file_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3082,7 +3293,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{26}
+	return file_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Notice) GetEventType() string {
@@ -3147,7 +3358,7 @@ type Thread struct {
 
 func (x *Thread) Reset() {
 	*x = Thread{}
-	mi := &file_record_proto_msgTypes[27]
+	mi := &file_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3370,7 @@ func (x *Thread) String() string {
 func (*Thread) ProtoMessage() {}
 
 func (x *Thread) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[27]
+	mi := &file_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3383,7 @@ func (x *Thread) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Thread.ProtoReflect.Descriptor instead.
 func (*Thread) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{27}
+	return file_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Thread) GetIntent() []byte {
@@ -3264,7 +3475,7 @@ type ThreadView struct {
 
 func (x *ThreadView) Reset() {
 	*x = ThreadView{}
-	mi := &file_record_proto_msgTypes[28]
+	mi := &file_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3276,7 +3487,7 @@ func (x *ThreadView) String() string {
 func (*ThreadView) ProtoMessage() {}
 
 func (x *ThreadView) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[28]
+	mi := &file_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3289,7 +3500,7 @@ func (x *ThreadView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThreadView.ProtoReflect.Descriptor instead.
 func (*ThreadView) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{28}
+	return file_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ThreadView) GetOwner() uint32 {
@@ -3329,7 +3540,7 @@ type ThreadEntry struct {
 
 func (x *ThreadEntry) Reset() {
 	*x = ThreadEntry{}
-	mi := &file_record_proto_msgTypes[29]
+	mi := &file_record_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3552,7 @@ func (x *ThreadEntry) String() string {
 func (*ThreadEntry) ProtoMessage() {}
 
 func (x *ThreadEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[29]
+	mi := &file_record_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,7 +3565,7 @@ func (x *ThreadEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThreadEntry.ProtoReflect.Descriptor instead.
 func (*ThreadEntry) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{29}
+	return file_record_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ThreadEntry) GetId() []byte {
@@ -3419,7 +3630,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_record_proto_msgTypes[30]
+	mi := &file_record_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3431,7 +3642,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[30]
+	mi := &file_record_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3444,7 +3655,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{30}
+	return file_record_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Decision) GetDecision() string {
@@ -3485,7 +3696,7 @@ type Approval struct {
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_record_proto_msgTypes[31]
+	mi := &file_record_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3497,7 +3708,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[31]
+	mi := &file_record_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3510,7 +3721,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{31}
+	return file_record_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Approval) GetDecision() *Decision {
@@ -3524,7 +3735,7 @@ var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
 	"\n" +
-	"\frecord.proto\x12\x12pannier.journal.v1\"\xa6\x06\n" +
+	"\frecord.proto\x12\x12pannier.journal.v1\"\xbf\x06\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1f\n" +
 	"\vintent_type\x18\x02 \x01(\tR\n" +
@@ -3554,14 +3765,16 @@ const file_record_proto_rawDesc = "" +
 	"\x0fclient_trace_id\x18\x99\x02 \x01(\tR\rclientTraceId\x12\x1e\n" +
 	"\n" +
 	"human_task\x18\xc0\x02 \x01(\fR\thumanTask\x12<\n" +
-	"\treminders\x18\xc1\x02 \x01(\v2\x1d.pannier.journal.v1.RemindersR\treminders\"|\n" +
+	"\treminders\x18\xc1\x02 \x01(\v2\x1d.pannier.journal.v1.RemindersR\treminders\x12\x17\n" +
+	"\x06parent\x18\xde\x02 \x01(\fR\x06parent\"|\n" +
 	"\tReminders\x12\x19\n" +
 	"\bafter_ms\x18\x01 \x01(\x03R\aafterMs\x12\x1f\n" +
 	"\vinterval_ms\x18\x02 \x01(\x03R\n" +
 	"intervalMs\x12\x12\n" +
 	"\x04most\x18\x03 \x01(\rR\x04most\x12\x1f\n" +
 	"\vescalate_to\x18\x04 \x01(\tR\n" +
-	"escalateTo\"\xb2\t\n" +
+	"escalateTo\"\x92\n" +
+	"\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -3606,7 +3819,11 @@ const file_record_proto_rawDesc = "" +
 	"\breminded\x18\xc2\x02 \x01(\rR\breminded\x12\x1d\n" +
 	"\tescalated\x18\xc3\x02 \x01(\bR\tescalated\x12\x17\n" +
 	"\x06thread\x18\xca\x02 \x01(\bR\x06thread\x12\x1a\n" +
-	"\bin_inbox\x18\xcd\x02 \x01(\bR\ainInbox\"]\n" +
+	"\bin_inbox\x18\xcd\x02 \x01(\bR\ainInbox\x12\x17\n" +
+	"\x06parent\x18\xde\x02 \x01(\fR\x06parent\x12\x13\n" +
+	"\x04part\x18\xdf\x02 \x01(\rR\x04part\x12\x19\n" +
+	"\aplanned\x18\xe0\x02 \x01(\bR\aplanned\x12\x15\n" +
+	"\x05gated\x18\xe1\x02 \x01(\bR\x05gated\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
@@ -3629,7 +3846,7 @@ const file_record_proto_rawDesc = "" +
 	"\bexpected\x18\t \x01(\x04R\bexpected\x12\x19\n" +
 	"\bkey_hash\x18\n" +
 	" \x01(\fR\akeyHash\x12 \n" +
-	"\vfingerprint\x18\v \x01(\fR\vfingerprint\"\xdd\x03\n" +
+	"\vfingerprint\x18\v \x01(\fR\vfingerprint\"\x89\x04\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x13\n" +
@@ -3650,13 +3867,28 @@ const file_record_proto_rawDesc = "" +
 	"offered_ms\x18\x85\x02 \x01(\x03R\tofferedMs\x12\x18\n" +
 	"\aheld_ms\x18\x86\x02 \x01(\x03R\x06heldMs\x12\x1c\n" +
 	"\thanded_ms\x18\x87\x02 \x01(\x03R\bhandedMs\x121\n" +
-	"\x06waited\x18\xa2\x02 \x01(\v2\x18.pannier.journal.v1.WaitR\x06waited\"P\n" +
+	"\x06waited\x18\xa2\x02 \x01(\v2\x18.pannier.journal.v1.WaitR\x06waited\x12\x15\n" +
+	"\x05asked\x18\xde\x02 \x01(\tR\x05asked\x12\x13\n" +
+	"\x04part\x18\xdf\x02 \x01(\fR\x04part\"P\n" +
 	"\x04Wait\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\rR\x05cause\x12\x17\n" +
 	"\afrom_ms\x18\x02 \x01(\x03R\x06fromMs\x12\x19\n" +
 	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs\";\n" +
 	"\x06Events\x121\n" +
-	"\x06events\x18\x01 \x03(\v2\x19.pannier.journal.v1.EventR\x06events\"I\n" +
+	"\x06events\x18\x01 \x03(\v2\x19.pannier.journal.v1.EventR\x06events\"f\n" +
+	"\x04Plan\x12.\n" +
+	"\x05parts\x18\x01 \x03(\v2\x18.pannier.journal.v1.PartR\x05parts\x12\x15\n" +
+	"\x06due_ms\x18\x02 \x01(\x03R\x05dueMs\x12\x17\n" +
+	"\aturn_ms\x18\x03 \x01(\x03R\x06turnMs\"\xb7\x01\n" +
+	"\x04Part\x12\x12\n" +
+	"\x04turn\x18\x01 \x01(\rR\x04turn\x12\x10\n" +
+	"\x03any\x18\x02 \x01(\bR\x03any\x122\n" +
+	"\x05child\x18\x03 \x01(\v2\x1c.pannier.journal.v1.EnvelopeR\x05child\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\x04 \x01(\x03R\texpiresMs\x12\x0e\n" +
+	"\x02id\x18\x05 \x01(\fR\x02id\x12\x16\n" +
+	"\x06status\x18\x06 \x01(\rR\x06status\x12\x0e\n" +
+	"\x02by\x18\a \x01(\tR\x02by\"I\n" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
@@ -3920,7 +4152,7 @@ func file_record_proto_rawDescGZIP() []byte {
 	return file_record_proto_rawDescData
 }
 
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_record_proto_goTypes = []any{
 	(*Envelope)(nil),     // 0: pannier.journal.v1.Envelope
 	(*Reminders)(nil),    // 1: pannier.journal.v1.Reminders
@@ -3931,49 +4163,53 @@ var file_record_proto_goTypes = []any{
 	(*Event)(nil),        // 6: pannier.journal.v1.Event
 	(*Wait)(nil),         // 7: pannier.journal.v1.Wait
 	(*Events)(nil),       // 8: pannier.journal.v1.Events
-	(*Outcome)(nil),      // 9: pannier.journal.v1.Outcome
-	(*Handover)(nil),     // 10: pannier.journal.v1.Handover
-	(*Report)(nil),       // 11: pannier.journal.v1.Report
-	(*Holder)(nil),       // 12: pannier.journal.v1.Holder
-	(*HomePeer)(nil),     // 13: pannier.journal.v1.HomePeer
-	(*Dedupe)(nil),       // 14: pannier.journal.v1.Dedupe
-	(*Name)(nil),         // 15: pannier.journal.v1.Name
-	(*AgentEvents)(nil),  // 16: pannier.journal.v1.AgentEvents
-	(*AgentEvent)(nil),   // 17: pannier.journal.v1.AgentEvent
-	(*Account)(nil),      // 18: pannier.journal.v1.Account
-	(*AccountKey)(nil),   // 19: pannier.journal.v1.AccountKey
-	(*Meta)(nil),         // 20: pannier.journal.v1.Meta
-	(*ClassSum)(nil),     // 21: pannier.journal.v1.ClassSum
-	(*Birth)(nil),        // 22: pannier.journal.v1.Birth
-	(*Purged)(nil),       // 23: pannier.journal.v1.Purged
-	(*Schema)(nil),       // 24: pannier.journal.v1.Schema
-	(*Subscription)(nil), // 25: pannier.journal.v1.Subscription
-	(*Notice)(nil),       // 26: pannier.journal.v1.Notice
-	(*Thread)(nil),       // 27: pannier.journal.v1.Thread
-	(*ThreadView)(nil),   // 28: pannier.journal.v1.ThreadView
-	(*ThreadEntry)(nil),  // 29: pannier.journal.v1.ThreadEntry
-	(*Decision)(nil),     // 30: pannier.journal.v1.Decision
-	(*Approval)(nil),     // 31: pannier.journal.v1.Approval
+	(*Plan)(nil),         // 9: pannier.journal.v1.Plan
+	(*Part)(nil),         // 10: pannier.journal.v1.Part
+	(*Outcome)(nil),      // 11: pannier.journal.v1.Outcome
+	(*Handover)(nil),     // 12: pannier.journal.v1.Handover
+	(*Report)(nil),       // 13: pannier.journal.v1.Report
+	(*Holder)(nil),       // 14: pannier.journal.v1.Holder
+	(*HomePeer)(nil),     // 15: pannier.journal.v1.HomePeer
+	(*Dedupe)(nil),       // 16: pannier.journal.v1.Dedupe
+	(*Name)(nil),         // 17: pannier.journal.v1.Name
+	(*AgentEvents)(nil),  // 18: pannier.journal.v1.AgentEvents
+	(*AgentEvent)(nil),   // 19: pannier.journal.v1.AgentEvent
+	(*Account)(nil),      // 20: pannier.journal.v1.Account
+	(*AccountKey)(nil),   // 21: pannier.journal.v1.AccountKey
+	(*Meta)(nil),         // 22: pannier.journal.v1.Meta
+	(*ClassSum)(nil),     // 23: pannier.journal.v1.ClassSum
+	(*Birth)(nil),        // 24: pannier.journal.v1.Birth
+	(*Purged)(nil),       // 25: pannier.journal.v1.Purged
+	(*Schema)(nil),       // 26: pannier.journal.v1.Schema
+	(*Subscription)(nil), // 27: pannier.journal.v1.Subscription
+	(*Notice)(nil),       // 28: pannier.journal.v1.Notice
+	(*Thread)(nil),       // 29: pannier.journal.v1.Thread
+	(*ThreadView)(nil),   // 30: pannier.journal.v1.ThreadView
+	(*ThreadEntry)(nil),  // 31: pannier.journal.v1.ThreadEntry
+	(*Decision)(nil),     // 32: pannier.journal.v1.Decision
+	(*Approval)(nil),     // 33: pannier.journal.v1.Approval
 }
 var file_record_proto_depIdxs = []int32{
 	1,  // 0: pannier.journal.v1.Envelope.reminders:type_name -> pannier.journal.v1.Reminders
 	3,  // 1: pannier.journal.v1.Head.late_answers:type_name -> pannier.journal.v1.LateAnswer
 	7,  // 2: pannier.journal.v1.Event.waited:type_name -> pannier.journal.v1.Wait
 	6,  // 3: pannier.journal.v1.Events.events:type_name -> pannier.journal.v1.Event
-	7,  // 4: pannier.journal.v1.Handover.waited:type_name -> pannier.journal.v1.Wait
-	7,  // 5: pannier.journal.v1.Report.waited:type_name -> pannier.journal.v1.Wait
-	17, // 6: pannier.journal.v1.AgentEvents.events:type_name -> pannier.journal.v1.AgentEvent
-	19, // 7: pannier.journal.v1.Account.keys:type_name -> pannier.journal.v1.AccountKey
-	21, // 8: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
-	28, // 9: pannier.journal.v1.Thread.views:type_name -> pannier.journal.v1.ThreadView
-	29, // 10: pannier.journal.v1.Thread.entries:type_name -> pannier.journal.v1.ThreadEntry
-	30, // 11: pannier.journal.v1.Thread.decision:type_name -> pannier.journal.v1.Decision
-	30, // 12: pannier.journal.v1.Approval.decision:type_name -> pannier.journal.v1.Decision
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	10, // 4: pannier.journal.v1.Plan.parts:type_name -> pannier.journal.v1.Part
+	0,  // 5: pannier.journal.v1.Part.child:type_name -> pannier.journal.v1.Envelope
+	7,  // 6: pannier.journal.v1.Handover.waited:type_name -> pannier.journal.v1.Wait
+	7,  // 7: pannier.journal.v1.Report.waited:type_name -> pannier.journal.v1.Wait
+	19, // 8: pannier.journal.v1.AgentEvents.events:type_name -> pannier.journal.v1.AgentEvent
+	21, // 9: pannier.journal.v1.Account.keys:type_name -> pannier.journal.v1.AccountKey
+	23, // 10: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
+	30, // 11: pannier.journal.v1.Thread.views:type_name -> pannier.journal.v1.ThreadView
+	31, // 12: pannier.journal.v1.Thread.entries:type_name -> pannier.journal.v1.ThreadEntry
+	32, // 13: pannier.journal.v1.Thread.decision:type_name -> pannier.journal.v1.Decision
+	32, // 14: pannier.journal.v1.Approval.decision:type_name -> pannier.journal.v1.Decision
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -3981,14 +4217,14 @@ func file_record_proto_init() {
 	if File_record_proto != nil {
 		return
 	}
-	file_record_proto_msgTypes[10].OneofWrappers = []any{}
+	file_record_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,304 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// part is an approval of a turn.
+func part(turn uint32, any bool, to string) *wire.Part {
+	return &wire.Part{Turn: turn, Any: any, Child: &wire.Envelope{IntentType: journal.GateType, ToAgent: to, HumanTask: []byte(`{"title":"?"}`)}}
+}
+
+func (w *world) gated(a journal.Accept, parts ...*wire.Part) journal.ID {
+	w.Helper()
+	a.Envelope, a.Plan = envelope(), &wire.Plan{Parts: parts}
+	got, err := w.j.Accept(w.Context(), []journal.Accept{a})
+	if err != nil || got[0].Err != nil {
+		w.Fatalf("accept: %v, %+v", err, got)
+	}
+	return got[0].ID
+}
+
+// decide says yes or no to part n of an intent.
+func (w *world) decide(id journal.ID, n int, yes bool) error {
+	a := journal.Answer{Trigger: state.Complete, Body: []byte(`{"outcome":"approved"}`), Actor: "ann"}
+	if !yes {
+		a = journal.Answer{Trigger: state.Cancel, Reason: state.ReasonCanceled, Body: []byte(`{"outcome":"rejected","comment":"too far"}`), Text: "rejected", Actor: "ann"}
+	}
+	_, err := w.j.Answer(w.Context(), journal.PartID(id, n), a)
+	return err
+}
+
+// stand draws how the parts of an intent stand: not asked, asked, yes, or ended otherwise.
+func (w *world) stand(id journal.ID) string {
+	w.Helper()
+	var b strings.Builder
+	for _, p := range w.get(id).Plan.GetParts() {
+		switch {
+		case len(p.Id) == 0:
+			b.WriteByte('.')
+		case p.Status == 0:
+			b.WriteByte('?')
+		case state.Status(p.Status) == state.Completed:
+			b.WriteByte('y')
+		default:
+			b.WriteByte('n')
+		}
+	}
+	return b.String()
+}
+
+// Each decision moves the intent it is for: to the next turn, to be offered, or to its end.
+func TestGates(t *testing.T) {
+	t.Parallel()
+	all := func() []*wire.Part {
+		return []*wire.Part{part(0, false, "a"), part(0, false, "b"), part(1, false, "c")}
+	}
+	some := func() []*wire.Part { return []*wire.Part{part(0, true, "a"), part(0, true, "b")} }
+	for _, c := range []struct {
+		rule      string
+		parts     []*wire.Part
+		decisions string // of part n: its digit, and y or n
+		stand     string
+		status    state.Status
+		due       bool
+	}{
+		{"one is asked", []*wire.Part{part(0, false, "a"), part(1, false, "b")}, "", "?.", state.Submitted, false},
+		{"then the other", []*wire.Part{part(0, false, "a"), part(1, false, "b")}, "0y", "y?", state.Submitted, false},
+		{"both in turn", []*wire.Part{part(0, false, "a"), part(1, false, "b")}, "0y1y", "yy", state.Submitted, true},
+		{"the first refuses", []*wire.Part{part(0, false, "a"), part(1, false, "b")}, "0n", "n.", state.Canceled, false},
+		{"the last refuses", []*wire.Part{part(0, false, "a"), part(1, false, "b")}, "0y1n", "yn", state.Canceled, false},
+		{"two at once, one has said", all(), "1y", "?y.", state.Submitted, false},
+		{"two at once, both have", all(), "1y0y", "yy?", state.Submitted, false},
+		{"two at once, one refuses", all(), "1n", "nn.", state.Canceled, false},
+		{"any of two approves", some(), "1y", "ny", state.Submitted, true},
+		{"one of any refuses", some(), "0n", "n?", state.Submitted, false},
+		{"one of any refuses, the other does not", some(), "0n1y", "ny", state.Submitted, true},
+		{"all of any refuse", some(), "1n0n", "nn", state.Canceled, false},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			id := w.gated(journal.Accept{}, c.parts...)
+			for d := c.decisions; d != ""; d = d[2:] {
+				w.reopen()
+				if err := w.decide(id, int(d[0]-'0'), d[1] == 'y'); err != nil {
+					t.Fatalf("decision %s: %v", d[:2], err)
+				}
+			}
+			w.reopen()
+			if got := w.stand(id); got != c.stand || w.status(id) != c.status {
+				t.Errorf("parts stand %s and it is %s, want %s and %s", got, w.status(id), c.stand, c.status)
+			}
+			if due := len(w.due()) == 1; due != c.due {
+				t.Errorf("to be offered: %t, want %t", due, c.due)
+			}
+			for n, p := range w.get(id).Plan.Parts {
+				if len(p.Id) > 0 && w.get(journal.PartID(id, n)).Status().Open() != (c.stand[n] == '?') {
+					t.Errorf("part %d is %s", n, w.status(journal.PartID(id, n)))
+				}
+			}
+			w.whole()
+		})
+	}
+}
+
+// What is said at the end: who refused, with which words, and which approval it was.
+func TestRefusalSaysWho(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.gated(journal.Accept{}, part(0, false, "manager"), part(1, false, "finance"))
+	if err := errors.Join(w.decide(id, 0, true), w.decide(id, 1, false)); err != nil {
+		t.Fatal(err)
+	}
+	w.wantEvents(id, "created", "submitted", "human_task_assigned", "transfer", "human_task_assigned", "canceled")
+	evs, _, _ := w.j.Events(id, 0)
+	given, end := evs[3], evs[5]
+	if given.Actor != "ann" || given.Asked != "manager" || given.Text != "approved" || given.Waited == nil || state.Reason(given.Reason) != state.ReasonApproved {
+		t.Errorf("the approval is told as %v", given)
+	}
+	if part := journal.PartID(id, 1); end.Actor != "ann" || end.Asked != "finance" || journal.ID(end.Part) != part || state.Reason(end.Reason) != state.ReasonRefused {
+		t.Errorf("the refusal is told as %v", end)
+	}
+	if out := w.get(id).Outcome; out.Text != "not approved by finance: rejected: too far" || !strings.Contains(string(out.Body), "too far") {
+		t.Errorf("its outcome is %v", out)
+	}
+	child := w.get(journal.PartID(id, 1)).Envelope
+	if want := `{"parent_payload":{"order_id":"ORD-1"},"parent":{"intent_id":"` + id.String() + `"`; !strings.HasPrefix(string(child.Payload), want) || child.FromAgent != "orders" {
+		t.Errorf("finance was asked by %s with %s", child.FromAgent, child.Payload)
+	}
+}
+
+// Whatever ends the intent ends what is asked about it, in the same batch.
+func TestEndOfTheParentEndsItsGates(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.gated(journal.Accept{}, part(0, false, "a"), part(0, false, "b"), part(1, false, "c"))
+	if _, err := w.j.Answer(t.Context(), id, journal.Answer{Trigger: state.Start}); !errors.Is(err, journal.ErrIllegal) {
+		t.Errorf("a word lets it go on past its gates: %v", err)
+	}
+	if _, err := w.j.Answer(t.Context(), id, journal.Answer{Trigger: state.Cancel, Actor: "orders"}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2 {
+		if s := w.status(journal.PartID(id, n)); s != state.Canceled {
+			t.Errorf("approval %d is %s, want CANCELED", n, s)
+		}
+	}
+	var ended *journal.EndedError
+	if err := w.decide(id, 0, true); !errors.As(err, &ended) {
+		t.Errorf("it is decided after the end: %v", err)
+	}
+	w.wantEvents(id, "created", "submitted", "human_task_assigned", "human_task_assigned", "canceled")
+	w.whole()
+}
+
+// Limits of time count from the last approval; one that is not given in time ends the
+// intent, even while the process was down, and leaves no dead letter behind.
+func TestGatesAndTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		slow := part(0, false, "a")
+		slow.ExpiresMs = (72 * time.Hour).Milliseconds()
+		expires := w.gated(journal.Accept{}, slow, part(1, false, "b"))
+		passes := w.gated(journal.Accept{}, part(0, false, "a"))
+		later := w.gated(journal.Accept{DeliverAt: time.Now().Add(100 * 24 * time.Hour)}, part(0, false, "a"))
+		limited := w.gated(journal.Accept{DeliverBy: time.Now().Add(24 * time.Hour)}, part(0, false, "a"))
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(90 * 24 * time.Hour) // past every limit that would count from the accept
+		w.open(journal.Options{})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if s := w.status(expires); s != state.TimedOut {
+			t.Errorf("what was not approved in time is %s, want TIMED_OUT", s)
+		}
+		evs, _, _ := w.j.Events(expires, 0)
+		if end := evs[len(evs)-1]; state.Reason(end.Reason) != state.ReasonGateExpired || end.Asked != "a" {
+			t.Errorf("its end is told as %v", end)
+		}
+		if s := w.status(limited); s != state.TimedOut {
+			t.Errorf("what had a deliver_by of its own is %s, want TIMED_OUT", s)
+		}
+		w.wantDead(journal.DeadFilter{}, limited)
+		again := w.redrive(journal.Redrive{ID: limited})
+		if got := w.stand(again); got != "?" {
+			t.Errorf("redriven without an approval its gates stand %q, want ?", got)
+		}
+		if err := errors.Join(w.decide(passes, 0, true), w.decide(later, 0, true)); err != nil {
+			t.Fatal(err)
+		}
+		left := time.Until(time.UnixMilli(w.get(passes).Head.DeliverByMs)).Round(time.Hour)
+		if left != journal.DefaultDeliverBy {
+			t.Errorf("it has %v to be taken after the approval, want %v", left, journal.DefaultDeliverBy)
+		}
+		if offers := w.due(); len(offers) != 1 || offers[0].ID != passes || offers[0].Old {
+			t.Errorf("due are %v, want %s alone, which waits for no holder's word", offers, passes)
+		}
+		if in := time.Until(time.UnixMilli(w.get(later).Head.DueMs)).Round(24 * time.Hour); in != 10*24*time.Hour {
+			t.Errorf("what is not to be offered before day 100 is due in %v", in)
+		}
+	})
+}
+
+// An approval was given to what was seen: another payload, or receiver, is approved anew.
+func TestRedriveOfWhatWasApproved(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	die := func() journal.ID {
+		id := w.gated(journal.Accept{}, part(0, false, "a"))
+		if err := w.decide(id, 0, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.j.Refuse(t.Context(), id, 1, state.ReasonTooLarge, "too large"); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	if same := w.redrive(journal.Redrive{ID: die()}); w.get(same).Plan != nil {
+		t.Error("what was approved is asked for again")
+	}
+	for _, r := range []journal.Redrive{{ID: die(), Payload: []byte("{}")}, {ID: die(), ToAgent: "elsewhere"}} {
+		if got := w.stand(w.redrive(r)); got != "?" {
+			t.Errorf("changed by %+v its gates stand %q, want ?", r, got)
+		}
+	}
+	w.whole()
+}
+
+// Random decisions, ends and restarts: an intent is offered exactly when those who must
+// have approved it, nobody is asked about what has ended, and no turn begins before the
+// one ahead of it is over.
+func TestGatesWalk(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 1))
+	t.Logf("seed %d", seed)
+	for range 12 {
+		var parts []*wire.Part
+		for turn := range 1 + r.IntN(3) {
+			any := r.IntN(2) == 0
+			for range 1 + r.IntN(3) {
+				parts = append(parts, part(uint32(turn), any, fmt.Sprint("p", r.IntN(4))))
+			}
+		}
+		id := w.gated(journal.Accept{}, parts...)
+		for range 12 {
+			switch n := r.IntN(len(parts)); {
+			case r.IntN(12) == 0:
+				w.reopen()
+			case r.IntN(25) == 0:
+				_, _ = w.j.Answer(t.Context(), id, journal.Answer{Trigger: state.Cancel})
+			default:
+				_ = w.decide(id, n, r.IntN(4) > 0) // one that is not asked, or has ended, changes nothing
+			}
+			w.consistent(id, parts)
+		}
+	}
+	w.whole()
+}
+
+func (w *world) consistent(id journal.ID, parts []*wire.Part) {
+	w.Helper()
+	i := w.get(id)
+	passed := map[uint32]bool{}
+	for n := range parts {
+		turn, given, all := parts[n].Turn, 0, true
+		for _, p := range i.Plan.Parts {
+			if p.Turn == turn {
+				yes := state.Status(p.Status) == state.Completed
+				all = all && yes
+				if yes {
+					given++
+				}
+			}
+		}
+		passed[turn] = all || parts[n].Any && given > 0
+	}
+	last := parts[len(parts)-1].Turn
+	offered := journal.Place(i.Head.Place) == journal.PlaceDue
+	for n, p := range i.Plan.Parts {
+		asked := len(p.Id) > 0
+		if asked && p.Turn > 0 && !passed[p.Turn-1] {
+			w.Fatalf("%s: part %d is asked before its turn: %v", id, n, i.Plan)
+		}
+		if !i.Status().Open() && asked && w.get(journal.PartID(id, n)).Status().Open() {
+			w.Fatalf("%s: part %d is asked about what has ended", id, n)
+		}
+	}
+	if i.Status().Open() && offered != passed[last] {
+		w.Fatalf("%s: offered %t, approved %t: %v", id, offered, passed[last], i.Plan)
+	}
+}

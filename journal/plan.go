@@ -1,0 +1,187 @@
+package journal
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// An intent that has parts is their parent. Each part is an intent of home's own, under
+// an id made of the parent's and its number, so that it is made once whatever happens.
+// The end of a part moves its parent, and the end of the parent ends its parts, in the
+// batch of that end: there is no moment at which one has ended and the other waits.
+
+// PartID is the id of the intent that is part n of another.
+func PartID(of ID, n int) ID { return idAfter(of, "part "+strconv.Itoa(n)) }
+
+// partPayload is the largest payload of a parent that goes along in an approval: several
+// may be asked for in one batch. A larger one is read at the parent.
+const partPayload = 48 << 10
+
+func (t *tx) plan(id ID) (*wire.Plan, error) {
+	p := &wire.Plan{}
+	found, err := t.get(idKey(classPlan, id), p)
+	if err == nil && !found {
+		err = &CorruptError{Key: idKey(classPlan, id), Why: "the plan of an intent is missing"}
+	}
+	return p, err
+}
+
+func (t *tx) savePlan(id ID, p *wire.Plan) error { return t.put(idKey(classPlan, id), p) }
+
+// internParts gives all who will be asked a number, while it can be refused: an end, which
+// is when most of them are, cannot.
+func (t *tx) internParts(p *wire.Plan) error {
+	for _, part := range p.Parts {
+		if _, err := t.intern(part.Child.ToAgent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openPart accepts the intent of a part.
+func (t *tx) openPart(parent *life, of *wire.Envelope, p *wire.Plan, n int) error {
+	part, id := p.Parts[n], PartID(parent.id, n)
+	payload, err := payloadOf(of)
+	if err != nil {
+		return err
+	}
+	e := proto.CloneOf(part.Child)
+	e.Id, e.Parent = id[:], parent.id[:]
+	e.FromAgent, e.CorrelationId, e.Payload = of.FromAgent, of.CorrelationId, payload
+	e.Traceparent, e.Tracestate, e.ClientTraceId = of.Traceparent, of.Tracestate, of.ClientTraceId
+	e.CreatedAtMs, e.MaxDeliveryAttempts = ms(t.now), defaultAttempts
+	if part.ExpiresMs > 0 {
+		e.DeadlineAtMs = e.CreatedAtMs + part.ExpiresMs
+	}
+	blob, err := proto.Marshal(e)
+	if err != nil {
+		return err
+	}
+	dest, err := t.intern(e.ToAgent)
+	if err != nil {
+		return err
+	}
+	c := t.newLife(id, e, dest)
+	c.head.Parent, c.head.Part = parent.id[:], uint32(n)
+	part.Id = id[:]
+	return t.begin(c, &wire.Event{Actor: actorSelf}, blob, t.now)
+}
+
+// parentage is what a part says of its parent, beside its payload.
+type parentage struct {
+	IntentID string `json:"intent_id"`
+	Type     string `json:"intent_type"`
+	From     string `json:"from_agent"`
+	To       string `json:"to_agent"`
+	Omitted  bool   `json:"payload_omitted,omitempty"` // it is too large to go along
+}
+
+// payloadOf is the payload of a part: that of the parent, byte for byte, under the name
+// by which agents look for it.
+func payloadOf(e *wire.Envelope) ([]byte, error) {
+	about := parentage{IntentID: ID(e.Id).String(), Type: e.IntentType, From: e.FromAgent, To: e.ToAgent}
+	payload := e.Payload
+	if len(payload) > partPayload {
+		payload, about.Omitted = []byte("{}"), true
+	}
+	said, err := json.Marshal(about)
+	if err != nil {
+		return nil, err
+	}
+	out := append([]byte(`{"parent_payload":`), payload...)
+	out = append(append(out, `,"parent":`...), said...)
+	return append(out, '}'), nil
+}
+
+// endFamily lets the end of an intent move those it belongs to. A crash before the
+// commit of the end undoes all of it.
+func (t *tx) endFamily(l *life, e *wire.Event, body []byte, text string) error {
+	if l.head.Planned {
+		if err := t.endParts(l.id); err != nil {
+			return err
+		}
+	}
+	if len(l.head.Parent) == 0 {
+		return nil
+	}
+	parent, found, err := t.life(ID(l.head.Parent))
+	if err != nil || !found || !parent.open() {
+		return err
+	}
+	p, err := t.plan(parent.id)
+	if err != nil {
+		return err
+	}
+	n := int(l.head.Part)
+	if n >= len(p.Parts) || p.Parts[n].Status != 0 || string(p.Parts[n].Id) != string(l.id[:]) {
+		return nil // its turn is over
+	}
+	p.Parts[n].Status, p.Parts[n].By = l.head.Status, e.Actor
+	return t.gateEnded(parent, p, n, &decided{by: e.Actor, body: body, text: text})
+}
+
+// endParts ends what is still open of an intent that has ended.
+func (t *tx) endParts(id ID) error {
+	p, err := t.plan(id)
+	if err != nil {
+		return err
+	}
+	return t.closeParts(id, p, func(*wire.Part) bool { return true })
+}
+
+// closeParts ends the open parts that are meant. They are marked first: what they say by
+// ending is heard by nobody.
+func (t *tx) closeParts(id ID, p *wire.Plan, meant func(*wire.Part) bool) error {
+	var left []ID
+	for _, part := range p.Parts {
+		if len(part.Id) > 0 && part.Status == 0 && meant(part) {
+			part.Status = uint32(state.Canceled)
+			left = append(left, ID(part.Id))
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	if err := t.savePlan(id, p); err != nil {
+		return err
+	}
+	for _, child := range left {
+		c, found, err := t.life(child)
+		if err != nil {
+			return err
+		}
+		if !found || !c.open() {
+			continue
+		}
+		if _, err := t.end(c, state.Cancel, &wire.Event{Actor: actorSelf, Reason: uint32(state.ReasonCanceled)}, nil, notNeeded); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const notNeeded = "it is decided without this"
+
+// asAsked is a plan of which nothing has happened.
+func asAsked(p *wire.Plan) *wire.Plan {
+	fresh := &wire.Plan{}
+	for _, part := range p.Parts {
+		fresh.Parts = append(fresh.Parts, &wire.Part{Turn: part.Turn, Any: part.Any, Child: part.Child, ExpiresMs: part.ExpiresMs})
+	}
+	return fresh
+}
+
+// asksForParent reports whether it is an approval that its parent waits for.
+func (l *life) asksForParent() bool { return len(l.head.Parent) > 0 && l.head.HumanTask }
+
+// waitedFor is a wait that is over.
+func waitedFor(cause state.Cause, fromMS int64, until time.Time) *wire.Wait {
+	return &wire.Wait{Cause: uint32(cause), FromMs: fromMS, UntilMs: ms(until)}
+}
