@@ -109,6 +109,9 @@
 //	thread        how people read an intent: who has it in an inbox, what they said, what was
 //	              decided; a completion is one where it arrives, done, and handed to nobody
 //	inbox         the threads of an agent; as a binding: its intents are for people
+//	gate          an approval that must be given before an intent is offered
+//	part          an intent of home's own that another waits for: each gate is one
+//	turn          gates that are asked for at once; turns follow each other
 //	generation    number of the options of an intent, as controls and policy change them
 //	identity      journal id and epoch: one life of a journal
 //	peer          the sidecar at the other end of a channel, as its certificate or key proves it

@@ -72,6 +72,7 @@ func sendCommand() *cli.Command {
 			&cli.IntFlag{Name: "max-delivery-attempts", DefaultText: "the sidecar's", Usage: "give up after `N` failed attempts"},
 			&cli.StringFlag{Name: "deliver-by", Usage: "to be taken by then: a `DURATION` or an RFC 3339 time"},
 			&cli.StringFlag{Name: "deadline", Usage: "to have ended by then: a `DURATION` or an RFC 3339 time"},
+			&cli.StringSliceFlag{Name: "gate", Usage: "offer it when `AGENT` has approved it; several are asked in turn"},
 			&cli.StringFlag{Name: "ask", Usage: "ask a person, not an app: `QUESTION`; \"pannier inbox\" decides"},
 			&cli.GenericFlag{Name: "wait", Value: wait, DefaultText: "30s when given bare", Usage: "wait until it has ended, at most this `DURATION`"},
 		),
@@ -140,10 +141,11 @@ type question struct {
 }
 
 type deliveryOptions struct {
-	Durability  string `json:"durability,omitempty"`
-	MaxAttempts int    `json:"max_delivery_attempts,omitempty"`
-	DeliverBy   string `json:"deliver_by,omitempty"`
-	DeadlineAt  string `json:"deadline_at,omitempty"`
+	Durability  string   `json:"durability,omitempty"`
+	Gates       []string `json:"gates,omitempty"`
+	MaxAttempts int      `json:"max_delivery_attempts,omitempty"`
+	DeliverBy   string   `json:"deliver_by,omitempty"`
+	DeadlineAt  string   `json:"deadline_at,omitempty"`
 }
 
 func newIntent(c *cli.Context, now time.Time) (createBody, error) {
@@ -166,6 +168,10 @@ func newIntent(c *cli.Context, now time.Time) (createBody, error) {
 	if c.IsSet("ask") {
 		ask = &question{c.String("ask")}
 	}
+	var gates []string
+	for _, approver := range c.StringSlice("gate") {
+		gates = append(gates, agentAddress(approver))
+	}
 	return createBody{
 		IntentType:    intentType,
 		ToAgent:       agentAddress(c.String("to")),
@@ -175,6 +181,7 @@ func newIntent(c *cli.Context, now time.Time) (createBody, error) {
 		HumanTask:     ask,
 		Delivery: deliveryOptions{
 			Durability:  c.String("durability"),
+			Gates:       gates,
 			MaxAttempts: c.Int("max-delivery-attempts"),
 			DeliverBy:   deliverBy,
 			DeadlineAt:  deadline,

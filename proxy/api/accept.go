@@ -38,6 +38,11 @@ func (a *API) accept(r *http.Request, in *asked, now time.Time) (journal.Accept,
 	if err := a.opt.MaySend(in.from, in.to, in.intentType); err != nil {
 		return journal.Accept{}, refuse(codePolicyDenied, "from_agent: %s", err)
 	}
+	for _, g := range in.options.gates {
+		if err := a.opt.MaySend(in.from, g.to, journal.GateType); err != nil {
+			return journal.Accept{}, refuse(codePolicyDenied, "gates: %s: %s", g.to, err)
+		}
+	}
 	traceparent, tracestate := validTrace(in.traceparent), in.tracestate
 	if traceparent == "" {
 		traceparent, tracestate = validTrace(r.Header.Get("Traceparent")), strings.Join(r.Header["Tracestate"], ",")
@@ -52,6 +57,7 @@ func (a *API) accept(r *http.Request, in *asked, now time.Time) (journal.Accept,
 	}
 	acc := journal.Accept{Envelope: e, Asked: in.task.asked()}
 	in.options.apply(&acc, e, now)
+	acc.Plan = planOf(in)
 	if in.key == "" {
 		return acc, nil
 	}

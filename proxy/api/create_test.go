@@ -106,7 +106,7 @@ func TestBadBodiesAreRefusedByName(t *testing.T) {
 		{"unknown option", with(`"delivery":{"prioritty":1}`), 422, "schema_invalid", "did you mean priority?"},
 		{"option outside delivery", with(`"delay_seconds":5`), 422, "schema_invalid", "delivery"},
 		{"option not built", with(`"delivery":{"ordering_key":"k"}`), 422, "not_available", "/delivery/ordering_key"},
-		{"gates not built", with(`"delivery":{"gates":[]}`), 422, "not_available", "/delivery/gates"},
+		{"no gates", with(`"delivery":{"gates":[]}`), 422, "schema_invalid", "/delivery/gates"},
 		{"priority not built", with(`"delivery":{"priority":1}`), 422, "not_available", "/delivery/priority"},
 		{"reminders of an app", with(`"remind_after_seconds":5`), 422, "not_available", "/remind_after_seconds is for a human_task"},
 		{"escalation without a time", with(`"human_task":{},"escalate_to":"x"`), 422, "schema_invalid", "/escalate_to needs remind_after_seconds"},

@@ -138,6 +138,11 @@
 //     decision says: the same again is 200, another is 409 and names the first. On
 //     what has ended by other means, a decision is kept and changes nothing. A timeline has
 //     at most 64 KiB and 200 entries of people; what Pannier adds is never refused.
+//   - Gates are such tasks: the intent they are asked about stays SUBMITTED and is
+//     offered when the last has passed. Of any_of a refusal counts when nobody is left
+//     who could approve. A refusal cancels the intent with its words; one that expires
+//     ends it TIMED_OUT. Whatever ends the intent ends what is asked about it. A redrive
+//     asks anew where it had not passed, or with another payload or receiver.
 //   - A payload that does not fit the schema of its type is not accepted, nor one
 //     edited at a redrive, wherever that is asked for: it is held to the schemas of
 //     its home. What was accepted before is not looked at again, nor a repeat of it

@@ -174,6 +174,7 @@ func writeDetails(d *doc, ev *wire.Event, out *wire.Outcome) {
 		d.str("delay", c.String())
 	}
 	writeWaited(d, ev.Waited)
+	writeGate(d, ev)
 	d.ms("offered_at", ev.OfferedMs).ms("held_at", ev.HeldMs).ms("handed_at", ev.HandedMs).opt("traceparent", ev.Traceparent)
 }
 

@@ -110,7 +110,7 @@ func (a *API) writeEnvelope(d *doc, i *journal.Intent, show extent) {
 	if show == whole || len(e.Payload) <= smallPayload {
 		d.raw("payload", e.Payload)
 	}
-	d.opt("reply_to", e.ReplyTo).opt("redrive_of", idText(e.RedriveOf)).opt("completion_of", idText(e.CompletionOf)).opt("traceparent", e.Traceparent)
+	d.opt("reply_to", e.ReplyTo).opt("redrive_of", idText(e.RedriveOf)).opt("completion_of", idText(e.CompletionOf)).opt("parent_intent_id", idText(e.Parent)).opt("traceparent", e.Traceparent)
 	d.opt("client_trace_id", e.ClientTraceId)
 	if t, err := taskOf(e.HumanTask); err == nil && t != nil {
 		writeTask(d, t, e.IntentType)
@@ -133,10 +133,14 @@ func (a *API) writeHead(d *doc, i *journal.Intent) {
 		} else if state.Reason(h.Reason) == state.ReasonOperator {
 			d.key("pending_with").open('{').str("type", "human").str("name", "operator").close('}')
 		}
+	case h.Gated && i.Plan != nil && status.Open():
+		d.str("lifecycle_waiting_reason", state.ReasonWaitingHuman.String())
+		writeAwaited(d, i.Plan)
 	case scheduled(h):
 		d.str("lifecycle_waiting_reason", state.ReasonWaitingTime.String())
 		d.key("pending_with").open('{').str("type", "internal").str("name", "delay").close('}')
 	}
+	writeGates(d, i.Plan)
 	if len(h.LateAnswers) > 0 {
 		d.key("late_answers").open('[')
 		for _, late := range h.LateAnswers {

@@ -35,11 +35,12 @@ var optionTable = []option{
 	{name: correlationOption}, // at the top of the body it is the intent's own field
 	{name: "ordering_key", later: true},
 	{name: "priority", later: true},
-	{name: "gates", later: true},
+	{name: gatesOption},
 }
 
 const (
 	correlationOption = "correlation_id"
+	gatesOption       = "gates"
 
 	optionHeader   = "Pannier-"
 	maxAttempts    = 10_000
@@ -69,6 +70,7 @@ type options struct {
 	attempts                       uint32
 	hold, receiver                 bool
 	replyTo, correlation           string
+	gates                          []*gate
 }
 
 // readOptions gathers the options from body (nil: none) and header. names maps
@@ -84,6 +86,10 @@ func readOptions(body *object, names func(string) string, header http.Header, fa
 	for _, g := range o.given {
 		if g.later {
 			*faults = append(*faults, fault{g.pointer, notAvailable, codeNotAvailable})
+			continue
+		}
+		if g.name == gatesOption {
+			o.gates = readGates(g, faults)
 			continue
 		}
 		if why := o.set(g); why != "" {
@@ -211,7 +217,7 @@ func (o *options) check(faults *[]fault) {
 }
 
 // notForTasks are options of a delivery, which what a person is asked does not have.
-var notForTasks = []string{"deliver_at", "delay_seconds", "deliver_by", "max_delivery_attempts", "on_exhausted", "durability"}
+var notForTasks = []string{"deliver_at", "delay_seconds", "deliver_by", "max_delivery_attempts", "on_exhausted", "durability", gatesOption}
 
 func (o *options) refuseForTask(faults *[]fault) {
 	for _, name := range notForTasks {

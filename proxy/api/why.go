@@ -67,7 +67,7 @@ func (acc *account) write(d *doc, id journal.ID) {
 		if !c.Until.IsZero() {
 			d.time("until", c.Until)
 		}
-		d.opt("peer", c.Peer).close('}')
+		d.opt("peer", c.Peer).opt("waits_for", c.Who).opt("task_id", c.Task).close('}')
 	}
 	d.close(']')
 	d.key("attempts").open('{').num("n", int64(acc.attempts)).num("max", int64(acc.max)).close('}')
@@ -86,6 +86,10 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 	case journal.PlaceEnded:
 		acc.add(state.Delay{Cause: state.CauseEnded})
 	case journal.PlaceParked:
+		if h.Gated {
+			whyGated(i, acc)
+			return
+		}
 		acc.add(state.Delay{Cause: state.CauseParked})
 	case journal.PlaceLocal:
 		acc.heldBy = a.journal.Identity().Journal.String()
