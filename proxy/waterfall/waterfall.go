@@ -42,6 +42,9 @@ type Event struct {
 		Message     string    `json:"message"`
 		Delay       string    `json:"delay"` // until NextTryAt
 		Delayed     delayed   `json:"delayed"`
+		Gate        struct {
+			To string `json:"to"` // who was asked to approve
+		} `json:"gate"`
 	} `json:"details"`
 }
 
@@ -110,6 +113,8 @@ func (f *fall) take(e *Event) {
 		f.handed(e)
 	}
 	switch {
+	case e.Type == "intent.transfer" && d.Gate.To != "": // no app has had it
+		f.delay(d.Delayed.Code, d.Delayed.From, d.Delayed.Until)
 	case e.Type == "intent.transfer":
 		f.close(e.At, "holder lost")
 		f.held = false
@@ -118,6 +123,9 @@ func (f *fall) take(e *Event) {
 		f.close(at, strings.TrimSpace("failed: "+cmp.Or(d.Message, d.Reason)))
 		f.delay(d.Delay, at, f.home(d.NextTryAt, at))
 	case ended(e.Status):
+		if d.Gate.To != "" {
+			f.delay(d.Delayed.Code, d.Delayed.From, d.Delayed.Until)
+		}
 		at := f.home(d.HolderAt, e.At)
 		f.close(at, "")
 		if !d.HolderAt.IsZero() {

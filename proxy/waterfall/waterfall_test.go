@@ -41,6 +41,12 @@ func (e Event) delayed(code string, from, until int) Event {
 	return e
 }
 
+// approved adds that somebody who was asked then has decided.
+func (e Event) approved(asked int) Event {
+	e.Details.Gate.To = "manager"
+	return e.delayed("awaiting_approval", asked, int(e.At.Sub(at(0)).Milliseconds()))
+}
+
 func (e Event) because(reason string) Event {
 	e.Details.Reason = reason
 	return e
@@ -87,6 +93,13 @@ func TestWaterfall(t *testing.T) {
 			happened(40, "delivered", "DELIVERED").holder(1, 1, 10, 1020, 1030, 1030),
 			happened(95, "completed", "COMPLETED").holder(0, 1, -1, -1, -1, 1080),
 		}, "journal 0-2, queue 2-10, wire 10-30, mailbox1 30-40, app1 40-90, report 90-95", 0},
+		{"two approve, and it is taken", []Event{
+			happened(2, "human_task_assigned", "SUBMIEventED"),
+			happened(300, "transfer", "SUBMIEventED").approved(2), happened(300, "human_task_assigned", "SUBMIEventED"),
+			happened(500, "transfer", "SUBMIEventED").approved(300),
+			happened(540, "delivered", "DELIVERED").holder(1, 1, 510, 520, 530, 530),
+		}, "journal 0-2, awaiting_approval 2-300, awaiting_approval 300-500, queue 500-510, wire 510-520, mailbox1 520-530, app1 530- (DELIVERED)", 0},
+		{"somebody refuses", []Event{happened(300, "canceled", "CANCELED").approved(2)}, "journal 0-2, awaiting_approval 2-300", 0},
 		{"nobody takes it", nil, "journal 0-2, queue 2- (SUBMITTED)", 0},
 		{"nobody took it", []Event{happened(500, "timed_out", "TIMED_OUT")}, "journal 0-2, queue 2-500", 0},
 		{"between two attempts", []Event{
