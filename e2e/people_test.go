@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 )
@@ -50,4 +51,66 @@ func TestTaskOutlivesKills(t *testing.T) {
 	if len(list.Tasks) != 0 {
 		t.Errorf("what was decided is still to be: %+v", list.Tasks)
 	}
+}
+
+// gatesOf is what an intent shows of its gates.
+type gatesOf struct {
+	Intent struct {
+		Status string
+		Gates  []struct {
+			Status string
+			Asks   string `json:"intent_id"`
+		}
+	}
+}
+
+// TestGatesOutliveKills: an app is given what manager and finance have approved, in turn,
+// and nothing else, whenever the sidecar is killed: between two decisions and beside them.
+func TestGatesOutliveKills(t *testing.T) {
+	t.Parallel()
+	home, _ := pair(t, nil)
+	home.start()
+	for n, refusing := range []int{-1, 1} {
+		id := home.post(billing, map[string]any{"n": n}, map[string]any{"delivery": map[string]any{"gates": []string{"manager", "finance"}}})
+		home.kill()
+		home.start()
+		for gate := range 2 {
+			var now gatesOf
+			home.call("GET", "/v1/intents/"+id, nil).into(t, &now)
+			if now.Intent.Status != "SUBMITTED" || now.Intent.Gates[gate].Status != "asked" {
+				t.Fatalf("round %d, gate %d: after the kill it is %+v, want the gate asked", n, gate, now.Intent)
+			}
+			outcome := "approved"
+			if gate == refusing {
+				outcome = "rejected"
+			}
+			path := "/v1/intents/" + now.Intent.Gates[gate].Asks + "/resume"
+			beside := make(chan struct{})
+			go func() { // its answer may be cut off, and so may the decision
+				defer close(beside)
+				home.call("POST", path, `{"task_result":{"outcome":"`+outcome+`"}}`)
+			}()
+			home.kill()
+			<-beside
+			home.start()
+			if said := home.call("POST", path, `{"task_result":{"outcome":"`+outcome+`"}}`).code; said != 200 && said != 409 {
+				t.Fatalf("round %d, gate %d: the repeat of the decision was answered %d", n, gate, said)
+			}
+			if gate == refusing {
+				break
+			}
+		}
+		var end gatesOf
+		home.call("GET", "/v1/intents/"+id, nil).into(t, &end)
+		status, gates := end.Intent.Status, fmt.Sprint(end.Intent.Gates[0].Status, " ", end.Intent.Gates[1].Status)
+		want := map[int][2]string{-1: {"SUBMITTED", "approved approved"}, 1: {"CANCELED", "approved refused"}}[refusing]
+		if status != want[0] || gates != want[1] {
+			t.Errorf("round %d: it is %s with gates %s, want %v", n, status, gates, want)
+		}
+		if err := legal(home.events(id), status); err != nil {
+			t.Error(err)
+		}
+	}
+	home.stop()
+	home.verify()
 }
