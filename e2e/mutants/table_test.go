@@ -222,8 +222,8 @@ var all = []mutant{
 	{
 		guard: "an app is handed what a person is asked",
 		file:  "journal/accept.go",
-		old:   "	if l.head.HumanTask {",
-		new:   "	if false {",
+		old:   "	case l.head.HumanTask:\n",
+		new:   "	case l.head.HumanTask && false:\n",
 		pkg:   inAPI, test: "TestHumanTaskWaits",
 	},
 	{
