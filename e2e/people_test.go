@@ -114,3 +114,65 @@ func TestGatesOutliveKills(t *testing.T) {
 	home.stop()
 	home.verify()
 }
+
+// TestTaskIsAskedElsewhere: what people at another sidecar are asked is in their inbox
+// there, and no app gets it; it is decided at either side, and whoever is second hears
+// that it was. A kill of either in between loses nothing.
+func TestTaskIsAskedElsewhere(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	task := map[string]any{"human_task": map[string]any{"title": "Refund?"}}
+	there, here := home.post(billing, map[string]any{"n": 1}, task), home.post(billing, map[string]any{"n": 2}, task)
+	tasks := func() (ids []string) {
+		var list struct {
+			Tasks []struct {
+				ID string `json:"intent_id"`
+			}
+		}
+		holder.call("GET", "/v1/me/tasks", nil).into(t, &list)
+		for _, one := range list.Tasks {
+			ids = append(ids, one.ID)
+		}
+		return ids
+	}
+	asked := func(want int) func() error {
+		return func() error {
+			if got := tasks(); len(got) != want {
+				return fmt.Errorf("asked there is %v", got)
+			}
+			return nil
+		}
+	}
+	eventually(t, "both are asked at the other sidecar", asked(2))
+	home.status(there, "WAITING")
+	holder.takeNothing(billing, 0)
+	holder.kill()
+	holder.start()
+	if got := tasks(); len(got) != 2 {
+		t.Fatalf("after a kill %v are asked there, want both", got)
+	}
+	if a := holder.call("POST", "/v1/inbox/"+there+"/approve?owner_agent="+billing, `{"comment": "fine"}`); a.code != 200 {
+		t.Fatal(a)
+	}
+	home.kill()
+	home.start()
+	home.status(there, "COMPLETED")
+	if a := home.call("POST", "/v1/inbox/"+there+"/reject", `{}`); a.code != 409 {
+		t.Errorf("decided otherwise at home: %v", a)
+	}
+	if a := home.call("POST", "/v1/intents/"+here+"/resume", `{"task_result": {"outcome": "rejected"}}`); a.code != 200 {
+		t.Fatal(a)
+	}
+	eventually(t, "the other sidecar hears of it", asked(0))
+	if a := holder.call("POST", "/v1/intents/"+here+"/resume", `{"task_result": {"outcome": "approved"}}`); a.code != 409 {
+		t.Errorf("decided otherwise there: %v", a)
+	}
+	for id, end := range map[string]string{there: "COMPLETED", here: "CANCELED"} {
+		if err := legal(home.events(id), end); err != nil {
+			t.Error(err)
+		}
+		if th := holder.thread(id, billing); th.Status != "done" {
+			t.Errorf("the thread of %s is %+v there", id, th)
+		}
+	}
+}

@@ -99,6 +99,7 @@ type holding struct {
 	from       string
 	intentType string
 	completion bool
+	task       bool
 	request    journal.HoldRequest
 	place      place
 }
@@ -120,7 +121,7 @@ func (ss *session) readOffer(o *peer.Offer) (holding, error) {
 	if p := jsontext.Value(env.Payload); p.Kind() != '{' || !p.IsValid() {
 		return holding{}, fmt.Errorf("the payload of %s is no JSON object", id)
 	}
-	return holding{id: id, agent: env.ToAgent, from: env.FromAgent, intentType: env.IntentType, completion: len(env.CompletionOf) > 0, request: journal.HoldRequest{
+	return holding{id: id, agent: env.ToAgent, from: env.FromAgent, intentType: env.IntentType, completion: len(env.CompletionOf) > 0, task: len(env.HumanTask) > 0, request: journal.HoldRequest{
 		Envelope: o.Envelope, OfferNo: o.OfferNo, Received: time.Now(), Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
 		Handovers: o.DeliveryAttempt, DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
 		Policy: journal.Policy{ID: id, Generation: o.PolicyGeneration, MaxAttempts: o.MaxDeliveryAttempts, Work: left(o.WorkTimeoutMs)},
@@ -139,7 +140,7 @@ func left(ms int64) time.Duration {
 
 // admit keeps a place for the offer, or returns why there is none.
 func (ss *session) admit(h *holding) (code string) {
-	p, err := ss.s.mailbox.admit(ss.home.Journal, h.agent, h.id, h.completion)
+	p, err := ss.s.mailbox.admit(ss.home.Journal, h.agent, h.id, h.completion, h.task)
 	switch {
 	case errors.Is(err, ErrDraining):
 		return "draining"

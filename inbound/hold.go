@@ -23,11 +23,11 @@ type place struct {
 // A completion is a thread that nobody waits to be handed, unless the agent asked
 // for completions as intents: it needs no room.
 //
-// One for an inbox goes into it: people take any number, up to max_open.
+// A task, and what is for an inbox, goes into that: people take any number, up to max_open.
 //
 // An intent that is here already is never refused for want of room: home has
 // asked because it does not know, and would offer it elsewhere.
-func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID, completion bool) (place, error) {
+func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID, completion, task bool) (place, error) {
 	m.mu.Lock()
 	defer m.unlock()
 	if m.mu.draining && !m.here(home, id) {
@@ -39,7 +39,7 @@ func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID, completion
 	if completion && !m.mu.completions[agent] {
 		return place{lease: journal.Terms{Thread: true}}, nil
 	}
-	if m.mu.inboxes[agent] {
+	if task || m.mu.inboxes[agent] {
 		if m.j.OpenMail(agent) >= m.o.MaxOpen && !m.here(home, id) {
 			return place{}, ErrBusy
 		}
@@ -116,7 +116,7 @@ func (m *Mailbox) Take(ctx context.Context, agent string, offers []journal.Offer
 	var lease []journal.Terms
 	for i, o := range offers {
 		results[i] = journal.HoldResult{ID: o.ID, OfferNo: o.OfferNo}
-		p, err := m.admit(m.self, agent, o.ID, o.Completion)
+		p, err := m.admit(m.self, agent, o.ID, o.Completion, o.Task)
 		if err != nil {
 			results[i].Err = err
 			continue

@@ -90,7 +90,7 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	if t.killed(a.Envelope.FromAgent) {
 		return fmt.Errorf("accept from %s: %w", a.Envelope.FromAgent, ErrKilled)
 	}
-	dest, err := t.internName(&name{address: a.Envelope.ToAgent, threads: len(a.Envelope.CompletionOf) > 0}) // of one that is redriven
+	dest, err := t.internName(&name{address: a.Envelope.ToAgent, threads: len(a.Envelope.CompletionOf) > 0 || a.AskThere}) // a completion: one that is redriven
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,8 @@
 //     on: that look makes those of the newest 1,000 of before, and so do journals of before
 //     there were threads get theirs. A decision, its entry and the end of its intent are
 //     one commit, and the first decision counts.
+//   - A task whose people are at another sidecar is offered there, in the lane of
+//     completions, and waits in both places: the first decision that home journals wins.
 //   - What changes a thread tells subscribers in the same batch, at most 32 of them, but
 //     for what a first look into an inbox makes of before. Their deliveries are threads of
 //     nobody's.

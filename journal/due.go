@@ -91,6 +91,7 @@ func readOffer(txn *badger.Txn, id ID, due time.Time, boot uint32) (o Offer, ok 
 		return Offer{}, false, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
 	}
 	o.Receiver, o.Completion = e.ReceiverDurability, len(e.CompletionOf) > 0
+	o.Task = len(e.HumanTask) > 0
 	return o, true, nil
 }
 

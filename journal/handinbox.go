@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"fmt"
 	"time"
 
 	"pannier/journal/state"
@@ -68,6 +69,9 @@ func (h *hand) inInbox() bool { return h.rec.Thread && h.phase() == state.Parked
 // goOnInInbox takes the word that somebody is at it, or that it waits on: the thread
 // stays what it is.
 func (t *tx) goOnInInbox(h *hand, a Answer) error {
+	if h.rec.HumanTask {
+		return fmt.Errorf("%w: a person's task is decided, not gone on with", ErrIllegal)
+	}
 	fact := state.FactWorking
 	if a.Trigger == state.Wait {
 		fact = state.FactWaiting

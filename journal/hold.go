@@ -88,6 +88,10 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 		OfferTraceparent: cut(r.Trace.Offer, maxTraceparent), OfferForeign: r.Trace.Foreign, PreviousTraceparent: cut(r.Trace.Previous, maxTraceparent), OfferedMs: r.Offered, Waited: copied(r.Waited),
 		FromAgent: noteSender(env),
 	}}
+	if len(env.HumanTask) > 0 {
+		fresh.rec.HumanTask, fresh.rec.HomeStatus = true, uint32(state.Waiting)
+		t.putIndex(idKey(classTask, id))
+	}
 	fresh.rec.DeliverByMs = ms(r.limit(r.DeliverBy, t.now))
 	fresh.rec.DeadlineAtMs = ms(r.limit(r.Deadline, t.now))
 	fresh.takes(r.Policy, r.limit(r.Deadline, t.now))

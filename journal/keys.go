@@ -37,6 +37,7 @@ const (
 	classAgents   = 'k' // k                              AgentEvents
 	classThread   = 'T' // T<id16>                        Thread
 	classInbox    = 'V' // V<owner u32><change u64><id16> threads by inbox, in the order of their changes; owner 0: all
+	classTask     = 'J' // J<id16>                        open tasks of people that are not parked: offered, or held here
 	classApproval = 'A' // A<id16>                        Approval
 	classPlan     = 'j' // j<id16>                        Plan
 )
@@ -47,7 +48,7 @@ var _ = map[byte]struct{}{
 	classDue: {}, classHeld: {}, classParked: {}, classExpiry: {}, classMail: {}, classReport: {}, classHolder: {}, classHome: {},
 	classDedupe: {}, classForget: {}, classRetain: {}, className: {}, classDead: {}, classPurged: {}, classSchema: {},
 	classWebhook: {}, classNotice: {}, classAccount: {}, classAgents: {},
-	classThread: {}, classInbox: {}, classApproval: {}, classPlan: {},
+	classThread: {}, classInbox: {}, classApproval: {}, classTask: {}, classPlan: {},
 }
 
 // liveClasses are the index classes whose set the fingerprint covers: every

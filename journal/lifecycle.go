@@ -117,6 +117,7 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 		l.head.ExpiryMs = 0
 	}
 	l.head.RemindMs = 0
+	t.taskOver(l)
 	t.putIndex(timeKey(classRetain, ms(t.now), l.id[:]))
 	t.lay(l, on, state.Reason(e.Reason))
 	ended.Events = l.deadEvents()

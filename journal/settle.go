@@ -334,6 +334,10 @@ func (j *Journal) Revoke(ctx context.Context, home ID, verdicts []Verdict) error
 				return err
 			}
 		}
+		if h.rec.HumanTask { // somebody else's by now, or nobody's
+			h.rec.HumanTask = false
+			t.delIndex(idKey(classTask, h.id))
+		}
 		if v.Ended {
 			t.layCopy(h, v.Reason)
 			if err := t.handThreadEnded(h, "", ""); err != nil {

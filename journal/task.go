@@ -12,8 +12,9 @@ import (
 	"pannier/journal/wire"
 )
 
-// assign makes a new intent a person's task: it waits, is offered to nobody, and counts
-// as taken, since those who are asked can see it from here on.
+// assign makes a new intent a person's task: it waits, and counts as taken, since those
+// who are asked can see it from here on. It is offered to nobody, or to the sidecar whose
+// people are asked: they see it there, too, and whoever decides first has decided.
 func (t *tx) assign(l *life, said *wire.Event) error {
 	for _, on := range []state.Trigger{state.Wait, state.Assign} {
 		if !t.move(l, on, &wire.Event{Actor: said.Actor, Reason: uint32(state.ReasonWaitingHuman)}) {
@@ -21,8 +22,21 @@ func (t *tx) assign(l *life, said *wire.Event) error {
 		}
 	}
 	l.head.Taken = true
-	t.goTo(l, PlaceParked, time.Time{}, ID{})
+	if !t.j.ForThreads(l.agent()) {
+		t.goTo(l, PlaceParked, time.Time{}, ID{})
+		return nil
+	}
+	// In the lane of completions: it waits for no reader, and no app for it.
+	t.goTo(l, PlaceDue, t.now, ID{})
+	t.putIndex(idKey(classTask, l.id))
 	return nil
+}
+
+// taskOver takes a task that has ended out of the index of those that are not parked.
+func (t *tx) taskOver(l *life) {
+	if l.head.HumanTask && t.j.ForThreads(l.agent()) {
+		t.delIndex(idKey(classTask, l.id))
+	}
 }
 
 // remind writes that somebody is reminded of a task, or that it is another's now, where
@@ -64,25 +78,29 @@ func (t *tx) remind(l *life) error {
 // taskScan bounds how many waiting intents one Tasks reads.
 const taskScan = 1000
 
-// Tasks returns open tasks of people that are homed here, newest first, those that keep
+// Tasks returns open tasks of people that are homed or held here, newest first, those that keep
 // agrees to, up to max; and where the next page begins (its before), zero when there
 // is nothing more. A keep that agrees to little returns what it has found among
 // 1,000 waiting intents.
 func (j *Journal) Tasks(before ID, max int, keep func(*Intent) bool) (out []*Intent, next ID, err error) {
 	err = j.view(func(txn *badger.Txn) error {
-		it := newestFirst(txn, classParked, before)
-		defer it.Close()
-		for scanned := 0; it.Valid(); it.Next() {
+		parked, offered := newestFirst(txn, classParked, before), newestFirst(txn, classTask, before)
+		defer parked.Close()
+		defer offered.Close()
+		for scanned := 0; ; scanned++ {
 			if len(out) == max || scanned == taskScan {
 				return nil
 			}
-			scanned++
-			next = ID(it.Item().Key()[1:17])
-			i, err := readIntent(txn, next)
+			id, ok := laterOf(parked, offered)
+			if !ok {
+				break
+			}
+			next = id
+			i, err := readIntent(txn, id)
 			if err != nil {
 				return fmt.Errorf("tasks: %w", err)
 			}
-			if i.Head != nil && i.Head.HumanTask && keep(i) {
+			if len(i.Envelope.GetHumanTask()) > 0 && i.Status() == state.Waiting && keep(i) {
 				out = append(out, i)
 			}
 		}

@@ -287,6 +287,10 @@ func (t *tx) threadEscalated(id ID, to string) error {
 
 // handThreadEnded is threadEnded for what another home has sent.
 func (t *tx) handThreadEnded(h *hand, actor, text string) error {
+	if h.rec.HumanTask {
+		h.rec.HumanTask = false
+		t.delIndex(idKey(classTask, h.id))
+	}
 	if !h.rec.Threaded || h.home() == t.j.self.Journal {
 		return nil
 	}

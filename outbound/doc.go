@@ -37,8 +37,12 @@
 //     reconcile, 16 bytes for each line of the list), bytes by MaxInFlightBytes, the
 //     rest by the number of destinations and addresses. Credit dies with the
 //     stream, and is 1 until the holder has named the agent.
-//   - Completions of one agent are a destination of their own, under a window of 64
-//     that no holder announces: they need no reader, and do not wait behind what does.
+//   - Completions of one agent, and tasks for its people, are a destination of their own,
+//     under a window of 64 that no holder announces: they need no reader, and do not wait
+//     behind what does. Of the endpoints that take them the one with the lowest journal
+//     id gets all of them.
+//   - What is in an inbox stays on record at its holder however long that is away; only
+//     an operator's word or a higher epoch gives it to another.
 //   - An offer leaves only when its intent is durable, and before anything is
 //     journaled about it. It goes to another journal only when the first has
 //     refused or released it, or under a number that was raised and journaled.

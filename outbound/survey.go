@@ -1,8 +1,10 @@
 package outbound
 
 import (
+	"bytes"
 	"cmp"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,6 +184,12 @@ func (d *Dispatcher) choose(dst *dest, options []option, part int) (target, bool
 	most := claimMost
 	if len(open) > 1 {
 		most = claimShare
+	}
+	if dst.lane { // what is for people: all of an agent's in one place, as long as that is there
+		lowest := slices.MinFunc(open, func(a, b option) int {
+			return bytes.Compare(a.session.peer.Journal[:], b.session.peer.Journal[:])
+		})
+		return target{opt: lowest, n: min(lowest.free, most), part: part}, true
 	}
 	o := d.better(nearest(open, d.self.Zone))
 	return target{opt: o, n: min(o.free, most), part: part}, true

@@ -122,7 +122,11 @@ func (r *run) apiOptions(
 		AskHome: askHome,
 		Redrive: redrive,
 		MaySend: maySend,
-		Tracer:  r.tracer.Load(),
+		Elsewhere: func(agent string) bool {
+			elsewhere, known := r.dir.Elsewhere(agent)
+			return elsewhere && known
+		},
+		Tracer: r.tracer.Load(),
 
 		NoTraceHeaders: r.opts.Tracing.NoHeaders,
 		Served:         r.metrics.Served,

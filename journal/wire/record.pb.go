@@ -1503,6 +1503,7 @@ type Handover struct {
 	FromAgent           *string                `protobuf:"bytes,270,opt,name=from_agent,json=fromAgent,proto3,oneof" json:"from_agent,omitempty"`                         // who it is from, empty for a completion; absent: see the envelope
 	OfferForeign        bool                   `protobuf:"varint,280,opt,name=offer_foreign,json=offerForeign,proto3" json:"offer_foreign,omitempty"`                     // it came from a peer of another trust domain
 	Threaded            bool                   `protobuf:"varint,331,opt,name=threaded,proto3" json:"threaded,omitempty"`                                                 // it has a thread here, which hears of its end
+	HumanTask           bool                   `protobuf:"varint,334,opt,name=human_task,json=humanTask,proto3" json:"human_task,omitempty"`                              // a person is asked, and it is in the index of tasks while it is open
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -1841,6 +1842,13 @@ func (x *Handover) GetOfferForeign() bool {
 func (x *Handover) GetThreaded() bool {
 	if x != nil {
 		return x.Threaded
+	}
+	return false
+}
+
+func (x *Handover) GetHumanTask() bool {
+	if x != nil {
+		return x.HumanTask
 	}
 	return false
 }
@@ -3892,7 +3900,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\x9d\v\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xbd\v\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -3946,7 +3954,9 @@ const file_record_proto_rawDesc = "" +
 	"\n" +
 	"from_agent\x18\x8e\x02 \x01(\tH\x00R\tfromAgent\x88\x01\x01\x12$\n" +
 	"\roffer_foreign\x18\x98\x02 \x01(\bR\fofferForeign\x12\x1b\n" +
-	"\bthreaded\x18\xcb\x02 \x01(\bR\bthreadedB\r\n" +
+	"\bthreaded\x18\xcb\x02 \x01(\bR\bthreaded\x12\x1e\n" +
+	"\n" +
+	"human_task\x18\xce\x02 \x01(\bR\thumanTaskB\r\n" +
 	"\v_from_agent\"\xb7\x04\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +

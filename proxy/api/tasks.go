@@ -13,7 +13,7 @@ import (
 // nextCursor is the header of a page that is not the last, where AXP's body has no place for it.
 const nextCursor = "Pannier-Next-Cursor"
 
-// tasks serves GET /v1/me/tasks: what people are asked by intents homed here and have
+// tasks serves GET /v1/me/tasks: what people are asked by intents homed or held here and have
 // not decided, newest first.
 func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r)
@@ -41,7 +41,7 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
 			return false
 		}
 		to := e.ToAgent
-		if i.Head.Escalated { // those who did not decide may still
+		if i.Head.GetEscalated() { // those who did not decide may still
 			to = e.Reminders.GetEscalateTo()
 		}
 		return mayDecide(c, i) && (owner == "" || owner == e.ToAgent || owner == to || isAssigned(e, owner))
@@ -61,11 +61,19 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		d.item().open('{').str("intent_id", i.ID.String()).str("intent_type", i.Envelope.IntentType).str("status", state.Waiting.String())
-		d.opt("from_agent", i.Envelope.FromAgent).time("assigned_at", time.UnixMilli(i.Head.CreatedMs)).ms("due_at", i.Head.DeadlineAtMs)
+		d.opt("from_agent", i.Envelope.FromAgent).time("assigned_at", time.UnixMilli(i.Envelope.CreatedAtMs)).ms("due_at", taskDue(i))
 		writeTask(d, t, i.Envelope.IntentType)
 		d.close('}')
 	}
 	return answer(w, d.close(']').close('}'))
+}
+
+// taskDue is when a task ends undecided, 0: never; of one that is held here, by our clock.
+func taskDue(i *journal.Intent) int64 {
+	if i.Head != nil {
+		return i.Head.DeadlineAtMs
+	}
+	return i.Handover.GetDeadlineAtMs()
 }
 
 var errNotAsked = refuse(codePolicyDenied, "the key does not speak for anybody whom the task asks; its sender may only cancel it")

@@ -103,6 +103,10 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 			a.whyHeld(ctx, i.ID, holder, acc)
 			return
 		}
+		if len(i.Envelope.GetHumanTask()) > 0 {
+			acc.add(state.Delay{Cause: state.CauseParked})
+			return
+		}
 		if due := time.UnixMilli(h.DueMs); due.After(acc.asOf) {
 			acc.next = due
 			c := state.CauseScheduled
