@@ -162,7 +162,8 @@ func (j *Journal) runLazy(t *tx) (ran []*op) {
 // time of its own: the batch may have begun before its caller last looked at
 // the clock, and would then find that what is late is not yet.
 func (t *tx) try(f func(*tx) error) (err error) {
-	t.now, t.mute = time.Now(), false
+	t.now = time.Now()
+	t.mute = false
 	defer func() {
 		if r := recover(); r != nil {
 			t.j.warn(fmt.Sprintf("panic in a journal operation: %v\n%s", r, debug.Stack()))

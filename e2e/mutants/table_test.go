@@ -80,6 +80,27 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestRedriveOfWhatWasApproved",
 	},
 	{
+		guard: "a second decision that differs",
+		file:  "journal/threadact.go",
+		old:   "		if d.Decision == a.Decision {\n",
+		new:   "		if true {\n",
+		pkg:   inAPI, test: "TestThreadIsDecidedOnce",
+	},
+	{
+		guard: "an inbox without a bound",
+		file:  "inbound/hold.go",
+		old:   "m.j.OpenMail(agent) >= m.o.MaxOpen &&",
+		new:   "false &&",
+		pkg:   inInbound, test: "TestInboxIsBounded",
+	},
+	{
+		guard: "subscribers hear of what was before",
+		file:  "journal/inbox.go",
+		old:   "	t.mute = true\n",
+		new:   "",
+		pkg:   inAPI, test: "TestThreadsAreTold",
+	},
+	{
 		guard: "readers of what is not synced",
 		file:  "journal/commit.go",
 		old:   "	j.unsynced.Lock()\n	defer j.unsynced.Unlock()\n",
