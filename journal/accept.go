@@ -174,7 +174,7 @@ func (t *tx) begin(l *life, said *wire.Event, env []byte, due time.Time) error {
 // event is what the events of an accept say beside their type.
 func (a *Accept) event() *wire.Event {
 	if len(a.Envelope.RedriveOf) == 0 {
-		return &wire.Event{Actor: a.Envelope.FromAgent}
+		return &wire.Event{Actor: a.Envelope.FromAgent, Text: a.text}
 	}
 	return &wire.Event{Actor: a.by, Text: "redrive of " + ID(a.Envelope.RedriveOf).String()}
 }

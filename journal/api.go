@@ -34,7 +34,8 @@ type Accept struct {
 	// nothing was accepted.
 	Refusal error
 
-	by string // whoever redrives a dead letter; "": the sender accepts it
+	by   string // whoever redrives a dead letter; "": the sender accepts it
+	text string // of its first events; "": none
 }
 
 // Key is an idempotency key as the committer compares it: a hash of scope and

@@ -73,6 +73,11 @@
 //   - The lifecycle changes in one function (move), a hand-over in one (step).
 //   - Schemas and subscriptions are in memory whole, at most 256 of each. A notice
 //     and the intents that deliver it are one commit.
+//   - The intent of a schedule and the move to the time after it are one commit, under an
+//     id made of the schedule's and the time: none is lost, and none made twice, however
+//     we stop. A time only moves on: a clock put back makes nothing again. What was missed
+//     (a minute late or more) is one intent, none, or one each for a hundred, as the
+//     schedule says. There are at most 256, in memory whole.
 //   - A hand-over says in whose name its intent was sent, from the commit that holds it,
 //     so that no envelope is read to tell whom a home speaks for. One held before hand-
 //     overs said it, or from a sender with a name longer than any address, is looked up

@@ -63,6 +63,8 @@ type Journal struct {
 	accounts *accounts
 
 	subscriptions *subscriptions
+	schedules     *schedules
+	noSchedules   bool
 	indexes       *indexes
 	expiryWake    chan struct{}
 	expiryNext    atomic.Int64 // when the sweep wakes by itself

@@ -40,6 +40,7 @@ const (
 	classTask     = 'J' // J<id16>                        open tasks of people that are not parked: offered, or held here
 	classApproval = 'A' // A<id16>                        Approval
 	classPlan     = 'j' // j<id16>                        Plan
+	classSchedule = 'S' // S<id16>                        Schedule
 )
 
 // No two classes are the same letter: this would not compile.
@@ -49,6 +50,7 @@ var _ = map[byte]struct{}{
 	classDedupe: {}, classForget: {}, classRetain: {}, className: {}, classDead: {}, classPurged: {}, classSchema: {},
 	classWebhook: {}, classNotice: {}, classAccount: {}, classAgents: {},
 	classThread: {}, classInbox: {}, classApproval: {}, classTask: {}, classPlan: {},
+	classSchedule: {},
 }
 
 // liveClasses are the index classes whose set the fingerprint covers: every

@@ -87,7 +87,7 @@ func newJournal(o Options) *Journal {
 	j := &Journal{
 		dir: o.Dir, store: storeDir(o.Dir), durable: !o.Ephemeral, hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
-		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), indexes: newIndexes(), watches: newWatches(), ledger: newLedger(),
+		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), watches: newWatches(), ledger: newLedger(),
 		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1),
 	}
 	j.wal.dir, j.syncWAL = j.store, j.wal.sync
@@ -106,6 +106,9 @@ func (j *Journal) start() {
 	go j.commitLoop()
 	j.sweeps.Go(func() { j.markLoop(ctx) })
 	j.sweeps.Go(func() { j.expiryLoop(ctx) })
+	if !j.noSchedules {
+		j.sweeps.Go(func() { j.scheduleLoop(ctx) })
+	}
 }
 
 // Exists reports whether there is a journal in a directory.
@@ -225,7 +228,7 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 	}
 	if err := j.db.View(func(txn *badger.Txn) error {
 		j.ledger.load(txn)
-		return errors.Join(j.names.load(txn), j.accounts.load(txn), j.schemas.load(txn), j.subscriptions.load(txn), j.loadReportNumbers(txn))
+		return errors.Join(j.names.load(txn), j.accounts.load(txn), j.schemas.load(txn), j.subscriptions.load(txn), j.schedules.load(txn), j.loadReportNumbers(txn))
 	}); err != nil {
 		return damaged(j.dir, err)
 	}

@@ -18,6 +18,7 @@ func (r *run) openJournal() error {
 		WorkMax:     r.opts.Limits.Inbound.WorkMax,
 		DeliverBy:   r.opts.Limits.DeliverBy,
 		Deadline:    r.opts.Limits.Deadline,
+		NoSchedules: r.emptying,
 		Hooks:       r.hooks(),
 	}
 	r.traced(&o)

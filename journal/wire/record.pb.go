@@ -3739,6 +3739,248 @@ func (x *Approval) GetDecision() *Decision {
 	return nil
 }
 
+// Schedule makes intents at times that it says.
+type Schedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`                         // for people; empty: none
+	Cron          string                 `protobuf:"bytes,3,opt,name=cron,proto3" json:"cron,omitempty"`                         // empty: every_ms
+	TimeZone      string                 `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"` // of cron
+	EveryMs       int64                  `protobuf:"varint,5,opt,name=every_ms,json=everyMs,proto3" json:"every_ms,omitempty"`
+	Misfire       uint32                 `protobuf:"varint,6,opt,name=misfire,proto3" json:"misfire,omitempty"`                            // journal.Misfire
+	SkipOverlap   bool                   `protobuf:"varint,7,opt,name=skip_overlap,json=skipOverlap,proto3" json:"skip_overlap,omitempty"` // nothing is made while the last one is open
+	Paused        bool                   `protobuf:"varint,8,opt,name=paused,proto3" json:"paused,omitempty"`
+	Fault         string                 `protobuf:"bytes,9,opt,name=fault,proto3" json:"fault,omitempty"`                         // why the sidecar has paused it; empty: it has not
+	NextMs        int64                  `protobuf:"varint,10,opt,name=next_ms,json=nextMs,proto3" json:"next_ms,omitempty"`       // when it is due
+	CaughtUp      uint32                 `protobuf:"varint,11,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"` // intents made for times long past, since the last on time
+	CreatedMs     int64                  `protobuf:"varint,12,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	UpdatedMs     int64                  `protobuf:"varint,13,opt,name=updated_ms,json=updatedMs,proto3" json:"updated_ms,omitempty"`
+	Asked         []byte                 `protobuf:"bytes,14,opt,name=asked,proto3" json:"asked,omitempty"`                     // the intent as it was asked for, JSON
+	Template      *Envelope              `protobuf:"bytes,15,opt,name=template,proto3" json:"template,omitempty"`               // what each intent is, without its id and its times
+	DelayMs       int64                  `protobuf:"varint,16,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"` // from due to deliver_at
+	Runs          []*ScheduleRun         `protobuf:"bytes,17,rep,name=runs,proto3" json:"runs,omitempty"`                       // the last ones, oldest first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Schedule) Reset() {
+	*x = Schedule{}
+	mi := &file_record_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Schedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Schedule) ProtoMessage() {}
+
+func (x *Schedule) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
+func (*Schedule) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Schedule) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Schedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Schedule) GetCron() string {
+	if x != nil {
+		return x.Cron
+	}
+	return ""
+}
+
+func (x *Schedule) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *Schedule) GetEveryMs() int64 {
+	if x != nil {
+		return x.EveryMs
+	}
+	return 0
+}
+
+func (x *Schedule) GetMisfire() uint32 {
+	if x != nil {
+		return x.Misfire
+	}
+	return 0
+}
+
+func (x *Schedule) GetSkipOverlap() bool {
+	if x != nil {
+		return x.SkipOverlap
+	}
+	return false
+}
+
+func (x *Schedule) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Schedule) GetFault() string {
+	if x != nil {
+		return x.Fault
+	}
+	return ""
+}
+
+func (x *Schedule) GetNextMs() int64 {
+	if x != nil {
+		return x.NextMs
+	}
+	return 0
+}
+
+func (x *Schedule) GetCaughtUp() uint32 {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return 0
+}
+
+func (x *Schedule) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Schedule) GetUpdatedMs() int64 {
+	if x != nil {
+		return x.UpdatedMs
+	}
+	return 0
+}
+
+func (x *Schedule) GetAsked() []byte {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+func (x *Schedule) GetTemplate() *Envelope {
+	if x != nil {
+		return x.Template
+	}
+	return nil
+}
+
+func (x *Schedule) GetDelayMs() int64 {
+	if x != nil {
+		return x.DelayMs
+	}
+	return 0
+}
+
+func (x *Schedule) GetRuns() []*ScheduleRun {
+	if x != nil {
+		return x.Runs
+	}
+	return nil
+}
+
+// ScheduleRun is what became of one time, or of one of several.
+type ScheduleRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DueMs         int64                  `protobuf:"varint,1,opt,name=due_ms,json=dueMs,proto3" json:"due_ms,omitempty"`
+	Intent        []byte                 `protobuf:"bytes,2,opt,name=intent,proto3" json:"intent,omitempty"`                   // empty: none was made
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`                         // none was made
+	SinceMs       int64                  `protobuf:"varint,4,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"` // it stands for those from then on; 0: for itself alone
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleRun) Reset() {
+	*x = ScheduleRun{}
+	mi := &file_record_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleRun) ProtoMessage() {}
+
+func (x *ScheduleRun) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleRun.ProtoReflect.Descriptor instead.
+func (*ScheduleRun) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ScheduleRun) GetDueMs() int64 {
+	if x != nil {
+		return x.DueMs
+	}
+	return 0
+}
+
+func (x *ScheduleRun) GetIntent() []byte {
+	if x != nil {
+		return x.Intent
+	}
+	return nil
+}
+
+func (x *ScheduleRun) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *ScheduleRun) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
 var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
@@ -4148,7 +4390,33 @@ const file_record_proto_rawDesc = "" +
 	"\x05at_ms\x18\x03 \x01(\x03R\x04atMs\x12\x18\n" +
 	"\acomment\x18\x04 \x01(\tR\acomment\"D\n" +
 	"\bApproval\x128\n" +
-	"\bdecision\x18\x01 \x01(\v2\x1c.pannier.journal.v1.DecisionR\bdecisionB\x16Z\x14pannier/journal/wireb\x06proto3"
+	"\bdecision\x18\x01 \x01(\v2\x1c.pannier.journal.v1.DecisionR\bdecision\"\xf9\x03\n" +
+	"\bSchedule\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04cron\x18\x03 \x01(\tR\x04cron\x12\x1b\n" +
+	"\ttime_zone\x18\x04 \x01(\tR\btimeZone\x12\x19\n" +
+	"\bevery_ms\x18\x05 \x01(\x03R\aeveryMs\x12\x18\n" +
+	"\amisfire\x18\x06 \x01(\rR\amisfire\x12!\n" +
+	"\fskip_overlap\x18\a \x01(\bR\vskipOverlap\x12\x16\n" +
+	"\x06paused\x18\b \x01(\bR\x06paused\x12\x14\n" +
+	"\x05fault\x18\t \x01(\tR\x05fault\x12\x17\n" +
+	"\anext_ms\x18\n" +
+	" \x01(\x03R\x06nextMs\x12\x1b\n" +
+	"\tcaught_up\x18\v \x01(\rR\bcaughtUp\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\f \x01(\x03R\tcreatedMs\x12\x1d\n" +
+	"\n" +
+	"updated_ms\x18\r \x01(\x03R\tupdatedMs\x12\x14\n" +
+	"\x05asked\x18\x0e \x01(\fR\x05asked\x128\n" +
+	"\btemplate\x18\x0f \x01(\v2\x1c.pannier.journal.v1.EnvelopeR\btemplate\x12\x19\n" +
+	"\bdelay_ms\x18\x10 \x01(\x03R\adelayMs\x123\n" +
+	"\x04runs\x18\x11 \x03(\v2\x1f.pannier.journal.v1.ScheduleRunR\x04runs\"i\n" +
+	"\vScheduleRun\x12\x15\n" +
+	"\x06due_ms\x18\x01 \x01(\x03R\x05dueMs\x12\x16\n" +
+	"\x06intent\x18\x02 \x01(\fR\x06intent\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x12\x19\n" +
+	"\bsince_ms\x18\x04 \x01(\x03R\asinceMsB\x16Z\x14pannier/journal/wireb\x06proto3"
 
 var (
 	file_record_proto_rawDescOnce sync.Once
@@ -4162,7 +4430,7 @@ func file_record_proto_rawDescGZIP() []byte {
 	return file_record_proto_rawDescData
 }
 
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_record_proto_goTypes = []any{
 	(*Envelope)(nil),     // 0: pannier.journal.v1.Envelope
 	(*Reminders)(nil),    // 1: pannier.journal.v1.Reminders
@@ -4198,6 +4466,8 @@ var file_record_proto_goTypes = []any{
 	(*ThreadEntry)(nil),  // 31: pannier.journal.v1.ThreadEntry
 	(*Decision)(nil),     // 32: pannier.journal.v1.Decision
 	(*Approval)(nil),     // 33: pannier.journal.v1.Approval
+	(*Schedule)(nil),     // 34: pannier.journal.v1.Schedule
+	(*ScheduleRun)(nil),  // 35: pannier.journal.v1.ScheduleRun
 }
 var file_record_proto_depIdxs = []int32{
 	1,  // 0: pannier.journal.v1.Envelope.reminders:type_name -> pannier.journal.v1.Reminders
@@ -4215,11 +4485,13 @@ var file_record_proto_depIdxs = []int32{
 	31, // 12: pannier.journal.v1.Thread.entries:type_name -> pannier.journal.v1.ThreadEntry
 	32, // 13: pannier.journal.v1.Thread.decision:type_name -> pannier.journal.v1.Decision
 	32, // 14: pannier.journal.v1.Approval.decision:type_name -> pannier.journal.v1.Decision
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	0,  // 15: pannier.journal.v1.Schedule.template:type_name -> pannier.journal.v1.Envelope
+	35, // 16: pannier.journal.v1.Schedule.runs:type_name -> pannier.journal.v1.ScheduleRun
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -4234,7 +4506,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
