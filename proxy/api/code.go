@@ -19,6 +19,7 @@ const (
 	codeSubscriptionNotFound code = "subscription_not_found"
 	codeEventNotFound        code = "event_not_found"
 	codeThreadNotFound       code = "thread_not_found"
+	codeScheduleNotFound     code = "schedule_not_found"
 	codeRouteNotFound        code = "route_not_found"
 	codeMethodNotAllowed     code = "method_not_allowed"
 	codeIdempotencyConflict  code = "idempotency_conflict"
@@ -102,6 +103,9 @@ var registry = []entry{
 	{codeThreadNotFound, http.StatusNotFound, "validation", false, 0, "Unknown thread",
 		"No thread of this id is in the inbox that was asked for, at this sidecar.",
 		"List the inbox with GET /v1/inbox and its owner_agent, at the sidecar that accepted the intent or holds it."},
+	{codeScheduleNotFound, http.StatusNotFound, "validation", false, 0, "Unknown schedule",
+		"This sidecar has no schedule of this id whose sender the key speaks for.",
+		"List them with GET /v1/schedules; each sidecar has its own."},
 	{codeRouteNotFound, http.StatusNotFound, "validation", false, 0, "No such route",
 		"The path is no route of this version, or is not written in its plain form.",
 		"Compare it with GET /openapi.json; write it without //, . and .., and without a slash at its end."},

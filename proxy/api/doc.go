@@ -23,6 +23,12 @@
 //	DELETE /v1/webhooks/subscriptions/{id}   end one
 //	POST /v1/webhooks/events              publish an event
 //	POST /v1/webhooks/events/{id}/replay  send it once more
+//	POST /v1/schedules                    have an intent made again and again
+//	GET  /v1/schedules                    those there are
+//	GET  /v1/schedules/{id}               one, its last runs and the times to come
+//	DELETE /v1/schedules/{id}             end it
+//	POST /v1/schedules/{id}/pause         it makes nothing more
+//	POST /v1/schedules/{id}/resume        from its next time on, it does
 //	POST /v1/intents                      accept one intent, or CloudEvents
 //	POST /v1/intents:batch                accept up to 1,000, one result each
 //	POST /v1/intents/bulk-cancel          end many that are old
@@ -155,6 +161,13 @@
 //     inboxes that are.
 //   - An event and its deliveries are one commit. Each delivery is an intent to an
 //     address that no app can name; the secret of a subscription is in no answer.
+//   - A schedule has the body of one POST /v1/intents, held to its schema, to what the key
+//     may send and to the rules of the sidecar when it is made, and not again at each of
+//     its times. Its intents are due by a cron expression in a time zone (package
+//     timetable says what clocks that are put forward or back do), or every so many
+//     seconds. Times missed while the sidecar was down are one intent unless misfire says
+//     skip or all (a hundred at most); one is made whether or not the one before has
+//     ended unless overlap says skip. What was missed while it was paused is not made.
 //   - With a Tracer an intent is accepted with the context of its create span; without
 //     one, with the context it came with. A request never waits for a span.
 //   - X-Trace-Id is a name that an app gives its trace: it comes back on the answer and
