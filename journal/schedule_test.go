@@ -182,6 +182,9 @@ func TestScheduleOverAFailedCommit(t *testing.T) {
 			w := setup(t)
 			id := w.schedule(&wire.Schedule{})
 			w.j.FailCommit(1, persist)
+			if _, err := w.j.PauseSchedule(t.Context(), id, false); err != nil { // writes nothing; the committer knows of the fault from here on
+				t.Fatal(err)
+			}
 			time.Sleep(10*time.Minute + time.Second)
 			if w.j.Err() == nil {
 				t.Fatal("the commit did not fail")

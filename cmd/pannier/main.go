@@ -74,6 +74,7 @@ func newApp(force context.Context, args []string) *cli.App {
 			traceCommand(),
 			cancelCommand(),
 			inboxCommand(),
+			scheduleCommand(),
 			listenCommand(force),
 			pollCommand(),
 			ackCommand(),
