@@ -45,6 +45,20 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestLookDoesNotStall",
 	},
 	{
+		guard: "an intent of a schedule has an id of no time",
+		file:  "journal/schedule.go",
+		old:   "		made := ScheduledID(id, at(run.DueMs))\n",
+		new:   "		made := NewID()\n",
+		pkg:   inJournal, test: "TestScheduleMakesWhatIsDue",
+	},
+	{
+		guard: "what a schedule missed is made one by one",
+		file:  "journal/schedule.go",
+		old:   "		last = table.Last(due, t.now)\n",
+		new:   "",
+		pkg:   inJournal, test: "TestScheduleOverARestart",
+	},
+	{
 		guard: "a task without a deadline counts as ended",
 		file:  "journal/expire.go",
 		old:   "		when = never // the index is also what counts open intents\n",
