@@ -4,6 +4,8 @@
 //	GET  /tasks/{id}           one task: what it is about, its form, its outcomes as buttons
 //	POST /tasks/{id}           a decision
 //	GET  /tasks/{id}/payload   the payload as a file
+//	GET  /intents              what is homed or held here, by status and receiver
+//	GET  /intents/{id}         one: why it stands where it does, where its time went, its events
 //	GET  /assets/…             style sheet, icon
 //
 // A page is a client of the routes that apps and the command line use, in the same

@@ -41,6 +41,9 @@ func New(o Options) http.Handler {
 		http.Redirect(w, r, "/inbox", http.StatusSeeOther)
 		return nil
 	})
+	s.page("GET /intents", s.intents)
+	s.page("GET /intents/{id}", s.intent)
+	s.page("GET /intents/{id}/payload", s.savePayload)
 	s.page("GET /inbox", s.inbox)
 	s.page("GET /tasks/{id}", s.task)
 	s.page("GET /tasks/{id}/payload", s.savePayload)

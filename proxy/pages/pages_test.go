@@ -23,7 +23,7 @@ type world struct {
 	task    string // the intent, as JSON
 	events  string
 	refusal int    // of the next decision; 0: it is taken
-	why     string // the refusal
+	why     string // the refusal, or what /why says
 	sent    map[string]any
 	key     string // of the decision
 }
@@ -40,6 +40,10 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/v1/me/tasks":
 		fmt.Fprintf(rw, `{"tasks":[%s]}`, w.task)
+	case r.URL.Path == "/v1/intents":
+		fmt.Fprintf(rw, `{"intents":[%s],"next_cursor":null}`, w.task)
+	case strings.HasSuffix(r.URL.Path, "/why"):
+		fmt.Fprint(rw, w.why)
 	case strings.HasSuffix(r.URL.Path, "/events"):
 		fmt.Fprintf(rw, `{"events":%s}`, w.events)
 	case r.Method == http.MethodGet:
@@ -242,5 +246,28 @@ func TestPolicyOfContent(t *testing.T) {
 		if csp := rec.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
 			t.Errorf("%s: Content-Security-Policy is %q", path, csp)
 		}
+	}
+}
+
+// The page of an intent says why it stands where it does, and draws where its time went,
+// with a table that says the same.
+func TestIntentPage(t *testing.T) {
+	t.Parallel()
+	w := setup(t, `"created_at":"2026-01-02T03:04:05Z","payload":{"n":1}`)
+	w.why = `{"text":"The app has it and has not answered.","attempts":{"n":2,"max":10}}`
+	w.events = `[{"seq":1,"event_type":"intent.created","status":"CREATED","at":"2026-01-02T03:04:05Z","actor":"a","details":{}},
+		{"seq":2,"event_type":"intent.submitted","status":"SUBMITTED","at":"2026-01-02T03:04:06Z","actor":"a","details":{}},
+		{"seq":3,"event_type":"intent.timed_out","status":"TIMED_OUT","at":"2026-01-02T03:05:06Z","actor":"home","details":{"x":"</code><script>"}}]`
+	page := w.get("/intents/I")
+	for _, want := range []string{"The app has it and has not answered.", "2 of 10 attempts", "<svg", ">Journal<", ">Queue<", "<td>1m0s</td>", "intent.timed_out", "&lt;script&gt;"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if bars, rows := strings.Count(page, "<rect"), strings.Count(page, "<td>+"); bars != 2 || rows != bars {
+		t.Errorf("the picture has %d bars and its table %d rows, want 2 and 2", bars, rows)
+	}
+	if list := w.get("/intents?status=WAITING"); !strings.Contains(list, `href="/intents/I"`) || strings.Count(list, "aria-current=\"true\"") != 1 {
+		t.Errorf("the list lacks the intent, or does not say which filter it has:\n%s", list)
 	}
 }

@@ -35,6 +35,7 @@ type intent struct {
 	Payload     json.RawMessage `json:"payload"`
 	Result      json.RawMessage `json:"result"`
 	Failure     json.RawMessage `json:"error"`
+	Refusal     json.RawMessage `json:"task_result"` // of a decision that ended it CANCELED
 	Task        *humanTask      `json:"human_task"`
 	PendingWith struct {
 		Name string `json:"name"`
@@ -134,7 +135,11 @@ func decisionOf(i *intent, log []happening) *decision {
 		Comment string          `json:"comment"`
 		Data    json.RawMessage `json:"data"`
 	}
-	_ = json.Unmarshal(i.Result, &said) // one of another shape is shown as no outcome
+	raw := i.Result
+	if d.Refusal {
+		raw = i.Refusal
+	}
+	_ = json.Unmarshal(raw, &said) // one of another shape is shown as no outcome
 	d.Outcome, d.Comment, d.Data = said.Outcome, said.Comment, showPayload(said.Data)
 	if n := len(log); n > 0 {
 		last := log[n-1]
