@@ -48,7 +48,8 @@
 //   - [pannier/inbound] is the holder's side: the peer server takes offers, the
 //     mailbox hands them to the app and takes its answers.
 //   - [pannier/proxy/api] is HTTP for the app, [pannier/proxy/webhook] sends to an app
-//     that receives by http, [pannier/proxy/admin] is HTTP for operators.
+//     that receives by http, [pannier/proxy/admin] is HTTP for operators, and
+//     [pannier/proxy/pages] what a browser sees there, made from the routes of the app API.
 //   - [pannier/proxy/xds] asks control planes where agents live, in the terms of
 //     [pannier/proxy/mesh]. Either it or the peers file is the directory, never both:
 //     where they differ neither could be believed.
