@@ -76,6 +76,7 @@
 //	                     nothing, bad files change nothing, a session said again brings nothing,
 //	                     plain text beyond loopback is exit 2
 //	dev_test.go          `pannier dev`: two sidecars, at once, in few words
+//	pages_test.go        the pages in a real browser, with its scripts and without: decisions, forms, looks
 //	cli_test.go          the verbs of the command line and their exit codes
 //	transcripts_test.go  what each verb prints and how it ends, as transcripts/ shows it
 //	readme_test.go       the README's transcript, replayed
