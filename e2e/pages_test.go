@@ -17,9 +17,9 @@ const browserTime = 8 * time.Minute
 
 // TestPagesInABrowser: people decide in a real browser, with its scripts and without, and the
 // sender hears of it; no page breaks its policy of content or has a serious fault of
-// accessibility, in any of its looks. PANNIER_SHOTS is a directory for what was seen.
+// accessibility, in any of its looks. PANNIER_SHOTS is a directory for what was seen. It
+// runs alone, since a browser among kill loops takes minutes for what is half of one.
 func TestPagesInABrowser(t *testing.T) {
-	t.Parallel()
 	needModules(t, "browser")
 	chromium := "chromium"
 	need(t, false, chromium)
