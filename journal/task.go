@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -46,13 +45,9 @@ func (t *tx) remind(l *life) error {
 	if due := at(l.head.RemindMs); due.IsZero() || due.After(t.now) || l.status() != state.Waiting {
 		return nil
 	}
-	blob, found, err := t.getChunks(classEnvelope, l.id)
+	env, err := t.envelope(l.id)
 	if err != nil {
 		return err
-	}
-	var env wire.Envelope
-	if err := proto.Unmarshal(blob, &env); err != nil || !found {
-		return &CorruptError{Key: chunkKey(classEnvelope, l.id, 0), Why: "the envelope of a task is gone or wrong"}
 	}
 	r := env.Reminders
 	next := ms(t.now) + cmp.Or(r.GetIntervalMs(), r.GetAfterMs())
