@@ -10,6 +10,9 @@
 // in one type, outbound.Policy, and both to its bounds: a file beyond them is refused,
 // a resource brought to them.
 //
+// Resources are held to the rules that stand in Envoy's protos (proxy/mesh/rules) before
+// they are served, and before they are used.
+//
 // Node is what a sidecar says of itself when it asks; Switches are what operators switch
 // for all at once. It holds no state and knows no stream.
 package mesh

@@ -9,6 +9,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"pannier/proxy/mesh/rules"
 )
 
 // Validate holds all resources to the rules that stand in Envoy's own protos and
@@ -24,7 +26,7 @@ func (b Built) Validate() error {
 }
 
 // Validate holds one resource to the rules of its proto, and what is packed in it
-// to those of its own, which the generated code passes over.
+// to those of its own, which rules.Check passes over.
 func Validate(name string, resource proto.Message) error {
 	if err := validate(resource.ProtoReflect()); err != nil {
 		return fmt.Errorf("%s %q: %w", resource.ProtoReflect().Descriptor().FullName(), name, err)
@@ -34,17 +36,15 @@ func Validate(name string, resource proto.Message) error {
 
 func validate(m protoreflect.Message) error {
 	var errs []error
-	switch v := m.Interface().(type) {
-	case *anypb.Any:
+	if v, ok := m.Interface().(*anypb.Any); ok {
 		inner, err := v.UnmarshalNew()
 		if err != nil {
 			return err
 		}
 		return validate(inner.ProtoReflect())
-	case interface{ ValidateAll() error }:
-		if err := v.ValidateAll(); err != nil {
-			errs = append(errs, err)
-		}
+	}
+	if err := rules.Check(m.Interface()); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, packed(m)...)...)
 }

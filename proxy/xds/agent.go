@@ -9,6 +9,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/proto"
 
 	"pannier/outbound"
 	"pannier/proxy/mesh"
@@ -76,7 +77,7 @@ func (c *Client) plan(a *agent) plan {
 	return p
 }
 
-func valueOf[M message](r *resource) (m M, there bool) {
+func valueOf[M proto.Message](r *resource) (m M, there bool) {
 	if r == nil || r.value == nil {
 		return m, false
 	}

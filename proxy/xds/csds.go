@@ -165,7 +165,7 @@ func (r *resource) config(contents bool) *csds.Resource {
 }
 
 // packed wraps a value for the wire, or for the file.
-func packed(m message) *anypb.Any {
+func packed(m proto.Message) *anypb.Any {
 	value, err := anypb.New(m)
 	if err != nil {
 		panic(err) // it was unmarshaled before

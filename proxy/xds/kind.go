@@ -14,22 +14,17 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pannier/proxy/mesh"
+	"pannier/proxy/mesh/rules"
 )
-
-// message is a resource as generated: with the rules (PGV) that Envoy applies.
-type message interface {
-	proto.Message
-	ValidateAll() error
-}
 
 // kind is a type of resource. Only types whose code is linked are subscribed to:
 // the first answer with another could only be refused.
 type kind struct {
 	url   string
 	word  string // for people
-	fresh func() message
-	name  func(message) string
-	check func(message) error // what this sidecar cannot use, beyond the rules
+	fresh func() proto.Message
+	name  func(proto.Message) string
+	check func(proto.Message) error // what this sidecar cannot use, beyond the rules
 }
 
 // kinds are all types, in the order in which a stream asks for them: what an
@@ -57,12 +52,12 @@ const (
 // alone one with nothing new says nothing, and could be a dead one.
 const wildcard = "*"
 
-func kindOf[M message](url, word string, fresh func() M, name func(M) string, check func(M) error) *kind {
+func kindOf[M proto.Message](url, word string, fresh func() M, name func(M) string, check func(M) error) *kind {
 	return &kind{
 		url: url, word: word,
-		fresh: func() message { return fresh() },
-		name:  func(m message) string { return name(m.(M)) },
-		check: func(m message) error { return check(m.(M)) },
+		fresh: func() proto.Message { return fresh() },
+		name:  func(m proto.Message) string { return name(m.(M)) },
+		check: func(m proto.Message) error { return check(m.(M)) },
 	}
 }
 
@@ -77,7 +72,7 @@ func indexOf(url string) int {
 }
 
 // parse reads one resource of a response. Its error is told to the server.
-func (k *kind) parse(r *discoveryv3.Resource) (message, error) {
+func (k *kind) parse(r *discoveryv3.Resource) (proto.Message, error) {
 	switch {
 	case r.GetResource() == nil:
 		return nil, errors.New("there is no resource in it")
@@ -88,7 +83,7 @@ func (k *kind) parse(r *discoveryv3.Resource) (message, error) {
 	if err := proto.Unmarshal(r.GetResource().GetValue(), m); err != nil {
 		return nil, fmt.Errorf("not a %s: %w", short(k.url), err)
 	}
-	if err := m.ValidateAll(); err != nil {
+	if err := rules.Check(m); err != nil {
 		return nil, err
 	}
 	if name := k.name(m); name != r.GetName() {

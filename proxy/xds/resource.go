@@ -2,6 +2,8 @@ package xds
 
 import (
 	"time"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // resource is one name that is subscribed to. Guarded by the client's mu.
@@ -10,8 +12,8 @@ type resource struct {
 	name  string
 	users map[*agent]struct{}
 
-	value    message // in force; nil: none
-	version  string  // of value, as the server called it
+	value    proto.Message // in force; nil: none
+	version  string        // of value, as the server called it
 	received time.Time
 	gone     time.Time // the server deleted it; value is used on until the grace is over
 
@@ -29,7 +31,7 @@ type resource struct {
 func (r *resource) settled() bool { return r != nil && (r.value != nil || r.absent) }
 
 // take puts a value in force.
-func (r *resource) take(m message, version string, now time.Time) {
+func (r *resource) take(m proto.Message, version string, now time.Time) {
 	r.value, r.version, r.received = m, version, now
 	r.gone, r.absent, r.unheard = time.Time{}, false, false
 	r.reason, r.refused = "", ""

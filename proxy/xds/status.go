@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 )
 
 // The states of a resource, as the client status discovery service (CSDS) calls
@@ -69,7 +70,7 @@ type ResourceStatus struct {
 	Deleted  *time.Time      `json:"deleted,omitempty"` // by the server; it is used on for the grace
 	Resource json.RawMessage `json:"resource,omitempty"`
 
-	value message // to be written as Resource
+	value proto.Message // to be written as Resource
 }
 
 // Status describes all there is; with dump also the resources themselves. These are
