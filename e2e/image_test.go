@@ -57,6 +57,16 @@ func buildImage(tree, out string) error {
 	return nil
 }
 
+// environment is that of the image.
+func environment(lines []string) (all []string) {
+	for _, l := range lines {
+		if set, ok := strings.CutPrefix(l, "ENV "); ok {
+			all = append(all, set)
+		}
+	}
+	return all
+}
+
 // versionOf is the version that the image is built as.
 func versionOf(lines []string) string {
 	for _, l := range lines {
@@ -106,6 +116,10 @@ func TestDockerfile(t *testing.T) {
 	if !slices.Contains(lines[:last], "ARG TARGETOS TARGETARCH") {
 		t.Error("what is built for is not what the builder says")
 	}
+	// Built with -trimpath, the programs do not know where Go is, and its zones are.
+	if !regexp.MustCompile(`(?m)^RUN .*cp "\$\(go env GOROOT\)/lib/time/zoneinfo\.zip" /out/zoneinfo\.zip$`).MatchString(strings.Join(lines[:last], "\n")) {
+		t.Error("no zones are taken from Go for the image")
+	}
 	image := strings.Join(lines[last:], "\n")
 	for _, want := range []string{
 		`^FROM scratch\n`,
@@ -114,6 +128,8 @@ func TestDockerfile(t *testing.T) {
 		`\nCMD \["run"\]`,
 		`\nCOPY --from=build --chown=65532:65532 /out/data /var/lib/pannier\n`,
 		`\nSTOPSIGNAL SIGTERM\n`,
+		`\nCOPY --from=build /out/pannier /out/pannier-control /out/zoneinfo\.zip /\n`,
+		`\nENV ZONEINFO=/zoneinfo\.zip\n`,
 		`org\.opencontainers\.image\.title="[^"]+"`,
 		`org\.opencontainers\.image\.description="[^"]+"`,
 		`org\.opencontainers\.image\.licenses="Apache-2\.0"`,
@@ -155,7 +171,8 @@ func TestImageIsReproducible(t *testing.T) {
 }
 
 // TestEmptyRoot runs the program as the image does: alone in its root, as nobody,
-// which may write to the journal's directory only.
+// which may write to the journal's directory only. Schedules know zones there, by the
+// environment of the image.
 func TestEmptyRoot(t *testing.T) {
 	t.Parallel()
 	need(t, true)
@@ -167,6 +184,18 @@ func TestEmptyRoot(t *testing.T) {
 	if err := os.Link(release(t, "pannier"), filepath.Join(root, "pannier")); err != nil {
 		t.Fatal(err)
 	}
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	zones := readAll(filepath.Join(strings.TrimSpace(string(goroot)), "lib", "time", "zoneinfo.zip"))
+	if err := os.WriteFile(filepath.Join(root, "zoneinfo.zip"), []byte(zones), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := dockerfile()
+	if err != nil {
+		t.Fatal(err)
+	}
 	journal := filepath.Join(root, "var", "lib", "pannier")
 	if err := os.MkdirAll(journal, 0o755); err != nil {
 		t.Fatal(err)
@@ -176,7 +205,7 @@ func TestEmptyRoot(t *testing.T) {
 	}
 	p, err := spawnBy(&syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}, "/",
 		"/pannier", []string{"run", "--agent", billing, "--api", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--health", "127.0.0.1:0"},
-		[]string{"PANNIER_JOURNAL=/var/lib/pannier"}, filepath.Join(t.TempDir(), "stderr"))
+		environment(lines), filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,6 +223,10 @@ func TestEmptyRoot(t *testing.T) {
 	if a := call(client, "http://"+ready.API, "POST", "/v1/intents", message(billing, map[string]any{"n": 1})); a.code != http.StatusOK {
 		t.Errorf("POST: %v", a)
 	}
+	nightly := map[string]any{"name": "nightly", "cron": "30 2 * * *", "time_zone": "Europe/Berlin", "intent": message(billing, map[string]any{"n": 2})}
+	if a := call(client, "http://"+ready.API, "POST", "/v1/schedules", nightly); a.code/100 != 2 {
+		t.Errorf("a schedule in Berlin: %v", a)
+	}
 	if a := call(client, "http://"+ready.Health, "GET", "/readyz", nil); a.code != http.StatusOK {
 		t.Errorf("readyz: %v", a)
 	}
@@ -205,7 +238,7 @@ func TestEmptyRoot(t *testing.T) {
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if left, err := os.ReadDir(root); err != nil || len(left) != 2 {
-		t.Errorf("beside the program and the journal it left %v, %v", left, err)
+	if left, err := os.ReadDir(root); err != nil || len(left) != 3 {
+		t.Errorf("beside the program, the zones and the journal it left %v, %v", left, err)
 	}
 }
