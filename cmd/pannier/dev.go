@@ -175,7 +175,19 @@ func (d *dev) sidecar(name string, port int, xds string) (*proxy.Proxy, error) {
 }
 
 // devAgents are the addresses a sidecar serves: the full one, and the bare name for short commands.
-func devAgents(name string) []string { return []string{"agent://dev/local/" + name, name} }
+// The people to ask are at orders, which verbs ask that name no sidecar.
+func devAgents(name string) []string {
+	all := []string{"agent://dev/local/" + name, name}
+	if name == devSidecars[0].name {
+		for _, who := range devPeople {
+			all = append(all, "agent://dev/local/"+who+"=inbox", who+"=inbox")
+		}
+	}
+	return all
+}
+
+// devPeople have an inbox, and no app.
+var devPeople = []string{"manager", "finance"}
 
 // devNotFound is when an agent that this control plane has not named is nobody's: whoever polls as
 // somebody new should not wait for it as in a mesh, where servers may be slow.
@@ -220,15 +232,14 @@ func (d *dev) greet(infos map[string]proxy.Info) error {
 const greeting = `pannier dev: two sidecars, data in %[1]s (kept), not for production
   orders   API %[3]s  peer %[4]s  admin %[5]s
   billing  API %[6]s  peer %[7]s  admin %[8]s
+  people   http://%[5]s/inbox has what manager and finance are asked
 Ready in %.2[2]f s. Now, in another terminal:
   pannier send --addr %[3]s --to billing '{"order_id":"ORD-1"}'
   pannier poll --addr %[6]s billing
   pannier ack --addr %[6]s ID --lease LEASE --result '{"paid":true}'
   pannier wait --addr %[3]s ID
-The same with curl:
-  curl -s %[3]s/v1/agents/billing/intents/order.process.v1 -H 'Content-Type: application/json' -d '{"order_id":"ORD-1"}'
-  curl -s '%[6]s/v1/agents/billing/intents?wait_seconds=20'
-  curl -s %[6]s/v1/intents/ID/ack -H 'Content-Type: application/json' -d '{"lease_id":"LEASE","result":{"paid":true}}'
-  curl -s '%[3]s/v1/intents/ID/events/stream?wait_seconds=30'
+With curl, and not before two people have approved it:
+  curl -s %[3]s/v1/intents -H 'Content-Type: application/json' -d '{"intent_type":"pay.v1","to_agent":"billing","payload":{"eur":900},"delivery":{"gates":["manager","finance"]}}'
+  curl -s '%[3]s/v1/intents/ID/events/stream?wait_seconds=60'
 Ctrl-C stops both.
 `

@@ -26,7 +26,7 @@ func TestGreetingIsShort(t *testing.T) {
 	}
 	for _, want := range []string{
 		"data in DATA", "orders-admin", "billing-peer", "billing-admin",
-		"pannier send --addr orders-api", "pannier poll --addr billing-api", "curl -s orders-api/v1/", "curl -s billing-api/v1/intents/ID/ack",
+		"pannier send --addr orders-api", "pannier poll --addr billing-api", "curl -s orders-api/v1/intents ", "http://orders-admin/inbox",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the greeting does not contain %q:\n%s", want, out.String())
