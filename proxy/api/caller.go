@@ -57,9 +57,10 @@ func Grant(s string) (string, error) {
 }
 
 // self is the agent the caller is when it names none, "" for a caller of
-// patterns only, or where no keys are asked for.
+// patterns only, for a person, who is none of those they act for, or where no keys are
+// asked for.
 func (c *Caller) self() string {
-	if c == nil {
+	if c == nil || c.Person != "" {
 		return ""
 	}
 	for _, granted := range c.Agents {
@@ -76,6 +77,9 @@ func (c *Caller) self() string {
 func (c *Caller) identity() string {
 	if c == nil {
 		return ""
+	}
+	if c.Person != "" {
+		return c.Person
 	}
 	return c.Agents[0]
 }

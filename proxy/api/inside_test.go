@@ -41,3 +41,20 @@ func TestInside(t *testing.T) {
 		t.Errorf("from outside, without a key: %d, want 401", a.status)
 	}
 }
+
+// A person acts for agents and is none of them: they are asked what any of those is.
+func TestPersonActsForMany(t *testing.T) {
+	t.Parallel()
+	w := setup(t, keyed)
+	for _, to := range []string{approvals, billing, "agent://acme/prod/other"} {
+		w.post("/v1/intents", `{"intent_type":"a.v1","to_agent":"`+to+`","payload":{},"human_task":{"title":"`+to+`"}}`, "x-api-key: k-orders").want(200)
+	}
+	r := httptest.NewRequest("GET", "http://localhost/v1/me/tasks", nil)
+	rec := httptest.NewRecorder()
+	w.api.Inside(&api.Caller{Agents: []string{approvals, billing}, Person: "ann@acme.example"}).ServeHTTP(rec, r)
+	for title, want := range map[string]bool{approvals: true, billing: true, "agent://acme/prod/other": false} {
+		if got := strings.Contains(rec.Body.String(), `"title":"`+title); got != want {
+			t.Errorf("asked what %s is: %v, want %v: %s", title, got, want, rec.Body)
+		}
+	}
+}
