@@ -8,14 +8,23 @@
 //	GET  /intents/{id}         one: why it stands where it does, where its time went, its events
 //	GET  /assets/…             style sheet, icon
 //
+// Operators see all of it, at the admin listener. Other people have a listener of their own
+// ([People]), without the pages of intents, and see and decide only what the agents are asked
+// whom they act for. There:
+//
+//	GET  /login                the log-in, which leads back to a page of ours
+//	POST /login                a token; ten wrong ones from one address, and it waits
+//	POST /logout               the end of the session, wherever its cookie may be
+//
 // A page is a client of the routes that apps and the command line use, in the same
 // process ([pannier/proxy/api.API.Inside]): so what it lists and what it decides is
 // theirs, and a decision has one way into the journal.
 //
-//	browser ──▶ guard ──▶ view ──▶ ask ──▶ /v1/me/tasks, /v1/intents/{id}…  ──▶ journal
-//	            CSP,       HTML            as the visitor, without a key
-//	            origin,
-//	            token
+//	browser ──▶ guard ──▶ visitor ──▶ view ──▶ ask ──▶ /v1/me/tasks, /v1/intents/{id}…  ──▶ journal
+//	            CSP,       session,    HTML            as the visitor, without a key
+//	            host,      proxy's
+//	            origin     header,
+//	                       form token
 //
 // What holds:
 //
@@ -34,6 +43,17 @@
 // it. Tokens of forms are of one process: after a restart a page that was open is to be
 // opened again.
 //
-// There is no live refresh, and no one but operators here: who reaches the listener may
-// decide everything.
+// Sessions are in memory alone, by the hash of what their cookie has: a log-out is for good,
+// no secret is on the disk or in a backup, and after a restart everybody logs in again, and is
+// led back. A session ends with the entry of its person, or a change of who that is, and after
+// 12 h; whom somebody acts for is looked up at each request. Cookies are SameSite=Lax: a link
+// in a mail opens the page, and changes nothing; a log-in form of another site has no cookie.
+// What was done is in the log: who, when, from where; who decided is in the events of the
+// intent, too.
+//
+// Who somebody is may also be said by a proxy that logs people in, in a header: only where
+// that is configured, from its addresses alone, and of who is on the roll.
+//
+// There is no live refresh, no TLS (the listener is on loopback, or behind what serves it),
+// and no log-in for operators: who reaches the admin listener may decide everything.
 package pages

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/a-h/templ"
@@ -21,7 +22,9 @@ type Options struct {
 	App func(*api.Caller) http.Handler
 	// NotFound answers what is no page; nil: a page does.
 	NotFound http.Handler
-	Log      *slog.Logger
+	// People are whom the pages are for; nil: operators, who see all there are.
+	People *People
+	Log    *slog.Logger
 }
 
 // server serves the pages of one listener.
@@ -29,6 +32,10 @@ type server struct {
 	Options
 	forms *forms
 	mux   *http.ServeMux
+
+	sessions *sessions    // of People
+	guesses  *guesses     // at their tokens
+	warned   atomic.Int64 // when a header was last told of that is not believed
 }
 
 //go:embed assets
@@ -36,14 +43,18 @@ var assets embed.FS
 
 // New returns the handler of the pages. The guard against foreign hosts is its listener's.
 func New(o Options) http.Handler {
-	s := &server{Options: o, forms: newForms(), mux: http.NewServeMux()}
+	s := &server{Options: o, forms: newForms(), mux: http.NewServeMux(), sessions: newSessions(), guesses: newGuesses()}
 	s.page("GET /{$}", func(w http.ResponseWriter, r *http.Request, _ *visitor) error {
 		http.Redirect(w, r, "/inbox", http.StatusSeeOther)
 		return nil
 	})
-	s.page("GET /intents", s.intents)
-	s.page("GET /intents/{id}", s.intent)
-	s.page("GET /intents/{id}/payload", s.savePayload)
+	if o.People == nil {
+		s.page("GET /intents", s.intents)
+		s.page("GET /intents/{id}", s.intent)
+		s.page("GET /intents/{id}/payload", s.savePayload)
+	} else {
+		s.loginPages()
+	}
 	s.page("GET /inbox", s.inbox)
 	s.page("GET /tasks/{id}", s.task)
 	s.page("GET /tasks/{id}/payload", s.savePayload)
@@ -70,6 +81,12 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // guard refuses a form that another site sends, before anything is read of it.
 func (s *server) guard() http.Handler {
 	sameOrigin := http.NewCrossOriginProtection()
+	if p := s.People; p != nil && p.URL != nil {
+		// Behind a proxy that asks us by another name, ours is the origin of its pages.
+		if err := sameOrigin.AddTrustedOrigin(p.URL.Scheme + "://" + p.URL.Host); err != nil {
+			panic(err) // the options were checked
+		}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
@@ -78,6 +95,10 @@ func (s *server) guard() http.Handler {
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
+		if s.People != nil && !s.People.expects(r) {
+			s.fail(w, r, nil, &refused{Status: http.StatusForbidden, Detail: "The host that this was asked of is not one of the listener's names. Nothing was done."})
+			return
+		}
 		if err := sameOrigin.Check(r); err != nil {
 			s.fail(w, r, nil, &refused{Status: http.StatusForbidden, Detail: "A page of another site sent this. Nothing was done."})
 			return
@@ -89,14 +110,19 @@ func (s *server) guard() http.Handler {
 // visitor is who asks for a page.
 type visitor struct {
 	name    string // for logs; "operator" of whoever reaches the admin listener
+	called  string // how the page calls them; empty: an operator, who did not log in
 	caller  *api.Caller
-	session string // what tokens of forms are bound to
-	admin   bool   // the pages of operators are there
-	people  bool   // they logged in, and may log out
+	session string     // what tokens of forms are bound to
+	key     sessionKey // zero: there is none to end
+	admin   bool       // the pages of operators are there
+	remote  string     // where they are
 	// formToken is what each form of theirs has.
 	formToken string
 	now       time.Time
 }
+
+// mayLogOut reports whether they logged in here, and not at a proxy.
+func (v *visitor) mayLogOut() bool { return v.key != sessionKey{} }
 
 const operator = "operator"
 
@@ -106,15 +132,19 @@ type view func(http.ResponseWriter, *http.Request, *visitor) error
 // and the fields of a form.
 const maxForm = 256 << 10
 
+var unreadable = &refused{Status: http.StatusBadRequest, Detail: "The form cannot be read, or is larger than 256 KiB. Nothing was done."}
+
 // page serves a page to who may see it. A POST is one of our own forms, or nothing is done.
 func (s *server) page(pattern string, serve view) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		v := &visitor{name: operator, session: operator, admin: true, now: time.Now()}
-		v.formToken = s.forms.token(v.session)
+		v := s.visitor(w, r)
+		if v == nil {
+			return
+		}
 		if r.Method == http.MethodPost {
 			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 			if err := r.ParseForm(); err != nil {
-				s.fail(w, r, v, &refused{Status: http.StatusBadRequest, Detail: "The form cannot be read, or is larger than 256 KiB. Nothing was done."})
+				s.fail(w, r, v, unreadable)
 				return
 			}
 			if !s.forms.ours(r.PostForm, v.session) {

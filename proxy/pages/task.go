@@ -180,7 +180,7 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request, v *visitor) erro
 	var why *refused
 	switch {
 	case err == nil:
-		s.Log.Info("task decided", "intent_id", t.Intent.ID, "actor", v.name, "outcome", t.Wanted, "remote", r.RemoteAddr)
+		s.Log.Info("task decided", "intent_id", t.Intent.ID, "actor", v.name, "outcome", t.Wanted, "remote", v.remote)
 		http.Redirect(w, r, "/tasks/"+url.PathEscape(t.Intent.ID)+"?decided", http.StatusSeeOther)
 		return nil
 	case errors.As(err, &why) && why.Status == http.StatusConflict:
