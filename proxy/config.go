@@ -84,6 +84,19 @@ func setRemote(o *Options, file string, n ast.Node) error {
 	return nil
 }
 
+// setProxies reads the proxies whose word on who somebody is counts.
+func setProxies(o *Options, file string, n ast.Node) error {
+	items, err := yaml.StringsOf(file, "people_proxies", n)
+	if err != nil {
+		return err
+	}
+	o.People.PeopleProxies = nil
+	for _, item := range items {
+		o.People.PeopleProxies = append(o.People.PeopleProxies, item.Key)
+	}
+	return nil
+}
+
 // setXDS reads one control plane, or several in order of preference.
 func setXDS(o *Options, file string, n ast.Node) error {
 	if one, ok := n.(*ast.StringNode); ok {

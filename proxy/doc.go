@@ -1,6 +1,6 @@
 // Package proxy is the sidecar as a process: it wires the packages, opens the
 // listeners, and stops in order. Nothing else lives here but options, the
-// config file, the static peers file, the API keys file and a loop that gives memory back at rest.
+// config file, the static peers file, the API keys file, the people file and a loop that gives memory back at rest.
 //
 // Read this first, then journal/state, journal, outbound, inbound, proxy/api, proxy/webhook,
 // proxy/mesh, proxy/xds, proxy/identity.
@@ -132,7 +132,7 @@
 // # Start and stop
 //
 // [Proxy.Run] opens the journal and the listeners, answers operators, starts the
-// loops (directory, config file, API keys file, identity, keyring, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
+// loops (directory, config file, API keys file, people file, identity, keyring, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
 // the app in last and says so. It waits for no app, no peer and no network: apps often wait for their sidecar.
 //
 // When ctx ends (SIGTERM):
@@ -168,15 +168,17 @@
 // with that error and flushes nothing, because what it would say may be wrong.
 // A loop that ends unasked, a listener that breaks, are the same kind of end:
 // the supervisor's restart is the repair. A bad edit of the config file, the peers file, the keys
-// file, the keyring or the certificates is not: the last good one stays in force.
+// file, the people file, the keyring or the certificates is not: the last good one stays in force.
 //
 // # Listeners
 //
 // The app API, the peer listener and the admin listener are always there. A fourth,
 // of health pages and metrics alone (health), is for whoever must reach those from
-// elsewhere, as a node's probes and scrapes do, and no more than those.
+// elsewhere, as a node's probes and scrapes do, and no more than those. A fifth (people) is for people who
+// decide and are no operators: it has their pages, behind a log-in ([pannier/proxy/pages]).
 //
 // # What it does not do
 //
-// No TLS on the app API, which listens beyond loopback only where it asks for keys.
+// No TLS on the app API, which listens beyond loopback only where it asks for keys, nor at the
+// listener for people, which does so only behind what serves TLS.
 package proxy

@@ -14,6 +14,7 @@ import (
 
 var (
 	OpenKeys     = openKeys
+	OpenPeople   = openPeople
 	Listen       = listen
 	LoopbackOnly = loopbackOnly
 	Shares       = shares
@@ -114,3 +115,6 @@ func (c ConfigFile) Policy(agent string) outbound.Policy { return c.f.peers.Poli
 
 // HoldMemory sets when the heap is collected.
 var HoldMemory = holdMemory
+
+// OnRoll is how many may log in.
+func OnRoll(f *peopleFile) int { return f.roll.Load().Len() }

@@ -31,6 +31,7 @@ type Options struct {
 	Peer      string // HOST:PORT; empty: as PeerAddress says
 	Admin     string // HOST:PORT
 	Health    string // HOST:PORT of health pages and metrics alone; empty: only where Admin is
+	People    PeopleOptions
 	Advertise string // HOST:PORT where peers reach us; empty: where we listen
 
 	Journal    string // directory
@@ -181,6 +182,7 @@ func (o *Options) Validate() error {
 		o.validateXDS(),
 		o.Limits.validate(),
 		o.Tracing.Validate(),
+		o.People.validate(),
 	}
 	if o.Journal == "" {
 		errs = append(errs, errors.New("journal: empty; name a directory on a volume that outlives the process"))

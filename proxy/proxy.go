@@ -25,6 +25,7 @@ type Info struct {
 	Peer    string `json:"peer"`
 	Admin   string `json:"admin"`
 	Health  string `json:"health,omitempty"`
+	People  string `json:"people,omitempty"`
 	Durable bool   `json:"durable"` // false: the journal's volume does not outlive the host
 	Version string `json:"version,omitempty"`
 }
@@ -35,6 +36,7 @@ type Proxy struct {
 	config  *configFile
 	peers   *peersFile
 	keys    *keysFile
+	people  *peopleFile
 	trust   *identity.Trust
 	keyring *identityfile.Keyring
 	log     *slog.Logger
@@ -59,11 +61,15 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
+	people, err := openPeople(&o.People, o.Log)
+	if err != nil {
+		return nil, err
+	}
 	trust, keyring, err := identityfile.Open(o.Identity, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{opts: o, peers: peers, keys: keys, trust: trust, keyring: keyring, log: o.Log}
+	p := &Proxy{opts: o, peers: peers, keys: keys, people: people, trust: trust, keyring: keyring, log: o.Log}
 	p.config = newConfigFile(&p.opts, peers)
 	return p, nil
 }
@@ -111,7 +117,7 @@ type run struct {
 	tracer  atomic.Pointer[trace.Tracer] // nil where nothing is traced
 
 	apiListener, peerListener, adminListener net.Listener
-	healthListener                           net.Listener // nil where none is asked for
+	healthListener, peopleListener           net.Listener // nil where none is asked for
 }
 
 func (r *run) info() Info {
@@ -126,6 +132,9 @@ func (r *run) info() Info {
 	}
 	if r.healthListener != nil {
 		i.Health = addressOf(r.healthListener)
+	}
+	if r.peopleListener != nil {
+		i.People = addressOf(r.peopleListener)
 	}
 	return i
 }
@@ -150,7 +159,7 @@ func (r *run) agents() []string {
 // hosts are names the operator gave our listeners, for the Host check.
 func (r *run) hosts() []string {
 	var hosts []string
-	for _, address := range []string{r.opts.API, r.opts.Admin, r.opts.Health, r.opts.Advertise} {
+	for _, address := range []string{r.opts.API, r.opts.Admin, r.opts.Health, r.opts.People.People, r.opts.Advertise} {
 		if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
 			hosts = append(hosts, strings.ToLower(host))
 		}

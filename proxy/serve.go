@@ -32,8 +32,8 @@ func (r *run) listen() error {
 		address string
 		most    int
 		hold    func(net.Listener, string, int, *slog.Logger) *crowd.Listener
-	}{{&r.apiListener, "api", r.opts.API, api, crowd.Listen}, {&r.peerListener, "peer", r.opts.PeerAddress(), peers, hold}, {&r.adminListener, "admin", r.opts.Admin, operators, crowd.ListenForProof}, {&r.healthListener, "health", r.opts.Health, operators, crowd.ListenForProof}} {
-		if l.address == "" || l.to == &r.apiListener && r.emptying {
+	}{{&r.apiListener, "api", r.opts.API, api, crowd.Listen}, {&r.peerListener, "peer", r.opts.PeerAddress(), peers, hold}, {&r.adminListener, "admin", r.opts.Admin, operators, crowd.ListenForProof}, {&r.healthListener, "health", r.opts.Health, operators, crowd.ListenForProof}, {&r.peopleListener, "people", r.opts.People.People, operators, crowd.ListenForProof}} {
+		if l.address == "" || (l.to == &r.apiListener || l.to == &r.peopleListener) && r.emptying {
 			continue
 		}
 		listener, err := listen(l.address)
@@ -87,7 +87,7 @@ func (r *run) startLoops() {
 	for _, loop := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"directory", r.dir.Run}, {"config file", r.config.Run}, {"API keys file", r.keys.Run}, {"identity", r.trust.Run}, {"keyring", r.keyring.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
+	}{{"directory", r.dir.Run}, {"config file", r.config.Run}, {"API keys file", r.keys.Run}, {"people file", r.people.Run}, {"identity", r.trust.Run}, {"keyring", r.keyring.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
 		r.cleanups.add(loop.name, 500*time.Millisecond, r.crew.start(loop.name, loop.run))
 	}
 }

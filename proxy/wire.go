@@ -86,7 +86,7 @@ func (r *run) start(alive context.Context) error {
 	r.startLoops()
 	r.servePeers()
 	r.serveApp(alive)
-	return nil
+	return r.servePeople()
 }
 
 func (r *run) newMailbox() *inbound.Mailbox {
