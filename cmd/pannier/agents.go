@@ -3,7 +3,6 @@ package main
 import (
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -44,23 +43,6 @@ func setBindingCommand() *cli.Command {
 			return present(c, cl, body, printAgents)
 		}),
 	}
-}
-
-type agentsAnswer struct {
-	Agents []struct {
-		Agent   string `json:"agent"`
-		Served  string `json:"served"`
-		Binding string `json:"binding"`
-		URL     string `json:"url"`
-		Set     bool   `json:"set"`
-		Door    struct {
-			Reason    string `json:"reason"`
-			NextProbe string `json:"next_probe"`
-		} `json:"door"`
-		Readers   int        `json:"readers"`
-		Unsettled int        `json:"unsettled"`
-		Oldest    *time.Time `json:"oldest"`
-	} `json:"agents"`
 }
 
 func printAgents(w io.Writer, a agentsAnswer) error {

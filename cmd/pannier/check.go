@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"pannier/proxy/checkup"
 )
 
 // checkCommand asks one sidecar all it knows of itself and says what of it is wrong.
@@ -32,12 +34,12 @@ func checkCommand() *cli.Command {
 				err = encodeLines(screen, []any{struct {
 					OK     bool      `json:"ok"`
 					Checks []finding `json:"checks"`
-				}{!broken(found), found}})
+				}{!checkup.Broken(found), found}})
 			}
 			if err != nil {
 				return err
 			}
-			if broken(found) {
+			if checkup.Broken(found) {
 				return &failure{exit: exitError, what: "something is wrong with the sidecar at " + cl.target, code: "check_failed"}
 			}
 			return nil
@@ -55,9 +57,9 @@ func examine(ctx context.Context, cl *client, within time.Duration) ([]finding, 
 		s, err := look(ctx, cl)
 		var found []finding
 		if err == nil {
-			found = s.findings(time.Now())
+			found = findings(s, time.Now())
 		}
-		if err == nil && !broken(found) || !time.Now().Before(over) {
+		if err == nil && !checkup.Broken(found) || !time.Now().Before(over) {
 			return found, err
 		}
 		if sleep(ctx, lookAgain); ctx.Err() != nil {
@@ -67,15 +69,15 @@ func examine(ctx context.Context, cl *client, within time.Duration) ([]finding, 
 }
 
 // marks are how bad a finding is, for the eye.
-var marks = map[level]struct {
+var marks = map[checkup.Level]struct {
 	sign string
 	in   colour
-}{fine: {"√", green}, warning: {"‼", yellow}, wrong: {"×", red}}
+}{checkup.Fine: {"√", green}, checkup.Warning: {"‼", yellow}, checkup.Wrong: {"×", red}}
 
 // printFindings prints a heading for each group, and below each that is not fine what to do.
 func printFindings(w io.Writer, all []finding) error {
 	group := ""
-	count := map[level]int{}
+	count := map[checkup.Level]int{}
 	for _, f := range all {
 		if f.Group != group {
 			if group != "" {
@@ -90,8 +92,8 @@ func printFindings(w io.Writer, all []finding) error {
 		}
 	}
 	sum := "all is well"
-	if count[wrong]+count[warning] > 0 {
-		sum = plural(count[wrong], "error") + ", " + plural(count[warning], "warning")
+	if count[checkup.Wrong]+count[checkup.Warning] > 0 {
+		sum = plural(count[checkup.Wrong], "error") + ", " + plural(count[checkup.Warning], "warning")
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", paint(w, bold, sum))
 	return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,36 +23,6 @@ func peersCommand() *cli.Command {
 			return present(c, cl, body, printPeers)
 		}),
 	}
-}
-
-type peersAnswer struct {
-	Peers []struct {
-		Address   string          `json:"address"`
-		JournalID string          `json:"journal_id"`
-		Epoch     uint64          `json:"epoch"`
-		State     string          `json:"state"`
-		Breaker   string          `json:"breaker"`
-		Agents    []string        `json:"agents"`
-		LastError string          `json:"last_error"`
-		Held      int64           `json:"held"`
-		Credit    json.RawMessage `json:"credit"`
-		NextTry   string          `json:"next_try"`
-		Forced    bool            `json:"breaker_forced"`
-		Ahead     int64           `json:"clock_ahead_ms"`
-		Opens     struct {
-			After       int    `json:"after"`
-			Interval    string `json:"interval"`
-			Least, Most string
-		} `json:"breaker_opens"`
-		Serves []struct {
-			Agent    string          `json:"agent"`
-			Health   string          `json:"health"`
-			Zone     string          `json:"zone"`
-			Priority int             `json:"priority"`
-			Subset   string          `json:"subset"`
-			Policy   json.RawMessage `json:"policy"`
-		} `json:"serves"`
-	} `json:"peers"`
 }
 
 func printPeers(w io.Writer, a peersAnswer) error {

@@ -1,13 +1,14 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"pannier/proxy/checkup"
 )
 
 // screen is standard output and what may be done on it.
@@ -75,23 +76,9 @@ func when(w io.Writer, stamp string) string {
 		return stamp
 	}
 	if d := s.now.Sub(at); d >= 0 {
-		return age(d) + " ago"
+		return checkup.Age(d) + " ago"
 	} else if d > -time.Second {
 		return "now"
 	}
-	return "in " + age(at.Sub(s.now))
-}
-
-// age is a duration in its largest unit.
-func age(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", d/time.Second)
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min", d/time.Minute)
-	case d < 2*day:
-		return fmt.Sprintf("%d h", d/time.Hour)
-	}
-	return fmt.Sprintf("%d d", d/day)
+	return "in " + checkup.Age(at.Sub(s.now))
 }

@@ -52,18 +52,6 @@ func rotateCommand() *cli.Command {
 	}
 }
 
-type secretsAnswer struct {
-	Secrets []struct {
-		Agent       string `json:"agent"`
-		Fingerprint string `json:"fingerprint"`
-		State       string `json:"state"`
-		Made        string `json:"made_at"`
-		Retires     string `json:"retires_at"`
-		LastUsed    string `json:"last_used_at"`
-		Path        string `json:"path"`
-	} `json:"secrets"`
-}
-
 func printSecrets(w io.Writer, a secretsAnswer) error {
 	rows := make([][]string, 0, len(a.Secrets))
 	for _, s := range a.Secrets {

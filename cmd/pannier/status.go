@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"pannier/proxy/checkup"
 )
 
 func statusCommand() *cli.Command {
@@ -23,11 +25,11 @@ func statusCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			needed := attention(s.findings(screen.now))
+			needed := checkup.Attention(findings(s, screen.now))
 			if cl.format == formatText {
-				err = s.print(screen, cl.target, needed)
+				err = printStatus(screen, s, cl.target, needed)
 			} else {
-				err = encodeLines(screen, []any{s.document(needed)})
+				err = encodeLines(screen, []any{document(s, needed)})
 			}
 			if err == nil && len(needed) > 0 {
 				err = &failure{exit: exitError, what: "the sidecar at " + cl.target + " needs attention", code: "needs_attention"}
@@ -38,15 +40,15 @@ func statusCommand() *cli.Command {
 }
 
 // document is the status as JSON: the answers it was made of, and what was found in them.
-func (s *survey) document(needed []finding) map[string]any {
+func document(s *checkup.Answers, needed []finding) map[string]any {
 	d := map[string]any{"ok": len(needed) == 0, "attention": append([]finding{}, needed...)}
-	for member, answer := range s.raw {
+	for member, answer := range s.Raw {
 		d[member] = json.RawMessage(strings.TrimSpace(string(answer)))
 	}
 	return d
 }
 
-func (s *survey) print(w *screen, target string, needed []finding) error {
+func printStatus(w *screen, s *checkup.Answers, target string, needed []finding) error {
 	if len(needed) == 0 {
 		fmt.Fprintf(w, "%s  all is well with the sidecar at %s\n", paint(w, green, "√"), target)
 	} else {
@@ -59,7 +61,7 @@ func (s *survey) print(w *screen, target string, needed []finding) error {
 		}
 	}
 	fmt.Fprintln(w)
-	l, j := s.status.Listeners, s.status.Journal
+	l, j := s.Status.Listeners, s.Status.Journal
 	listens, about := "", ""
 	for _, one := range [][2]string{{"api ", l.API}, {"peer ", l.Peer}, {"admin ", l.Admin}} {
 		if one[1] != "" {
@@ -73,25 +75,17 @@ func (s *survey) print(w *screen, target string, needed []finding) error {
 		}
 	}
 	err := pairs(w,
-		"version", s.status.Version,
+		"version", s.Status.Version,
 		"listens", strings.TrimSpace(listens),
 		"journal", about,
-		"syncs", syncText(s),
-		"intents", s.places(w.now),
-		"discovery", s.discovery(w.now),
+		"syncs", s.Status.SyncText(),
+		"intents", places(s, w.now),
+		"discovery", discovery(s, w.now),
 	)
 	if err != nil {
 		return err
 	}
-	return s.tables(w, nil)
-}
-
-func syncText(s *survey) string {
-	q := s.status.Journal.Syncs
-	if q.Of == 0 {
-		return ""
-	}
-	return fmt.Sprintf("p50 %.1f ms, p99 %.1f ms, of the last %s", q.P50, q.P99, plural(q.Of, "write"))
+	return tables(w, s, nil)
 }
 
 // placeTexts are the backlogs of /v1/admin/status in words. What is open is in one of the others.
@@ -99,16 +93,16 @@ var placeTexts = []struct{ place, text string }{
 	{"due", "due"}, {"held", "held elsewhere"}, {"parked", "waiting for somebody"}, {"mail", "here for apps"}, {"dead", "dead"},
 }
 
-func (s *survey) places(now time.Time) string {
+func places(s *checkup.Answers, now time.Time) string {
 	var parts []string
 	for _, known := range placeTexts {
-		for _, b := range s.status.Backlogs {
+		for _, b := range s.Status.Backlogs {
 			if b.Place != known.place {
 				continue
 			}
 			part := strconv.Itoa(b.Count) + " " + known.text
 			if b.Oldest != nil {
-				part += " (" + age(max(0, now.Sub(*b.Oldest))) + ")"
+				part += " (" + checkup.Age(max(0, now.Sub(*b.Oldest))) + ")"
 			}
 			if parts = append(parts, part); b.Later > 0 {
 				parts = append(parts, strconv.Itoa(b.Later)+" later")
@@ -118,14 +112,14 @@ func (s *survey) places(now time.Time) string {
 	return strings.Join(parts, ", ")
 }
 
-func (s *survey) discovery(now time.Time) string {
-	switch x := s.xds; {
-	case slices.Contains(s.lacks, "xds"):
+func discovery(s *checkup.Answers, now time.Time) string {
+	switch x := s.XDS; {
+	case slices.Contains(s.Lacks, "xds"):
 		return ""
 	case !x.Configured:
 		return "a peers file, or none"
 	case x.Stale && x.Confirmed != nil:
-		return "stale: no control plane for " + age(max(0, now.Sub(*x.Confirmed)))
+		return "stale: no control plane for " + checkup.Age(max(0, now.Sub(*x.Confirmed)))
 	case x.Stale:
 		return "no control plane yet"
 	default:
@@ -135,7 +129,7 @@ func (s *survey) discovery(now time.Time) string {
 
 // tables show each agent served here, each one sent to, and each sidecar these are at; with rates
 // also how fast things go.
-func (s *survey) tables(w *screen, r *rates) error {
+func tables(w *screen, s *checkup.Answers, r *rates) error {
 	agents := [][]string{{"AGENT HERE", "RECEIVES BY", "DOOR", "READERS", "UNSETTLED", "OLDEST"}}
 	destinations := [][]string{{"SENT TO", "DUE", "OFFERED", "LATER", "OLDEST", "WAITS FOR"}}
 	peers := [][]string{{"PEER", "STATE", "BREAKER", "HELD"}}
@@ -143,21 +137,21 @@ func (s *survey) tables(w *screen, r *rates) error {
 		agents[0], peers[0] = append(agents[0], "HAND-OVERS/S", "FAILED/S"), append(peers[0], "TAKES/S")
 	}
 	agents[0], peers[0] = append(agents[0], "URL"), append(peers[0], "AGENTS", "LAST ERROR")
-	for _, a := range s.agents.Agents {
+	for _, a := range s.Agents.Agents {
 		row := []string{a.Agent, a.Binding, a.Door.Reason, strconv.Itoa(a.Readers), strconv.Itoa(a.Unsettled), since(a.Oldest, w.now)}
 		if r != nil {
 			row = append(row, r.text(countAnswered, a.Agent), r.text(countFailed, a.Agent))
 		}
 		agents = append(agents, append(row, a.URL))
 	}
-	for _, d := range s.destinations.Destinations {
+	for _, d := range s.Destinations.Destinations {
 		why := ""
 		if len(d.Why) > 0 {
 			why = d.Why[0].Code
 		}
 		destinations = append(destinations, []string{d.Agent, strconv.Itoa(d.Waiting), strconv.Itoa(d.InFlight), strconv.Itoa(d.Later), since(d.Oldest, w.now), why})
 	}
-	for _, p := range s.peers.Peers {
+	for _, p := range s.Peers.Peers {
 		row := []string{p.Address, p.State, p.Breaker, strconv.FormatInt(p.Held, 10)}
 		if r != nil {
 			row = append(row, r.text(countHeld, p.Address))
@@ -180,7 +174,7 @@ func since(at *time.Time, now time.Time) string {
 	if at == nil {
 		return ""
 	}
-	return age(max(0, now.Sub(*at)))
+	return checkup.Age(max(0, now.Sub(*at)))
 }
 
 // size is a number of bytes as people say it.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"pannier/proxy/checkup"
 )
 
 func topCommand() *cli.Command {
@@ -61,7 +63,7 @@ func (t *top) frames(ctx context.Context, once bool) error {
 		if t.client.format == formatText {
 			err = t.print(t.screen, s, r)
 		} else {
-			d := s.document(nil)
+			d := document(s, nil)
 			delete(d, "attention")
 			d["at"], d["rates"] = r.after.at.UTC(), r.document()
 			err = encodeLines(t.screen, []any{d})
@@ -75,8 +77,8 @@ func (t *top) frames(ctx context.Context, once bool) error {
 	}
 }
 
-func (t *top) look(ctx context.Context) (*survey, rates, error) {
-	s, err := lookAt(ctx, t.client, "status", "agents", "destinations", "peers")
+func (t *top) look(ctx context.Context) (*checkup.Answers, rates, error) {
+	s, err := checkup.LookAt(asking(ctx, t.client), "status", "agents", "destinations", "peers")
 	if err != nil {
 		return nil, rates{}, err
 	}
@@ -90,10 +92,10 @@ func (t *top) look(ctx context.Context) (*survey, rates, error) {
 }
 
 // print writes a frame.
-func (t *top) print(w *screen, s *survey, r rates) error {
+func (t *top) print(w *screen, s *checkup.Answers, r rates) error {
 	w.now = r.after.at
 	health := paint(w, green, "nothing is held up")
-	if n := len(attention(s.findings(w.now))); n > 0 {
+	if n := len(checkup.Attention(findings(s, w.now))); n > 0 {
 		health = paint(w, red, plural(n, "thing")+" to look at: pannier status")
 	}
 	fmt.Fprintf(w, "%s  %s  %s\n", paint(w, bold, t.client.target), r.after.at.Format(time.TimeOnly), health)
@@ -102,11 +104,11 @@ func (t *top) print(w *screen, s *survey, r rates) error {
 	} else {
 		fmt.Fprintf(w, "in %.1f/s  ended %.1f/s  badly %.1f/s\n", r.of(countIn, ""), r.of(countEnded, ""), r.of(countBadly, ""))
 	}
-	err := pairs(w, "intents", s.places(w.now), "syncs", syncText(s))
+	err := pairs(w, "intents", places(s, w.now), "syncs", s.Status.SyncText())
 	if err != nil {
 		return err
 	}
-	return s.tables(w, &r)
+	return tables(w, s, &r)
 }
 
 // What a terminal is told, of ECMA-48 and xterm.

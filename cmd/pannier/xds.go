@@ -38,37 +38,6 @@ func xdsCommand() *cli.Command {
 	}
 }
 
-// xdsAnswer is the part of the status that people read.
-type xdsAnswer struct {
-	Configured bool       `json:"configured"`
-	Stale      bool       `json:"stale"`
-	Confirmed  *time.Time `json:"confirmed"`
-	Servers    []struct {
-		Address   string     `json:"address"`
-		State     string     `json:"state"`
-		Since     time.Time  `json:"since"`
-		LastError string     `json:"last_error"`
-		NextTry   *time.Time `json:"next_try"`
-		Nacks     uint64     `json:"nacks"`
-		Refused   string     `json:"not_announced"`
-	} `json:"servers"`
-	Agents []struct {
-		Agent     string `json:"agent"`
-		Known     bool   `json:"known"`
-		Endpoints int    `json:"endpoints"`
-		Here      bool   `json:"here"`
-		Paused    bool   `json:"paused"`
-	} `json:"agents"`
-	Resources []struct {
-		Type    string `json:"type"`
-		Name    string `json:"name"`
-		State   string `json:"state"`
-		Version string `json:"version"`
-		Age     int64  `json:"age_seconds"`
-		Error   string `json:"error"`
-	} `json:"resources"`
-}
-
 func printXDS(w io.Writer, a xdsAnswer) error {
 	if !a.Configured {
 		_, err := fmt.Fprintln(w, "this sidecar asks no control plane (--xds)")

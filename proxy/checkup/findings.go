@@ -1,42 +1,43 @@
-package main
+package checkup
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"pannier/cmd/build"
 	"pannier/journal/state"
 )
 
-// level is how bad a finding is.
-type level string
+// Level is how bad a finding is.
+type Level string
 
 const (
-	fine    level = "ok"
-	warning level = "warning" // it delivers, and somebody should know
-	wrong   level = "error"   // something is not delivered because of it
+	Fine    Level = "ok"
+	Warning Level = "warning" // it delivers, and somebody should know
+	Wrong   Level = "error"   // something is not delivered because of it
 )
 
-// finding is one line of the check.
-type finding struct {
+// Finding is one line of the check.
+type Finding struct {
 	Group  string `json:"group"`
 	About  string `json:"about"`
-	Level  level  `json:"level"`
+	Level  Level  `json:"level"`
 	Detail string `json:"detail,omitempty"`
 	Hint   string `json:"hint,omitempty"`
 
 	settled bool // somebody has chosen it so: it is no news
 }
 
-func broken(all []finding) bool {
-	return slices.ContainsFunc(all, func(f finding) bool { return f.Level == wrong })
+// Broken reports whether anything keeps the sidecar from delivering.
+func Broken(all []Finding) bool {
+	return slices.ContainsFunc(all, func(f Finding) bool { return f.Level == Wrong })
 }
 
-// attention leaves what is not fine, the worst first.
-func attention(all []finding) (out []finding) {
-	for _, want := range []level{wrong, warning} {
+// Attention leaves what is not fine, the worst first.
+func Attention(all []Finding) (out []Finding) {
+	for _, want := range []Level{Wrong, Warning} {
 		for _, f := range all {
 			if f.Level == want && !f.settled {
 				out = append(out, f)
@@ -46,9 +47,10 @@ func attention(all []finding) (out []finding) {
 	return out
 }
 
-// findings says all that is right and wrong with a sidecar, group by group.
-func (s *survey) findings(now time.Time) []finding {
-	return slices.Concat(s.ofProcess(), s.ofJournal(), s.ofReceivers(now), s.ofDestinations(now), examinePeers(s.peers), examineXDS(s.xds, now), s.ofSecrets(now), s.ofDead())
+// Findings says all that is right and wrong with a sidecar, group by group. mine is the
+// version of the program that asks, which may know less than the sidecar says.
+func (s *Answers) Findings(now time.Time, mine string) []Finding {
+	return slices.Concat(s.ofProcess(mine), s.ofJournal(), s.ofReceivers(now), s.ofDestinations(now), examinePeers(s.Peers), examineXDS(s.XDS, now), s.ofSecrets(now), s.ofDead())
 }
 
 // conditions are the checks of /v1/admin/status: what it means that one is met, and what to do
@@ -62,8 +64,8 @@ var conditions = map[string]struct{ group, about, hint string }{
 	"identity":  {"sidecar", "certificate or key", "renew the file that --tls-cert, --tls-key, --tls-ca or --keyring names: it is picked up at once"},
 }
 
-func (s *survey) ofProcess() (all []finding) {
-	for _, c := range s.status.Checks {
+func (s *Answers) ofProcess(mine string) (all []Finding) {
+	for _, c := range s.Status.Checks {
 		if c.Name == "discovery" {
 			continue // examineXDS has more to say
 		}
@@ -71,29 +73,29 @@ func (s *survey) ofProcess() (all []finding) {
 		if !ok {
 			known.group, known.about, known.hint = "sidecar", c.Name, "read the log of the sidecar"
 		}
-		f := finding{Group: known.group, About: known.about, Level: fine, Detail: c.Detail, settled: c.Name == "durable"}
+		f := Finding{Group: known.group, About: known.about, Level: Fine, Detail: c.Detail, settled: c.Name == "durable"}
 		if !c.OK {
-			f.Level, f.Hint = wrong, known.hint
+			f.Level, f.Hint = Wrong, known.hint
 			if c.Advice {
-				f.Level = warning
+				f.Level = Warning
 			}
 		}
 		all = append(all, f)
 	}
-	if mine := build.This().Version; s.status.Version != "" && s.status.Version != mine {
-		all = append(all, finding{
-			Group: "sidecar", About: "version", Level: warning, Detail: s.status.Version + ", and this command is " + mine,
+	if s.Status.Version != "" && s.Status.Version != mine {
+		all = append(all, Finding{
+			Group: "sidecar", About: "version", Level: Warning, Detail: s.Status.Version + ", and this command is " + mine,
 			Hint: "use the command of the sidecar's version: one may not know what the other says", settled: true,
 		})
 	}
-	for _, member := range s.lacks {
-		all = append(all, finding{
-			Group: "sidecar", About: "says nothing of its " + strings.ReplaceAll(member, "_", " "), Level: warning,
+	for _, member := range s.Lacks {
+		all = append(all, Finding{
+			Group: "sidecar", About: "says nothing of its " + strings.ReplaceAll(member, "_", " "), Level: Warning,
 			Detail: "it is of a version that has no such answer, or another one",
 			Hint:   "use the command of the sidecar's version to see all of it", settled: true,
 		})
 	}
-	slices.SortStableFunc(all, func(a, b finding) int { return strings.Compare(b.Group, a.Group) }) // sidecar before journal
+	slices.SortStableFunc(all, func(a, b Finding) int { return strings.Compare(b.Group, a.Group) }) // sidecar before journal
 	return all
 }
 
@@ -104,18 +106,18 @@ const (
 	nearlyFull = 80
 )
 
-func (s *survey) ofJournal() (all []finding) {
-	if syncs := s.status.Journal.Syncs; syncs.Of > 0 {
-		f := finding{Group: "journal", About: "is on a quick disk", Level: fine, Detail: syncText(s)}
+func (s *Answers) ofJournal() (all []Finding) {
+	if syncs := s.Status.Journal.Syncs; syncs.Of > 0 {
+		f := Finding{Group: "journal", About: "is on a quick disk", Level: Fine, Detail: s.Status.SyncText()}
 		if syncs.P50 > slowSync {
-			f.Level, f.Hint = warning, "whoever sends waits as long: look for what else writes there, or move the journal"
+			f.Level, f.Hint = Warning, "whoever sends waits as long: look for what else writes there, or move the journal"
 		}
 		all = append(all, f)
 	}
-	for _, l := range s.status.Limits {
+	for _, l := range s.Status.Limits {
 		if l.Most > 0 && l.Used*100 >= l.Most*nearlyFull {
-			all = append(all, finding{
-				Group: "journal", About: "limit " + l.Name, Level: warning, Detail: fmt.Sprintf("%d of %d are taken", l.Used, l.Most),
+			all = append(all, Finding{
+				Group: "journal", About: "limit " + l.Name, Level: Warning, Detail: fmt.Sprintf("%d of %d are taken", l.Used, l.Most),
 				Hint: "at the limit, sends are answered with 429 or 503 until there is room",
 			})
 		}
@@ -130,17 +132,17 @@ var doorCauses = map[string]state.Cause{
 }
 
 // ofReceivers finds apps that do not take what is there for them.
-func (s *survey) ofReceivers(now time.Time) (all []finding) {
-	for _, a := range s.agents.Agents {
-		f := finding{Group: "receivers", About: a.Agent, Level: fine, Detail: plural(a.Readers, "reader")}
+func (s *Answers) ofReceivers(now time.Time) (all []Finding) {
+	for _, a := range s.Agents.Agents {
+		f := Finding{Group: "receivers", About: a.Agent, Level: Fine, Detail: plural(a.Readers, "reader")}
 		cause, shut := doorCauses[a.Door.Reason]
 		switch {
 		case !shut:
 		case a.Unsettled > 0:
-			f.Level, f.Hint = wrong, cause.Remedy()
+			f.Level, f.Hint = Wrong, cause.Remedy()
 			f.Detail = fmt.Sprintf("%s here%s. %s", plural(a.Unsettled, "intent"), oldest(a.Oldest, now), cause.Sentence())
 		default:
-			f.Level, f.Detail, f.Hint = warning, cause.Sentence(), cause.Remedy()
+			f.Level, f.Detail, f.Hint = Warning, cause.Sentence(), cause.Remedy()
 			f.settled = cause == state.CauseNoReader // nobody waits for it
 		}
 		all = append(all, f)
@@ -152,17 +154,17 @@ func (s *survey) ofReceivers(now time.Time) (all []finding) {
 const patience = 10 * time.Second
 
 // ofDestinations finds what is due and not offered.
-func (s *survey) ofDestinations(now time.Time) (all []finding) {
-	for _, d := range s.destinations.Destinations {
+func (s *Answers) ofDestinations(now time.Time) (all []Finding) {
+	for _, d := range s.Destinations.Destinations {
 		if d.Waiting == 0 {
 			continue
 		}
-		f := finding{Group: "destinations", About: d.Agent, Level: fine, Detail: fmt.Sprintf("%s due, being offered", plural(d.Waiting, "intent"))}
+		f := Finding{Group: "destinations", About: d.Agent, Level: Fine, Detail: fmt.Sprintf("%s due, being offered", plural(d.Waiting, "intent"))}
 		if d.Completions {
 			f.About += " (completions)"
 		}
 		if len(d.Why) > 0 && d.Oldest != nil && now.Sub(*d.Oldest) > patience {
-			f.Level = wrong
+			f.Level = Wrong
 			f.Detail = fmt.Sprintf("%s due%s. %s", plural(d.Waiting, "intent"), oldest(d.Oldest, now), d.Why[0].Text)
 			if d.Why[0].Peer != "" {
 				f.Detail += " (" + d.Why[0].Peer + ")"
@@ -180,22 +182,22 @@ func oldest(at *time.Time, now time.Time) string {
 	if at == nil {
 		return ""
 	}
-	return ", the oldest for " + age(max(0, now.Sub(*at)))
+	return ", the oldest for " + Age(max(0, now.Sub(*at)))
 }
 
 // oldSecret is how long a secret may sign before somebody should think of another.
 const oldSecret = 365 * 24 * time.Hour
 
 // ofSecrets says how old they are that sign now.
-func (s *survey) ofSecrets(now time.Time) (all []finding) {
-	for _, one := range s.secrets.Secrets {
+func (s *Answers) ofSecrets(now time.Time) (all []Finding) {
+	for _, one := range s.Secrets.Secrets {
 		made, err := time.Parse(time.RFC3339, one.Made)
 		if one.State != "current" || err != nil {
 			continue
 		}
-		f := finding{Group: "secrets", About: one.Agent, Level: fine, Detail: "made " + age(max(0, now.Sub(made))) + " ago"}
+		f := Finding{Group: "secrets", About: one.Agent, Level: Fine, Detail: "made " + Age(max(0, now.Sub(made))) + " ago"}
 		if now.Sub(made) > oldSecret {
-			f.Level, f.Hint, f.settled = warning, "\"pannier secret rotate "+one.Agent+"\" makes another; both sign until its app has learned it", true
+			f.Level, f.Hint, f.settled = Warning, "\"pannier secret rotate "+one.Agent+"\" makes another; both sign until its app has learned it", true
 		}
 		all = append(all, f)
 	}
@@ -203,21 +205,21 @@ func (s *survey) ofSecrets(now time.Time) (all []finding) {
 }
 
 // ofDead finds what ended undelivered and what would.
-func (s *survey) ofDead() (all []finding) {
+func (s *Answers) ofDead() (all []Finding) {
 	for _, one := range []struct {
 		member      string
-		list        []deadLetter
+		list        []json.RawMessage
 		about, hint string
 	}{
-		{"dead_letters", s.dead.List, "dead letters without a successor", "\"pannier dlq list --open\" shows them: redrive what is mended, purge what is not wanted"},
-		{"waiting_for_operator", s.held.List, "out of attempts, waiting for an operator", "\"pannier dlq list --waiting\" shows them: a resume lets each go on, a resolve ends it"},
+		{"dead_letters", s.Dead.List, "dead letters without a successor", "\"pannier dlq list --open\" shows them: redrive what is mended, purge what is not wanted"},
+		{"waiting_for_operator", s.Held.List, "out of attempts, waiting for an operator", "\"pannier dlq list --waiting\" shows them: a resume lets each go on, a resolve ends it"},
 	} {
-		if slices.Contains(s.lacks, one.member) {
+		if slices.Contains(s.Lacks, one.member) {
 			continue
 		}
-		f := finding{Group: "dead letters", About: one.about, Level: fine, Detail: "none"}
+		f := Finding{Group: "dead letters", About: one.about, Level: Fine, Detail: "none"}
 		if n := len(one.list); n > 0 {
-			f.Level, f.Hint, f.Detail = warning, one.hint, plural(n, "intent")
+			f.Level, f.Hint, f.Detail = Warning, one.hint, plural(n, "intent")
 			if n >= deadCounted {
 				f.Detail = fmt.Sprintf("%d intents or more", n)
 			}
@@ -229,22 +231,22 @@ func (s *survey) ofDead() (all []finding) {
 
 // examineXDS finds servers out of reach, what is stale because of it, what was
 // refused, and agents nobody knows.
-func examineXDS(a xdsAnswer, now time.Time) (all []finding) {
+func examineXDS(a XDS, now time.Time) (all []Finding) {
 	if !a.Configured {
 		return nil
 	}
 	for _, s := range a.Servers {
-		f := finding{Group: "discovery", About: "control plane " + s.Address, Level: fine, Detail: s.State}
+		f := Finding{Group: "discovery", About: "control plane " + s.Address, Level: Fine, Detail: s.State}
 		if s.LastError != "" {
-			f.Level, f.Detail, f.Hint = warning, s.State+": "+s.LastError, "see whether it runs and can be reached from here; what it has said holds meanwhile"
+			f.Level, f.Detail, f.Hint = Warning, s.State+": "+s.LastError, "see whether it runs and can be reached from here; what it has said holds meanwhile"
 		} else if s.Refused != "" {
-			f.Level, f.Detail = wrong, s.State+", and does not announce this sidecar as it asks to be: "+s.Refused
+			f.Level, f.Detail = Wrong, s.State+", and does not announce this sidecar as it asks to be: "+s.Refused
 			f.Hint = "others may not find it: give it an identity that may speak for its agents, or map the one it has under identities at the control plane"
 		}
 		all = append(all, f)
 	}
 	if a.Stale {
-		f := finding{Group: "discovery", About: "what is known", Level: warning, Detail: "stale: no control plane answers, and none ever has", Hint: "is --xds right, and does a control plane run there?"}
+		f := Finding{Group: "discovery", About: "what is known", Level: Warning, Detail: "stale: no control plane answers, and none ever has", Hint: "is --xds right, and does a control plane run there?"}
 		if a.Confirmed != nil {
 			f.Detail = fmt.Sprintf("stale: what was known %s ago is in force", now.Sub(*a.Confirmed).Round(time.Second))
 		}
@@ -254,7 +256,7 @@ func examineXDS(a xdsAnswer, now time.Time) (all []finding) {
 		if r.State != "NACKED" && r.State != "RECEIVED_ERROR" {
 			continue
 		}
-		f := finding{Group: "discovery", About: "resource " + r.Type + " " + r.Name, Level: wrong, Detail: r.Error, Hint: "mend it at the control plane; until then the last good one is in force"}
+		f := Finding{Group: "discovery", About: "resource " + r.Type + " " + r.Name, Level: Wrong, Detail: r.Error, Hint: "mend it at the control plane; until then the last good one is in force"}
 		if r.State == "NACKED" {
 			f.Detail = "refused: " + r.Error
 		}
@@ -266,12 +268,12 @@ func examineXDS(a xdsAnswer, now time.Time) (all []finding) {
 	for _, g := range a.Agents {
 		switch {
 		case !g.Known:
-			all = append(all, finding{Group: "discovery", About: "agent " + g.Agent, Level: warning, Detail: "asked for, and no control plane has said where it is", Hint: "see whether a sidecar serves it, and has registered: pannier xds status there"})
+			all = append(all, Finding{Group: "discovery", About: "agent " + g.Agent, Level: Warning, Detail: "asked for, and no control plane has said where it is", Hint: "see whether a sidecar serves it, and has registered: pannier xds status there"})
 		case g.Endpoints == 0 && !g.Here:
-			all = append(all, finding{Group: "discovery", About: "agent " + g.Agent, Level: warning, Detail: "nobody serves it: what is sent to it waits", Hint: "start a sidecar with --agent for it"})
+			all = append(all, Finding{Group: "discovery", About: "agent " + g.Agent, Level: Warning, Detail: "nobody serves it: what is sent to it waits", Hint: "start a sidecar with --agent for it"})
 		}
 		if g.Paused {
-			all = append(all, finding{Group: "discovery", About: "agent " + g.Agent, Level: warning, Detail: "paused by a switch of the control plane: nothing is sent to it", Hint: "take the switch back there"})
+			all = append(all, Finding{Group: "discovery", About: "agent " + g.Agent, Level: Warning, Detail: "paused by a switch of the control plane: nothing is sent to it", Hint: "take the switch back there"})
 		}
 	}
 	return all
@@ -281,11 +283,11 @@ func examineXDS(a xdsAnswer, now time.Time) (all []finding) {
 const skewed = 5 * time.Second
 
 // examinePeers finds sidecars that something waits for and that do not answer.
-func examinePeers(a peersAnswer) (all []finding) {
+func examinePeers(a Peers) (all []Finding) {
 	for _, p := range a.Peers {
-		f := finding{Group: "peers", About: p.Address, Level: fine, Detail: p.State}
+		f := Finding{Group: "peers", About: p.Address, Level: Fine, Detail: p.State}
 		if p.State == "down" || p.State == "breaker_open" {
-			f.Level, f.Detail = wrong, p.State
+			f.Level, f.Detail = Wrong, p.State
 			f.Hint = "see whether that sidecar runs and can be reached from here; one that is gone for good is given up with \"pannier peers forget\""
 			if p.LastError != "" {
 				f.Detail += ": " + p.LastError
@@ -294,15 +296,15 @@ func examinePeers(a peersAnswer) (all []finding) {
 				f.Detail += ", holding " + plural(int(p.Held), "intent")
 			}
 		}
-		if ahead := time.Duration(p.Ahead) * time.Millisecond; f.Level == fine && ahead.Abs() > skewed {
-			f.Level, f.Detail, f.settled = warning, fmt.Sprintf("%s, and its clock is %s ahead of this sidecar's", p.State, age(ahead)), true
+		if ahead := time.Duration(p.Ahead) * time.Millisecond; f.Level == Fine && ahead.Abs() > skewed {
+			f.Level, f.Detail, f.settled = Warning, fmt.Sprintf("%s, and its clock is %s ahead of this sidecar's", p.State, Age(ahead)), true
 			if ahead < 0 {
-				f.Detail = fmt.Sprintf("%s, and its clock is %s behind this sidecar's", p.State, age(-ahead))
+				f.Detail = fmt.Sprintf("%s, and its clock is %s behind this sidecar's", p.State, Age(-ahead))
 			}
 			f.Hint = "set both clocks by NTP: no limit of time is compared between them, but certificates and the signatures of webhooks are checked against each"
 		}
 		if p.Forced {
-			f.Level, f.Detail, f.settled = warning, "an operator has opened its breaker: nothing is sent to it", true
+			f.Level, f.Detail, f.settled = Warning, "an operator has opened its breaker: nothing is sent to it", true
 			f.Hint = "\"pannier breaker close " + p.Address + "\" when it may be sent to again"
 		}
 		all = append(all, f)
