@@ -361,6 +361,25 @@ type purged struct {
 	Failed          []struct{ Code string }
 }
 
+// A dry run says how many would be redriven, and redrives none.
+func TestDryRunOfARedrive(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	ids := []journal.ID{w.die(t), w.die(t)}
+	open := w.accept(t, nil)
+	for _, body := range []string{`{"filter":{"reason":"rejected"},"dry_run":true}`, `{"ids":["` + ids[0].String() + `","` + ids[1].String() + `"],"dry_run":true}`} {
+		if dry := decode[purged](t, w.say("POST", "/v1/admin/dead-letters/redrive", body)); dry.Matched != 2 || len(dry.Sample) != 2 || dry.Sample[0].Payload != nil || len(dry.Failed) != 0 {
+			t.Errorf("%s: %+v", body, dry)
+		}
+	}
+	if dry := decode[purged](t, w.say("POST", "/v1/admin/dead-letters/redrive", `{"ids":["`+open.String()+`"],"dry_run":true}`)); len(dry.Failed) != 1 || len(dry.Sample) != 0 {
+		t.Errorf("of one that is open: %+v", dry)
+	}
+	if left := decode[letters](t, w.ask("GET", "/v1/admin/dead-letters?redriven=false")); len(left.List) != 2 {
+		t.Errorf("after a dry run %d have no successor", len(left.List))
+	}
+}
+
 // TestPurgeAsksFirst: nothing is removed before the caller has said how many.
 func TestPurgeAsksFirst(t *testing.T) {
 	t.Parallel()

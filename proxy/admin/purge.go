@@ -56,7 +56,7 @@ func (h *handler) purge(w http.ResponseWriter, r *http.Request) {
 	out.Matched = len(ids)
 	switch {
 	case asked.DryRun:
-		h.sample(&out, ids)
+		out.Sample, out.Failed = h.sample(ids)
 		Write(w, http.StatusOK, out)
 		return
 	case asked.Confirm == nil || *asked.Confirm != len(ids):
@@ -70,7 +70,7 @@ func (h *handler) purge(w http.ResponseWriter, r *http.Request) {
 		ids = ids[n:]
 	}
 	if out.Purged > 0 {
-		h.log.Warn("dead letters purged", "purged", out.Purged, "failed", len(out.Failed), "actor", actor(asked.Actor))
+		h.log.Warn("dead letters purged", "purged", out.Purged, "failed", len(out.Failed), "actor", actor(asked.Actor), "remote", r.RemoteAddr)
 	}
 	if err != nil {
 		h.refuseDead(w, err)
@@ -95,20 +95,23 @@ func (h *handler) purgeSome(r *http.Request, ids []journal.ID, by string, out *p
 	return nil
 }
 
-// sample shows a few of what would be removed, without their payloads.
-func (h *handler) sample(out *purgeAnswer, ids []journal.ID) {
+// sample shows a few of what is meant, without their payloads, and which of those before
+// them are none.
+func (h *handler) sample(ids []journal.ID) (sample []deadLetter, failed []deadFailed) {
+	failed = []deadFailed{}
 	for _, id := range ids {
-		if len(out.Sample) == purgeSample {
-			return
+		if len(sample) == purgeSample {
+			break
 		}
 		d, err := h.DeadLetters.DeadLetter(id)
 		if errors.Is(err, journal.ErrNotFound) || errors.Is(err, journal.ErrNotDead) {
 			_, code, text := deadProblem(err)
-			out.Failed = append(out.Failed, deadFailed{id.String(), code, text})
+			failed = append(failed, deadFailed{id.String(), code, text})
 			continue
 		}
 		if err == nil {
-			out.Sample = append(out.Sample, h.view(d.Intent, d.Events, d.At, -1))
+			sample = append(sample, h.view(d.Intent, d.Events, d.At, -1))
 		}
 	}
+	return sample, failed
 }

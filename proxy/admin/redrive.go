@@ -93,7 +93,7 @@ func (h *handler) redriveOne(w http.ResponseWriter, r *http.Request) {
 	if got.Replayed {
 		w.Header().Set("Idempotency-Replayed", "true")
 	} else {
-		h.log.Info("dead letter redriven", "intent_id", id.String(), "redriven_as", got.ID.String())
+		h.log.Info("dead letter redriven", "intent_id", id.String(), "redriven_as", got.ID.String(), "actor", wish.Actor, "remote", r.RemoteAddr)
 	}
 	Write(w, http.StatusOK, struct {
 		OK        bool      `json:"ok"`
@@ -135,8 +135,9 @@ func (h *handler) redriveMany(w http.ResponseWriter, r *http.Request) {
 		Limit  int    `json:"limit"`
 		Cursor string `json:"cursor"`
 		Actor  string `json:"actor"`
+		DryRun bool   `json:"dry_run"`
 	}{Rate: defaultRate, Limit: defaultMany}
-	if !readAsked(w, r, &asked, `{"ids": [ID, …]} or {"filter": {…}}, with rate_per_second, limit, cursor, actor`) {
+	if !readAsked(w, r, &asked, `{"ids": [ID, …]} or {"filter": {…}}, with rate_per_second, limit, cursor, actor, dry_run`) {
 		return
 	}
 	ids, f, err := asked.read(time.Now())
@@ -155,9 +156,13 @@ func (h *handler) redriveMany(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnprocessableEntity, "schema_invalid", err.Error())
 		return
 	}
+	f.Unredriven = true
+	if asked.DryRun {
+		h.wouldRedrive(w, ids, f)
+		return
+	}
 	out := manyAnswer{OK: true, Redriven: []redriven{}, Failed: []deadFailed{}}
 	if ids == nil {
-		f.Unredriven = true
 		until := f.Until.UTC()
 		out.Until = &until
 		if ids, err = h.collect(&f, asked.Limit); err != nil {
@@ -170,7 +175,34 @@ func (h *handler) redriveMany(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	h.redriveAt(r.Context(), asked.Rate, ids, actor(asked.Actor), &out)
-	h.log.Info("dead letters redriven", "redriven", len(out.Redriven), "failed", len(out.Failed))
+	h.log.Info("dead letters redriven", "redriven", len(out.Redriven), "failed", len(out.Failed), "actor", actor(asked.Actor), "remote", r.RemoteAddr)
+	Write(w, http.StatusOK, out)
+}
+
+type wouldAnswer struct {
+	OK      bool         `json:"ok"`
+	Matched int          `json:"matched"`
+	More    bool         `json:"more"`   // there are more than are counted
+	Failed  []deadFailed `json:"failed"` // no dead letters
+	Until   *time.Time   `json:"until,omitempty"`
+	Sample  []deadLetter `json:"sample"`
+}
+
+// wouldRedrive says how many it would be, and shows a few.
+func (h *handler) wouldRedrive(w http.ResponseWriter, ids []journal.ID, f journal.DeadFilter) {
+	out := wouldAnswer{OK: true}
+	if ids == nil {
+		until := f.Until.UTC()
+		out.Until = &until
+		var err error
+		if ids, err = h.collect(&f, purgeMost); err != nil {
+			h.refuseDead(w, err)
+			return
+		}
+		out.More = !f.After.IsZero()
+	}
+	out.Matched = len(ids)
+	out.Sample, out.Failed = h.sample(ids)
 	Write(w, http.StatusOK, out)
 }
 
