@@ -56,7 +56,7 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 	p := r.parts.Load()
 	source := admin.Source{
 		Version: r.opts.Version, Health: r.health, Stats: r.journal.Stats, Figures: r.figures, Peers: p.dispatcher.Peers, Due: p.dispatcher.Destinations, Forget: p.dispatcher.Forget, Breaker: p.dispatcher,
-		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead, Metrics: r.metrics,
+		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead, Tally: p.tally, Metrics: r.metrics,
 	}
 	source.Pprof = r.opts.Pprof
 	source.Pages = func(_, notFound http.Handler) http.Handler {
@@ -87,7 +87,7 @@ func (r *run) startLoops() {
 	for _, loop := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"directory", r.dir.Run}, {"config file", r.config.Run}, {"API keys file", r.keys.Run}, {"people file", r.people.Run}, {"identity", r.trust.Run}, {"keyring", r.keyring.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}} {
+	}{{"directory", r.dir.Run}, {"config file", r.config.Run}, {"API keys file", r.keys.Run}, {"people file", r.people.Run}, {"identity", r.trust.Run}, {"keyring", r.keyring.Run}, {"mailbox", p.mailbox.Run}, {"peer sessions", p.server.Run}, {"dispatcher", p.dispatcher.Run}, {"discovery", r.discover}, {"memory", r.restMemory}, {"webhooks", p.pusher.Run}, {"dead letters", p.tally.Run}} {
 		r.cleanups.add(loop.name, 500*time.Millisecond, r.crew.start(loop.name, loop.run))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"pannier/journal"
 	"pannier/journal/wire/peer"
 	"pannier/outbound"
+	"pannier/proxy/admin"
 	"pannier/proxy/api"
 	"pannier/proxy/hostport"
 	"pannier/proxy/metrics/sidecar"
@@ -24,6 +25,7 @@ type parts struct {
 	dispatcher *outbound.Dispatcher
 	api        *api.API
 	pusher     *webhook.Pusher
+	tally      *admin.Tally
 }
 
 // start wires a sidecar, from the journal outwards. Nothing in it waits for
@@ -79,7 +81,7 @@ func (r *run) start(alive context.Context) error {
 		how.apply()
 		how.subscribed()
 	}
-	r.parts.Store(&parts{mailbox, server, dispatcher, app, pusher})
+	r.parts.Store(&parts{mailbox, server, dispatcher, app, pusher, admin.NewTally(r.journal, func() uint64 { return r.journal.Stats().Seq })})
 
 	r.watch(keys)
 	r.serveAdmin(keys, how, dead)

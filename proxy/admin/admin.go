@@ -14,9 +14,10 @@
 //	GET  /v1/admin/agents              the agents served here, and how their apps receive
 //	POST /v1/admin/agents/set          another way, at once
 //	GET  /v1/admin/dead-letters        what ended for a reason of delivery, newest first
+//	GET  /v1/admin/dead-letters/groups how many there are of each agent and cause
 //	GET  /v1/admin/dead-letters/{id}   one of them
 //	POST /v1/admin/dead-letters/{id}/redrive   a successor for one
-//	POST /v1/admin/dead-letters/redrive        for many, at a rate
+//	POST /v1/admin/dead-letters/redrive        for many, at a rate; dry_run only counts
 //	POST /v1/admin/dead-letters/purge          removes many; counts first
 //	GET  /v1/admin/xds                 what control planes have told: servers, agents, resources
 //	GET  /v1/admin/xds/dump            the same with the resources themselves
@@ -59,6 +60,7 @@ type Source struct {
 	Agents  Agents
 
 	DeadLetters DeadLetters
+	Tally       *Tally // of dead letters
 
 	Metrics http.Handler // nil: no such page
 
@@ -98,6 +100,7 @@ func New(s Source, hosts []string, log *slog.Logger) http.Handler {
 	mux.HandleFunc("GET /v1/admin/agents", h.agents)
 	mux.HandleFunc("POST /v1/admin/agents/set", h.setBinding)
 	mux.HandleFunc("GET /v1/admin/dead-letters", h.listDead)
+	mux.HandleFunc("GET /v1/admin/dead-letters/groups", h.groupDead)
 	mux.HandleFunc("GET /v1/admin/dead-letters/{id}", h.showDead)
 	mux.HandleFunc("POST /v1/admin/dead-letters/{id}/redrive", h.redriveOne)
 	mux.HandleFunc("POST /v1/admin/dead-letters/redrive", h.redriveMany)

@@ -70,9 +70,25 @@ func setup(t *testing.T) *world {
 		Agents:  &w.agents,
 
 		DeadLetters: w.journal,
+		Tally:       counting(t, w.journal),
 		Metrics:     http.NotFoundHandler(),
 	}, []string{"orders.svc"}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	return w
+}
+
+// counting returns a tally that runs until the test ends.
+func counting(t *testing.T, j *journal.Journal) *admin.Tally {
+	tally := admin.NewTally(j, func() uint64 { return j.Stats().Seq })
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- tally.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("tally: %v", err)
+		}
+	})
+	return tally
 }
 
 func (w *world) ask(method, path string, header ...string) *httptest.ResponseRecorder {
