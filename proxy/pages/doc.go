@@ -34,6 +34,7 @@
 //   - Everything works without a script, and no page has one.
 //   - What comes from outside is text: escaped by the templates, with controls and what
 //     turns the direction of writing shown as codes, and cut where it is long.
+//   - An approval that another intent waits for shows that one's payload, and who else is asked.
 //   - What a form refuses comes back with all that was typed, beside the fields it is about.
 //
 // Templates are *.templ, turned into Go by `go generate` and committed: html/template

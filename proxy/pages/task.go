@@ -37,6 +37,8 @@ type intent struct {
 	Failure     json.RawMessage `json:"error"`
 	Refusal     json.RawMessage `json:"task_result"` // of a decision that ended it CANCELED
 	Task        *humanTask      `json:"human_task"`
+	Parent      string          `json:"parent_intent_id"`
+	Gates       []gate          `json:"gates"`
 	PendingWith struct {
 		Name string `json:"name"`
 	} `json:"pending_with"`
@@ -68,6 +70,7 @@ type happening struct {
 type taskView struct {
 	Intent   *intent
 	Payload  *payload
+	Whole    *whole // nil: it is asked for its own sake
 	Fields   []*field
 	Once     string
 	Comment  string
@@ -114,6 +117,7 @@ func (s *server) readTask(r *http.Request, v *visitor) (*taskView, error) {
 		Intent: got.Intent, Payload: showPayload(got.Intent.Payload), Fields: formOf(got.Intent.Task.Form),
 		Once: once(), Faults: map[string]string{},
 	}
+	s.readWhole(r, v, t)
 	var log struct{ Events []happening }
 	if _, err := s.app(r, v, request{method: http.MethodGet, path: intentPath(id, "/events"), into: &log}); err == nil {
 		t.Log = log.Events // its home may be out of reach just now: the task can be decided without
