@@ -107,7 +107,9 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 		return err
 	}
 	if a.Plan != nil {
-		l.head.Planned, l.head.Gated = true, true
+		l.head.Planned, l.head.Stepped = true, isWorkflow(a.Plan)
+		l.head.Gated = !l.head.Stepped
+		l.head.Taken = l.head.Stepped // no app will, and deliver_by is not for it
 		if err := t.internParts(a.Plan); err != nil {
 			return err
 		}
@@ -116,7 +118,7 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 		return err
 	}
 	if a.Plan != nil {
-		if err := t.openGates(l, proto.CloneOf(a.Plan), a.DeliverAt); err != nil {
+		if err := t.openPlan(l, proto.CloneOf(a.Plan), a.DeliverAt); err != nil {
 			return err
 		}
 	}
@@ -148,7 +150,7 @@ func (t *tx) begin(l *life, said *wire.Event, env []byte, due time.Time) error {
 	l.head.EnvelopeBytes = uint32(len(env))
 	t.putChunks(classEnvelope, l.id, env)
 	for _, on := range []state.Trigger{state.Accept, state.Submit} {
-		if on == state.Submit && due.After(t.now) && !l.head.Gated {
+		if on == state.Submit && due.After(t.now) && !l.head.Planned {
 			said = proto.CloneOf(said)
 			said.NextDueMs = ms(due)
 		}
@@ -161,7 +163,11 @@ func (t *tx) begin(l *life, said *wire.Event, env []byte, due time.Time) error {
 		if err := t.assign(l, said); err != nil {
 			return err
 		}
-	case l.head.Gated:
+	case l.head.WakeMs != 0:
+		if err := t.rest(l); err != nil {
+			return err
+		}
+	case l.head.Gated, l.head.Stepped:
 		t.goTo(l, PlaceParked, time.Time{}, ID{})
 	default:
 		t.goTo(l, PlaceDue, due, ID{})

@@ -29,6 +29,12 @@
 //     the next turn, into the due index, or to its end, and the end of a parent ends its
 //     parts, in the batch of that end. Until then the parent is parked, SUBMITTED;
 //     limits of time that were not given count from the last approval.
+//   - An intent with a workflow has parts, too: its steps, of which one is open while the
+//     intent is, which is offered to nobody. The end of a step and the begin of what follows
+//     (its retry, the next step, the end of the whole) are one commit, so however we stop
+//     none is lost and none is begun twice; the id of a step's intent is made of the
+//     parent's, the step's place and the number of the try. A step leads to none before it.
+//     A time that passes is a step that completes by itself, found by the sweep.
 //   - Options that controls and policy change are home's, under a generation that
 //     starts at 0 and only grows; a hand-over has them as of the generation it knows,
 //     and takes over none that is older. Where the limit of attempts is lowered to

@@ -32,8 +32,10 @@ func (t *tx) expireAt(l *life) {
 		l.head.ExpiryMs = 0
 	}
 	when, _ := l.expiry()
-	if remind := at(l.head.RemindMs); !remind.IsZero() && (when.IsZero() || remind.Before(when)) {
-		when = remind
+	for _, sooner := range []time.Time{at(l.head.RemindMs), at(l.head.WakeMs)} {
+		if !sooner.IsZero() && (when.IsZero() || sooner.Before(when)) {
+			when = sooner
+		}
 	}
 	if when.IsZero() {
 		when = never // the index is also what counts open intents
@@ -113,6 +115,10 @@ func (t *tx) expire(id ID) error {
 		return err
 	}
 	when, reason := l.expiry()
+	if wake := at(l.head.WakeMs); !wake.IsZero() && !wake.After(t.now) && (when.IsZero() || !wake.After(when)) {
+		_, err := t.end(l, state.Complete, &wire.Event{Actor: actorSelf}, []byte("{}"), "")
+		return err
+	}
 	if when.IsZero() || when.After(t.now) {
 		if err := t.remind(l); err != nil {
 			return err
@@ -124,7 +130,11 @@ func (t *tx) expire(id ID) error {
 	if reason == state.ReasonDeadline {
 		text = "it had not ended in time"
 	}
-	if l.asksForParent() && reason == state.ReasonDeadline {
+	switch {
+	case reason != state.ReasonDeadline:
+	case l.head.Step:
+		reason = state.ReasonStepTimeout
+	case l.asksForParent():
 		reason, text = state.ReasonGateExpired, "nobody decided in time"
 	}
 	_, err = t.end(l, state.Expire, &wire.Event{Actor: actorSelf, Reason: uint32(reason)},

@@ -229,7 +229,7 @@ func (p *pair) script() error {
 // journals are opened again and read whole, and the script is run to its end.
 func TestEveryWriteFailsBothWays(t *testing.T) {
 	t.Parallel()
-	for name, script := range map[string]script{"two lives": (*pair).script, "dead letters": (*pair).deadScript} {
+	for name, script := range map[string]script{"two lives": (*pair).script, "dead letters": (*pair).deadScript, "steps": (*pair).stepsScript} {
 		for _, side := range []string{"home", "holder"} {
 			total := countCommits(t, side, script)
 			if total < 3 {

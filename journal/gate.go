@@ -15,11 +15,13 @@ const GateType = "intent.gate.v1"
 // gateBody is the largest decision that the parent takes over from a refusal.
 const gateBody = 64 << 10
 
-// decided is how an approval ended.
+// decided is how a part ended.
 type decided struct {
 	by   string // who said it
 	body []byte // a person's decision; empty: none
 	text string // why it was canceled, where it was
+
+	reason state.Reason
 }
 
 // words are what was decided, for the log of the parent.

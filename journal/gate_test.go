@@ -45,7 +45,7 @@ func (w *world) stand(id journal.ID) string {
 	var b strings.Builder
 	for _, p := range w.get(id).Plan.GetParts() {
 		switch {
-		case len(p.Id) == 0:
+		case len(p.Id) == 0 && p.Status == 0:
 			b.WriteByte('.')
 		case p.Status == 0:
 			b.WriteByte('?')

@@ -18,7 +18,7 @@ const (
 	classHandover = 'h' // h<id16>                        Handover
 	classDue      = 'o' // o<agent u32><due ms u64><id16> home: to be offered
 	classHeld     = 'l' // l<holder16><id16>              home: on record at another journal
-	classParked   = 'w' // w<id16>                        home: waits for an operator, a person or an approval
+	classParked   = 'w' // w<id16>                        home: waits for an operator, a person, an approval, a step or a time
 	classExpiry   = 'x' // x<ms u64><id16>                home: next limit of time
 	classMail     = 'n' // n<agent u32><due ms u64><id16> holder: every open hand-over
 	classReport   = 'q' // q<home16><no u64>              holder: unacked Report

@@ -116,7 +116,7 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 		t.delIndex(timeKey(classExpiry, l.head.ExpiryMs, l.id[:]))
 		l.head.ExpiryMs = 0
 	}
-	l.head.RemindMs = 0
+	l.head.RemindMs, l.head.WakeMs = 0, 0
 	t.taskOver(l)
 	t.putIndex(timeKey(classRetain, ms(t.now), l.id[:]))
 	t.lay(l, on, state.Reason(e.Reason))

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -34,44 +35,67 @@ func (t *tx) plan(id ID) (*wire.Plan, error) {
 
 func (t *tx) savePlan(id ID, p *wire.Plan) error { return t.put(idKey(classPlan, id), p) }
 
+// openPlan begins the plan of an intent that has just begun.
+func (t *tx) openPlan(l *life, p *wire.Plan, due time.Time) error {
+	if l.head.Stepped {
+		return t.toStep(l, p, int(p.Entry))
+	}
+	return t.openGates(l, p, due)
+}
+
 // internParts gives all who will be asked a number, while it can be refused: an end, which
 // is when most of them are, cannot.
 func (t *tx) internParts(p *wire.Plan) error {
 	for _, part := range p.Parts {
-		if _, err := t.intern(part.Child.ToAgent); err != nil {
+		if _, err := t.internName(&name{address: part.Child.ToAgent, threads: part.Step.GetAskThere()}); err != nil {
 			return err
+		}
+		for _, address := range part.Step.GetAsked() {
+			if _, err := t.intern(address); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// openPart accepts the intent of a part.
+// openPart accepts the intent of an approval.
 func (t *tx) openPart(parent *life, of *wire.Envelope, p *wire.Plan, n int) error {
 	part, id := p.Parts[n], PartID(parent.id, n)
 	payload, err := payloadOf(of)
 	if err != nil {
 		return err
 	}
-	e := proto.CloneOf(part.Child)
-	e.Id, e.Parent = id[:], parent.id[:]
-	e.FromAgent, e.CorrelationId, e.Payload = of.FromAgent, of.CorrelationId, payload
-	e.Traceparent, e.Tracestate, e.ClientTraceId = of.Traceparent, of.Tracestate, of.ClientTraceId
-	e.CreatedAtMs, e.MaxDeliveryAttempts = ms(t.now), defaultAttempts
+	e := t.partEnvelope(id, parent, of, part)
+	e.Payload = payload
 	if part.ExpiresMs > 0 {
 		e.DeadlineAtMs = e.CreatedAtMs + part.ExpiresMs
-	}
-	blob, err := proto.Marshal(e)
-	if err != nil {
-		return err
 	}
 	dest, err := t.intern(e.ToAgent)
 	if err != nil {
 		return err
 	}
-	c := t.newLife(id, e, dest)
+	return t.beginPart(t.newLife(id, e, dest), parent, p, n, e, t.now)
+}
+
+// partEnvelope is that of a part, without its payload and its times.
+func (t *tx) partEnvelope(id ID, parent *life, of *wire.Envelope, part *wire.Part) *wire.Envelope {
+	e := proto.CloneOf(part.Child)
+	e.Id, e.Parent = id[:], parent.id[:]
+	e.FromAgent, e.CorrelationId = of.FromAgent, of.CorrelationId
+	e.Traceparent, e.Tracestate, e.ClientTraceId = of.Traceparent, of.Tracestate, of.ClientTraceId
+	e.CreatedAtMs, e.MaxDeliveryAttempts = ms(t.now), cmp.Or(e.MaxDeliveryAttempts, defaultAttempts)
+	return e
+}
+
+func (t *tx) beginPart(c, parent *life, p *wire.Plan, n int, e *wire.Envelope, due time.Time) error {
+	blob, err := proto.Marshal(e)
+	if err != nil {
+		return err
+	}
 	c.head.Parent, c.head.Part = parent.id[:], uint32(n)
-	part.Id = id[:]
-	return t.begin(c, &wire.Event{Actor: actorSelf}, blob, t.now)
+	p.Parts[n].Id = c.id[:]
+	return t.begin(c, &wire.Event{Actor: actorSelf}, blob, due)
 }
 
 // parentage is what a part says of its parent, beside its payload.
@@ -124,7 +148,11 @@ func (t *tx) endFamily(l *life, e *wire.Event, body []byte, text string) error {
 		return nil // its turn is over
 	}
 	p.Parts[n].Status, p.Parts[n].By = l.head.Status, e.Actor
-	return t.gateEnded(parent, p, n, &decided{by: e.Actor, body: body, text: text})
+	d := &decided{by: e.Actor, body: body, text: text, reason: state.Reason(e.Reason)}
+	if p.Parts[n].Step != nil {
+		return t.stepEnded(parent, p, n, d)
+	}
+	return t.gateEnded(parent, p, n, d)
 }
 
 // endParts ends what is still open of an intent that has ended.
@@ -171,15 +199,17 @@ const notNeeded = "it is decided without this"
 
 // asAsked is a plan of which nothing has happened.
 func asAsked(p *wire.Plan) *wire.Plan {
-	fresh := &wire.Plan{}
+	fresh := &wire.Plan{Scenario: p.Scenario, Entry: p.Entry}
 	for _, part := range p.Parts {
-		fresh.Parts = append(fresh.Parts, &wire.Part{Turn: part.Turn, Any: part.Any, Child: part.Child, ExpiresMs: part.ExpiresMs})
+		fresh.Parts = append(fresh.Parts, &wire.Part{Turn: part.Turn, Any: part.Any, Child: part.Child, ExpiresMs: part.ExpiresMs, Step: stepAsAsked(part.Step)})
 	}
 	return fresh
 }
 
 // asksForParent reports whether it is an approval that its parent waits for.
-func (l *life) asksForParent() bool { return len(l.head.Parent) > 0 && l.head.HumanTask }
+func (l *life) asksForParent() bool {
+	return len(l.head.Parent) > 0 && l.head.HumanTask && !l.head.Step
+}
 
 // waitedFor is a wait that is over.
 func waitedFor(cause state.Cause, fromMS int64, until time.Time) *wire.Wait {

@@ -99,7 +99,7 @@ func (r *Redrive) accept(original *Intent, now time.Time) *Accept {
 	if !a.Deadline.IsZero() && a.Deadline.Before(a.DeliverBy) {
 		a.Deadline = a.DeliverBy
 	}
-	if p := original.Plan; p != nil && (original.Head.Gated || r.Payload != nil || r.ToAgent != "") {
+	if p := original.Plan; p != nil && (original.Head.Gated || original.Head.Stepped || r.Payload != nil || r.ToAgent != "") {
 		a.Plan = asAsked(p) // nobody has approved this
 	}
 	return a

@@ -53,6 +53,7 @@ const (
 	EntryRejected   = "thread.rejected"
 	EntryCompletion = "intent_completion_delivered"
 	EntryEscalated  = "intent.escalated"
+	EntryReminded   = "intent.reminder"
 )
 
 const (
@@ -282,6 +283,28 @@ func (t *tx) threadEscalated(id ID, to string) error {
 		return err
 	}
 	t.enter(th, EntryEscalated, actorSelf, map[string]any{"escalated_to": to})
+	return t.saveThread(th)
+}
+
+// threadTold puts an intent of our own into the inbox of somebody who is told of it, and
+// is not asked to decide.
+func (t *tx) threadTold(l *life, to, what string, details any) error {
+	th, found, err := t.thread(l.id)
+	if err != nil {
+		return err
+	}
+	if !found {
+		of, err := t.envelope(l.id)
+		if err != nil {
+			return err
+		}
+		th = t.newThread(l.id, l.id, of)
+	}
+	if err := t.show(th, to, RoleReplyTo); err != nil && !errors.Is(err, ErrThreadFull) {
+		return err
+	}
+	t.enter(th, what, actorSelf, details)
+	l.head.Thread = true
 	return t.saveThread(th)
 }
 

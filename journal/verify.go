@@ -138,8 +138,8 @@ func (v *verifier) heads() {
 		default:
 			v.report.problem("open intent %s is nowhere", id)
 		}
-		if h.Gated {
-			v.gates(id)
+		if h.Gated || h.Stepped {
+			v.parts(id)
 		}
 		if h.ExpiryMs != 0 {
 			v.want(timeKey(classExpiry, h.ExpiryMs, id[:]))
@@ -150,11 +150,11 @@ func (v *verifier) heads() {
 	}
 }
 
-// gates checks an intent that waits for approvals: somebody is asked for one.
-func (v *verifier) gates(id ID) {
+// parts checks an intent that waits for parts: one of them is open.
+func (v *verifier) parts(id ID) {
 	var p wire.Plan
 	if _, err := readMessage(v.txn, idKey(classPlan, id), &p); err != nil {
-		v.report.problem("gates of %s: %v", id, err)
+		v.report.problem("parts of %s: %v", id, err)
 		return
 	}
 	for _, part := range p.Parts {
@@ -166,7 +166,7 @@ func (v *verifier) gates(id ID) {
 			return
 		}
 	}
-	v.report.problem("intent %s waits for an approval that nobody is asked for", id)
+	v.report.problem("intent %s waits for an approval that nobody is asked for, or a step that is not open", id)
 }
 
 // dead checks an ended intent of ours: a dead letter has its entry and its body,

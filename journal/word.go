@@ -83,6 +83,13 @@ func (t *tx) answerAtHome(l *life, a Answer, res *Answered) error {
 		if l.head.Gated {
 			return fmt.Errorf("%w: it waits for approvals, and those who are asked decide", ErrIllegal)
 		}
+		if l.head.Stepped {
+			return fmt.Errorf("%w: its steps move it: answer the one that it waits for", ErrIllegal)
+		}
+		if l.head.WakeMs != 0 { // it waits for a time, which need not pass
+			a.Trigger, a.Body = state.Complete, []byte("{}")
+			return t.answerAtHome(l, a, res)
+		}
 		if err := t.goOn(l, a, e); err != nil {
 			return err
 		}

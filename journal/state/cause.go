@@ -59,6 +59,9 @@ const (
 	CauseBackingOff
 	CauseOutOfAttempts
 	CauseHomeUnreachable
+
+	// Home: the intent, again.
+	CauseStep
 )
 
 // causes is the table: the code as it is written outside, a sentence for
@@ -147,6 +150,9 @@ var causes = [...]struct{ code, sentence, remedy string }{
 		"Look at the app's log, and at the intent's events."},
 	CauseHomeUnreachable: {"home_unreachable", "The sidecar that accepted it cannot be reached: what is shown is what the holder knows.",
 		"Bring the sidecar that accepted it back; answers are kept for it."},
+
+	CauseStep: {"awaiting_step", "It waits for a step of its workflow, and goes on when that has ended.",
+		"Ask why of the step: it is an intent of its own."},
 }
 
 // begun has the causes that begin with an event, and last until the time it names.
@@ -164,6 +170,7 @@ type Delay struct {
 	Said  string    // what that one, or the way to it, said last; empty: nothing
 	Who   string    // the address of a person that is asked; empty: none
 	Task  string    // the id of the intent that asks; empty: none
+	Step  string    // the step of a workflow that the intent is; empty: none
 }
 
 // saidMost bounds what others said.
@@ -172,6 +179,8 @@ const saidMost = 512
 // Detail says what the intent waits for, and with whose words.
 func (d Delay) Detail() string {
 	switch {
+	case d.Step != "":
+		return d.Cause.Sentence() + " Step " + d.Step + " is intent " + d.Task + ", to " + d.Who + "."
 	case d.Who != "":
 		return d.Cause.Sentence() + " " + d.Who + " is asked by intent " + d.Task + "."
 	case d.Said == "":

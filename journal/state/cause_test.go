@@ -23,8 +23,8 @@ func TestReasons(t *testing.T) {
 		}
 		seen[r.String()] = true
 	}
-	if got := len(state.Reasons()); got != int(state.ReasonGateExpired) {
-		t.Errorf("%d reasons listed, the last one is number %d", got, state.ReasonGateExpired)
+	if got := len(state.Reasons()); got != int(state.ReasonStepTimeout) {
+		t.Errorf("%d reasons listed, the last one is number %d", got, state.ReasonStepTimeout)
 	}
 }
 
@@ -63,7 +63,7 @@ func TestCauses(t *testing.T) {
 	if _, ok := state.ParseCause(""); ok {
 		t.Error("no code is a code")
 	}
-	if got := len(state.Causes()); got != int(state.CauseHomeUnreachable) {
-		t.Errorf("%d causes listed, the last one is number %d", got, state.CauseHomeUnreachable)
+	if got := len(state.Causes()); got != int(state.CauseStep) {
+		t.Errorf("%d causes listed, the last one is number %d", got, state.CauseStep)
 	}
 }

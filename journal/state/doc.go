@@ -8,7 +8,8 @@
 //
 // Triggers that keep the status are not drawn: deliver (in DELIVERED,
 // ACKNOWLEDGED and IN_PROGRESS), delivery_failed (from SUBMITTED to IN_PROGRESS),
-// transfer (from SUBMITTED on), assign (in SUBMITTED and WAITING), remind and escalate (in WAITING). Any open status also leaves to FAILED,
+// transfer (from SUBMITTED on), assign (in SUBMITTED and WAITING), remind and escalate (in IN_PROGRESS and WAITING).
+// Any open status also leaves to FAILED,
 // CANCELED and TIMED_OUT.
 //
 //	CREATED   --submit-->      SUBMITTED

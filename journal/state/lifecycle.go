@@ -69,8 +69,8 @@ const (
 	Cancel
 	Expire
 	Assign   // a person is asked: what it waits for, or for an approval before it is offered
-	Remind   // of which that person is reminded
-	Escalate // and another is asked
+	Remind   // of which that person is reminded, or of a scenario between two steps
+	Escalate // and another is asked, or told
 )
 
 var triggerNames = [...]string{"none", "accept", "submit", "deliver", "acknowledge", "start", "wait", "delivery_failed", "transfer", "complete", "fail", "cancel", "expire", "assign", "remind", "escalate"}
@@ -150,6 +150,8 @@ var lifecycle = []Row{
 	{Waiting, Assign, Waiting, EventHumanTaskAssigned},
 	{Waiting, Remind, Waiting, EventReminder},
 	{Waiting, Escalate, Waiting, EventEscalated},
+	{InProgress, Remind, InProgress, EventReminder},
+	{InProgress, Escalate, InProgress, EventEscalated},
 
 	{Submitted, DeliveryFailed, Submitted, EventDeliveryFailed},
 	{Delivered, DeliveryFailed, Delivered, EventDeliveryFailed},

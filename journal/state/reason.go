@@ -31,6 +31,9 @@ const (
 	ReasonApproved    // somebody whose approval it needs has given it
 	ReasonRefused     // or has not
 	ReasonGateExpired // or has said nothing in time
+	ReasonStepDone    // a step of its workflow has ended
+	ReasonStepFailed
+	ReasonStepTimeout // or has not, in time
 )
 
 // reasons is the table: the name as it is written outside, what has happened, and what
@@ -83,6 +86,12 @@ var reasons = [...]struct{ name, sentence, remedy string }{
 		"Nothing; who, and with which words, is in its events. Send it again if it is to be asked for anew."},
 	ReasonGateExpired: {"gate_expired", "Nobody who was asked before it is offered has decided in time: no app has had it.",
 		"Send it again, with more time in expires_seconds, reminders, or escalate_to."},
+	ReasonStepDone: {"step_done", "A step of its workflow has ended well, and the next one is begun.",
+		"Nothing; which step, and its intent, is in the event."},
+	ReasonStepFailed: {"step_failed", "A step of its workflow has failed, and no retry of it is left.",
+		"See why in the event, and at the intent of the step; on_failure says what is done instead, and retry how often it is tried."},
+	ReasonStepTimeout: {"step_timeout", "A step of its workflow had not ended by its step_deadline_seconds. Its app may still have run.",
+		"See at the intent of the step what kept it; give it more time, or say what is done instead with on_failure."},
 }
 
 func (r Reason) String() string {

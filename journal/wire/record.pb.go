@@ -362,6 +362,9 @@ type Head struct {
 	Part              uint32                 `protobuf:"varint,351,opt,name=part,proto3" json:"part,omitempty"`                                         // which part of it this is
 	Planned           bool                   `protobuf:"varint,352,opt,name=planned,proto3" json:"planned,omitempty"`                                   // it has parts: see Plan
 	Gated             bool                   `protobuf:"varint,353,opt,name=gated,proto3" json:"gated,omitempty"`                                       // it is offered when those have approved it
+	Stepped           bool                   `protobuf:"varint,410,opt,name=stepped,proto3" json:"stepped,omitempty"`                                   // they are steps: it is offered to nobody, and ends with the last of them
+	WakeMs            int64                  `protobuf:"varint,411,opt,name=wake_ms,json=wakeMs,proto3" json:"wake_ms,omitempty"`                       // when it completes by itself; 0: it does not
+	Step              bool                   `protobuf:"varint,419,opt,name=step,proto3" json:"step,omitempty"`                                         // it is a step of its parent
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -690,6 +693,27 @@ func (x *Head) GetGated() bool {
 	return false
 }
 
+func (x *Head) GetStepped() bool {
+	if x != nil {
+		return x.Stepped
+	}
+	return false
+}
+
+func (x *Head) GetWakeMs() int64 {
+	if x != nil {
+		return x.WakeMs
+	}
+	return 0
+}
+
+func (x *Head) GetStep() bool {
+	if x != nil {
+		return x.Step
+	}
+	return false
+}
+
 type LateAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	From          []byte                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`  // journal id
@@ -967,6 +991,8 @@ type Event struct {
 	Waited        *Wait                  `protobuf:"bytes,290,opt,name=waited,proto3" json:"waited,omitempty"`                         // before the holder was offered it; once for each offer
 	Asked         string                 `protobuf:"bytes,350,opt,name=asked,proto3" json:"asked,omitempty"`                           // whose approval it is about; empty: nobody's
 	Part          []byte                 `protobuf:"bytes,351,opt,name=part,proto3" json:"part,omitempty"`                             // the intent that asks for it
+	Step          string                 `protobuf:"bytes,412,opt,name=step,proto3" json:"step,omitempty"`                             // the step it is about; empty: none
+	Try           uint32                 `protobuf:"varint,413,opt,name=try,proto3" json:"try,omitempty"`                              // of that step
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1134,6 +1160,20 @@ func (x *Event) GetPart() []byte {
 	return nil
 }
 
+func (x *Event) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *Event) GetTry() uint32 {
+	if x != nil {
+		return x.Try
+	}
+	return 0
+}
+
 // Wait is a delay that is over, for who looks back: what ended it is no event. It is
 // written with the offer that ended it, and nowhere while it lasts.
 type Wait struct {
@@ -1247,6 +1287,10 @@ type Plan struct {
 	Parts         []*Part                `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
 	DueMs         int64                  `protobuf:"varint,2,opt,name=due_ms,json=dueMs,proto3" json:"due_ms,omitempty"`    // not to be offered before; 0: at once
 	TurnMs        int64                  `protobuf:"varint,3,opt,name=turn_ms,json=turnMs,proto3" json:"turn_ms,omitempty"` // when the present turn began
+	Scenario      string                 `protobuf:"bytes,414,opt,name=scenario,proto3" json:"scenario,omitempty"`          // what its steps are the workflow of; empty: its parts are approvals
+	Entry         uint32                 `protobuf:"varint,418,opt,name=entry,proto3" json:"entry,omitempty"`               // the step it begins with
+	At            uint32                 `protobuf:"varint,415,opt,name=at,proto3" json:"at,omitempty"`                     // the one it waits for
+	Last          []byte                 `protobuf:"bytes,416,opt,name=last,proto3" json:"last,omitempty"`                  // JSON object: what the last step that has said something has said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1302,7 +1346,35 @@ func (x *Plan) GetTurnMs() int64 {
 	return 0
 }
 
-// Part is one approval.
+func (x *Plan) GetScenario() string {
+	if x != nil {
+		return x.Scenario
+	}
+	return ""
+}
+
+func (x *Plan) GetEntry() uint32 {
+	if x != nil {
+		return x.Entry
+	}
+	return 0
+}
+
+func (x *Plan) GetAt() uint32 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Plan) GetLast() []byte {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+// Part is one approval, or one step.
 type Part struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Turn          uint32                 `protobuf:"varint,1,opt,name=turn,proto3" json:"turn,omitempty"`                            // parts of one turn are open at once, turns follow each other
@@ -1312,6 +1384,7 @@ type Part struct {
 	Id            []byte                 `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`                                 // of its intent; empty: not opened yet
 	Status        uint32                 `protobuf:"varint,6,opt,name=status,proto3" json:"status,omitempty"`                        // state.Status in which that ended; 0: it has not
 	By            string                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`                                 // who ended it
+	Step          *Step                  `protobuf:"bytes,417,opt,name=step,proto3" json:"step,omitempty"`                           // absent: it is an approval
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1395,6 +1468,162 @@ func (x *Part) GetBy() string {
 	return ""
 }
 
+func (x *Part) GetStep() *Step {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+// Step is a part that is done when the one before it has ended.
+type Step struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                 // its name in the workflow
+	Kind          uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`                            // journal.StepKind
+	OnSuccess     uint32                 `protobuf:"varint,3,opt,name=on_success,json=onSuccess,proto3" json:"on_success,omitempty"` // 1 + the part that follows; 0: it was the last
+	OnFailure     uint32                 `protobuf:"varint,4,opt,name=on_failure,json=onFailure,proto3" json:"on_failure,omitempty"` // likewise; 0: the intent fails
+	Retries       uint32                 `protobuf:"varint,5,opt,name=retries,proto3" json:"retries,omitempty"`                      // that may be made
+	RetryDelayMs  int64                  `protobuf:"varint,6,opt,name=retry_delay_ms,json=retryDelayMs,proto3" json:"retry_delay_ms,omitempty"`
+	WaitMs        int64                  `protobuf:"varint,7,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`        // of a delay, or what a timeout leaves
+	Input         []byte                 `protobuf:"bytes,8,opt,name=input,proto3" json:"input,omitempty"`                         // JSON object; empty: none
+	Asked         []string               `protobuf:"bytes,9,rep,name=asked,proto3" json:"asked,omitempty"`                         // addresses that its human_task names
+	AskThere      bool                   `protobuf:"varint,10,opt,name=ask_there,json=askThere,proto3" json:"ask_there,omitempty"` // it is offered to the sidecar of its receiver
+	Tries         uint32                 `protobuf:"varint,11,opt,name=tries,proto3" json:"tries,omitempty"`                       // made so far
+	BegunMs       int64                  `protobuf:"varint,12,opt,name=begun_ms,json=begunMs,proto3" json:"begun_ms,omitempty"`
+	EndedMs       int64                  `protobuf:"varint,13,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`
+	Why           string                 `protobuf:"bytes,14,opt,name=why,proto3" json:"why,omitempty"` // it has failed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_record_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Step) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Step) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Step) GetOnSuccess() uint32 {
+	if x != nil {
+		return x.OnSuccess
+	}
+	return 0
+}
+
+func (x *Step) GetOnFailure() uint32 {
+	if x != nil {
+		return x.OnFailure
+	}
+	return 0
+}
+
+func (x *Step) GetRetries() uint32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *Step) GetRetryDelayMs() int64 {
+	if x != nil {
+		return x.RetryDelayMs
+	}
+	return 0
+}
+
+func (x *Step) GetWaitMs() int64 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+func (x *Step) GetInput() []byte {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *Step) GetAsked() []string {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+func (x *Step) GetAskThere() bool {
+	if x != nil {
+		return x.AskThere
+	}
+	return false
+}
+
+func (x *Step) GetTries() uint32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+func (x *Step) GetBegunMs() int64 {
+	if x != nil {
+		return x.BegunMs
+	}
+	return 0
+}
+
+func (x *Step) GetEndedMs() int64 {
+	if x != nil {
+		return x.EndedMs
+	}
+	return 0
+}
+
+func (x *Step) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 // Outcome is what the app, or Pannier for it, said at the end.
 type Outcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1407,7 +1636,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_record_proto_msgTypes[11]
+	mi := &file_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1648,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[11]
+	mi := &file_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1661,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{11}
+	return file_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Outcome) GetStatus() uint32 {
@@ -1510,7 +1739,7 @@ type Handover struct {
 
 func (x *Handover) Reset() {
 	*x = Handover{}
-	mi := &file_record_proto_msgTypes[12]
+	mi := &file_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1751,7 @@ func (x *Handover) String() string {
 func (*Handover) ProtoMessage() {}
 
 func (x *Handover) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[12]
+	mi := &file_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1764,7 @@ func (x *Handover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Handover.ProtoReflect.Descriptor instead.
 func (*Handover) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{12}
+	return file_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Handover) GetHome() []byte {
@@ -1883,7 +2112,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_record_proto_msgTypes[13]
+	mi := &file_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2124,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[13]
+	mi := &file_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2137,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{13}
+	return file_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Report) GetNo() uint64 {
@@ -2074,7 +2303,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_record_proto_msgTypes[14]
+	mi := &file_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2315,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[14]
+	mi := &file_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2328,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{14}
+	return file_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Holder) GetEpoch() uint64 {
@@ -2165,7 +2394,7 @@ type HomePeer struct {
 
 func (x *HomePeer) Reset() {
 	*x = HomePeer{}
-	mi := &file_record_proto_msgTypes[15]
+	mi := &file_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2177,7 +2406,7 @@ func (x *HomePeer) String() string {
 func (*HomePeer) ProtoMessage() {}
 
 func (x *HomePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[15]
+	mi := &file_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2190,7 +2419,7 @@ func (x *HomePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HomePeer.ProtoReflect.Descriptor instead.
 func (*HomePeer) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{15}
+	return file_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HomePeer) GetEpoch() uint64 {
@@ -2245,7 +2474,7 @@ type Dedupe struct {
 
 func (x *Dedupe) Reset() {
 	*x = Dedupe{}
-	mi := &file_record_proto_msgTypes[16]
+	mi := &file_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2486,7 @@ func (x *Dedupe) String() string {
 func (*Dedupe) ProtoMessage() {}
 
 func (x *Dedupe) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[16]
+	mi := &file_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2499,7 @@ func (x *Dedupe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dedupe.ProtoReflect.Descriptor instead.
 func (*Dedupe) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{16}
+	return file_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Dedupe) GetId() []byte {
@@ -2347,7 +2576,7 @@ type Name struct {
 
 func (x *Name) Reset() {
 	*x = Name{}
-	mi := &file_record_proto_msgTypes[17]
+	mi := &file_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2359,7 +2588,7 @@ func (x *Name) String() string {
 func (*Name) ProtoMessage() {}
 
 func (x *Name) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[17]
+	mi := &file_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2372,7 +2601,7 @@ func (x *Name) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Name.ProtoReflect.Descriptor instead.
 func (*Name) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{17}
+	return file_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Name) GetNo() uint32 {
@@ -2448,7 +2677,7 @@ type AgentEvents struct {
 
 func (x *AgentEvents) Reset() {
 	*x = AgentEvents{}
-	mi := &file_record_proto_msgTypes[18]
+	mi := &file_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +2689,7 @@ func (x *AgentEvents) String() string {
 func (*AgentEvents) ProtoMessage() {}
 
 func (x *AgentEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[18]
+	mi := &file_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +2702,7 @@ func (x *AgentEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentEvents.ProtoReflect.Descriptor instead.
 func (*AgentEvents) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{18}
+	return file_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AgentEvents) GetEvents() []*AgentEvent {
@@ -2495,7 +2724,7 @@ type AgentEvent struct {
 
 func (x *AgentEvent) Reset() {
 	*x = AgentEvent{}
-	mi := &file_record_proto_msgTypes[19]
+	mi := &file_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2736,7 @@ func (x *AgentEvent) String() string {
 func (*AgentEvent) ProtoMessage() {}
 
 func (x *AgentEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[19]
+	mi := &file_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2749,7 @@ func (x *AgentEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentEvent.ProtoReflect.Descriptor instead.
 func (*AgentEvent) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{19}
+	return file_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AgentEvent) GetId() []byte {
@@ -2571,7 +2800,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_record_proto_msgTypes[20]
+	mi := &file_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2812,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[20]
+	mi := &file_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2825,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{20}
+	return file_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Account) GetId() []byte {
@@ -2690,7 +2919,7 @@ type AccountKey struct {
 
 func (x *AccountKey) Reset() {
 	*x = AccountKey{}
-	mi := &file_record_proto_msgTypes[21]
+	mi := &file_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2702,7 +2931,7 @@ func (x *AccountKey) String() string {
 func (*AccountKey) ProtoMessage() {}
 
 func (x *AccountKey) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[21]
+	mi := &file_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2715,7 +2944,7 @@ func (x *AccountKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountKey.ProtoReflect.Descriptor instead.
 func (*AccountKey) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{21}
+	return file_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AccountKey) GetId() []byte {
@@ -2771,7 +3000,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_record_proto_msgTypes[22]
+	mi := &file_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2783,7 +3012,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[22]
+	mi := &file_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2796,7 +3025,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{22}
+	return file_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Meta) GetSeq() uint64 {
@@ -2824,7 +3053,7 @@ type ClassSum struct {
 
 func (x *ClassSum) Reset() {
 	*x = ClassSum{}
-	mi := &file_record_proto_msgTypes[23]
+	mi := &file_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +3065,7 @@ func (x *ClassSum) String() string {
 func (*ClassSum) ProtoMessage() {}
 
 func (x *ClassSum) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[23]
+	mi := &file_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +3078,7 @@ func (x *ClassSum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassSum.ProtoReflect.Descriptor instead.
 func (*ClassSum) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{23}
+	return file_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ClassSum) GetClass() uint32 {
@@ -2888,7 +3117,7 @@ type Birth struct {
 
 func (x *Birth) Reset() {
 	*x = Birth{}
-	mi := &file_record_proto_msgTypes[24]
+	mi := &file_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2900,7 +3129,7 @@ func (x *Birth) String() string {
 func (*Birth) ProtoMessage() {}
 
 func (x *Birth) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[24]
+	mi := &file_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2913,7 +3142,7 @@ func (x *Birth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Birth.ProtoReflect.Descriptor instead.
 func (*Birth) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{24}
+	return file_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Birth) GetSchema() uint32 {
@@ -2973,7 +3202,7 @@ type Purged struct {
 
 func (x *Purged) Reset() {
 	*x = Purged{}
-	mi := &file_record_proto_msgTypes[25]
+	mi := &file_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2985,7 +3214,7 @@ func (x *Purged) String() string {
 func (*Purged) ProtoMessage() {}
 
 func (x *Purged) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[25]
+	mi := &file_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2998,7 +3227,7 @@ func (x *Purged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purged.ProtoReflect.Descriptor instead.
 func (*Purged) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{25}
+	return file_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Purged) GetAtMs() int64 {
@@ -3060,7 +3289,7 @@ type Schema struct {
 
 func (x *Schema) Reset() {
 	*x = Schema{}
-	mi := &file_record_proto_msgTypes[26]
+	mi := &file_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3072,7 +3301,7 @@ func (x *Schema) String() string {
 func (*Schema) ProtoMessage() {}
 
 func (x *Schema) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[26]
+	mi := &file_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3085,7 +3314,7 @@ func (x *Schema) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schema.ProtoReflect.Descriptor instead.
 func (*Schema) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{26}
+	return file_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Schema) GetSemanticType() string {
@@ -3163,7 +3392,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_record_proto_msgTypes[27]
+	mi := &file_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3175,7 +3404,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[27]
+	mi := &file_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3188,7 +3417,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{27}
+	return file_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Subscription) GetId() []byte {
@@ -3276,7 +3505,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_record_proto_msgTypes[28]
+	mi := &file_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3288,7 +3517,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[28]
+	mi := &file_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3301,7 +3530,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{28}
+	return file_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Notice) GetEventType() string {
@@ -3366,7 +3595,7 @@ type Thread struct {
 
 func (x *Thread) Reset() {
 	*x = Thread{}
-	mi := &file_record_proto_msgTypes[29]
+	mi := &file_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3378,7 +3607,7 @@ func (x *Thread) String() string {
 func (*Thread) ProtoMessage() {}
 
 func (x *Thread) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[29]
+	mi := &file_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3391,7 +3620,7 @@ func (x *Thread) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Thread.ProtoReflect.Descriptor instead.
 func (*Thread) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{29}
+	return file_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Thread) GetIntent() []byte {
@@ -3483,7 +3712,7 @@ type ThreadView struct {
 
 func (x *ThreadView) Reset() {
 	*x = ThreadView{}
-	mi := &file_record_proto_msgTypes[30]
+	mi := &file_record_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3495,7 +3724,7 @@ func (x *ThreadView) String() string {
 func (*ThreadView) ProtoMessage() {}
 
 func (x *ThreadView) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[30]
+	mi := &file_record_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3508,7 +3737,7 @@ func (x *ThreadView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThreadView.ProtoReflect.Descriptor instead.
 func (*ThreadView) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{30}
+	return file_record_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ThreadView) GetOwner() uint32 {
@@ -3548,7 +3777,7 @@ type ThreadEntry struct {
 
 func (x *ThreadEntry) Reset() {
 	*x = ThreadEntry{}
-	mi := &file_record_proto_msgTypes[31]
+	mi := &file_record_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3560,7 +3789,7 @@ func (x *ThreadEntry) String() string {
 func (*ThreadEntry) ProtoMessage() {}
 
 func (x *ThreadEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[31]
+	mi := &file_record_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3573,7 +3802,7 @@ func (x *ThreadEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThreadEntry.ProtoReflect.Descriptor instead.
 func (*ThreadEntry) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{31}
+	return file_record_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ThreadEntry) GetId() []byte {
@@ -3638,7 +3867,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_record_proto_msgTypes[32]
+	mi := &file_record_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3650,7 +3879,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[32]
+	mi := &file_record_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3663,7 +3892,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{32}
+	return file_record_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Decision) GetDecision() string {
@@ -3704,7 +3933,7 @@ type Approval struct {
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_record_proto_msgTypes[33]
+	mi := &file_record_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3716,7 +3945,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[33]
+	mi := &file_record_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3729,7 +3958,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{33}
+	return file_record_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Approval) GetDecision() *Decision {
@@ -3765,7 +3994,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_record_proto_msgTypes[34]
+	mi := &file_record_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3777,7 +4006,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[34]
+	mi := &file_record_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3790,7 +4019,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{34}
+	return file_record_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Schedule) GetId() []byte {
@@ -3925,7 +4154,7 @@ type ScheduleRun struct {
 
 func (x *ScheduleRun) Reset() {
 	*x = ScheduleRun{}
-	mi := &file_record_proto_msgTypes[35]
+	mi := &file_record_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3937,7 +4166,7 @@ func (x *ScheduleRun) String() string {
 func (*ScheduleRun) ProtoMessage() {}
 
 func (x *ScheduleRun) ProtoReflect() protoreflect.Message {
-	mi := &file_record_proto_msgTypes[35]
+	mi := &file_record_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3950,7 +4179,7 @@ func (x *ScheduleRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleRun.ProtoReflect.Descriptor instead.
 func (*ScheduleRun) Descriptor() ([]byte, []int) {
-	return file_record_proto_rawDescGZIP(), []int{35}
+	return file_record_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ScheduleRun) GetDueMs() int64 {
@@ -4023,7 +4252,7 @@ const file_record_proto_rawDesc = "" +
 	"intervalMs\x12\x12\n" +
 	"\x04most\x18\x03 \x01(\rR\x04most\x12\x1f\n" +
 	"\vescalate_to\x18\x04 \x01(\tR\n" +
-	"escalateTo\"\x92\n" +
+	"escalateTo\"\xdc\n" +
 	"\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
@@ -4073,7 +4302,10 @@ const file_record_proto_rawDesc = "" +
 	"\x06parent\x18\xde\x02 \x01(\fR\x06parent\x12\x13\n" +
 	"\x04part\x18\xdf\x02 \x01(\rR\x04part\x12\x19\n" +
 	"\aplanned\x18\xe0\x02 \x01(\bR\aplanned\x12\x15\n" +
-	"\x05gated\x18\xe1\x02 \x01(\bR\x05gated\"]\n" +
+	"\x05gated\x18\xe1\x02 \x01(\bR\x05gated\x12\x19\n" +
+	"\astepped\x18\x9a\x03 \x01(\bR\astepped\x12\x18\n" +
+	"\awake_ms\x18\x9b\x03 \x01(\x03R\x06wakeMs\x12\x13\n" +
+	"\x04step\x18\xa3\x03 \x01(\bR\x04step\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
@@ -4096,7 +4328,7 @@ const file_record_proto_rawDesc = "" +
 	"\bexpected\x18\t \x01(\x04R\bexpected\x12\x19\n" +
 	"\bkey_hash\x18\n" +
 	" \x01(\fR\akeyHash\x12 \n" +
-	"\vfingerprint\x18\v \x01(\fR\vfingerprint\"\x89\x04\n" +
+	"\vfingerprint\x18\v \x01(\fR\vfingerprint\"\xb1\x04\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x13\n" +
@@ -4119,17 +4351,23 @@ const file_record_proto_rawDesc = "" +
 	"\thanded_ms\x18\x87\x02 \x01(\x03R\bhandedMs\x121\n" +
 	"\x06waited\x18\xa2\x02 \x01(\v2\x18.pannier.journal.v1.WaitR\x06waited\x12\x15\n" +
 	"\x05asked\x18\xde\x02 \x01(\tR\x05asked\x12\x13\n" +
-	"\x04part\x18\xdf\x02 \x01(\fR\x04part\"P\n" +
+	"\x04part\x18\xdf\x02 \x01(\fR\x04part\x12\x13\n" +
+	"\x04step\x18\x9c\x03 \x01(\tR\x04step\x12\x11\n" +
+	"\x03try\x18\x9d\x03 \x01(\rR\x03try\"P\n" +
 	"\x04Wait\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\rR\x05cause\x12\x17\n" +
 	"\afrom_ms\x18\x02 \x01(\x03R\x06fromMs\x12\x19\n" +
 	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs\";\n" +
 	"\x06Events\x121\n" +
-	"\x06events\x18\x01 \x03(\v2\x19.pannier.journal.v1.EventR\x06events\"f\n" +
+	"\x06events\x18\x01 \x03(\v2\x19.pannier.journal.v1.EventR\x06events\"\xc0\x01\n" +
 	"\x04Plan\x12.\n" +
 	"\x05parts\x18\x01 \x03(\v2\x18.pannier.journal.v1.PartR\x05parts\x12\x15\n" +
 	"\x06due_ms\x18\x02 \x01(\x03R\x05dueMs\x12\x17\n" +
-	"\aturn_ms\x18\x03 \x01(\x03R\x06turnMs\"\xb7\x01\n" +
+	"\aturn_ms\x18\x03 \x01(\x03R\x06turnMs\x12\x1b\n" +
+	"\bscenario\x18\x9e\x03 \x01(\tR\bscenario\x12\x15\n" +
+	"\x05entry\x18\xa2\x03 \x01(\rR\x05entry\x12\x0f\n" +
+	"\x02at\x18\x9f\x03 \x01(\rR\x02at\x12\x13\n" +
+	"\x04last\x18\xa0\x03 \x01(\fR\x04last\"\xe6\x01\n" +
 	"\x04Part\x12\x12\n" +
 	"\x04turn\x18\x01 \x01(\rR\x04turn\x12\x10\n" +
 	"\x03any\x18\x02 \x01(\bR\x03any\x122\n" +
@@ -4138,7 +4376,26 @@ const file_record_proto_rawDesc = "" +
 	"expires_ms\x18\x04 \x01(\x03R\texpiresMs\x12\x0e\n" +
 	"\x02id\x18\x05 \x01(\fR\x02id\x12\x16\n" +
 	"\x06status\x18\x06 \x01(\rR\x06status\x12\x0e\n" +
-	"\x02by\x18\a \x01(\tR\x02by\"I\n" +
+	"\x02by\x18\a \x01(\tR\x02by\x12-\n" +
+	"\x04step\x18\xa1\x03 \x01(\v2\x18.pannier.journal.v1.StepR\x04step\"\xe8\x02\n" +
+	"\x04Step\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x1d\n" +
+	"\n" +
+	"on_success\x18\x03 \x01(\rR\tonSuccess\x12\x1d\n" +
+	"\n" +
+	"on_failure\x18\x04 \x01(\rR\tonFailure\x12\x18\n" +
+	"\aretries\x18\x05 \x01(\rR\aretries\x12$\n" +
+	"\x0eretry_delay_ms\x18\x06 \x01(\x03R\fretryDelayMs\x12\x17\n" +
+	"\await_ms\x18\a \x01(\x03R\x06waitMs\x12\x14\n" +
+	"\x05input\x18\b \x01(\fR\x05input\x12\x14\n" +
+	"\x05asked\x18\t \x03(\tR\x05asked\x12\x1b\n" +
+	"\task_there\x18\n" +
+	" \x01(\bR\baskThere\x12\x14\n" +
+	"\x05tries\x18\v \x01(\rR\x05tries\x12\x19\n" +
+	"\bbegun_ms\x18\f \x01(\x03R\abegunMs\x12\x19\n" +
+	"\bended_ms\x18\r \x01(\x03R\aendedMs\x12\x10\n" +
+	"\x03why\x18\x0e \x01(\tR\x03why\"I\n" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
@@ -4430,7 +4687,7 @@ func file_record_proto_rawDescGZIP() []byte {
 	return file_record_proto_rawDescData
 }
 
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_record_proto_goTypes = []any{
 	(*Envelope)(nil),     // 0: pannier.journal.v1.Envelope
 	(*Reminders)(nil),    // 1: pannier.journal.v1.Reminders
@@ -4443,31 +4700,32 @@ var file_record_proto_goTypes = []any{
 	(*Events)(nil),       // 8: pannier.journal.v1.Events
 	(*Plan)(nil),         // 9: pannier.journal.v1.Plan
 	(*Part)(nil),         // 10: pannier.journal.v1.Part
-	(*Outcome)(nil),      // 11: pannier.journal.v1.Outcome
-	(*Handover)(nil),     // 12: pannier.journal.v1.Handover
-	(*Report)(nil),       // 13: pannier.journal.v1.Report
-	(*Holder)(nil),       // 14: pannier.journal.v1.Holder
-	(*HomePeer)(nil),     // 15: pannier.journal.v1.HomePeer
-	(*Dedupe)(nil),       // 16: pannier.journal.v1.Dedupe
-	(*Name)(nil),         // 17: pannier.journal.v1.Name
-	(*AgentEvents)(nil),  // 18: pannier.journal.v1.AgentEvents
-	(*AgentEvent)(nil),   // 19: pannier.journal.v1.AgentEvent
-	(*Account)(nil),      // 20: pannier.journal.v1.Account
-	(*AccountKey)(nil),   // 21: pannier.journal.v1.AccountKey
-	(*Meta)(nil),         // 22: pannier.journal.v1.Meta
-	(*ClassSum)(nil),     // 23: pannier.journal.v1.ClassSum
-	(*Birth)(nil),        // 24: pannier.journal.v1.Birth
-	(*Purged)(nil),       // 25: pannier.journal.v1.Purged
-	(*Schema)(nil),       // 26: pannier.journal.v1.Schema
-	(*Subscription)(nil), // 27: pannier.journal.v1.Subscription
-	(*Notice)(nil),       // 28: pannier.journal.v1.Notice
-	(*Thread)(nil),       // 29: pannier.journal.v1.Thread
-	(*ThreadView)(nil),   // 30: pannier.journal.v1.ThreadView
-	(*ThreadEntry)(nil),  // 31: pannier.journal.v1.ThreadEntry
-	(*Decision)(nil),     // 32: pannier.journal.v1.Decision
-	(*Approval)(nil),     // 33: pannier.journal.v1.Approval
-	(*Schedule)(nil),     // 34: pannier.journal.v1.Schedule
-	(*ScheduleRun)(nil),  // 35: pannier.journal.v1.ScheduleRun
+	(*Step)(nil),         // 11: pannier.journal.v1.Step
+	(*Outcome)(nil),      // 12: pannier.journal.v1.Outcome
+	(*Handover)(nil),     // 13: pannier.journal.v1.Handover
+	(*Report)(nil),       // 14: pannier.journal.v1.Report
+	(*Holder)(nil),       // 15: pannier.journal.v1.Holder
+	(*HomePeer)(nil),     // 16: pannier.journal.v1.HomePeer
+	(*Dedupe)(nil),       // 17: pannier.journal.v1.Dedupe
+	(*Name)(nil),         // 18: pannier.journal.v1.Name
+	(*AgentEvents)(nil),  // 19: pannier.journal.v1.AgentEvents
+	(*AgentEvent)(nil),   // 20: pannier.journal.v1.AgentEvent
+	(*Account)(nil),      // 21: pannier.journal.v1.Account
+	(*AccountKey)(nil),   // 22: pannier.journal.v1.AccountKey
+	(*Meta)(nil),         // 23: pannier.journal.v1.Meta
+	(*ClassSum)(nil),     // 24: pannier.journal.v1.ClassSum
+	(*Birth)(nil),        // 25: pannier.journal.v1.Birth
+	(*Purged)(nil),       // 26: pannier.journal.v1.Purged
+	(*Schema)(nil),       // 27: pannier.journal.v1.Schema
+	(*Subscription)(nil), // 28: pannier.journal.v1.Subscription
+	(*Notice)(nil),       // 29: pannier.journal.v1.Notice
+	(*Thread)(nil),       // 30: pannier.journal.v1.Thread
+	(*ThreadView)(nil),   // 31: pannier.journal.v1.ThreadView
+	(*ThreadEntry)(nil),  // 32: pannier.journal.v1.ThreadEntry
+	(*Decision)(nil),     // 33: pannier.journal.v1.Decision
+	(*Approval)(nil),     // 34: pannier.journal.v1.Approval
+	(*Schedule)(nil),     // 35: pannier.journal.v1.Schedule
+	(*ScheduleRun)(nil),  // 36: pannier.journal.v1.ScheduleRun
 }
 var file_record_proto_depIdxs = []int32{
 	1,  // 0: pannier.journal.v1.Envelope.reminders:type_name -> pannier.journal.v1.Reminders
@@ -4476,22 +4734,23 @@ var file_record_proto_depIdxs = []int32{
 	6,  // 3: pannier.journal.v1.Events.events:type_name -> pannier.journal.v1.Event
 	10, // 4: pannier.journal.v1.Plan.parts:type_name -> pannier.journal.v1.Part
 	0,  // 5: pannier.journal.v1.Part.child:type_name -> pannier.journal.v1.Envelope
-	7,  // 6: pannier.journal.v1.Handover.waited:type_name -> pannier.journal.v1.Wait
-	7,  // 7: pannier.journal.v1.Report.waited:type_name -> pannier.journal.v1.Wait
-	19, // 8: pannier.journal.v1.AgentEvents.events:type_name -> pannier.journal.v1.AgentEvent
-	21, // 9: pannier.journal.v1.Account.keys:type_name -> pannier.journal.v1.AccountKey
-	23, // 10: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
-	30, // 11: pannier.journal.v1.Thread.views:type_name -> pannier.journal.v1.ThreadView
-	31, // 12: pannier.journal.v1.Thread.entries:type_name -> pannier.journal.v1.ThreadEntry
-	32, // 13: pannier.journal.v1.Thread.decision:type_name -> pannier.journal.v1.Decision
-	32, // 14: pannier.journal.v1.Approval.decision:type_name -> pannier.journal.v1.Decision
-	0,  // 15: pannier.journal.v1.Schedule.template:type_name -> pannier.journal.v1.Envelope
-	35, // 16: pannier.journal.v1.Schedule.runs:type_name -> pannier.journal.v1.ScheduleRun
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	11, // 6: pannier.journal.v1.Part.step:type_name -> pannier.journal.v1.Step
+	7,  // 7: pannier.journal.v1.Handover.waited:type_name -> pannier.journal.v1.Wait
+	7,  // 8: pannier.journal.v1.Report.waited:type_name -> pannier.journal.v1.Wait
+	20, // 9: pannier.journal.v1.AgentEvents.events:type_name -> pannier.journal.v1.AgentEvent
+	22, // 10: pannier.journal.v1.Account.keys:type_name -> pannier.journal.v1.AccountKey
+	24, // 11: pannier.journal.v1.Meta.sums:type_name -> pannier.journal.v1.ClassSum
+	31, // 12: pannier.journal.v1.Thread.views:type_name -> pannier.journal.v1.ThreadView
+	32, // 13: pannier.journal.v1.Thread.entries:type_name -> pannier.journal.v1.ThreadEntry
+	33, // 14: pannier.journal.v1.Thread.decision:type_name -> pannier.journal.v1.Decision
+	33, // 15: pannier.journal.v1.Approval.decision:type_name -> pannier.journal.v1.Decision
+	0,  // 16: pannier.journal.v1.Schedule.template:type_name -> pannier.journal.v1.Envelope
+	36, // 17: pannier.journal.v1.Schedule.runs:type_name -> pannier.journal.v1.ScheduleRun
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }
@@ -4499,14 +4758,14 @@ func file_record_proto_init() {
 	if File_record_proto != nil {
 		return
 	}
-	file_record_proto_msgTypes[12].OneofWrappers = []any{}
+	file_record_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
