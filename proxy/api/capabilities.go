@@ -8,7 +8,7 @@ import (
 // families are what AXP's clients may ask about, by AXP's names of its routes.
 var families = []string{
 	"intents.create", "intents.batch", "intents.get", "intents.list", "intents.events", "intents.stream",
-	"intents.resolve", "intents.resume", "intents.bulk_cancel", "agents.stream", "agents.poll", "schemas",
+	"intents.resolve", "intents.resume", "intents.bulk_cancel", "agents.stream", "agents.poll", "schemas", "scenarios.validate", "scenarios.apply",
 	"webhooks.subscriptions", "webhooks.events", "webhooks.replay",
 	"inbox.list", "inbox.thread", "inbox.changes", "inbox.reply", "inbox.delegate", "inbox.decision", "inbox.messages_delete", "approvals.decision",
 }

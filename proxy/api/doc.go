@@ -29,6 +29,8 @@
 //	DELETE /v1/schedules/{id}             end it
 //	POST /v1/schedules/{id}/pause         it makes nothing more
 //	POST /v1/schedules/{id}/resume        from its next time on, it does
+//	POST /v1/scenarios/validate           what is wrong with a scenario
+//	POST /v1/scenarios/apply              accept an intent with a workflow, and begin it
 //	POST /v1/intents                      accept one intent, or CloudEvents
 //	POST /v1/intents:batch                accept up to 1,000, one result each
 //	POST /v1/intents/bulk-cancel          end many that are old
@@ -150,6 +152,18 @@
 //     who could approve. A refusal cancels the intent with its words; one that expires
 //     ends it TIMED_OUT. Whatever ends the intent ends what is asked about it. A redrive
 //     asks anew where it had not passed, or with another payload or receiver.
+//   - A scenario is one intent that is offered to nobody and waits for one step at a time.
+//     A step is an intent of its own, to an agent or a person, or a time that passes; its
+//     end and what it leads to are one commit, and so are the end of the intent and that
+//     of its step. Where no step names on_success they are done as they are listed, but for
+//     those that an on_failure names; no way leads back. A person's refusal fails a step,
+//     and so does its deadline, which counts over all retries; only what an agent has
+//     failed is tried again. What it says of agents changes nothing about how they receive,
+//     which is said where they are served: delivery_mode http and callback_url are warned of.
+//     With create_if_missing a service account is made for one, if the key speaks for it;
+//     keys of it are made as for any other. A role of humans is whose inbox is asked:
+//     the contact, or the role by its name. A redriven step goes on alone: its scenario has
+//     gone another way by then.
 //   - A payload that does not fit the schema of its type is not accepted, nor one
 //     edited at a redrive, wherever that is asked for: it is held to the schemas of
 //     its home. What was accepted before is not looked at again, nor a repeat of it

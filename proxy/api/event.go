@@ -175,6 +175,7 @@ func writeDetails(d *doc, ev *wire.Event, out *wire.Outcome) {
 	}
 	writeWaited(d, ev.Waited)
 	writeGate(d, ev)
+	writeStep(d, ev)
 	d.ms("offered_at", ev.OfferedMs).ms("held_at", ev.HeldMs).ms("handed_at", ev.HandedMs).opt("traceparent", ev.Traceparent)
 }
 

@@ -226,7 +226,7 @@ func writeGates(d *doc, p *wire.Plan) {
 
 // writeGate writes which approval an event is about.
 func writeGate(d *doc, ev *wire.Event) {
-	if ev.Asked == "" {
+	if ev.Asked == "" || ev.Step != "" {
 		return
 	}
 	d.key("gate").open('{').str("to", ev.Asked).opt("intent_id", idText(ev.Part)).close('}')

@@ -127,7 +127,11 @@ func (a *API) writeHead(d *doc, i *journal.Intent) {
 	switch status := i.Status(); {
 	case status == state.Waiting:
 		d.str("lifecycle_waiting_reason", waitingReason(state.Reason(h.Reason)))
-		if t, err := taskOf(i.Envelope.GetHumanTask()); err == nil && t != nil {
+		if h.Stepped {
+			writeStepAwaited(d, i.Plan)
+		} else if h.WakeMs != 0 {
+			d.key("pending_with").open('{').str("type", "internal").str("name", "delay").close('}').ms("wakes_at", h.WakeMs)
+		} else if t, err := taskOf(i.Envelope.GetHumanTask()); err == nil && t != nil {
 			writePending(d, t, i.Envelope, h.Escalated)
 			d.ms("next_reminder_at", h.RemindMs)
 		} else if state.Reason(h.Reason) == state.ReasonOperator {
@@ -140,7 +144,11 @@ func (a *API) writeHead(d *doc, i *journal.Intent) {
 		d.str("lifecycle_waiting_reason", state.ReasonWaitingTime.String())
 		d.key("pending_with").open('{').str("type", "internal").str("name", "delay").close('}')
 	}
-	writeGates(d, i.Plan)
+	if h.Stepped {
+		writeSteps(d, i.Plan)
+	} else {
+		writeGates(d, i.Plan)
+	}
 	if len(h.LateAnswers) > 0 {
 		d.key("late_answers").open('[')
 		for _, late := range h.LateAnswers {

@@ -40,6 +40,8 @@ func (a *API) endpoints() []endpoint {
 		{"DELETE", "/v1/schedules/{id}", a.removeSchedule},
 		{"POST", "/v1/schedules/{id}/pause", a.pauseSchedule},
 		{"POST", "/v1/schedules/{id}/resume", a.resumeSchedule},
+		{"POST", "/v1/scenarios/validate", a.validateScenario},
+		{"POST", "/v1/scenarios/apply", a.applyScenario},
 		{"POST", "/v1/intents", a.create},
 		{"POST", "/v1/intents:batch", a.createBatch},
 		{"POST", "/v1/intents/bulk-cancel", a.bulkCancel},

@@ -67,7 +67,7 @@ func (acc *account) write(d *doc, id journal.ID) {
 		if !c.Until.IsZero() {
 			d.time("until", c.Until)
 		}
-		d.opt("peer", c.Peer).opt("waits_for", c.Who).opt("task_id", c.Task).close('}')
+		d.opt("peer", c.Peer).opt("waits_for", c.Who).opt("task_id", c.Task).opt("step_id", c.Step).close('}')
 	}
 	d.close(']')
 	d.key("attempts").open('{').num("n", int64(acc.attempts)).num("max", int64(acc.max)).close('}')
@@ -88,6 +88,14 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 	case journal.PlaceParked:
 		if h.Gated {
 			whyGated(i, acc)
+			return
+		}
+		if h.Stepped {
+			a.whyStepped(ctx, i, acc)
+			return
+		}
+		if h.WakeMs != 0 {
+			acc.add(state.Delay{Cause: state.CauseScheduled, Until: time.UnixMilli(h.WakeMs)})
 			return
 		}
 		acc.add(state.Delay{Cause: state.CauseParked})
