@@ -105,13 +105,14 @@ func (c *Caller) mayReceive(agent string) error {
 	return refuse(codePolicyDenied, "the key does not receive for %s", clip(agent, 64))
 }
 
-// maySee reports whether an intent is from or to an agent of the caller.
+// maySee reports whether an intent is from or to an agent of the caller, or what it asks was
+// passed on to one.
 func (a *API) maySee(c *Caller, i *journal.Intent) bool {
 	if c == nil {
 		return true
 	}
 	if e := i.Envelope; e != nil {
-		return c.May(e.FromAgent) || c.May(e.ToAgent) || isAsked(c, i)
+		return c.May(e.FromAgent) || c.May(e.ToAgent) || isAsked(c, i) || a.isDelegated(i, c.May)
 	}
 	return c.May(a.receiver(i)) // its body has left the history, and the sender with it
 }

@@ -273,15 +273,20 @@ func writeEntry(d *doc, e *wire.ThreadEntry) {
 
 // mayDecideThread is mayDecide, and also for whom a thread was delegated to.
 func (a *API) mayDecideThread(c *Caller, i *journal.Intent) bool {
-	if c == nil || mayDecide(c, i) {
-		return true
+	return c == nil || mayDecide(c, i) || a.isDelegated(i, c.May)
+}
+
+// isDelegated reports whether what a person is asked was passed on to an agent of those.
+func (a *API) isDelegated(i *journal.Intent, of func(agent string) bool) bool {
+	if len(i.Envelope.GetHumanTask()) == 0 {
+		return false
 	}
 	th, err := a.journal.Thread(i.ID)
 	if err != nil {
 		return false
 	}
 	for n, v := range th.Views {
-		if journal.ThreadRole(v.Role) == journal.RoleDelegate && c.May(th.Owners[n]) {
+		if journal.ThreadRole(v.Role) == journal.RoleDelegate && of(th.Owners[n]) {
 			return true
 		}
 	}

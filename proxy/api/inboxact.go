@@ -45,8 +45,11 @@ func (a *API) readAct(w http.ResponseWriter, r *http.Request, verb journal.Threa
 	}, nil
 }
 
-// speaker is who acts: whose inbox it is, as far as the caller has said so.
+// speaker is who acts: the person, or whose inbox it is, as far as the caller has said so.
 func speaker(r *http.Request, viewer string) string {
+	if c := callerOf(r); c != nil && c.Person != "" {
+		return c.Person
+	}
 	if said := owner(r); said != someApp {
 		return said
 	}

@@ -58,3 +58,51 @@ func TestPersonActsForMany(t *testing.T) {
 		}
 	}
 }
+
+// What is delegated is among the tasks of whom it was delegated to, who see it and decide;
+// what a person says on the way has their name.
+func TestDelegatedTask(t *testing.T) {
+	t.Parallel()
+	w := setup(t, keyed)
+	const legal = "agent://acme/people/legal"
+	id := w.post("/v1/intents", `{"intent_type":"a.v1","to_agent":"`+approvals+`","payload":{},"human_task":{}}`, "x-api-key: k-orders").want(200).text("intent_id")
+	do := func(c *api.Caller, method, path, body string, want int) string {
+		t.Helper()
+		r := httptest.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		rec := httptest.NewRecorder()
+		w.api.Inside(c).ServeHTTP(rec, r)
+		if rec.Code != want {
+			t.Errorf("%s %s as %s: %d %s, want %d", method, path, c.Person, rec.Code, rec.Body, want)
+		}
+		return rec.Body.String()
+	}
+	ann, bob := &api.Caller{Agents: []string{approvals}, Person: "ann@acme.example"}, &api.Caller{Agents: []string{billing, legal}, Person: "bob@acme.example"}
+	if list := do(bob, "GET", "/v1/me/tasks", "", 200); strings.Contains(list, id) {
+		t.Errorf("before it is delegated it is listed: %s", list)
+	}
+	do(bob, "GET", "/v1/intents/"+id, "", 404)
+	do(bob, "GET", "/v1/inbox/"+id, "", 404)
+	do(bob, "POST", "/v1/inbox/"+id+"/delegate", `{"delegate_to":"`+legal+`"}`, 404)
+	do(ann, "POST", "/v1/inbox/"+id+"/delegate", `{"delegate_to":"`+legal+`","note":"yours"}`, 200)
+	for _, path := range []string{"/v1/me/tasks", "/v1/me/tasks?owner_agent=" + legal} {
+		if list := do(bob, "GET", path, "", 200); !strings.Contains(list, id) {
+			t.Errorf("%s lacks what was delegated: %s", path, list)
+		}
+	}
+	if list := do(bob, "GET", "/v1/me/tasks?owner_agent="+billing, "", 200); strings.Contains(list, id) {
+		t.Errorf("it is listed as another agent's: %s", list)
+	}
+	if list := do(ann, "GET", "/v1/me/tasks", "", 200); !strings.Contains(list, id) {
+		t.Errorf("who has delegated it does not have it any more: %s", list)
+	}
+	do(bob, "GET", "/v1/intents/"+id, "", 200)
+	do(bob, "POST", "/v1/inbox/"+id+"/reply", `{"message":"looking"}`, 200)
+	do(bob, "POST", "/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved"}}`, 200)
+	thread := do(ann, "GET", "/v1/inbox/"+id, "", 200)
+	for _, want := range []string{`"actor":"ann@acme.example","at"`, `"actor":"bob@acme.example"`, `"looking"`} {
+		if !strings.Contains(thread, want) {
+			t.Errorf("the thread lacks %s: %s", want, thread)
+		}
+	}
+}

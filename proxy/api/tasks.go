@@ -14,7 +14,7 @@ import (
 const nextCursor = "Pannier-Next-Cursor"
 
 // tasks serves GET /v1/me/tasks: what people are asked by intents homed or held here and have
-// not decided, newest first.
+// not decided, newest first; for whom a task was delegated to, too.
 func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
 	q, err := parseQuery(r)
 	if err != nil {
@@ -44,7 +44,13 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
 		if i.Head.GetEscalated() { // those who did not decide may still
 			to = e.Reminders.GetEscalateTo()
 		}
-		return mayDecide(c, i) && (owner == "" || owner == e.ToAgent || owner == to || isAssigned(e, owner))
+		switch {
+		case mayDecide(c, i):
+			return owner == "" || owner == e.ToAgent || owner == to || isAssigned(e, owner) || a.isDelegated(i, func(agent string) bool { return agent == owner })
+		case owner == "":
+			return a.isDelegated(i, c.May)
+		}
+		return c.May(owner) && a.isDelegated(i, func(agent string) bool { return agent == owner })
 	})
 	if err != nil {
 		return err
