@@ -28,10 +28,12 @@ type refused struct {
 	Problem struct {
 		Code string `json:"code"`
 	} `json:"error"`
-	Faults []struct {
-		Pointer string `json:"pointer"`
-		Detail  string `json:"detail"`
-	} `json:"errors"`
+	Faults []refusedFault `json:"errors"`
+}
+
+type refusedFault struct {
+	Pointer string `json:"pointer"`
+	Detail  string `json:"detail"`
 }
 
 func (r *refused) Error() string {

@@ -3,6 +3,8 @@
 //	GET  /inbox                what is to be decided, newest first
 //	GET  /tasks/{id}           one task: what it is about, its form, its outcomes as buttons
 //	POST /tasks/{id}           a decision
+//	POST /tasks/{id}/comment   a comment in its thread
+//	POST /tasks/{id}/delegate  the task for the people of another agent, too
 //	GET  /tasks/{id}/payload   the payload as a file
 //	GET  /intents              what is homed or held here, by status and receiver
 //	GET  /intents/{id}         one: why it stands where it does, where its time went, its events

@@ -59,6 +59,8 @@ func New(o Options) http.Handler {
 	s.page("GET /tasks/{id}", s.task)
 	s.page("GET /tasks/{id}/payload", s.savePayload)
 	s.page("POST /tasks/{id}", s.decide)
+	s.page("POST /tasks/{id}/comment", s.comment)
+	s.page("POST /tasks/{id}/delegate", s.delegate)
 	files, err := fs.Sub(assets, "assets")
 	if err != nil {
 		panic(err) // it is embedded

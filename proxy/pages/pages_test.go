@@ -22,6 +22,7 @@ type world struct {
 	handler http.Handler
 	task    string // the intent, as JSON
 	events  string
+	thread  string // of it; empty: there is none
 	refusal int    // of the next decision; 0: it is taken
 	why     string // the refusal, or what /why says
 	sent    map[string]any
@@ -46,6 +47,10 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(rw, w.why)
 	case strings.HasSuffix(r.URL.Path, "/events"):
 		fmt.Fprintf(rw, `{"events":%s}`, w.events)
+	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/v1/inbox/") && w.thread == "":
+		rw.WriteHeader(http.StatusNotFound)
+	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/v1/inbox/"):
+		fmt.Fprintf(rw, `{"thread":%s}`, w.thread)
 	case r.Method == http.MethodGet:
 		fmt.Fprintf(rw, `{"intent":%s}`, w.task)
 	case w.refusal != 0:

@@ -128,6 +128,14 @@ func faultLabel(pointer string) string {
 		return "Evidence"
 	case "/outcome":
 		return "Decision"
+	case "/message":
+		return "Comment"
+	case "/delegate_to":
+		return "To"
+	case "/note":
+		return "Note"
+	case "/talk":
+		return "Comment or passing on"
 	case "", "/":
 		return "Form"
 	}
@@ -142,6 +150,8 @@ func faultTarget(pointer string) string {
 		return "#evidence-text"
 	case "/outcome":
 		return "#decision"
+	case "/message", "/delegate_to", "/note", "/talk":
+		return "#" + pointer[1:]
 	}
 	return "#form"
 }

@@ -82,6 +82,8 @@ type taskView struct {
 	Wrong    []*field
 	Decision *decision // nil: it is open
 	Log      []happening
+	Thread   *thread // nil: there is none
+	Talk     talk
 }
 
 // decision is how a task ended.
@@ -122,6 +124,7 @@ func (s *server) readTask(r *http.Request, v *visitor) (*taskView, error) {
 	if _, err := s.app(r, v, request{method: http.MethodGet, path: intentPath(id, "/events"), into: &log}); err == nil {
 		t.Log = log.Events // its home may be out of reach just now: the task can be decided without
 	}
+	t.Thread = s.readThread(r, v, id)
 	if ended(t.Intent.Status) {
 		t.Decision = decisionOf(t.Intent, t.Log)
 	}
