@@ -74,6 +74,7 @@ type readyLine struct {
 	API     string `json:"api"`
 	Peer    string `json:"peer"`
 	Admin   string `json:"admin"`
+	People  string `json:"people"`
 	Durable *bool  `json:"durable"`
 }
 

@@ -96,6 +96,7 @@ func TestDelegatedTask(t *testing.T) {
 	if list := do(ann, "GET", "/v1/me/tasks", "", 200); !strings.Contains(list, id) {
 		t.Errorf("who has delegated it does not have it any more: %s", list)
 	}
+	do(&api.Caller{Agents: []string{"agent://acme/people/board"}, Person: "eve@acme.example"}, "GET", "/v1/intents/"+id, "", 404)
 	do(bob, "GET", "/v1/intents/"+id, "", 200)
 	do(bob, "POST", "/v1/inbox/"+id+"/reply", `{"message":"looking"}`, 200)
 	do(bob, "POST", "/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved"}}`, 200)

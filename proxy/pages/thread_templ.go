@@ -149,7 +149,7 @@ func talkForms(v *visitor, t *taskView) templ.Component {
 		ctx = templ.InitializeContext(ctx)
 		ctx = templ.ClearChildren(ctx)
 		if t.Thread != nil {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 14, "<section class=\"talk\" aria-labelledby=\"talk\"><h2 id=\"talk\">Without deciding</h2><details")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 14, "<section class=\"talk\" aria-labelledby=\"talk\"><h2 id=\"talk\">Talk about it</h2><details")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -246,7 +246,7 @@ func talkForms(v *visitor, t *taskView) templ.Component {
 				}
 				templ.ReleaseBuffer(templ_7745c5c3_Buffer)
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "><label for=\"message\">Comment <span class=\"must\">required</span></label><p class=\"help\" id=\"message-help\">All who have this task read it.</p><textarea id=\"message\" name=\"message\" rows=\"3\" maxlength=\"5000\" aria-required=\"true\" aria-describedby=\"message-help\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "><label for=\"message\">What you want to say <span class=\"must\">required</span></label><p class=\"help\" id=\"message-help\">All who have this task read it.</p><textarea id=\"message\" name=\"message\" rows=\"3\" maxlength=\"5000\" aria-required=\"true\" aria-describedby=\"message-help\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
