@@ -50,6 +50,7 @@ type journalAnswer struct {
 	Unclean bool              `json:"unclean"`
 	Durable bool              `json:"durable"`
 	Bytes   int64             `json:"bytes"`
+	Free    int64             `json:"free_bytes,omitempty"` // of the volume
 	Syncs   Syncs             `json:"syncs"`
 	Live    map[string]uint64 `json:"live"`
 }
@@ -74,7 +75,7 @@ func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
 		OK: true, Ready: now.Ready(), Version: h.Version, Listeners: f.Listeners, Checks: now.Checks,
 		Journal: journalAnswer{
 			ID: s.Identity.Journal.String(), Epoch: s.Identity.Epoch, Seq: s.Seq, Ops: s.BatchSizes, Boot: s.Boot,
-			Unclean: s.Unclean, Durable: s.Durable, Bytes: f.Bytes, Syncs: f.Syncs, Live: s.Live,
+			Unclean: s.Unclean, Durable: s.Durable, Bytes: f.Bytes, Free: s.Free, Syncs: f.Syncs, Live: s.Live,
 		},
 		Backlogs: []backlogAnswer{}, Limits: []limitAnswer{},
 	}

@@ -26,6 +26,7 @@ type Status struct {
 		Unclean bool   `json:"unclean"`
 		Durable *bool  `json:"durable"` // nil: it does not say
 		Bytes   int64  `json:"bytes"`
+		Free    int64  `json:"free_bytes"` // of the volume; 0: it does not say
 		Syncs   struct {
 			Of  int     `json:"of"`
 			P50 float64 `json:"p50_ms"`
@@ -154,6 +155,43 @@ type Secrets struct {
 		LastUsed    string `json:"last_used_at"`
 		Path        string `json:"path"`
 	} `json:"secrets"`
+}
+
+// DeadKinds are dead letters by kind, as the sidecar has them in memory.
+type DeadKinds struct {
+	At      time.Time  `json:"at"`
+	Kinds   []DeadKind `json:"groups"`
+	More    bool       `json:"more"` // only the newest were counted
+	Waiting struct {
+		Count  int        `json:"count"`
+		More   bool       `json:"more"`
+		Oldest *time.Time `json:"oldest"`
+	} `json:"waiting_for_operator"`
+}
+
+// DeadKind are the dead letters of one agent that ended for one cause.
+type DeadKind struct {
+	Agent    string    `json:"to_agent"`
+	Cause    string    `json:"cause"`
+	Code     string    `json:"code"`
+	Means    string    `json:"means"`
+	Redriven bool      `json:"redriven"` // they have a successor
+	Count    int       `json:"count"`
+	Oldest   time.Time `json:"oldest"`
+	Newest   time.Time `json:"newest"`
+}
+
+// Open is how many have no successor, and when the first of them ended.
+func (d *DeadKinds) Open() (n int, oldest *time.Time) {
+	for i := range d.Kinds {
+		if k := &d.Kinds[i]; !k.Redriven {
+			n += k.Count
+			if oldest == nil || k.Oldest.Before(*oldest) {
+				oldest = &k.Oldest
+			}
+		}
+	}
+	return n, oldest
 }
 
 // Dead are dead letters, of which only how many there are is asked.

@@ -25,6 +25,7 @@ type Answers struct {
 	Dead         Dead // those without a successor, deadCounted of them at most
 	Held         Dead // those that wait for an operator, likewise
 	Secrets      Secrets
+	DeadKinds    DeadKinds // instead of Dead and Held
 
 	Lacks []string                   // members that this sidecar has no answer for, or none that is understood here
 	Raw   map[string]json.RawMessage // the answers as they came, by member
@@ -37,11 +38,19 @@ const deadCounted = 50
 // sidecar has no such answer.
 type Ask func(path string) (body []byte, unknown bool, err error)
 
-// The members of Answers.
-var members = []string{"status", "agents", "destinations", "peers", "xds", "dead_letters", "waiting_for_operator", "secrets"}
+// members are those of Answers that a look asks for, and inMemory those that a sidecar
+// answers whatever its disk does.
+var (
+	members  = []string{"status", "agents", "destinations", "peers", "xds", "dead_letters", "waiting_for_operator", "secrets"}
+	inMemory = []string{"status", "agents", "destinations", "peers", "xds", "dead_letter_groups"}
+)
 
 // Look asks a sidecar for all of it. Only that it cannot be asked is an error.
 func Look(ask Ask) (*Answers, error) { return LookAt(ask, members...) }
+
+// Glance asks for what the sidecar has in memory: secrets are left out, and dead letters
+// are counted and not listed.
+func Glance(ask Ask) (*Answers, error) { return LookAt(ask, inMemory...) }
 
 // LookAt asks for some of it. What a sidecar of another version does not know is left
 // out, and said to be; one that knows nothing of it is none.
@@ -60,6 +69,7 @@ func LookAt(ask Ask, members ...string) (*Answers, error) {
 		{"dead_letters", "/v1/admin/dead-letters?limit=50&redriven=false", &a.Dead},
 		{"waiting_for_operator", "/v1/admin/dead-letters?limit=50&waiting=true", &a.Held},
 		{"secrets", "/v1/admin/secrets", &a.Secrets},
+		{"dead_letter_groups", "/v1/admin/dead-letters/groups", &a.DeadKinds},
 	} {
 		if !slices.Contains(members, one.member) {
 			continue

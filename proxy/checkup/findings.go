@@ -1,7 +1,6 @@
 package checkup
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,7 +49,7 @@ func Attention(all []Finding) (out []Finding) {
 // Findings says all that is right and wrong with a sidecar, group by group. mine is the
 // version of the program that asks, which may know less than the sidecar says.
 func (s *Answers) Findings(now time.Time, mine string) []Finding {
-	return slices.Concat(s.ofProcess(mine), s.ofJournal(), s.ofReceivers(now), s.ofDestinations(now), examinePeers(s.Peers), examineXDS(s.XDS, now), s.ofSecrets(now), s.ofDead())
+	return slices.Concat(s.ofProcess(mine), s.ofJournal(), s.ofReceivers(now), s.ofDestinations(now), examinePeers(s.Peers), examineXDS(s.XDS, now), s.ofSecrets(now), s.ofDead(now))
 }
 
 // conditions are the checks of /v1/admin/status: what it means that one is met, and what to do
@@ -205,24 +204,34 @@ func (s *Answers) ofSecrets(now time.Time) (all []Finding) {
 }
 
 // ofDead finds what ended undelivered and what would.
-func (s *Answers) ofDead() (all []Finding) {
+func (s *Answers) ofDead(now time.Time) (all []Finding) {
+	open, since := s.DeadKinds.Open()
 	for _, one := range []struct {
 		member      string
-		list        []json.RawMessage
+		count       int
+		more        bool
+		oldest      *time.Time
 		about, hint string
 	}{
-		{"dead_letters", s.Dead.List, "dead letters without a successor", "\"pannier dlq list --open\" shows them: redrive what is mended, purge what is not wanted"},
-		{"waiting_for_operator", s.Held.List, "out of attempts, waiting for an operator", "\"pannier dlq list --waiting\" shows them: a resume lets each go on, a resolve ends it"},
+		{
+			"dead_letters", max(len(s.Dead.List), open), len(s.Dead.List) >= deadCounted || s.DeadKinds.More, since,
+			aboutDead, "\"pannier dlq list --open\" shows them: redrive what is mended, purge what is not wanted",
+		},
+		{
+			"waiting_for_operator", max(len(s.Held.List), s.DeadKinds.Waiting.Count), len(s.Held.List) >= deadCounted || s.DeadKinds.Waiting.More, s.DeadKinds.Waiting.Oldest,
+			aboutHeld, "\"pannier dlq list --waiting\" shows them: a resume lets each go on, a resolve ends it",
+		},
 	} {
 		if slices.Contains(s.Lacks, one.member) {
 			continue
 		}
 		f := Finding{Group: "dead letters", About: one.about, Level: Fine, Detail: "none"}
-		if n := len(one.list); n > 0 {
-			f.Level, f.Hint, f.Detail = Warning, one.hint, plural(n, "intent")
-			if n >= deadCounted {
-				f.Detail = fmt.Sprintf("%d intents or more", n)
+		if one.count > 0 {
+			f.Level, f.Hint, f.Detail = Warning, one.hint, plural(one.count, "intent")
+			if one.more {
+				f.Detail = fmt.Sprintf("%d intents or more", one.count)
 			}
+			f.Detail += oldest(one.oldest, now)
 		}
 		all = append(all, f)
 	}

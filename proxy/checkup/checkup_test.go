@@ -1,0 +1,80 @@
+package checkup_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pannier/proxy/checkup"
+)
+
+// answers are those of a sidecar, by path.
+func answers(of map[string]string) checkup.Ask {
+	return func(path string) ([]byte, bool, error) {
+		body, ok := of[path]
+		if !ok {
+			return []byte("{}"), false, nil
+		}
+		return []byte(body), false, nil
+	}
+}
+
+// A glance asks for nothing that is read from a disk, and finds the same in it.
+func TestGlance(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	ago := now.Add(-3 * time.Hour).Format(time.RFC3339Nano)
+	var asked []string
+	all := answers(map[string]string{
+		"/v1/admin/status":              `{"checks":[{"name":"journal","ok":false,"detail":"no space"}]}`,
+		"/v1/admin/agents":              `{"agents":[{"agent":"agent://a/b/c","unsettled":2,"oldest":"` + ago + `","door":{"reason":"no_reader"}}]}`,
+		"/v1/admin/destinations":        `{"destinations":[{"agent":"agent://a/b/d","waiting":3,"oldest":"` + ago + `","why":[{"code":"no_endpoint","text":"Nobody."}]}]}`,
+		"/v1/admin/peers":               `{"peers":[{"address":"h:1","state":"down","held":1}]}`,
+		"/v1/admin/dead-letters/groups": `{"groups":[{"count":4,"redriven":true,"oldest":"2000-01-01T00:00:00Z"},{"count":2,"oldest":"` + ago + `"}],"waiting_for_operator":{"count":1}}`,
+	})
+	a, err := checkup.Glance(func(path string) ([]byte, bool, error) {
+		asked = append(asked, path)
+		return all(path)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(asked, func(p string) bool { return strings.Contains(p, "limit=") || strings.Contains(p, "secrets") }) {
+		t.Errorf("asked for %q", asked)
+	}
+	var got []string
+	for _, f := range checkup.Attention(a.Findings(now, "")) {
+		got = append(got, f.Title()+" | "+f.Detail)
+	}
+	want := []string{
+		"The journal takes no writes | no space",
+		"The app of a/b/c takes nothing | 2 intents here, the oldest for 3 h. No app has asked for this agent's intents for a while; the next request gets it.",
+		"What is sent to a/b/d waits | 3 intents due, the oldest for 3 h. Nobody.",
+		"The sidecar at h:1 cannot be reached | down, holding 1 intent",
+		"Intents ended undelivered | 2 intents, the oldest for 3 h",
+		"Intents are out of attempts and wait for an operator | 1 intent",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What cannot be asked is an error; what is unknown there is left out, and said to be.
+func TestLookAtAnotherVersion(t *testing.T) {
+	t.Parallel()
+	gone := errors.New("no such page")
+	a, err := checkup.Glance(func(path string) ([]byte, bool, error) {
+		if path == "/v1/admin/xds" {
+			return nil, true, gone
+		}
+		return []byte("{}"), false, nil
+	})
+	if err != nil || !slices.Equal(a.Lacks, []string{"xds"}) {
+		t.Errorf("lacks %v, %v", a.Lacks, err)
+	}
+	if _, err := checkup.Glance(func(string) ([]byte, bool, error) { return nil, false, gone }); !errors.Is(err, gone) {
+		t.Errorf("of one out of reach: %v", err)
+	}
+}
