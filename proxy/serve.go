@@ -59,8 +59,8 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 		Pushed: p.pusher.Agents, Secrets: keys, Agents: how, DeadLetters: dead, Tally: p.tally, Metrics: r.metrics,
 	}
 	source.Pprof = r.opts.Pprof
-	source.Pages = func(_, notFound http.Handler) http.Handler {
-		return pages.New(pages.Options{App: p.api.Inside, NotFound: notFound, Log: r.log})
+	source.Pages = func(routes, notFound http.Handler) http.Handler {
+		return pages.New(pages.Options{App: p.api.Inside, Operators: routes, NotFound: notFound, Log: r.log})
 	}
 	if r.xds != nil {
 		source.XDS = r.xds.Status

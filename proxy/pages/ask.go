@@ -48,6 +48,7 @@ type request struct {
 	method, path string
 	query        url.Values
 	key          string // Idempotency-Key; empty: none
+	remote       string // where the visitor asks from; empty: nobody wants to know
 	body         any    // nil: none
 	into         any    // what the answer is read into
 }
@@ -76,6 +77,7 @@ func ask(ctx context.Context, h http.Handler, q request) (http.Header, error) {
 	if q.key != "" {
 		r.Header.Set("Idempotency-Key", q.key)
 	}
+	r.RemoteAddr = q.remote
 	got := &reply{status: http.StatusOK, header: http.Header{}}
 	h.ServeHTTP(got, r)
 	if got.status/100 != 2 {

@@ -1,5 +1,10 @@
 // Package pages serves people: what they are asked, and their decisions, in a browser.
 //
+//	GET  /                     what needs attention, and the figures beside it; for operators
+//	GET  /dead-letters         those without a successor, by agent and cause, and one by one
+//	GET  /dead-letters/redrive what a redrive would do; its form does it
+//	GET  /dead-letters/purge   what a purge would remove; its form does, once the number is typed
+//	POST /dead-letters/redrive, /dead-letters/purge   that, and back with a sentence of what was done
 //	GET  /inbox                what is to be decided, newest first
 //	GET  /tasks/{id}           one task: what it is about, its form, its outcomes as buttons
 //	POST /tasks/{id}           a decision
@@ -23,9 +28,9 @@
 // theirs, and a decision has one way into the journal.
 //
 //	browser ──▶ guard ──▶ visitor ──▶ view ──▶ ask ──▶ /v1/me/tasks, /v1/intents/{id}…  ──▶ journal
-//	            CSP,       session,    HTML            as the visitor, without a key
-//	            host,      proxy's
-//	            origin     header,
+//	            CSP,       session,    HTML      │     as the visitor, without a key
+//	            host,      proxy's               └▶ /v1/admin/status, peers, dead-letters…
+//	            origin     header,                     of the admin listener, for operators
 //	                       form token
 //
 // What holds:
@@ -33,6 +38,10 @@
 //   - GET changes nothing: a link that a mail scanner follows decides nothing. A POST is a
 //     form of ours, by its token, from our origin, or nothing is done. A form that is sent
 //     twice is done once: it has an idempotency key.
+//   - The overview asks for nothing that is read from a disk, so that it is there while one
+//     hangs ([pannier/proxy/checkup.Glance]).
+//   - What was done to dead letters is in the journal, and in the log with who asked and
+//     from where. A page says that it was done by a sentence that is signed in its address.
 //   - Everything works without a script, and no page has one.
 //   - What comes from outside is text: escaped by the templates, with controls and what
 //     turns the direction of writing shown as codes, and cut where it is long.

@@ -27,7 +27,12 @@ func (f *forms) token(session string) string {
 }
 
 func (f *forms) ours(typed url.Values, session string) bool {
-	return hmac.Equal([]byte(typed.Get(tokenField)), []byte(f.token(session)))
+	return f.same(typed.Get(tokenField), session)
+}
+
+// same reports whether token is that of a session.
+func (f *forms) same(token, session string) bool {
+	return hmac.Equal([]byte(token), []byte(f.token(session)))
 }
 
 // onceField is the idempotency key of a form: one that is sent twice is done once.

@@ -80,6 +80,8 @@ type intentView struct {
 	Bars    []waterfall.Bar
 	TraceID string
 	NoLog   bool // its home is out of reach
+	Said    string
+	Dead    *chosen // what can be done to it, where it is a dead letter
 }
 
 func (s *server) intent(w http.ResponseWriter, r *http.Request, v *visitor) error {
@@ -90,7 +92,7 @@ func (s *server) intent(w http.ResponseWriter, r *http.Request, v *visitor) erro
 	}
 	i := got.Intent
 	t := &intentView{
-		Intent: i, Payload: showPayload(i.Payload), Result: showPayload(i.Result), Failure: showPayload(i.Failure), TraceID: waterfall.TraceID(i.Traceparent),
+		Said: s.forms.said(v.session, r.URL.Query()), Intent: i, Payload: showPayload(i.Payload), Result: showPayload(i.Result), Failure: showPayload(i.Failure), TraceID: waterfall.TraceID(i.Traceparent),
 	}
 	var why struct {
 		Text     string    `json:"text"`
@@ -106,6 +108,10 @@ func (s *server) intent(w http.ResponseWriter, r *http.Request, v *visitor) erro
 		t.NoLog = true // what is known here is shown all the same
 	}
 	if err := t.read(log.Events, v.now); err != nil {
+		return err
+	}
+	var err error
+	if t.Dead, err = s.deadHere(r, v, i); err != nil {
 		return err
 	}
 	show(w, r, http.StatusOK, intentPage(v, t))

@@ -20,6 +20,9 @@ import (
 type Options struct {
 	// App answers the app API's routes in this process, as that caller; nil is an operator.
 	App func(*api.Caller) http.Handler
+	// Operators answers the admin listener's routes in this process; nil, as for People:
+	// there are no pages about the sidecar itself.
+	Operators http.Handler
 	// NotFound answers what is no page; nil: a page does.
 	NotFound http.Handler
 	// People are whom the pages are for; nil: operators, who see all there are.
@@ -44,10 +47,14 @@ var assets embed.FS
 // New returns the handler of the pages. The guard against foreign hosts is its listener's.
 func New(o Options) http.Handler {
 	s := &server{Options: o, forms: newForms(), mux: http.NewServeMux(), sessions: newSessions(), guesses: newGuesses()}
-	s.page("GET /{$}", func(w http.ResponseWriter, r *http.Request, _ *visitor) error {
-		http.Redirect(w, r, "/inbox", http.StatusSeeOther)
-		return nil
-	})
+	if o.Operators == nil {
+		s.page("GET /{$}", func(w http.ResponseWriter, r *http.Request, _ *visitor) error {
+			http.Redirect(w, r, "/inbox", http.StatusSeeOther)
+			return nil
+		})
+	} else {
+		s.operatorPages()
+	}
 	if o.People == nil {
 		s.page("GET /intents", s.intents)
 		s.page("GET /intents/{id}", s.intent)

@@ -33,7 +33,10 @@ func sizeText(bytes int) string {
 	case bytes < unit*unit:
 		return fmt.Sprintf("%d KiB", bytes/unit)
 	}
-	return fmt.Sprintf("%.1f MiB", float64(bytes)/(unit*unit))
+	if bytes < unit*unit*unit {
+		return fmt.Sprintf("%.1f MiB", float64(bytes)/(unit*unit))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(bytes)/(unit*unit*unit))
 }
 
 // looks are how a status is shown: a sign, a word and a class, for whom any of them is lost.
