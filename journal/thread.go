@@ -57,6 +57,9 @@ const (
 )
 
 const (
+	// maxViews is how many may have a thread before it is passed on to nobody more. Those who
+	// have it by right, few, come beyond that: its sender and receiver, who hears of its end,
+	// whom it is escalated to. An end is not refused because many look at it.
 	maxViews = 64
 	// maxTimeline bounds a thread's entries in bytes: the record is rewritten with each
 	// one, and has to fit one operation together with the largest outcome.
@@ -138,7 +141,7 @@ func (t *tx) show(th *thread, owner string, role ThreadRole) error {
 	if th.view(uint32(e.no)) != nil {
 		return nil
 	}
-	if len(th.rec.Views) >= maxViews {
+	if role == RoleDelegate && len(th.rec.Views) >= maxViews {
 		return ErrThreadFull
 	}
 	th.rec.Views = append(th.rec.Views, &wire.ThreadView{Owner: uint32(e.no), Role: uint32(role)})
@@ -279,7 +282,7 @@ func (t *tx) threadEscalated(id ID, to string) error {
 	if err != nil || !found {
 		return err
 	}
-	if err := t.show(th, to, RoleAsked); err != nil && !errors.Is(err, ErrThreadFull) {
+	if err := t.show(th, to, RoleAsked); err != nil && !errors.Is(err, ErrTooManyAgents) {
 		return err
 	}
 	t.enter(th, EntryEscalated, actorSelf, map[string]any{"escalated_to": to})

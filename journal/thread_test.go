@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -58,4 +59,34 @@ func TestInboxOverARestart(t *testing.T) {
 	if got, _, err := w.j.Threads(journal.ThreadFilter{Owner: owner, Limit: 10}, 0); err != nil || len(got) != 4 || got[2].ID != one {
 		t.Errorf("the inbox has %d threads, %v; want 4, the last that was changed first", len(got), err)
 	}
+}
+
+// However many look at a task, it ends, and all who have it by right are told: a reader
+// more than a thread is passed on to takes nobody's place.
+func TestThreadThatManyHaveStillEnds(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	e := envelope()
+	e.HumanTask, e.ReplyTo = []byte(`{"title":"?"}`), "teller"
+	got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e}})
+	if err != nil || got[0].Err != nil {
+		t.Fatal(err, got)
+	}
+	id, full := got[0].ID, error(nil)
+	for n := 0; full == nil; n++ {
+		if n > 64 {
+			t.Fatal("it is passed on without an end")
+		}
+		_, full = w.j.ActOnThread(t.Context(), id, journal.ThreadAct{Verb: journal.ThreadDelegate, Actor: "ann", DelegateTo: fmt.Sprint("reader ", n)})
+	}
+	if !errors.Is(full, journal.ErrThreadFull) {
+		t.Fatal(full)
+	}
+	if _, err := w.j.Answer(t.Context(), id, journal.Answer{Trigger: state.Complete, Reason: state.ReasonApp, Actor: "ann", Body: []byte("{}")}); err != nil {
+		t.Fatalf("a task that many have is not decided: %v", err)
+	}
+	if th, err := w.j.Thread(id); err != nil || th.View("teller") == nil || journal.ThreadStatus(th.Status) != journal.ThreadDone {
+		t.Errorf("the thread is %v, %v; want it done, and in the inbox of who hears of the end", th, err)
+	}
+	w.whole()
 }
