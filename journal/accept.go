@@ -90,7 +90,7 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	if t.killed(a.Envelope.FromAgent) {
 		return fmt.Errorf("accept from %s: %w", a.Envelope.FromAgent, ErrKilled)
 	}
-	dest, err := t.internName(&name{address: a.Envelope.ToAgent, threads: len(a.Envelope.CompletionOf) > 0 || a.AskThere}) // a completion: one that is redriven
+	dest, err := t.internName(&name{address: a.Envelope.ToAgent, threads: t.isLetter(a.Envelope)})
 	if err != nil {
 		return err
 	}
@@ -129,6 +129,12 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	}
 	res.ID, res.Status, res.CreatedAt = id, l.status(), at(l.head.CreatedMs)
 	return nil
+}
+
+// isLetter reports whether an intent waits for no reader, and so in the lane beside those
+// that do: a completion, when it is redriven, and what people elsewhere are asked.
+func (t *tx) isLetter(e *wire.Envelope) bool {
+	return len(e.CompletionOf) > 0 || len(e.HumanTask) > 0 && t.j.elsewhere != nil && t.j.elsewhere(e.ToAgent)
 }
 
 // newLife is an intent that has not begun, as its envelope says.

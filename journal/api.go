@@ -27,7 +27,6 @@ type Accept struct {
 	Deadline  time.Time  // zero: Options.Deadline after accept
 	DeliverAt time.Time  // zero: at once
 	Asked     []string   // addresses that its human_task names: it is in their inboxes too
-	AskThere  bool       // its human_task is offered to the sidecar of its receiver
 	Plan      *wire.Plan // the approvals it needs before it is offered; nil: none
 	// Refusal is why it is not accepted. What its Key has made before is answered all
 	// the same: what is asked of a payload changes, and a repeat must not hear that

@@ -66,6 +66,8 @@
 //     one commit, and the first decision counts.
 //   - A task whose people are at another sidecar is offered there, in the lane of
 //     completions, and waits in both places: the first decision that home journals wins.
+//     An approval is such a task. Where they are may become known after it was asked
+//     (AskElsewhere).
 //   - What changes a thread tells subscribers in the same batch, at most 32 of them, but
 //     for what a first look into an inbox makes of before. Their deliveries are threads of
 //     nobody's.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,7 +32,7 @@ func (w *world) gated(a journal.Accept, parts ...*wire.Part) journal.ID {
 
 // decide says yes or no to part n of an intent.
 func (w *world) decide(id journal.ID, n int, yes bool) error {
-	a := journal.Answer{Trigger: state.Complete, Body: []byte(`{"outcome":"approved"}`), Actor: "ann"}
+	a := journal.Answer{Trigger: state.Complete, Reason: state.ReasonApp, Body: []byte(`{"outcome":"approved"}`), Actor: "ann"}
 	if !yes {
 		a = journal.Answer{Trigger: state.Cancel, Reason: state.ReasonCanceled, Body: []byte(`{"outcome":"rejected","comment":"too far"}`), Text: "rejected", Actor: "ann"}
 	}
@@ -301,4 +302,88 @@ func (w *world) consistent(id journal.ID, parts []*wire.Part) {
 	if i.Status().Open() && offered != passed[last] {
 		w.Fatalf("%s: offered %t, approved %t: %v", id, offered, passed[last], i.Plan)
 	}
+}
+
+// An approval is in the inboxes of those who are asked, each in its turn, as any task is.
+func TestGatesAreInInboxes(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	first, second := part(0, false, "a"), part(1, false, "b")
+	second.Asked = []string{"zoe"}
+	id := w.gated(journal.Accept{}, first, second)
+	asked := func(owner string) (ids []journal.ID) { ids, _ = w.changed(owner, 0); return ids }
+	if got := asked("a"); len(got) != 1 || got[0] != journal.PartID(id, 0) {
+		t.Errorf("a has %v, want what is to be approved", got)
+	}
+	if got := asked("zoe"); len(got) != 0 {
+		t.Errorf("before its turn zoe has %v", got)
+	}
+	if err := w.decide(id, 0, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, owner := range []string{"b", "zoe"} {
+		if got := asked(owner); len(got) != 1 || got[0] != journal.PartID(id, 1) {
+			t.Errorf("%s has %v, want what is to be approved", owner, got)
+		}
+	}
+	if th, err := w.j.Thread(journal.PartID(id, 0)); err != nil || th.Decision.GetActor() != "ann" {
+		t.Errorf("the thread of what was approved is %v, %v", th, err)
+	}
+	w.whole()
+}
+
+// What people elsewhere are asked is offered there: gates, whichever turn they are of,
+// and tasks, also where it becomes known later that they are elsewhere.
+func TestPeopleElsewhereAreOfferedWhatTheyAreAsked(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var known atomic.Bool
+	w.open(journal.Options{Elsewhere: func(address string) bool { return known.Load() && address == billing }})
+	offered := func() (ids []journal.ID) {
+		for _, a := range w.j.DueAgents() {
+			if !w.j.ForThreads(a) {
+				continue
+			}
+			w.j.Rewind(a, time.UnixMilli(1)) // also what was seen before
+			offers, _, err := w.j.Due(a, time.Now(), 100, func(journal.ID) bool { return false })
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range offers {
+				ids = append(ids, o.ID)
+			}
+		}
+		return ids
+	}
+	early := w.ask(nil)
+	gated := w.gated(journal.Accept{}, part(0, false, "here"), part(1, false, billing))
+	if got := offered(); len(got) != 0 {
+		t.Fatalf("offered to nobody knows whom: %v", got)
+	}
+	known.Store(true)
+	if err := w.j.AskElsewhere(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := offered(); len(got) != 1 || got[0] != early {
+		t.Errorf("offered are %v, want the task of before", got)
+	}
+	if err := w.decide(gated, 0, true); err != nil {
+		t.Fatal(err)
+	}
+	if got := offered(); len(got) != 2 || got[1] != journal.PartID(gated, 1) {
+		t.Errorf("offered are %v, want the approval of the second turn too", got)
+	}
+	if tasks, _, err := w.j.Tasks(journal.ID{}, 10, func(*journal.Intent) bool { return true }); err != nil || len(tasks) != 2 {
+		t.Errorf("%d tasks can be decided here, %v; want both", len(tasks), err)
+	}
+	if err := w.decide(gated, 1, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.j.Answer(t.Context(), early, journal.Answer{Trigger: state.Complete, Body: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	w.whole()
 }

@@ -21,6 +21,7 @@ type Journal struct {
 	hooks       Hooks
 	backoff     func(attempts int) time.Duration
 	trace       func(*Handed, time.Time) string // nil: nothing is traced
+	elsewhere   func(address string) bool       // nil: nobody's people are
 	workTimeout time.Duration
 	workMax     time.Duration
 	deliverBy   time.Duration

@@ -22,8 +22,11 @@ type Options struct {
 	// DeliverBy and Deadline are the limits of an intent that names none; 0:
 	// DefaultDeliverBy after it is due, DefaultDeadline after accept.
 	DeliverBy, Deadline time.Duration
-	NoSchedules         bool // schedules make nothing: whoever empties a journal wants no more in it
-	Hooks               Hooks
+	// Elsewhere reports whether an agent's people are at another sidecar, where what they are
+	// asked is to be shown to them. It runs on the committer and must not block. nil: none are.
+	Elsewhere   func(address string) bool
+	NoSchedules bool // schedules make nothing: whoever empties a journal wants no more in it
+	Hooks       Hooks
 	// Trace returns the traceparent of a hand-over on a stream, which is about to be
 	// durable; empty: it has none. It runs on the committer, perhaps twice for one
 	// hand-over, and must not block. nil: nothing is traced.

@@ -3,6 +3,7 @@ package journal
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"time"
 
@@ -47,16 +48,23 @@ func (t *tx) openPlan(l *life, p *wire.Plan, due time.Time) error {
 // is when most of them are, cannot.
 func (t *tx) internParts(p *wire.Plan) error {
 	for _, part := range p.Parts {
-		if _, err := t.internName(&name{address: part.Child.ToAgent, threads: part.Step.GetAskThere()}); err != nil {
-			return err
-		}
-		for _, address := range part.Step.GetAsked() {
+		for _, address := range append([]string{part.Child.ToAgent}, part.Asked...) {
 			if _, err := t.intern(address); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// laneOf is where a part waits. Where there is no room for another lane its people are
+// asked here alone: an end is not refused for it.
+func (t *tx) laneOf(e *wire.Envelope) (*name, error) {
+	lane, err := t.internName(&name{address: e.ToAgent, threads: t.isLetter(e)})
+	if errors.Is(err, ErrTooManyAgents) {
+		return t.intern(e.ToAgent)
+	}
+	return lane, err
 }
 
 // openPart accepts the intent of an approval.
@@ -71,7 +79,7 @@ func (t *tx) openPart(parent *life, of *wire.Envelope, p *wire.Plan, n int) erro
 	if part.ExpiresMs > 0 {
 		e.DeadlineAtMs = e.CreatedAtMs + part.ExpiresMs
 	}
-	dest, err := t.intern(e.ToAgent)
+	dest, err := t.laneOf(e)
 	if err != nil {
 		return err
 	}
@@ -94,6 +102,9 @@ func (t *tx) beginPart(c, parent *life, p *wire.Plan, n int, e *wire.Envelope, d
 		return err
 	}
 	c.head.Parent, c.head.Part = parent.id[:], uint32(n)
+	if err := t.threadOf(c, e, p.Parts[n].Asked); err != nil {
+		return err
+	}
 	p.Parts[n].Id = c.id[:]
 	return t.begin(c, &wire.Event{Actor: actorSelf}, blob, due)
 }
@@ -201,7 +212,7 @@ const notNeeded = "it is decided without this"
 func asAsked(p *wire.Plan) *wire.Plan {
 	fresh := &wire.Plan{Scenario: p.Scenario, Entry: p.Entry}
 	for _, part := range p.Parts {
-		fresh.Parts = append(fresh.Parts, &wire.Part{Turn: part.Turn, Any: part.Any, Child: part.Child, ExpiresMs: part.ExpiresMs, Step: stepAsAsked(part.Step)})
+		fresh.Parts = append(fresh.Parts, &wire.Part{Turn: part.Turn, Any: part.Any, Child: part.Child, Asked: part.Asked, ExpiresMs: part.ExpiresMs, Step: stepAsAsked(part.Step)})
 	}
 	return fresh
 }

@@ -323,6 +323,8 @@ func (t *tx) stillOpen(s *wire.Schedule) (why string, err error) {
 func (t *tx) acceptScheduled(s *wire.Schedule, id ID, run *wire.ScheduleRun) error {
 	a := &Accept{
 		Envelope:  proto.CloneOf(s.Template),
+		Plan:      s.Plan,
+		Asked:     s.AskedOf,
 		DeliverAt: t.now.Add(time.Duration(s.DelayMs) * time.Millisecond),
 		text:      fmt.Sprintf("due %s by schedule %s", at(run.DueMs).UTC().Format(time.RFC3339), ID(s.Id)),
 	}

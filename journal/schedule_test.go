@@ -213,3 +213,37 @@ func TestScheduleInAJournalThatIsEmptied(t *testing.T) {
 		}
 	})
 }
+
+// Each intent of a schedule waits for the approvals that the schedule says, and is shown
+// to all whom its task names.
+func TestScheduleAsksEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		gated := w.schedule(&wire.Schedule{Plan: &wire.Plan{Parts: []*wire.Part{part(0, false, "boss")}}})
+		task := &wire.Schedule{EveryMs: 600_000, Template: envelope(), AskedOf: []string{"zoe"}}
+		task.Template.HumanTask = []byte(`{"title":"?"}`)
+		if _, _, err := w.j.AddSchedule(t.Context(), task, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(21 * time.Minute)
+		runs := w.j.Schedule(gated).Runs
+		if len(runs) != 2 || len(w.due()) != 0 {
+			t.Fatalf("%d runs, and %d intents are offered that nobody has approved", len(runs), len(w.due()))
+		}
+		for _, run := range runs {
+			if got := w.stand(journal.ID(run.Intent)); got != "?" {
+				t.Errorf("the gates of a run stand %q, want ?", got)
+			}
+		}
+		if err := w.decide(journal.ID(runs[0].Intent), 0, true); err != nil {
+			t.Fatal(err)
+		}
+		if offers := w.due(); len(offers) != 1 || offers[0].ID != journal.ID(runs[0].Intent) {
+			t.Errorf("offered are %v, want what was approved", offers)
+		}
+		if got, _ := w.changed("zoe", 0); len(got) != 2 {
+			t.Errorf("zoe has %d threads, want 2", len(got))
+		}
+		w.whole()
+	})
+}

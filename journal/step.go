@@ -133,7 +133,7 @@ func (t *tx) openStep(parent *life, p *wire.Plan, n int, due time.Time) error {
 		e.DeliverByMs = ms(due.Add(t.j.deliverBy))
 		e.DeadlineAtMs = cmp.Or(e.DeadlineAtMs, ms(due.Add(t.j.deadline)))
 	}
-	dest, err := t.internName(&name{address: e.ToAgent, threads: s.AskThere})
+	dest, err := t.laneOf(e)
 	if err != nil {
 		return err
 	}
@@ -141,9 +141,6 @@ func (t *tx) openStep(parent *life, p *wire.Plan, n int, due time.Time) error {
 	c.head.Step = true
 	if kindOf(part) == StepDelay {
 		c.head.WakeMs = ms(t.now) + s.WaitMs
-	}
-	if err := t.threadOf(c, e, s.Asked); err != nil {
-		return err
 	}
 	return t.beginPart(c, parent, p, n, e, due)
 }
@@ -343,6 +340,6 @@ func stepAsAsked(s *wire.Step) *wire.Step {
 	}
 	return &wire.Step{
 		Id: s.Id, Kind: s.Kind, OnSuccess: s.OnSuccess, OnFailure: s.OnFailure, Retries: s.Retries, RetryDelayMs: s.RetryDelayMs,
-		WaitMs: s.WaitMs, Input: s.Input, Asked: s.Asked, AskThere: s.AskThere,
+		WaitMs: s.WaitMs, Input: s.Input,
 	}
 }

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"time"
 
@@ -29,6 +30,71 @@ func (t *tx) assign(l *life, said *wire.Event) error {
 	t.goTo(l, PlaceDue, t.now, ID{})
 	t.putIndex(idKey(classTask, l.id))
 	return nil
+}
+
+// AskElsewhere lets tasks that wait here alone be offered to the sidecar of their people,
+// where that is known by now. Discovery often is asked for an agent for the first time by
+// its first task, and answers later. If we crash in between, the next call goes on.
+func (j *Journal) AskElsewhere(ctx context.Context) error {
+	if j.elsewhere == nil {
+		return nil
+	}
+	for before := (ID{}); ; {
+		ids, next, err := j.waitingHere(before)
+		if err != nil {
+			return err
+		}
+		ops := make([]*op, len(ids))
+		for i, id := range ids {
+			ops[i] = &op{run: func(t *tx) error { return t.askElsewhere(id) }}
+		}
+		if err := j.do(ctx, first, ops...); err != nil && j.running() != nil {
+			return err
+		}
+		if before = next; next.IsZero() || ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// waitingHere are parked tasks of people elsewhere, among the next that are parked.
+func (j *Journal) waitingHere(before ID) (ids []ID, next ID, err error) {
+	err = j.view(func(txn *badger.Txn) error {
+		parked := newestFirst(txn, classParked, before)
+		defer parked.Close()
+		for scanned := 0; parked.Valid(); parked.Next() {
+			if scanned++; scanned > taskScan {
+				return nil
+			}
+			next = ID(parked.Item().Key()[1:])
+			var head wire.Head
+			found, err := readMessage(txn, idKey(classHead, next), &head)
+			if err != nil {
+				return err
+			}
+			if found && head.HumanTask && j.elsewhere(j.AgentName(Agent(head.Dest))) {
+				ids = append(ids, next)
+			}
+		}
+		next = ID{}
+		return nil
+	})
+	return ids, next, err
+}
+
+func (t *tx) askElsewhere(id ID) error {
+	l, found, err := t.life(id)
+	if err != nil || !found || !l.head.HumanTask || l.place() != PlaceParked || t.j.ForThreads(l.agent()) {
+		return err
+	}
+	lane, err := t.internName(&name{address: t.j.AgentName(l.agent()), threads: true})
+	if err != nil {
+		return err
+	}
+	l.head.Dest = uint32(lane.no)
+	t.goTo(l, PlaceDue, t.now, ID{})
+	t.putIndex(idKey(classTask, l.id))
+	return t.saveLife(l)
 }
 
 // taskOver takes a task that has ended out of the index of those that are not parked.

@@ -90,12 +90,15 @@ func (r *run) announce() {
 	r.xds.Announce(r.node(learned))
 }
 
-// discover tells the mailbox of a changed directory: pulls may wait for one.
-// The dispatcher watches it by itself.
+// discover tells the mailbox of a changed directory: pulls may wait for one, and people
+// elsewhere may be asked what has waited here. The dispatcher watches it by itself.
 func (r *run) discover(ctx context.Context) error {
 	for {
 		changed := r.dir.Changed()
 		r.parts.Load().mailbox.Discovered()
+		if err := r.journal.AskElsewhere(ctx); err != nil {
+			r.log.Warn("tasks of people elsewhere wait here alone", "err", err)
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():

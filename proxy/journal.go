@@ -18,6 +18,7 @@ func (r *run) openJournal() error {
 		WorkMax:     r.opts.Limits.Inbound.WorkMax,
 		DeliverBy:   r.opts.Limits.DeliverBy,
 		Deadline:    r.opts.Limits.Deadline,
+		Elsewhere:   r.elsewhere,
 		NoSchedules: r.emptying,
 		Hooks:       r.hooks(),
 	}
@@ -30,6 +31,16 @@ func (r *run) openJournal() error {
 	// Left behind it is an unclean stop: as long as nobody kills us, waiting is better.
 	r.cleanups.add("journal", closeMargin, func(context.Context) error { return j.Close() })
 	return nil
+}
+
+// elsewhere reports whether an agent is known to live at other sidecars. Until the parts
+// are there, and with them the directory, nobody is.
+func (r *run) elsewhere(agent string) bool {
+	if r.parts.Load() == nil {
+		return false
+	}
+	elsewhere, known := r.dir.Elsewhere(agent)
+	return elsewhere && known
 }
 
 // hooks call the parts from the committer; none of them blocks.

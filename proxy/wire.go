@@ -124,11 +124,7 @@ func (r *run) apiOptions(
 		AskHome: askHome,
 		Redrive: redrive,
 		MaySend: maySend,
-		Elsewhere: func(agent string) bool {
-			elsewhere, known := r.dir.Elsewhere(agent)
-			return elsewhere && known
-		},
-		Tracer: r.tracer.Load(),
+		Tracer:  r.tracer.Load(),
 
 		NoTraceHeaders: r.opts.Tracing.NoHeaders,
 		Served:         r.metrics.Served,

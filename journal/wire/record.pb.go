@@ -1384,7 +1384,8 @@ type Part struct {
 	Id            []byte                 `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`                                 // of its intent; empty: not opened yet
 	Status        uint32                 `protobuf:"varint,6,opt,name=status,proto3" json:"status,omitempty"`                        // state.Status in which that ended; 0: it has not
 	By            string                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`                                 // who ended it
-	Step          *Step                  `protobuf:"bytes,417,opt,name=step,proto3" json:"step,omitempty"`                           // absent: it is an approval
+	Asked         []string               `protobuf:"bytes,8,rep,name=asked,proto3" json:"asked,omitempty"`                           // addresses that the task of its intent names
+	Step          *Step                  `protobuf:"bytes,9,opt,name=step,proto3" json:"step,omitempty"`                             // absent: it is an approval
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1468,6 +1469,13 @@ func (x *Part) GetBy() string {
 	return ""
 }
 
+func (x *Part) GetAsked() []string {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
 func (x *Part) GetStep() *Step {
 	if x != nil {
 		return x.Step
@@ -1484,14 +1492,12 @@ type Step struct {
 	OnFailure     uint32                 `protobuf:"varint,4,opt,name=on_failure,json=onFailure,proto3" json:"on_failure,omitempty"` // likewise; 0: the intent fails
 	Retries       uint32                 `protobuf:"varint,5,opt,name=retries,proto3" json:"retries,omitempty"`                      // that may be made
 	RetryDelayMs  int64                  `protobuf:"varint,6,opt,name=retry_delay_ms,json=retryDelayMs,proto3" json:"retry_delay_ms,omitempty"`
-	WaitMs        int64                  `protobuf:"varint,7,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`        // of a delay, or what a timeout leaves
-	Input         []byte                 `protobuf:"bytes,8,opt,name=input,proto3" json:"input,omitempty"`                         // JSON object; empty: none
-	Asked         []string               `protobuf:"bytes,9,rep,name=asked,proto3" json:"asked,omitempty"`                         // addresses that its human_task names
-	AskThere      bool                   `protobuf:"varint,10,opt,name=ask_there,json=askThere,proto3" json:"ask_there,omitempty"` // it is offered to the sidecar of its receiver
-	Tries         uint32                 `protobuf:"varint,11,opt,name=tries,proto3" json:"tries,omitempty"`                       // made so far
-	BegunMs       int64                  `protobuf:"varint,12,opt,name=begun_ms,json=begunMs,proto3" json:"begun_ms,omitempty"`
-	EndedMs       int64                  `protobuf:"varint,13,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`
-	Why           string                 `protobuf:"bytes,14,opt,name=why,proto3" json:"why,omitempty"` // it has failed
+	WaitMs        int64                  `protobuf:"varint,7,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"` // of a delay, or what a timeout leaves
+	Input         []byte                 `protobuf:"bytes,8,opt,name=input,proto3" json:"input,omitempty"`                  // JSON object; empty: none
+	Tries         uint32                 `protobuf:"varint,9,opt,name=tries,proto3" json:"tries,omitempty"`                 // made so far
+	BegunMs       int64                  `protobuf:"varint,10,opt,name=begun_ms,json=begunMs,proto3" json:"begun_ms,omitempty"`
+	EndedMs       int64                  `protobuf:"varint,11,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`
+	Why           string                 `protobuf:"bytes,12,opt,name=why,proto3" json:"why,omitempty"` // it has failed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1580,20 +1586,6 @@ func (x *Step) GetInput() []byte {
 		return x.Input
 	}
 	return nil
-}
-
-func (x *Step) GetAsked() []string {
-	if x != nil {
-		return x.Asked
-	}
-	return nil
-}
-
-func (x *Step) GetAskThere() bool {
-	if x != nil {
-		return x.AskThere
-	}
-	return false
 }
 
 func (x *Step) GetTries() uint32 {
@@ -3988,6 +3980,8 @@ type Schedule struct {
 	Template      *Envelope              `protobuf:"bytes,15,opt,name=template,proto3" json:"template,omitempty"`               // what each intent is, without its id and its times
 	DelayMs       int64                  `protobuf:"varint,16,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"` // from due to deliver_at
 	Runs          []*ScheduleRun         `protobuf:"bytes,17,rep,name=runs,proto3" json:"runs,omitempty"`                       // the last ones, oldest first
+	Plan          *Plan                  `protobuf:"bytes,461,opt,name=plan,proto3" json:"plan,omitempty"`                      // the approvals that each intent needs; absent: none
+	AskedOf       []string               `protobuf:"bytes,462,rep,name=asked_of,json=askedOf,proto3" json:"asked_of,omitempty"` // addresses that the task of each intent names
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4137,6 +4131,20 @@ func (x *Schedule) GetDelayMs() int64 {
 func (x *Schedule) GetRuns() []*ScheduleRun {
 	if x != nil {
 		return x.Runs
+	}
+	return nil
+}
+
+func (x *Schedule) GetPlan() *Plan {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *Schedule) GetAskedOf() []string {
+	if x != nil {
+		return x.AskedOf
 	}
 	return nil
 }
@@ -4367,7 +4375,7 @@ const file_record_proto_rawDesc = "" +
 	"\bscenario\x18\x9e\x03 \x01(\tR\bscenario\x12\x15\n" +
 	"\x05entry\x18\xa2\x03 \x01(\rR\x05entry\x12\x0f\n" +
 	"\x02at\x18\x9f\x03 \x01(\rR\x02at\x12\x13\n" +
-	"\x04last\x18\xa0\x03 \x01(\fR\x04last\"\xe6\x01\n" +
+	"\x04last\x18\xa0\x03 \x01(\fR\x04last\"\xfb\x01\n" +
 	"\x04Part\x12\x12\n" +
 	"\x04turn\x18\x01 \x01(\rR\x04turn\x12\x10\n" +
 	"\x03any\x18\x02 \x01(\bR\x03any\x122\n" +
@@ -4376,8 +4384,9 @@ const file_record_proto_rawDesc = "" +
 	"expires_ms\x18\x04 \x01(\x03R\texpiresMs\x12\x0e\n" +
 	"\x02id\x18\x05 \x01(\fR\x02id\x12\x16\n" +
 	"\x06status\x18\x06 \x01(\rR\x06status\x12\x0e\n" +
-	"\x02by\x18\a \x01(\tR\x02by\x12-\n" +
-	"\x04step\x18\xa1\x03 \x01(\v2\x18.pannier.journal.v1.StepR\x04step\"\xe8\x02\n" +
+	"\x02by\x18\a \x01(\tR\x02by\x12\x14\n" +
+	"\x05asked\x18\b \x03(\tR\x05asked\x12,\n" +
+	"\x04step\x18\t \x01(\v2\x18.pannier.journal.v1.StepR\x04step\"\xb5\x02\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x1d\n" +
@@ -4389,13 +4398,11 @@ const file_record_proto_rawDesc = "" +
 	"\x0eretry_delay_ms\x18\x06 \x01(\x03R\fretryDelayMs\x12\x17\n" +
 	"\await_ms\x18\a \x01(\x03R\x06waitMs\x12\x14\n" +
 	"\x05input\x18\b \x01(\fR\x05input\x12\x14\n" +
-	"\x05asked\x18\t \x03(\tR\x05asked\x12\x1b\n" +
-	"\task_there\x18\n" +
-	" \x01(\bR\baskThere\x12\x14\n" +
-	"\x05tries\x18\v \x01(\rR\x05tries\x12\x19\n" +
-	"\bbegun_ms\x18\f \x01(\x03R\abegunMs\x12\x19\n" +
-	"\bended_ms\x18\r \x01(\x03R\aendedMs\x12\x10\n" +
-	"\x03why\x18\x0e \x01(\tR\x03why\"I\n" +
+	"\x05tries\x18\t \x01(\rR\x05tries\x12\x19\n" +
+	"\bbegun_ms\x18\n" +
+	" \x01(\x03R\abegunMs\x12\x19\n" +
+	"\bended_ms\x18\v \x01(\x03R\aendedMs\x12\x10\n" +
+	"\x03why\x18\f \x01(\tR\x03why\"I\n" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
@@ -4647,7 +4654,7 @@ const file_record_proto_rawDesc = "" +
 	"\x05at_ms\x18\x03 \x01(\x03R\x04atMs\x12\x18\n" +
 	"\acomment\x18\x04 \x01(\tR\acomment\"D\n" +
 	"\bApproval\x128\n" +
-	"\bdecision\x18\x01 \x01(\v2\x1c.pannier.journal.v1.DecisionR\bdecision\"\xf9\x03\n" +
+	"\bdecision\x18\x01 \x01(\v2\x1c.pannier.journal.v1.DecisionR\bdecision\"\xc4\x04\n" +
 	"\bSchedule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -4668,7 +4675,9 @@ const file_record_proto_rawDesc = "" +
 	"\x05asked\x18\x0e \x01(\fR\x05asked\x128\n" +
 	"\btemplate\x18\x0f \x01(\v2\x1c.pannier.journal.v1.EnvelopeR\btemplate\x12\x19\n" +
 	"\bdelay_ms\x18\x10 \x01(\x03R\adelayMs\x123\n" +
-	"\x04runs\x18\x11 \x03(\v2\x1f.pannier.journal.v1.ScheduleRunR\x04runs\"i\n" +
+	"\x04runs\x18\x11 \x03(\v2\x1f.pannier.journal.v1.ScheduleRunR\x04runs\x12-\n" +
+	"\x04plan\x18\xcd\x03 \x01(\v2\x18.pannier.journal.v1.PlanR\x04plan\x12\x1a\n" +
+	"\basked_of\x18\xce\x03 \x03(\tR\aaskedOf\"i\n" +
 	"\vScheduleRun\x12\x15\n" +
 	"\x06due_ms\x18\x01 \x01(\x03R\x05dueMs\x12\x16\n" +
 	"\x06intent\x18\x02 \x01(\fR\x06intent\x12\x10\n" +
@@ -4746,11 +4755,12 @@ var file_record_proto_depIdxs = []int32{
 	33, // 15: pannier.journal.v1.Approval.decision:type_name -> pannier.journal.v1.Decision
 	0,  // 16: pannier.journal.v1.Schedule.template:type_name -> pannier.journal.v1.Envelope
 	36, // 17: pannier.journal.v1.Schedule.runs:type_name -> pannier.journal.v1.ScheduleRun
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	9,  // 18: pannier.journal.v1.Schedule.plan:type_name -> pannier.journal.v1.Plan
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_record_proto_init() }

@@ -55,7 +55,7 @@ func (a *API) accept(r *http.Request, in *asked, now time.Time) (journal.Accept,
 	if in.task != nil {
 		e.HumanTask, e.Reminders = in.task.raw, in.reminders
 	}
-	acc := journal.Accept{Envelope: e, Asked: in.task.asked(), AskThere: in.task != nil && a.opt.Elsewhere(in.to)}
+	acc := journal.Accept{Envelope: e, Asked: in.task.asked()}
 	in.options.apply(&acc, e, now)
 	acc.Plan = planOf(in)
 	if in.key == "" {

@@ -45,9 +45,6 @@ type Options struct {
 	// Served is told of each request that has been answered; nil: nobody counts.
 	Served func(Served)
 
-	// Elsewhere reports whether an agent is known to be served at another sidecar, and
-	// not here; nil: none is.
-	Elsewhere func(agent string) bool
 	// MaySend says why the app may not send such an intent from here; nil: it may.
 	MaySend func(from, to, intentType string) error
 
@@ -134,9 +131,6 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 	}
 	if o.Served == nil {
 		o.Served = func(Served) {}
-	}
-	if o.Elsewhere == nil {
-		o.Elsewhere = func(string) bool { return false }
 	}
 	if o.MaySend == nil {
 		o.MaySend = func(string, string, string) error { return nil }

@@ -135,7 +135,7 @@
 //     inside "delivery" and in bodies that are our own.
 //   - What a person is asked (human_task) waits at its home from accept on: it is offered
 //     to no app, is shown to those who are asked at the sidecar that serves them, if that is
-//     another and known at accept, and can be decided at either. It has no deadline unless one was given, and is ended by a task_result
+//     another, as soon as it is known, and can be decided at either. It has no deadline unless one was given, and is ended by a task_result
 //     that fits it, or by resolve. The outcomes rejected, denied, declined, failed and
 //     changes_requested cancel it, since whoever waits is not to go on; a form is not
 //     asked of them. Two decisions at once: the first that is journaled wins. Its person

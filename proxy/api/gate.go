@@ -160,7 +160,7 @@ func planOf(in *asked) *wire.Plan {
 			task = g.task.raw
 		}
 		p.Parts = append(p.Parts, &wire.Part{
-			Turn: g.turn, Any: g.any, ExpiresMs: g.expires.Milliseconds(),
+			Turn: g.turn, Any: g.any, ExpiresMs: g.expires.Milliseconds(), Asked: g.task.asked(),
 			Child: &wire.Envelope{IntentType: journal.GateType, ToAgent: g.to, HumanTask: task, Reminders: g.reminders},
 		})
 	}

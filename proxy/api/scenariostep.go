@@ -219,7 +219,7 @@ func (s *scenario) readPerson(a *API, p *stepAsked, to scenarioRole) {
 		title := clip("Approve "+cmp.Or(p.part.Step.Id, "a step")+" of "+s.id, maxTitle-len("…"))
 		child.HumanTask = (&doc{}).open('{').str("title", title).close('}').b
 	} else {
-		child.HumanTask, p.part.Step.Asked = s.named(task)
+		child.HumanTask, p.part.Asked = s.named(task)
 	}
 	child.Reminders = takeReminders(o, func(name string) string { return name }, true)
 	if child.Reminders == nil && s.reminders != nil {
@@ -230,7 +230,6 @@ func (s *scenario) readPerson(a *API, p *stepAsked, to scenarioRole) {
 			r.EscalateTo = role.address
 		}
 	}
-	p.part.Step.AskThere = to.address != "" && a.opt.Elsewhere(to.address)
 }
 
 // named is a task whose assignees are addresses, where it names roles, and those.

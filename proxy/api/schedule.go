@@ -45,7 +45,7 @@ func (a *API) addSchedule(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.Template, s.DelayMs = acc.Envelope, in.options.delay.Milliseconds()
+	s.Template, s.Plan, s.AskedOf, s.DelayMs = acc.Envelope, acc.Plan, acc.Asked, in.options.delay.Milliseconds()
 	// Its intents are no part of what this request is part of.
 	s.Template.Traceparent, s.Template.Tracestate, s.Template.ClientTraceId = "", "", ""
 	kept, replayed, err := a.journal.AddSchedule(r.Context(), s, key)
