@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -15,8 +17,11 @@ import (
 type woven struct {
 	dir, bin string
 
-	mu   sync.Mutex
-	once map[string]*outcome
+	shared map[string][]string // by package, the tests to be run together without a mutant
+
+	mu     sync.Mutex
+	once   map[string]*outcome
+	passed map[string]map[string]bool // by package, those that were green so
 }
 
 type outcome struct {
@@ -39,10 +44,35 @@ func (w *woven) first(what string, do func() error) error {
 
 // tests returns the test binary of a package.
 func (w *woven) tests(pkg string) (string, error) {
-	out := filepath.Join(w.bin, strings.ReplaceAll(filepath.Base(pkg), "/", "-")+".test")
+	out := filepath.Join(w.bin, filepath.Base(pkg)+".test")
 	return out, w.first("build "+pkg, func() error {
 		return goBuild(w.dir, "test", "-c", "-vet=off", "-ldflags=-s -w", "-o", out, pkg)
 	})
+}
+
+// prepare is for a run of all mutants. It builds all test binaries by one command, so that
+// what several of them need is compiled once, and not by each at the same time; and has the
+// tests of a package share one process where no mutant runs. Those of real processes keep
+// theirs: they would be in each other's way.
+func (w *woven) prepare(all []mutant) error {
+	var packages []string
+	w.shared = map[string][]string{}
+	for _, m := range all {
+		if !slices.Contains(packages, m.pkg) {
+			packages = append(packages, m.pkg)
+		}
+		if m.pkg != inE2E && regexp.QuoteMeta(m.test) == m.test && !strings.Contains(m.test, "/") {
+			w.shared[m.pkg] = append(w.shared[m.pkg], m.test)
+		}
+	}
+	build := []string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", w.bin + "/"}
+	if err := goBuild(w.dir, append(build, packages...)...); err != nil {
+		return err
+	}
+	for _, pkg := range packages {
+		w.first("build "+pkg, func() error { return nil })
+	}
+	return nil
 }
 
 // sidecars builds the programs that the tests of real processes start.
@@ -67,12 +97,45 @@ func goBuild(dir string, args ...string) error {
 // is red anyway would catch everything.
 func (w *woven) green(m mutant) error {
 	return w.first("green "+m.pkg+" "+m.test, func() error {
+		if w.together(m.pkg)[m.test] {
+			return nil
+		}
 		out, err := w.run(m, "")
 		if err != nil && !errors.Is(err, errSkipped) {
 			return fmt.Errorf("%s of %s is red without a mutant: %w\n%s", m.test, m.pkg, err, out)
 		}
 		return err
 	})
+}
+
+// together runs the shared tests of a package in one process, and returns which of them
+// passed. Whatever was red or skipped in part is asked again alone.
+func (w *woven) together(pkg string) (passed map[string]bool) {
+	w.first("together "+pkg, func() error {
+		names := w.shared[pkg]
+		if len(names) == 0 {
+			return nil
+		}
+		out, _ := w.run(mutant{pkg: pkg, test: "(" + strings.Join(names, "|") + ")"}, "") // it says of each what came of it
+		passed := map[string]bool{}
+		for line := range strings.Lines(string(out)) { // a test's line comes before those of its parts
+			verdict, name, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			name, _, _ = strings.Cut(name, " ")
+			switch name, part, _ := strings.Cut(name, "/"); {
+			case verdict == "--- PASS" && part == "":
+				passed[name] = true
+			case verdict == "--- SKIP":
+				delete(passed, name)
+			}
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.passed[pkg] = passed
+		return nil
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.passed[pkg]
 }
 
 // run runs the test of a mutant; guard is the mutant that is switched on.

@@ -3,6 +3,7 @@ package mutants_test
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,10 +34,15 @@ var errSkipped = errors.New("its test is skipped here")
 // TestMutants runs every mutant: those that could be woven in from one build, each
 // of the others from a build of its own.
 func TestMutants(t *testing.T) {
-	w := &woven{dir: tree.Copy(t, root, t.TempDir()), bin: t.TempDir(), once: map[string]*outcome{}}
+	w := &woven{dir: tree.Copy(t, root, t.TempDir()), bin: t.TempDir(), once: map[string]*outcome{}, passed: map[string]map[string]bool{}}
 	alone, err := weave(w.dir, all)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(flag.Lookup("test.run").Value.String(), "/") { // all of them, not some
+		if err := w.prepare(all); err != nil {
+			t.Fatal(err)
+		}
 	}
 	spoil := make(chan string, 1)
 	spoil <- tree.Copy(t, root, t.TempDir())
@@ -128,7 +134,7 @@ func (m mutant) flags(prefix string) []string {
 		pattern = append(pattern, "^"+part+"$")
 	}
 	patience := "90s" // of a test that hangs with its mutant
-	if m.pkg == inE2E {
+	if m.pkg == inE2E || m.guard == "" {
 		patience = "5m"
 	}
 	return []string{prefix + "v", prefix + "count=1", prefix + "failfast", prefix + "timeout=" + patience, prefix + "run=" + strings.Join(pattern, "/")}
