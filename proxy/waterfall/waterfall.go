@@ -45,6 +45,9 @@ type Event struct {
 		Gate        struct {
 			To string `json:"to"` // who was asked to approve
 		} `json:"gate"`
+		Step struct {
+			ID string `json:"step_id"` // of its workflow, which it waited for or waits for now
+		} `json:"step"`
 	} `json:"details"`
 }
 
@@ -95,7 +98,8 @@ type fall struct {
 	offer   string // the holder and number it was offered under
 	held    bool   // it is in a mailbox
 	delays  []delayed
-	open    int // 1 + the index of the bar of an app that has it; 0: none has
+	open    int    // 1 + the index of the bar of an app that has it; 0: none has
+	step    string // of its workflow that it waits for; "": none
 	shift   time.Duration
 }
 
@@ -113,6 +117,8 @@ func (f *fall) take(e *Event) {
 		f.handed(e)
 	}
 	switch {
+	case d.Step.ID != "": // no app has it: its steps are intents of their own
+		f.stepped(e)
 	case e.Type == "intent.transfer" && d.Gate.To != "": // no app has had it
 		f.delay(d.Delayed.Code, d.Delayed.From, d.Delayed.Until)
 	case e.Type == "intent.transfer":
@@ -136,6 +142,26 @@ func (f *fall) take(e *Event) {
 		f.bars[len(f.bars)-1].Note = strings.TrimSpace(e.Status + " " + d.EndedBy)
 		f.reached = e.At
 	}
+}
+
+// stepped adds the bar of a step that is over, or remembers the one that is begun.
+func (f *fall) stepped(e *Event) {
+	d := &e.Details
+	if d.Delayed.Code == "" {
+		if e.Type == "intent.waiting" {
+			f.step = d.Step.ID
+		}
+		return
+	}
+	if f.reached.Before(d.Delayed.From) {
+		f.bar(f.waits(), 0, f.reached, d.Delayed.From)
+	}
+	b := f.bar(d.Delayed.Code, 0, d.Delayed.From, d.Delayed.Until)
+	b.Delay, b.Note = true, strings.TrimSpace(d.Step.ID+" "+d.Message)
+	if ended(e.Status) {
+		b.Note = strings.TrimSpace(d.Step.ID + " " + e.Status + " " + d.EndedBy)
+	}
+	f.step, f.reached = "", d.Delayed.Until
 }
 
 // handed adds the bars that lead to a hand-over, and begins that of the app.
@@ -208,6 +234,9 @@ func (f *fall) goesOn(status string, now time.Time) {
 		return
 	}
 	rest := Bar{Name: f.waits(), Start: f.reached, Note: status}
+	if f.step != "" {
+		rest.Name, rest.Delay, rest.Note = state.CauseStep.String(), true, f.step
+	}
 	if n := len(f.delays); n > 0 && f.reached.Before(f.delays[n-1].Until) {
 		last := &f.delays[n-1]
 		if last.Until.After(now) {

@@ -47,6 +47,12 @@ func (e Event) approved(asked int) Event {
 	return e.delayed("awaiting_approval", asked, int(e.At.Sub(at(0)).Milliseconds()))
 }
 
+// of says which step of its workflow the event is about.
+func (e Event) of(step string) Event {
+	e.Details.Step.ID = step
+	return e
+}
+
 func (e Event) because(reason string) Event {
 	e.Details.Reason = reason
 	return e
@@ -100,6 +106,13 @@ func TestWaterfall(t *testing.T) {
 			happened(540, "delivered", "DELIVERED").holder(1, 1, 510, 520, 530, 530),
 		}, "journal 0-2, awaiting_approval 2-300, awaiting_approval 300-500, queue 500-510, wire 510-520, mailbox1 520-530, app1 530- (DELIVERED)", 0},
 		{"somebody refuses", []Event{happened(300, "canceled", "CANCELED").approved(2)}, "journal 0-2, awaiting_approval 2-300", 0},
+		{"its steps, one after the other", []Event{
+			happened(2, "waiting", "WAITING").of("check"), happened(300, "in_progress", "IN_PROGRESS").of("check").delayed("awaiting_step", 2, 300),
+			happened(300, "waiting", "WAITING").of("sign"),
+		}, "journal 0-2, awaiting_step 2-300 (check), awaiting_step 300- (sign)", 0},
+		{"a step fails", []Event{
+			happened(2, "waiting", "WAITING").of("check"), happened(300, "failed", "FAILED").of("check").delayed("awaiting_step", 2, 300),
+		}, "journal 0-2, awaiting_step 2-300 (check FAILED)", 0},
 		{"nobody takes it", nil, "journal 0-2, queue 2- (SUBMITTED)", 0},
 		{"nobody took it", []Event{happened(500, "timed_out", "TIMED_OUT")}, "journal 0-2, queue 2-500", 0},
 		{"between two attempts", []Event{
