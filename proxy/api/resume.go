@@ -76,6 +76,9 @@ func (a *API) readResume(in *word, r *http.Request) (journal.Answer, error) {
 	if err != nil {
 		return journal.Answer{}, err
 	}
+	if i.Head.GetStepped() && in.body.has("task_result") {
+		return a.readStepDecision(in, i, r)
+	}
 	if i.Envelope != nil && len(i.Envelope.HumanTask) > 0 {
 		t, err := taskOf(i.Envelope.HumanTask)
 		if err != nil {
@@ -91,6 +94,17 @@ func (a *API) readResume(in *word, r *http.Request) (journal.Answer, error) {
 		return ans, nil
 	}
 	return readContinue(in.body, r), nil
+}
+
+// readStepDecision reads a decision that is said to an intent with a workflow: it is one on
+// the step that somebody is asked. Where none is, the journal refuses it, or knows its key.
+func (a *API) readStepDecision(in *word, i *journal.Intent, r *http.Request) (journal.Answer, error) {
+	part := awaitedStep(i.Plan)
+	if part == nil || !i.Status().Open() || len(part.Child.HumanTask) == 0 {
+		return journal.Answer{Trigger: state.Start}, nil
+	}
+	in.id = journal.ID(part.Id)
+	return a.readResume(in, r)
 }
 
 func readContinue(body *object, r *http.Request) (ans journal.Answer) {

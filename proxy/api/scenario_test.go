@@ -172,6 +172,21 @@ func TestScenarioTakesAnotherWay(t *testing.T) {
 	}
 }
 
+// A decision that is said to the whole is one on the step that somebody is asked, and is
+// held to it.
+func TestScenarioIsDecided(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.apply(`{"scenario_id":"ask.v1","workflow":{"steps":[{"step_id":"ask","assigned_to":"ann","requires_approval":true},{"step_id":"do","assigned_to":"worker"}]},"intent":{"type":"ask.v1"}}`)
+	w.post("/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"perhaps"}}`).refused(422, "schema_invalid")
+	w.post("/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved"}}`, "Idempotency-Key: d").want(200)
+	w.post("/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved"}}`, "Idempotency-Key: d").want(200)
+	w.post("/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved"}}`).refused(409, "invalid_transition") // nobody is asked any more
+	if i := w.get("/v1/intents/" + id).want(200); i.text("intent.steps.0.status") != "COMPLETED" || i.text("intent.pending_with.name") != "worker" {
+		t.Errorf("after the decision it is %s", i.raw)
+	}
+}
+
 // One key makes one scenario, wherever the key is given.
 func TestScenarioUnderAKey(t *testing.T) {
 	t.Parallel()
