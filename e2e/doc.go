@@ -83,6 +83,7 @@
 //	transcripts_test.go  what each verb prints and how it ends, as transcripts/ shows it
 //	readme_test.go       the README's transcript, replayed
 //	axp_test.go          what AXP's clients take for granted; its published schemas
+//	scope_test.go        each family of AXP that is served, against a sidecar; what is out of scope
 //	checklist_test.go    what is easy to get wrong about AXP, and the test of each line
 //	examples_test.go     the programs of examples/, in four languages, do what they show
 //	interop_test.go      xDS clients of other languages resolve an agent at our control plane

@@ -164,7 +164,11 @@ func isHandler(h http.Handler) bool {
 
 func refuseRoute(r *http.Request, escaped string, allow []string) error {
 	if len(allow) == 0 {
-		return refuse(codeRouteNotFound, "%s %s is not served by this sidecar", clip(r.Method, 16), clip(escaped, 128))
+		p := refuse(codeRouteNotFound, "%s %s is not served by this sidecar", clip(r.Method, 16), clip(escaped, 128))
+		if why := outOfScope(escaped); why != "" {
+			p.detail += ": " + why
+		}
+		return p
 	}
 	p := refuse(codeMethodNotAllowed, "%s does not take %s", clip(escaped, 128), clip(r.Method, 16))
 	p.header = []pair{{"Allow", strings.Join(allow, ", ")}}

@@ -497,3 +497,19 @@ func TestChunkedRequestIsTheLast(t *testing.T) {
 		}
 	}
 }
+
+// What of AXP is somebody else's is refused in words, and whatever merely begins alike is
+// a route like any other that is not there.
+func TestOutOfScope(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for path, out := range map[string]bool{
+		"/v1/principals": true, "/v1/principals/7": true, "/v1/aliases/resolve": true, "/v1/routing/endpoints": true,
+		"/v1/transports/bindings": true, "/mcp": true, "/v1/principal": false, "/v2/routing": false, "/v1/nothing": false,
+	} {
+		a := w.post(path, `{}`).refused(404, "route_not_found")
+		if strings.Contains(a.text("error.message"), "out of scope") != out {
+			t.Errorf("%s is refused with %s", path, a.raw)
+		}
+	}
+}
