@@ -89,8 +89,8 @@ var all = []mutant{
 	{
 		guard: "an approval of one payload is good for another",
 		file:  "journal/redrive.go",
-		old:   "original.Head.Gated || r.Payload != nil ||",
-		new:   "original.Head.Gated ||",
+		old:   "original.Head.Stepped || r.Payload != nil ||",
+		new:   "original.Head.Stepped ||",
 		pkg:   inJournal, test: "TestRedriveOfWhatWasApproved",
 	},
 	{
@@ -299,8 +299,8 @@ var all = []mutant{
 	{
 		guard: "reminders never come",
 		file:  "journal/expire.go",
-		old:   "	if remind := at(l.head.RemindMs); !remind.IsZero() &&",
-		new:   "	if remind := at(l.head.RemindMs); false &&",
+		old:   "[]time.Time{at(l.head.RemindMs), at(l.head.WakeMs)}",
+		new:   "[]time.Time{at(l.head.WakeMs)}",
 		pkg:   inJournal, test: "TestRemindersOverARestart",
 	},
 	{
