@@ -108,8 +108,14 @@ func TestSteps(t *testing.T) {
 			t.Parallel()
 			w := setup(t)
 			id := w.workflow(journal.Accept{}, c.steps...)
+			begun := map[journal.ID]bool{}
 			for _, how := range []byte(c.ends) {
 				w.reopen()
+				if child := w.awaited(id); begun[child] {
+					t.Errorf("%s is begun twice", child)
+				} else {
+					begun[child] = true
+				}
 				if err := w.said(id, how); err != nil {
 					t.Fatalf("%c: %v", how, err)
 				}
