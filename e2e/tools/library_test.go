@@ -58,6 +58,11 @@ func TestLibraryRefuses(t *testing.T) {
 		"a port taken":                 {`{kind: Deployment, name: w, pannier: {` + good + `}, spec: {containers: [{name: app, image: app, ports: [{containerPort: 7400}]}]}}`, "app has port 7400, and the sidecar 7400 to 7403; move it"},
 		"a shared claim":               {`{kind: Deployment, name: w, pannier: {` + good + `}, spec: {containers: [{name: app, image: app}], volumes: [{name: pannier-journal, persistentVolumeClaim: {claimName: x}}]}}`, "pannier-journal is a claim that two pods of a Deployment may have at once"},
 		"a volume called as ours":      {`{kind: Deployment, name: w, pannier: {` + good + `}, spec: {containers: [{name: app, image: app}], volumes: [{name: pannier-tls, emptyDir: {}}]}}`, "pannier-tls is a name of the sidecar's; rename it"},
+		"people in plain text":         {`{kind: Deployment, name: w, pannier: {peopleSecret: p, peopleURL: "http://x", ` + good + `}, ` + app + `}`, "pannier.peopleURL: \"http://x\" is not where browsers find the pages"},
+		"a header of anybody":          {`{kind: Deployment, name: w, pannier: {peopleSecret: p, peopleURL: "https://x", peopleHeader: X-Email, ` + good + `}, ` + app + `}`, "pannier.peopleProxies: empty"},
+		"a header for nobody":          {`{kind: Deployment, name: w, pannier: {peopleHeader: X-Email, ` + good + `}, ` + app + `}`, "pannier.peopleHeader: nobody may log in"},
+		"the app on the people's":      {`{kind: Deployment, name: w, pannier: {appPort: 7404, peopleSecret: p, peopleURL: "https://x", ` + good + `}, ` + app + `}`, "7404 is the sidecar's port for people"},
+		"a Service called as people's": {`{kind: Deployment, name: w, pannier: {peopleSecret: p, peopleURL: "https://x", agents: [acme/orders, acme/people], insecurePeer: true}, ` + app + `}`, "would both be called w-people"},
 		"an unknown key":               {`{kind: Deployment, name: w, pannier: {agent: x, ` + good + `}, ` + app + `}`, "pannier.agent: unknown; known are agents, appPort"},
 	} {
 		text, err := anypod(t, row.workload)

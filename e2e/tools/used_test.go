@@ -75,6 +75,7 @@ var often = map[string]map[string]string{
 		"apps":                          "it is gone through, and each is looked up by name",
 		"defaults.kind":                 "the library is told, and what belongs to a StatefulSet alone depends on it",
 		"defaults.port":                 "the library is told, which refuses ports of the sidecar's",
+		"defaults.replicas":             "people find their tasks in one pod alone",
 		"defaults.pannier.agents":       "the sidecar is told, and each has a Service",
 		"defaults.pannier.image":        "the sidecar is of it, and the Job that drains",
 		"defaults.pannier.journalClass": "a claim's, or an ephemeral volume's",

@@ -41,9 +41,15 @@ pannier.native is false. It starts and ends beside the app.
     - {name: PANNIER_HEALTH, value: ":7403"}
     - {name: PANNIER_DRAIN_SECONDS, value: {{ int $s.drainSeconds | quote }}}
     {{- include "pannier.proofEnv" . | trim | nindent 4 }}
+    {{- with include "pannier.peopleEnv" . | trim }}
+    {{- . | nindent 4 }}
+    {{- end }}
   ports:
     - {name: pannier-peer, containerPort: 7401}
     - {name: pannier-health, containerPort: 7403}
+    {{- if $s.peopleSecret }}
+    - {name: pannier-people, containerPort: 7404}
+    {{- end }}
   startupProbe:
     httpGet: {path: /startupz, port: pannier-health}
     periodSeconds: 1
@@ -71,6 +77,25 @@ pannier.native is false. It starts and ends beside the app.
     {{- with include "pannier.proofMounts" . | trim }}
     {{- . | nindent 4 }}
     {{- end }}
+    {{- if $s.peopleSecret }}
+    - {name: pannier-people, mountPath: /etc/pannier/people, readOnly: true}
+    {{- end }}
+{{- end }}
+
+{{/* pannier.peopleEnv is who may log in to the pages for people, and how; empty: nobody. */}}
+{{- define "pannier.peopleEnv" -}}
+{{- $s := include "pannier.settings" . | fromYaml }}
+{{- if $s.peopleSecret }}
+- {name: PANNIER_PEOPLE, value: ":7404"}
+- {name: PANNIER_PEOPLE_FILE, value: /etc/pannier/people/people.yaml}
+- {name: PANNIER_PEOPLE_URL, value: {{ $s.peopleURL | quote }}}
+{{- if $s.peopleHeader }}
+- {name: PANNIER_PEOPLE_HEADER, value: {{ $s.peopleHeader | quote }}}
+{{- end }}
+{{- if $s.peopleProxies }}
+- {name: PANNIER_PEOPLE_PROXIES, value: {{ join "," $s.peopleProxies | quote }}}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* pannier.proofEnv is what tells a sidecar where it asks for others, and how they know it. */}}

@@ -32,6 +32,28 @@ spec:
 {{- end }}
 {{- end }}
 
+{{/*
+pannier.peopleService is the Service behind which something serves TLS to people's browsers; empty where
+nobody may log in. Its name is the workload's with -people.
+*/}}
+{{- define "pannier.peopleService" -}}
+{{- if (include "pannier.settings" . | fromYaml).peopleSecret -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ printf "%s-people" .name | quote }}
+  {{- with .labels }}
+  labels:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  selector:
+    {{- toYaml .selector | nindent 4 }}
+  ports:
+    - {name: people, port: 80, targetPort: 7404, appProtocol: http}
+{{- end }}
+{{- end }}
+
 {{/* pannier.address is the address of an item of agents, as it is compared: with agent:// where it has a slash. */}}
 {{- define "pannier.address" -}}
 {{- $address := first (splitList "=" .) }}

@@ -20,6 +20,10 @@ agents: []
 appPort: 0
 callbackPath: /
 config: ""
+peopleSecret: ""
+peopleURL: ""
+peopleHeader: ""
+peopleProxies: []
 journalSize: 1Gi
 journalClass: ""
 controlPlane: pannier-control.pannier-system.svc:7410

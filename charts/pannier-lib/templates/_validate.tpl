@@ -51,6 +51,27 @@
 {{- $wrong = append $wrong (printf "pannier.appPort: %d is a port of the sidecar, which has 7400 to 7403; move the app" $port) }}
 {{- end }}
 
+{{- if $s.peopleSecret }}
+{{- if not (hasPrefix "https://" $s.peopleURL) }}
+{{- $wrong = append $wrong (printf "pannier.peopleURL: %q is not where browsers find the pages for people over TLS; write https://HOST" $s.peopleURL) }}
+{{- end }}
+{{- if and $s.peopleHeader (not $s.peopleProxies) }}
+{{- $wrong = append $wrong "pannier.peopleProxies: empty, and anybody could send pannier.peopleHeader; list the addresses or networks of the proxy that logs people in" }}
+{{- end }}
+{{- with get $named (printf "%s-people" $workload) }}
+{{- $wrong = append $wrong (printf "pannier.peopleSecret: the Services of people and of %s would both be called %s-people; serve that in a pod of its own" . $workload) }}
+{{- end }}
+{{- if eq $port 7404 }}
+{{- $wrong = append $wrong "pannier.appPort: 7404 is the sidecar's port for people; move the app" }}
+{{- end }}
+{{- else }}
+{{- range list "peopleURL" "peopleHeader" "peopleProxies" }}
+{{- if get $s . }}
+{{- $wrong = append $wrong (printf "pannier.%s: nobody may log in; set pannier.peopleSecret, or take it out" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- $chosen := list }}
 {{- range list "tlsSecret" "keyringSecret" "spiffe" "insecurePeer" }}
 {{- if get $s . }}{{ $chosen = append $chosen (printf "pannier.%s" .) }}{{ end }}
@@ -93,7 +114,7 @@
 {{- range $spec.volumes }}
 {{- if and (eq .name "pannier-journal") (hasKey . "persistentVolumeClaim") (ne $.kind "StatefulSet") }}
 {{- $wrong = append $wrong (printf "spec.volumes: pannier-journal is a claim that two pods of a %s may have at once; take a StatefulSet, or pannier.journalClass" $.kind) }}
-{{- else if has .name (list "pannier-token" "pannier-tls" "pannier-keyring" "pannier-spiffe" "pannier-config") }}
+{{- else if has .name (list "pannier-token" "pannier-tls" "pannier-keyring" "pannier-spiffe" "pannier-config" "pannier-people") }}
 {{- $wrong = append $wrong (printf "spec.volumes: %s is a name of the sidecar's; rename it" .name) }}
 {{- end }}
 {{- end }}

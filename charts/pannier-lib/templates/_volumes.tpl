@@ -20,6 +20,10 @@
 {{- end }}
 {{- end }}
 {{- include "pannier.proofVolumes" . }}
+{{- if $s.peopleSecret }}
+- name: pannier-people
+  secret: {secretName: {{ $s.peopleSecret | quote }}, defaultMode: 0440}
+{{- end }}
 {{- end }}
 
 {{- define "pannier.proofVolumes" -}}
