@@ -8,6 +8,7 @@ const (
 	inInbound  = "./inbound"
 	inWebhook  = "./proxy/webhook"
 	inAdmin    = "./proxy/admin"
+	inPages    = "./proxy/pages"
 	inXDS      = "./proxy/xds"
 	inProxy    = "./proxy"
 	inPlane    = "./proxy/controlplane"
@@ -1784,5 +1785,49 @@ var all = []mutant{
 		old:   " || sources == 0 //",
 		new:   " || sources == -1 //",
 		pkg:   inInject, test: "TestVolumeWithoutASource",
+	},
+
+	// People who log in.
+	{
+		guard: "a header of anybody says who they are",
+		file:  "proxy/pages/people.go",
+		old:   "	if at := nextTo(r); !p.isProxy(at) {\n",
+		new:   "	if at := nextTo(r); !at.IsValid() {\n",
+		pkg:   inPages, test: "TestHeaderOfTheProxy",
+	},
+	{
+		guard: "a session without an end",
+		file:  "proxy/pages/session.go",
+		old:   "	if p == nil || !now.Before(of.until) {\n",
+		new:   "	if p == nil {\n",
+		pkg:   inPages, test: "TestSessionEnds",
+	},
+	{
+		guard: "a log-out that only forgets the cookie",
+		file:  "proxy/pages/login.go",
+		old:   "	s.sessions.end(v.key)\n",
+		new:   "",
+		pkg:   inPages, test: "TestLogIn",
+	},
+	{
+		guard: "a log-in form of another site",
+		file:  "proxy/pages/login.go",
+		old:   "	if bound == \"\" || !s.forms.ours(r.PostForm, formCookie+bound) {\n",
+		new:   "	if bound == \"\" && !s.forms.ours(r.PostForm, formCookie+bound) {\n",
+		pkg:   inPages, test: "TestLogInFormIsOurs",
+	},
+	{
+		guard: "guesses without a bound",
+		file:  "proxy/pages/login.go",
+		old:   "	if wait := s.guesses.take(from, now); wait > 0 {\n",
+		new:   "	if wait := s.guesses.take(from, now); wait < 0 {\n",
+		pkg:   inPages, test: "TestGuessesAreBounded",
+	},
+	{
+		guard: "what was delegated to somebody is everybody's",
+		file:  "proxy/api/inbox.go",
+		old:   "journal.ThreadRole(v.Role) == journal.RoleDelegate && of(th.Owners[n]) {\n",
+		new:   "journal.ThreadRole(v.Role) == journal.RoleDelegate && n >= 0 {\n",
+		pkg:   inAPI, test: "TestDelegatedTask",
 	},
 }
