@@ -241,5 +241,5 @@ Ready in %.2[2]f s. Now, in another terminal:
 With curl, and not before two people have approved it:
   curl -s %[3]s/v1/intents -H 'Content-Type: application/json' -d '{"intent_type":"pay.v1","to_agent":"billing","payload":{"eur":900},"delivery":{"gates":["manager","finance"]}}'
   curl -s '%[3]s/v1/intents/ID/events/stream?wait_seconds=60'
-Ctrl-C stops both.
+Ctrl-C stops both. "pannier demo approval" and "pannier demo outage" show more, with sidecars of their own.
 `

@@ -1,4 +1,4 @@
-// Command pannier is the sidecar and its client in one binary: `run`, `dev` and `control-plane` serve,
+// Command pannier is the sidecar and its client in one binary: `run`, `dev`, `demo` and `control-plane` serve,
 // bench, config, drain, explain, inject, man, verify, version and webhook work alone, and every other verb talks to a
 // running sidecar over HTTP as any other program could.
 //
@@ -64,6 +64,7 @@ func newApp(force context.Context, args []string) *cli.App {
 		Commands: []*cli.Command{
 			runCommand(force, args),
 			devCommand(force),
+			demoCommand(),
 			controlPlaneCommand(),
 			sendCommand(),
 			waitCommand(),
