@@ -12,12 +12,13 @@ type step struct {
 	line    int
 	command string
 	prints  []string
+	picture string // no command: people act in a browser, and this is what they saw
 }
 
 // TestReadmeTranscript replays the README's console blocks, in order and in
 // one shell, beside a real `pannier dev`. What changes from run to run (ids,
 // times) is compared by its form; "…" stands for any text, and a line of
-// nothing else for any lines.
+// nothing else for any lines. Where it has a picture, people do in a browser what that shows.
 func TestReadmeTranscript(t *testing.T) {
 	text, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -32,6 +33,8 @@ func TestReadmeTranscript(t *testing.T) {
 	ran := 0
 	for _, st := range steps {
 		switch {
+		case st.picture != "":
+			d.play(t, st.picture)
 		case strings.Contains(st.command, "pannier dev"):
 			compareOutput(t, st, readAll(d.out))
 		case strings.Contains(st.command, "e2e/run"), strings.Contains(st.command, "git clone"):
@@ -57,6 +60,9 @@ func transcript(text string) (steps []step) {
 		switch {
 		case !inside:
 			inside = strings.TrimSpace(line) == "```console"
+			if m := picture.FindStringSubmatch(line); m != nil {
+				steps = append(steps, step{line: i + 1, picture: m[2]})
+			}
 		case strings.HasPrefix(line, "```"):
 			inside = false
 		case strings.HasPrefix(line, "$ "):
