@@ -15,10 +15,10 @@ import (
 // browserTime is only so that a browser that hangs does not hang all else.
 const browserTime = 8 * time.Minute
 
-// TestPagesInABrowser: people decide in a real browser, with its scripts and without, and the
-// sender hears of it; no page breaks its policy of content or has a serious fault of
-// accessibility, in any of its looks. PANNIER_SHOTS is a directory for what was seen. It
-// runs alone, since a browser among kill loops takes minutes for what is half of one.
+// TestPagesInABrowser: people decide in a real browser, with its scripts and without, alone and
+// one after the other, and the sender hears of it; no page breaks its policy of content or has
+// a serious fault of accessibility, in any of its looks. PANNIER_SHOTS is a directory for what
+// was seen. It runs alone, since a browser among kill loops takes minutes for what is half of one.
 func TestPagesInABrowser(t *testing.T) {
 	needModules(t, "browser")
 	chromium := "chromium"
@@ -38,17 +38,26 @@ func TestPagesInABrowser(t *testing.T) {
 			"contact":{"type":"object","title":"Contact","properties":{"mail":{"type":"string","format":"email","title":"E-mail"}}},
 			"tags":{"type":"array","title":"Tags","items":{"enum":["goods","services"]}},"vat":{"type":"boolean","title":"VAT number checked"}}}`),
 	}
-	hostile := map[string]any{"</td><script>alert(1)</script>": "<img src=x onerror=alert(2)>", "rtl": "pay \u202e0001", "big": strings.Repeat("big ", 20<<10)}
-	journey := func() map[string]string {
-		return map[string]string{"approve": ask(claim, approval), "reject": ask(claim, approval), "form": ask(claim, form)}
+	hostile := map[string]any{"</td><script>alert(1)</script>": "<img src=x onerror=alert(2)>", "rtl": "pay \u202e0001", "big": strings.Repeat("big ", 240<<10)}
+	small := map[string]any{"</pre><script>alert(4)</script>": "\u2067pay\u2069", "deep": json.RawMessage(strings.Repeat(`[`, 60) + strings.Repeat(`]`, 60))}
+	invoice := map[string]any{"supplier": "Nordwind GmbH", "amount": "912.40 EUR"}
+	var passed, refused []*gated
+	journey := func(scripts string) map[string]string {
+		yes, no := sendGated(t, home, scripts+".passed.v1", invoice), sendGated(t, home, scripts+".refused.v1", invoice)
+		passed, refused = append(passed, yes), append(refused, no)
+		return map[string]string{
+			"approve": ask(claim, approval), "reject": ask(claim, approval), "form": ask(claim, form), "passed": yes.title, "refused": no.title,
+		}
 	}
-	scripted, plain := journey(), journey()
+	scripted, plain := journey("scripts"), journey("plain")
+	crafted := sendGated(t, home, "crafted.v1", small)
 	keyboard, race := ask(claim, approval), ask(claim, approval)
 	tasks, err := json.Marshal(map[string]any{
 		"scripted": scripted, "plain": plain, "keyboard": keyboard, "race": race,
 		"looks": map[string]string{
 			"inbox": "/inbox", "task": "/tasks/" + ask(claim, approval), "form": "/tasks/" + ask(claim, form), "decided": "/tasks/" + keyboard,
-			"hostile": "/tasks/" + ask(hostile, map[string]any{"title": "<script>alert(3)</script>\u202e"}), "missing": "/tasks/none", "intent": "/intents/" + keyboard, "intents": "/intents",
+			"gate":    "/tasks/" + crafted.asks(home, 0),
+			"hostile": "/tasks/" + ask(hostile, map[string]any{"title": "<script>alert(3)</script>\u202e"}), "missing": "/tasks/none", "intent": "/intents/" + crafted.id, "intents": "/intents",
 		},
 	})
 	if err != nil {
@@ -78,4 +87,11 @@ func TestPagesInABrowser(t *testing.T) {
 		}
 	}
 	home.status(race, "COMPLETED")
+	for range passed {
+		home.ack(home.take1(shop, take{}), map[string]any{"paid": true})
+	}
+	for i := range passed {
+		passed[i].returned(0, `"status":"COMPLETED"`, `"result":{"paid":true}`)
+		refused[i].returned(9, `"status":"CANCELED"`, `"actor":"operator"`, "not approved by "+treasury+": rejected: No invoice")
+	}
 }
