@@ -2,7 +2,6 @@ package pages
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"pannier/journal/state"
 	"pannier/proxy/checkup"
 )
 
@@ -146,7 +146,9 @@ type deadView struct {
 	Of     int   // how many dead letters these are
 	More   bool  // only the newest are counted
 	Rows   *grid
-	Number int    // of rows
+	Number int // of rows
+	Means  string
+	Remedy []run
 	Older  string // the link to the next page
 }
 
@@ -162,6 +164,7 @@ func (s *server) deadLetters(w http.ResponseWriter, r *http.Request, v *visitor)
 		}
 		d.count(&kinds)
 	}
+	d.Means, d.Remedy = meant(d.Reason)
 	query := url.Values{"limit": {deadPageSize}}
 	for name, value := range d.filter() {
 		query.Set(name, value)
@@ -225,6 +228,15 @@ func (d *deadView) count(kinds *checkup.DeadKinds) {
 			cell{Links: []anchor{{c.link(deadPath + "/redrive"), "Redrive…"}, {c.link(deadPath + "/purge"), "Purge…"}}},
 		)
 	}
+}
+
+// meant is why dead letters of a cause are some, and what to do, in words.
+func meant(cause string) (means string, remedy []run) {
+	why, known := state.ParseReason(cause)
+	if !known {
+		return words(cause), nil
+	}
+	return why.Sentence(), runs(why.Remedy())
 }
 
 // maxAnswer is how much of an app's last answer a row has.
@@ -392,15 +404,17 @@ func (a *deadAct) told(got *would) string {
 }
 
 // deadHere is the dead letter that an intent is; nil where it is none.
-func (s *server) deadHere(r *http.Request, v *visitor, i *intent) (*chosen, error) {
-	if !v.admin || s.Operators == nil || i.Status != "FAILED" && i.Status != "TIMED_OUT" {
+func (s *server) deadHere(r *http.Request, i *intent) (*deadLetter, error) {
+	if s.Operators == nil || i.Status != "FAILED" && i.Status != "TIMED_OUT" {
 		return nil, nil
 	}
-	var got json.RawMessage
+	var got struct {
+		Letter *deadLetter `json:"dead_letter"`
+	}
 	err := s.admin(r, request{method: http.MethodGet, path: deadRoute + "/" + url.PathEscape(i.ID), into: &got})
 	var why *refused
 	if errors.As(err, &why) {
 		return nil, nil // it is none
 	}
-	return &chosen{IDs: []string{i.ID}}, err
+	return got.Letter, err
 }

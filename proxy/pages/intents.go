@@ -81,7 +81,8 @@ type intentView struct {
 	TraceID string
 	NoLog   bool // its home is out of reach
 	Said    string
-	Dead    *chosen // what can be done to it, where it is a dead letter
+	Dead    *deadLetter // nil: it is none
+	Remedy  []run       // of it
 }
 
 func (s *server) intent(w http.ResponseWriter, r *http.Request, v *visitor) error {
@@ -111,8 +112,11 @@ func (s *server) intent(w http.ResponseWriter, r *http.Request, v *visitor) erro
 		return err
 	}
 	var err error
-	if t.Dead, err = s.deadHere(r, v, i); err != nil {
+	if t.Dead, err = s.deadHere(r, i); err != nil {
 		return err
+	}
+	if t.Dead != nil {
+		t.Why, t.Remedy = meant(t.Dead.Cause)
 	}
 	show(w, r, http.StatusOK, intentPage(v, t))
 	return nil
@@ -203,4 +207,29 @@ func middle(y int) string { return strconv.Itoa(y + fallRow/2 + 4) }
 
 func viewBox(bars int) string {
 	return "0 0 " + strconv.Itoa(fallWidth) + " " + strconv.Itoa(bars*fallRow)
+}
+
+func rowsOfIntents(list []*intent) *grid {
+	g := &grid{Label: "Intents", Heads: []string{"Intent", "Status", "To", "Hand-overs", "Age"}}
+	for _, i := range list {
+		g.add(cell{Text: rowTitle(i), Link: "/intents/" + i.ID, Below: i.ID}, cell{Sign: statusSign(i.Status), Class: "status " + statusClass(i.Status), Text: statusWord(i.Status)},
+			text(short(i.To)), text(strconv.Itoa(i.Attempt)), cell{At: i.CreatedAt})
+	}
+	return g
+}
+
+func rowsOfEvents(log []happening) *grid {
+	g := &grid{Label: "Events", Heads: []string{"No.", "Event", "When", "By", "Details"}}
+	for _, e := range log {
+		g.add(text(strconv.Itoa(e.Seq)), text(plain(e.Type)), cell{At: e.At}, text(short(e.Actor)), cell{Class: "code", Text: e.detail()})
+	}
+	return g
+}
+
+func rowsOfBars(bars []drawnBar) *grid {
+	g := &grid{Label: "Parts of its way", Heads: []string{"Part", "At", "Took", "Note"}}
+	for _, b := range bars {
+		g.add(text(b.Name), text(b.At), text(b.Took), text(b.Note))
+	}
+	return g
 }

@@ -155,7 +155,7 @@ func TestDeadLetters(t *testing.T) {
 	has(t, o.get("/dead-letters"), "40 dead letters, by agent and cause", `href="/dead-letters?agent=agent%3A%2F%2Facme%2Fprod%2Fbilling&amp;reason=rejected"`, `href="/dead-letters/purge?agent=`, ">3 h ago<",
 		`name="id" value="I"`, "no such order", "1 of 10", `href="/intents/I"`, "cursor=C")
 	has(t, o.get("/dead-letters?show=all"), "42 dead letters")
-	has(t, o.get("/dead-letters?agent=agent://acme/prod/billing&reason=rejected"), "Redrive all of these", "pannier dlq list --to agent://acme/prod/billing --reason rejected --open")
+	has(t, o.get("/dead-letters?agent=agent://acme/prod/billing&reason=rejected"), "Rejected, to acme/prod/billing", "The app has said that it will never take it", "<code>pannier dlq redrive</code>", "Redrive all of these", "pannier dlq list --to agent://acme/prod/billing --reason rejected --open")
 	has(t, o.get("/dead-letters?show=waiting"), "pannier dlq list --waiting")
 	has(t, openOffice(t, nil).get("/dead-letters"), "No dead letters")
 	has(t, o.get("/dead-letters?agent=x%27%3Breboot"), `--to &#39;x&#39;\&#39;&#39;;reboot&#39;`)

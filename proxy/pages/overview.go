@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"pannier/journal"
 	"pannier/proxy/checkup"
@@ -111,17 +109,8 @@ func sentence(s string) string {
 	return s + "."
 }
 
-func capital(s string) string {
-	s = plain(s)
-	if s == "" {
-		return s
-	}
-	r, n := utf8.DecodeRuneInString(s)
-	return string(unicode.ToUpper(r)) + s[n:]
-}
-
 // commands are those that hints name: between quotes, or by a verb.
-var commands = regexp.MustCompile(`"pannier [^"]*"|\bpannier (peers forget|inbox list|xds status|[a-z]+)\b`)
+var commands = regexp.MustCompile(`"pannier [^"]*"|\bpannier (peers forget|inbox list|xds status|dlq list --waiting|dlq redrive|[a-z]+)\b`)
 
 // runs tells commands from what is said around them.
 func runs(hint string) (all []run) {

@@ -201,8 +201,14 @@ func span(d time.Duration) string {
 }
 
 // words is a code as people read it: changes_requested is "Changes requested".
-func words(code string) string {
-	s := plain(strings.ReplaceAll(code, "_", " "))
+func words(code string) string { return capital(strings.ReplaceAll(code, "_", " ")) }
+
+// capital is a text as a sentence begins.
+func capital(s string) string {
+	s = plain(s)
+	if s == "" {
+		return s
+	}
 	r, n := utf8.DecodeRuneInString(s)
 	return string(unicode.ToUpper(r)) + s[n:]
 }
