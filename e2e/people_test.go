@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -164,9 +165,18 @@ func TestTaskIsAskedElsewhere(t *testing.T) {
 		t.Fatal(a)
 	}
 	eventually(t, "the other sidecar hears of it", asked(0))
-	if a := holder.call("POST", "/v1/intents/"+here+"/resume", `{"task_result": {"outcome": "approved"}}`); a.code != 409 {
-		t.Errorf("decided otherwise there: %v", a)
+	for _, verb := range []string{"/v1/intents/" + here + "/resume", "/v1/inbox/" + here + "/approve"} {
+		if a := holder.call("POST", verb, `{"task_result": {"outcome": "approved"}}`); a.code != 409 || !strings.Contains(string(a.body), "decided_by") {
+			t.Errorf("decided otherwise there by %s: %v", verb, a)
+		}
 	}
+	gated := home.post(shop, map[string]any{"n": 3}, delivery("gates", []string{billing}))
+	eventually(t, "an approval is asked there too", asked(1))
+	if a := holder.call("POST", "/v1/inbox/"+tasks()[0]+"/approve?owner_agent="+billing, `{}`); a.code != 200 {
+		t.Fatal(a)
+	}
+	home.ack(home.take1(shop, take{wait: 20}), map[string]any{})
+	home.status(gated, "COMPLETED")
 	for id, end := range map[string]string{there: "COMPLETED", here: "CANCELED"} {
 		if err := legal(home.events(id), end); err != nil {
 			t.Error(err)

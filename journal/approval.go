@@ -30,7 +30,7 @@ func (j *Journal) RecordApproval(ctx context.Context, id ID, d *wire.Decision, k
 			return nil
 		}
 		if found {
-			return &DecidedError{Decision: was.Decision.Decision, By: was.Decision.Actor, At: at(was.Decision.AtMs)}
+			return decidedAs(was.Decision)
 		}
 		if t.approvals() >= maxApprovals {
 			return ErrTooMany

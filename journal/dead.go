@@ -29,9 +29,10 @@ func (t *tx) lay(l *life, on state.Trigger, why state.Reason) {
 	t.putIndex(deadKey(l.head.DeadMs, l.id))
 }
 
-// deadEvents are the events of a dead letter, for the copies of it; none of any other.
-func (l *life) deadEvents() []*wire.Event {
-	if l.head.DeadMs == 0 {
+// toldEvents are the events of what a holder goes on showing when it has ended: a dead letter,
+// for the copies of it, and what people have, for its thread; none of any other.
+func (l *life) toldEvents() []*wire.Event {
+	if l.head.DeadMs == 0 && !l.head.HumanTask && !l.head.InInbox {
 		return nil
 	}
 	return l.events.Events

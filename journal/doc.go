@@ -63,7 +63,9 @@
 //     in any case, all else from the first look into the inbox of its sender or receiver
 //     on: that look makes those of the newest 1,000 of before, and so do journals of before
 //     there were threads get theirs. A decision, its entry and the end of its intent are
-//     one commit, and the first decision counts.
+//     one commit, and the first decision counts: that which home journals, also where
+//     the sidecar of the people has let another one be given; its thread is put right
+//     when home's word comes.
 //   - A task whose people are at another sidecar is offered there, in the lane of
 //     completions, and waits in both places: the first decision that home journals wins.
 //     An approval is such a task. Where they are may become known after it was asked

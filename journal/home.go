@@ -168,7 +168,7 @@ func (t *tx) reconcile(holder Identity, h Holding, l *life, found bool) (*Verdic
 		return &Verdict{ID: h.ID, OfferNo: h.OfferNo, Ended: true}, nil
 	}
 	if !l.open() {
-		return &Verdict{ID: h.ID, OfferNo: h.OfferNo, Ended: true, Status: l.status(), Reason: l.endedFor(), Events: l.deadEvents()}, nil
+		return &Verdict{ID: h.ID, OfferNo: h.OfferNo, Ended: true, Status: l.status(), Reason: l.endedFor(), Events: l.toldEvents()}, nil
 	}
 	here := l.place() == PlaceHeld && l.holder() == holder.Journal
 	answered := h.Phase == state.Answered // its report counts under any number, and is on its way

@@ -120,7 +120,7 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 	t.taskOver(l)
 	t.putIndex(timeKey(classRetain, ms(t.now), l.id[:]))
 	t.lay(l, on, state.Reason(e.Reason))
-	ended.Events = l.deadEvents()
+	ended.Events = l.toldEvents()
 	t.ended(l)
 	if err := t.saveLife(l); err != nil {
 		return false, err

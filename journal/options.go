@@ -60,7 +60,7 @@ type Ended struct {
 	OfferNo uint64
 	Status  state.Status
 	Reason  state.Reason
-	Events  []*wire.Event // all of them, of a dead letter; not to be changed
+	Events  []*wire.Event // all of them, of a dead letter and of what people have; not to be changed
 }
 
 // Moved tells the mailbox that an intent no longer counts against credit (it was

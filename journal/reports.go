@@ -188,7 +188,7 @@ func (t *tx) ackedByHome(home ID, a Acked) error {
 	}
 	t.layCopy(h, reason)
 	if h.rec.EndedAtHome {
-		if err := t.handThreadEnded(h, "", ""); err != nil {
+		if err := t.handThreadRuled(h, a.Events); err != nil {
 			return err
 		}
 	}

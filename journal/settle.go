@@ -334,17 +334,14 @@ func (j *Journal) Revoke(ctx context.Context, home ID, verdicts []Verdict) error
 				return err
 			}
 		}
-		if h.rec.HumanTask { // somebody else's by now, or nobody's
-			h.rec.HumanTask = false
-			t.delIndex(idKey(classTask, h.id))
-		}
 		if v.Ended {
 			t.layCopy(h, v.Reason)
-			if err := t.handThreadEnded(h, "", ""); err != nil {
+			if err := t.handThreadRuled(h, v.Events); err != nil {
 				return err
 			}
 		}
-		if len(v.Events) > 0 && h.rec.DeadReason != 0 {
+		t.askedNoMore(h) // it is somebody else's by now, or nobody's
+		if len(v.Events) > 0 && (h.rec.DeadReason != 0 || h.rec.Threaded) {
 			if err := t.put(idKey(classEvents, h.id), &wire.Events{Events: v.Events}); err != nil {
 				return err
 			}

@@ -311,16 +311,64 @@ func (t *tx) threadTold(l *life, to, what string, details any) error {
 	return t.saveThread(th)
 }
 
-// handThreadEnded is threadEnded for what another home has sent.
-func (t *tx) handThreadEnded(h *hand, actor, text string) error {
+// askedNoMore takes what is held here out of the tasks that people have to decide.
+func (t *tx) askedNoMore(h *hand) {
 	if h.rec.HumanTask {
 		h.rec.HumanTask = false
 		t.delIndex(idKey(classTask, h.id))
 	}
+}
+
+// handThreadEnded is threadEnded for what another home has sent, by a word that was given
+// here. Home may have had another one before it: then handThreadRuled comes after.
+func (t *tx) handThreadEnded(h *hand, actor, text string) error {
+	decided := h.rec.HumanTask && actor != "" && actor != actorSelf
+	t.askedNoMore(h)
 	if !h.rec.Threaded || h.home() == t.j.self.Journal {
 		return nil
 	}
-	return t.threadEnded(h.id, state.Status(h.rec.HomeStatus), actor, text, false)
+	return t.threadEnded(h.id, state.Status(h.rec.HomeStatus), actor, text, decided)
+}
+
+// handThreadRuled says on the thread of what another home has sent how that home has ended
+// it: its events, where it has told them. Whoever decided there has decided, also where
+// somebody here had been let believe that it was them.
+func (t *tx) handThreadRuled(h *hand, events []*wire.Event) error {
+	asked, end := h.rec.HumanTask, state.Status(h.rec.HomeStatus)
+	t.askedNoMore(h)
+	if !h.rec.Threaded || h.home() == t.j.self.Journal || !end.Terminal() {
+		return nil
+	}
+	th, found, err := t.thread(h.id)
+	if err != nil || !found {
+		return err
+	}
+	done := ThreadStatus(th.rec.Status) == ThreadDone
+	if len(events) == 0 || string(events[len(events)-1].Peer) == string(t.j.self.Journal[:]) {
+		// It is the word that was given here, as far as is told: a stream that is full of
+		// others has no room for events.
+		return t.threadEnded(h.id, end, "", "", false)
+	}
+	last, was := events[len(events)-1], th.rec.Decision
+	switch decided := DecidedBy(last) && (asked || was != nil); {
+	case decided:
+		th.rec.Decision = &wire.Decision{Decision: decisionOf(end), Actor: last.Actor, AtMs: last.AtMs}
+	case !done:
+		return t.threadEnded(h.id, end, "", "", false)
+	}
+	if done && (was == nil || proto.Equal(was, th.rec.Decision) && th.rec.Entries[len(th.rec.Entries)-1].Type == state.EventType(last.Type).String()) {
+		return nil // it says so already
+	}
+	said := map[string]any{"status": end.String()}
+	if DecidedBy(last) {
+		said["decided_by"], said["decided_at"] = last.Actor, at(last.AtMs).UTC().Format(time.RFC3339Nano)
+	}
+	if was != nil {
+		said["overruled"] = was.Decision + " by " + cut(was.Actor, maxText)
+	}
+	th.rec.Status = uint32(ThreadDone)
+	t.enter(th, CompletionOf(h.id, end).Type, last.Actor, said)
+	return t.saveThread(th)
 }
 
 // threadCompleted puts a completion into the inbox of whoever is to hear of the end.
@@ -368,34 +416,33 @@ const completionShown = 16 << 10
 // endedBy is the refusal of an answer to what has ended; where a person was asked it
 // says who decided.
 func (l *life) endedBy() *EndedError {
-	e := &EndedError{Status: l.status()}
 	if n := len(l.events.Events); n > 0 && (l.head.HumanTask || l.head.Thread) {
-		e.By, e.At = decider(l.events.Events[n-1])
+		return EndedAs(l.events.Events[n-1])
 	}
-	return e
+	return &EndedError{Status: l.status()}
 }
 
 func (t *tx) endedElsewhere(h *hand) error {
-	e := &EndedError{Status: state.Status(h.rec.HomeStatus)}
-	if !h.rec.Threaded {
-		return e
-	}
 	var log wire.Events
-	if _, err := t.get(idKey(classEvents, h.id), &log); err != nil {
-		return err
+	if h.rec.Threaded {
+		if _, err := t.get(idKey(classEvents, h.id), &log); err != nil {
+			return err
+		}
 	}
 	if n := len(log.Events); n > 0 {
-		e.By, e.At = decider(log.Events[n-1])
+		return EndedAs(log.Events[n-1])
 	}
-	return e
+	return &EndedError{Status: state.Status(h.rec.HomeStatus)}
 }
 
-// decider is who ended an intent, where that was no rule of Pannier's.
-func decider(last *wire.Event) (string, time.Time) {
-	if !DecidedBy(last) {
-		return "", time.Time{}
+// EndedAs is the refusal of an answer to what has ended by that event: with who decided,
+// where that was no rule of Pannier's.
+func EndedAs(last *wire.Event) *EndedError {
+	e := &EndedError{Status: state.Status(last.Status)}
+	if DecidedBy(last) {
+		e.By, e.At = last.Actor, at(last.AtMs)
 	}
-	return last.Actor, at(last.AtMs)
+	return e
 }
 
 // DecidedBy reports whether an event is an end that somebody has decided.

@@ -69,6 +69,9 @@ func (t *tx) actOnThread(id ID, a *ThreadAct, res *ThreadActed) error {
 			return err
 		}
 		if d != nil {
+			if kept := th.rec.Decision; a.Verb == ThreadDecide && kept != nil && kept.Decision != a.Decision {
+				return decidedAs(kept) // home had another one before it
+			}
 			res.Replayed = true
 			for _, m := range d.Chosen {
 				res.Deleted = append(res.Deleted, ID(m))
@@ -173,7 +176,7 @@ func (t *tx) decide(th *thread, a *ThreadAct, res *ThreadActed) error {
 		if d.Decision == a.Decision {
 			return nil
 		}
-		return &DecidedError{Decision: d.Decision, By: d.Actor, At: at(d.AtMs)}
+		return decidedAs(d)
 	}
 	what := EntryApproved
 	if a.Decision == Reject {
@@ -192,6 +195,10 @@ func (t *tx) decide(th *thread, a *ThreadAct, res *ThreadActed) error {
 		return err
 	}
 	return t.sayToIntent(th, a, res)
+}
+
+func decidedAs(d *wire.Decision) error {
+	return &DecidedError{Decision: d.Decision, By: d.Actor, At: at(d.AtMs)}
 }
 
 func (t *tx) intentOpen(id ID) (bool, error) {

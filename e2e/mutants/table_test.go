@@ -258,7 +258,7 @@ var all = []mutant{
 	{
 		guard: "a copy without attempts",
 		file:  "journal/lifecycle.go",
-		old:   "	ended.Events = l.deadEvents()\n",
+		old:   "	ended.Events = l.toldEvents()\n",
 		new:   "",
 		pkg:   inOutbound, test: "TestDeadLetterIsRevokedWithItsEvents",
 	},

@@ -236,7 +236,7 @@ func (a *API) ruled(i *journal.Intent, ans journal.Answer) (*wire.Event, uint32,
 		return nil, 0, err
 	}
 	if len(events) == 0 {
-		if status := i.Status(); status != endOf(ans.Trigger) {
+		if status := i.Status(); status != endOf(ans.Trigger) && !i.Handover.Threaded { // of people's, the log comes along
 			return nil, 0, &journal.EndedError{Status: status}
 		}
 		return nil, 0, nil // not said yet
@@ -244,6 +244,9 @@ func (a *API) ruled(i *journal.Intent, ans journal.Answer) (*wire.Event, uint32,
 	last := events[len(events)-1]
 	self := a.journal.Identity().Journal
 	if status := state.Status(last.Status); status != endOf(ans.Trigger) || string(last.Peer) != string(self[:]) {
+		if i.Handover.Threaded {
+			return nil, 0, journal.EndedAs(last)
+		}
 		return nil, 0, &journal.EndedError{Status: status}
 	}
 	return last, first + uint32(len(events)) - 1, nil

@@ -241,7 +241,11 @@ func (a *API) writeThread(d *doc, th *journal.Thread, owner string, i *journal.I
 		d.ms("read_at", v.ReadMs)
 	}
 	if s := th.Decision; s != nil {
-		d.key("decision").open('{').str("decision", s.Decision).str("decided_by", s.Actor).ms("decided_at", s.AtMs).opt("comment", s.Comment).close('}')
+		d.key("decision").open('{').str("decision", s.Decision).str("decided_by", s.Actor).ms("decided_at", s.AtMs).opt("comment", s.Comment)
+		if i != nil && i.Head == nil && i.Handover != nil && !i.Handover.EndedAtHome && journal.ThreadStatus(th.Status) == journal.ThreadDone {
+			d.boolean("provisional", true) // home has not said yet that it counts
+		}
+		d.close('}')
 	}
 	if i != nil {
 		d.str("intent_status", i.Status().String())
