@@ -73,6 +73,11 @@
 //   - What changes a thread tells subscribers in the same batch, at most 32 of them, but
 //     for what a first look into an inbox makes of before. Their deliveries are threads of
 //     nobody's.
+//   - A turn of a person's task (it is assigned, delegated, reminded of, escalated, decided
+//     or has run out of time) and the messages about it (Tell) are one commit. Each is an
+//     intent like any other, under an id made of the turn and of whom it is for, to an
+//     address that no app can name, and a thread of nobody's; at most 32 a turn. Of a task
+//     that another home has sent, reminders and escalations are told there.
 //   - An index key says where to look; the record decides.
 //   - How much waits where, and since when, is counted beside the store: by one walk
 //     over the keys at Open, then by each commit. Figures never read Badger. What a

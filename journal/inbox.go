@@ -111,7 +111,7 @@ func roleOf(i *Intent, address string) (ThreadRole, bool) {
 	e := i.Envelope
 	ended := i.Head != nil && !i.Status().Open()
 	switch {
-	case toSubscriber(e):
+	case toSelf(e):
 		return 0, false
 	case len(e.CompletionOf) > 0:
 		return RoleReplyTo, e.ToAgent == address && i.Handover != nil && i.Handover.Thread

@@ -22,6 +22,7 @@ type Journal struct {
 	backoff     func(attempts int) time.Duration
 	trace       func(*Handed, time.Time) string // nil: nothing is traced
 	elsewhere   func(address string) bool       // nil: nobody's people are
+	tell        func(*TaskNews) []Notification  // nil: nobody is told
 	workTimeout time.Duration
 	workMax     time.Duration
 	deliverBy   time.Duration

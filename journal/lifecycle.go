@@ -130,6 +130,11 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 			return false, err
 		}
 	}
+	if l.head.HumanTask {
+		if err := t.turned(l, endOf(l.events.Events[len(l.events.Events)-1]), body); err != nil {
+			return false, err
+		}
+	}
 	if err := t.complete(l, body, text); err != nil {
 		return false, err
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"pannier/journal/wire"
@@ -32,8 +31,6 @@ const (
 // SubscriberAddress is where the deliveries of a subscription go: no address that
 // an app can name, so that none but the sidecar sends there or asks there.
 func SubscriberAddress(subscription ID) string { return subscriberScheme + subscription.String() }
-
-func toSubscriber(env *wire.Envelope) bool { return strings.HasPrefix(env.ToAgent, subscriberScheme) }
 
 // InForce reports whether events are sent to a subscription.
 func InForce(s *wire.Subscription) bool { return s.Active && s.RevokedMs == 0 }

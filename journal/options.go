@@ -31,6 +31,10 @@ type Options struct {
 	// durable; empty: it has none. It runs on the committer, perhaps twice for one
 	// hand-over, and must not block. nil: nothing is traced.
 	Trace func(h *Handed, now time.Time) string
+	// Tell returns the messages that a turn of a person's task makes, at most 32 of at
+	// most 16 KiB. It runs on the committer, perhaps twice for one turn, and must not
+	// block. nil: nobody is told.
+	Tell func(*TaskNews) []Notification
 }
 
 // Hooks are how the journal reports. They run on the committer after the

@@ -3,6 +3,7 @@ package journal
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +23,9 @@ func (t *tx) assign(l *life, said *wire.Event) error {
 		}
 	}
 	l.head.Taken = true
+	if err := t.turned(l, TaskAssigned, nil); err != nil {
+		return err
+	}
 	if !t.j.ForThreads(l.agent()) {
 		t.goTo(l, PlaceParked, time.Time{}, ID{})
 		return nil
@@ -122,11 +126,14 @@ func (t *tx) remind(l *life) error {
 		if l.head.Reminded++; l.head.Reminded == r.GetMost() && r.GetEscalateTo() == "" {
 			next = 0
 		}
+		if err := t.turned(l, TaskReminded, nil); err != nil {
+			return err
+		}
 	} else {
 		if to := r.GetEscalateTo(); to != "" {
 			t.move(l, state.Escalate, &wire.Event{Actor: actorSelf})
 			l.head.Escalated = true
-			if err := t.threadEscalated(l.id, to); err != nil {
+			if err := errors.Join(t.threadEscalated(l.id, to), t.turned(l, TaskEscalated, nil)); err != nil {
 				return err
 			}
 		}

@@ -194,7 +194,7 @@ func (th *thread) hasRoom(size int) bool {
 // threadOf makes the thread of an intent that is accepted, where somebody is to have
 // one: who is asked, and those whose inboxes are kept.
 func (t *tx) threadOf(l *life, env *wire.Envelope, asked []string) error {
-	if len(env.CompletionOf) > 0 || toSubscriber(env) {
+	if len(env.CompletionOf) > 0 || toSelf(env) {
 		return nil // the thread of a completion is that of the intent it tells of
 	}
 	receiver := l.head.HumanTask || t.keepsInbox(env.ToAgent)
@@ -239,7 +239,7 @@ func (t *tx) threadHeld(h *hand, env *wire.Envelope, inbox bool) error {
 	if err := t.show(th, env.ToAgent, RoleReceiver); err != nil {
 		return err
 	}
-	return t.saveThread(th)
+	return errors.Join(t.saveThread(th), t.handTurned(h, TaskAssigned, "", ""))
 }
 
 // threadEnded says on a timeline how its intent has ended, and by whom.
@@ -327,7 +327,14 @@ func (t *tx) handThreadEnded(h *hand, actor, text string) error {
 	if !h.rec.Threaded || h.home() == t.j.self.Journal {
 		return nil
 	}
-	return t.threadEnded(h.id, state.Status(h.rec.HomeStatus), actor, text, decided)
+	turn := TaskDecided
+	switch end := state.Status(h.rec.HomeStatus); {
+	case end == state.TimedOut:
+		turn = TaskExpired
+	case actor == "":
+		turn = 0 // its home knows by whom
+	}
+	return errors.Join(t.threadEnded(h.id, state.Status(h.rec.HomeStatus), actor, text, decided), t.handTurned(h, turn, actor, text))
 }
 
 // handThreadRuled says on the thread of what another home has sent how that home has ended
@@ -338,6 +345,11 @@ func (t *tx) handThreadRuled(h *hand, events []*wire.Event) error {
 	t.askedNoMore(h)
 	if !h.rec.Threaded || h.home() == t.j.self.Journal || !end.Terminal() {
 		return nil
+	}
+	if end == state.TimedOut && asked {
+		if err := t.handTurned(h, TaskExpired, "", ""); err != nil {
+			return err
+		}
 	}
 	th, found, err := t.thread(h.id)
 	if err != nil || !found {

@@ -165,7 +165,7 @@ func (t *tx) delegate(th *thread, a *ThreadAct) error {
 	}
 	t.enter(th, EntryDelegated, a.Actor, nil).Details = details("delegate_to", a.DelegateTo, "note", a.Text)
 	th.stir()
-	return t.saveThread(th)
+	return errors.Join(t.saveThread(th), t.delegated(th, a))
 }
 
 // decide takes a decision. The first counts: one that says the same again changes
