@@ -17,6 +17,7 @@ const (
 	inTrace    = "./proxy/trace"
 	inOTLP     = "./proxy/trace/otlp"
 	inMetrics  = "./proxy/metrics"
+	inPages    = "./proxy/pages"
 	inInject   = "./cmd/inject"
 	inE2E      = "./e2e"
 )
@@ -338,6 +339,34 @@ var all = []mutant{
 		old:   "	case asked.Confirm == nil || *asked.Confirm != len(ids):",
 		new:   "	case false:",
 		pkg:   inAdmin, test: "TestPurgeAsksFirst",
+	},
+	{
+		guard: "a purge in a browser without the number typed",
+		file:  "proxy/pages/dead.go",
+		old:   "		a.Typed = strings.TrimSpace(r.PostForm.Get(\"confirm\"))\n",
+		new:   "		a.Typed = \"2\"\n",
+		pkg:   inPages, test: "TestPurgeIsTyped",
+	},
+	{
+		guard: "a form that is none of ours",
+		file:  "proxy/pages/pages.go",
+		old:   "			if !s.forms.ours(r.PostForm, v.session) {\n",
+		new:   "			if false {\n",
+		pkg:   inPages, test: "TestPurgeIsTyped",
+	},
+	{
+		guard: "a page says what a link wants it to",
+		file:  "proxy/pages/said.go",
+		old:   "	if text == \"\" || !f.same(",
+		new:   "	if text == \"\" || f.same(",
+		pkg:   inPages, test: "TestRedriveSaysWhatWasDone",
+	},
+	{
+		guard: "an overview waits for a disk that hangs",
+		file:  "proxy/admin/tally.go",
+		old:   "		case <-late.C:\n			return last\n",
+		new:   "",
+		pkg:   inAdmin, test: "TestTallyOfAJournalThatHangs",
 	},
 	{
 		guard: "old dead letters stay unlisted",
