@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ type bindings struct {
 	journal *journal.Journal
 	mailbox *inbound.Mailbox
 	pusher  *webhook.Pusher
+	told    map[string]webhook.Courier // what takes messages about tasks, by address; never changed
 
 	mu         sync.Mutex // one change at a time
 	configured []AgentOption
@@ -48,7 +50,7 @@ func (b *bindings) apply() {
 func (b *bindings) subscribed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all, addresses := map[string]webhook.Subscriber{}, []string{}
+	all, addresses := map[string]webhook.Subscriber{}, slices.Collect(maps.Keys(b.told))
 	for _, s := range b.journal.Subscriptions() {
 		if !journal.InForce(s) {
 			continue
@@ -62,6 +64,7 @@ func (b *bindings) subscribed() {
 	}
 	b.mailbox.Own(addresses)
 	b.pusher.SetSubscribers(all)
+	b.pusher.SetCouriers(b.told)
 }
 
 // Agents lists what is served here, by address.

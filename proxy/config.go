@@ -11,6 +11,7 @@ import (
 	"pannier/proxy/api"
 	"pannier/proxy/hostport"
 	"pannier/proxy/mesh"
+	"pannier/proxy/notify"
 	"pannier/proxy/watch"
 	"pannier/proxy/yaml"
 )
@@ -137,6 +138,12 @@ func setAgents(o *Options, file string, n ast.Node) error {
 // setPolicies reads the traffic policies by address or pattern.
 func setPolicies(o *Options, file string, n ast.Node) (err error) {
 	o.Policies, err = mesh.ReadPolicies(file, n, api.Grant)
+	return err
+}
+
+// setNotify reads where people are told of their tasks.
+func setNotify(o *Options, file string, n ast.Node) (err error) {
+	o.Notify, err = notify.Read(file, n)
 	return err
 }
 

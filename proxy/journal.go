@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	"pannier/journal"
+	"pannier/proxy/notify"
 )
 
 func (r *run) openJournal() error {
@@ -21,6 +23,9 @@ func (r *run) openJournal() error {
 		Elsewhere:   r.elsewhere,
 		NoSchedules: r.emptying,
 		Hooks:       r.hooks(),
+	}
+	if len(r.opts.Notify) > 0 && !r.emptying {
+		o.Tell = r.rules().Tell
 	}
 	r.traced(&o)
 	j, err := journal.Open(o)
@@ -41,6 +46,11 @@ func (r *run) elsewhere(agent string) bool {
 	}
 	elsewhere, known := r.dir.Elsewhere(agent)
 	return elsewhere && known
+}
+
+// rules say who is told of a task.
+func (r *run) rules() *notify.Rules {
+	return &notify.Rules{Targets: r.opts.Notify, Pages: cmp.Or(r.opts.PagesURL, r.opts.People.PeopleURL)}
 }
 
 // hooks call the parts from the committer; none of them blocks.

@@ -17,6 +17,7 @@ import (
 	"pannier/proxy/identity"
 	"pannier/proxy/identity/identityfile"
 	"pannier/proxy/mesh"
+	"pannier/proxy/notify"
 	"pannier/proxy/trace"
 	"pannier/proxy/webhook"
 	"pannier/proxy/xds"
@@ -56,6 +57,9 @@ type Options struct {
 	Policies mesh.Policies // of the traffic to agents; those of Peers come first
 
 	Completions []string // agents that get completions as intents, not as threads
+
+	Notify   []notify.Target // where people are told of their tasks
+	PagesURL string          // base URL of the pages they open; empty: that of People, or they get no link
 
 	Limits  Limits
 	Tracing Tracing
@@ -183,6 +187,7 @@ func (o *Options) Validate() error {
 		o.Limits.validate(),
 		o.Tracing.Validate(),
 		o.People.validate(),
+		o.validateNotify(),
 	}
 	if o.Journal == "" {
 		errs = append(errs, errors.New("journal: empty; name a directory on a volume that outlives the process"))
@@ -301,6 +306,23 @@ func (o *Options) validateAgents() error {
 	}
 	return errors.Join(errs...)
 }
+
+func (o *Options) validateNotify() error {
+	var errs []error
+	if err := notify.Validate(o.Notify); err != nil {
+		errs = append(errs, fmt.Errorf("notify: %w", err))
+	}
+	if o.PagesURL != "" {
+		if err := webhook.CheckURL(o.PagesURL); err != nil {
+			errs = append(errs, fmt.Errorf("pages_url: %w; use https://HOST, where people reach the pages", err))
+		} else if len(o.PagesURL) > maxPagesURL || strings.ContainsAny(o.PagesURL, "?<>|\" ") {
+			errs = append(errs, fmt.Errorf("pages_url: use a URL of at most %d bytes, without a query", maxPagesURL))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+const maxPagesURL = 500
 
 func (l *Limits) validate() error {
 	var errs []error

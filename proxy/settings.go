@@ -10,6 +10,7 @@ import (
 
 	"pannier/proxy/identity/identityfile"
 	"pannier/proxy/mesh"
+	"pannier/proxy/notify"
 	"pannier/proxy/yaml"
 )
 
@@ -105,6 +106,12 @@ var settings = []Setting{
 		Key: "policies", Usage: "traffic policies, by address, \"PREFIX/*\" or \"*\"",
 		Live: true, read: setPolicies, nested: func(o *Options) any { return o.Policies }, schema: yaml.MappingOf(mesh.PolicySchema()),
 	},
+
+	{
+		Key: "notify", Usage: "where people are told of their tasks: a list of {name, type: webhook, slack or mail, …}",
+		read: setNotify, nested: func(o *Options) any { return o.Notify }, schema: notify.Schema,
+	},
+	text("pages_url", "`URL` under which people reach the pages, for links in what they are told; unless said, that of people_url", func(o *Options) *string { return &o.PagesURL }),
 
 	number("drain_seconds", "from SIGTERM to the exit, for apps to finish in", func(o *Options) *int { return &o.Limits.DrainSeconds }).flag().live(),
 	span("deliver_by", "an intent that says nothing is to be taken within this time", func(o *Options) *time.Duration { return &o.Limits.DeliverBy }),

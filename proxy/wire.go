@@ -76,7 +76,7 @@ func (r *run) start(alive context.Context) error {
 	r.keys.changed = app.KeysChanged
 	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
 	pusher := webhook.New(r.pushing(), mailbox, keys, api.PushBody, r.log)
-	how.pusher = pusher
+	how.pusher, how.told = pusher, r.rules().Couriers("Pannier/"+o.Version)
 	if !r.emptying {
 		how.apply()
 		how.subscribed()

@@ -36,3 +36,21 @@ func kindOf(mode fs.FileMode) string {
 	}
 	return "a device or socket"
 }
+
+// Private refuses a file of secrets that others can read or change. Where another
+// user owns it, as of a secret that Kubernetes mounts for a group, the group is
+// how this process reads it.
+func Private(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	open := info.Mode().Perm() & 0o077
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Geteuid() {
+		open &^= 0o040
+	}
+	if open != 0 {
+		return fmt.Errorf("%s has mode %04o, and others could read or change it: chmod 600", path, info.Mode().Perm())
+	}
+	return nil
+}

@@ -17,13 +17,15 @@ type Forwarded struct {
 	Reject bool   // of a nack
 	Reason string // of a nack, or why nothing was taken
 	Pause  time.Duration
+
+	shut inbound.Shut // why the door of who has taken nothing shuts; Open: nobody said
 }
 
 // Judge is the table of a Pusher's answers (judge), for a reader.
 func Judge(status int, h http.Header, body []byte, redelivered bool, now time.Time) Forwarded {
 	v := judge(status, h, body, redelivered, now)
 	if v.shut != inbound.Open {
-		return Forwarded{Reason: v.reason, Pause: v.least}
+		return Forwarded{Reason: v.reason, Pause: v.least, shut: v.shut}
 	}
 	switch v.came.Came {
 	case journal.Done:

@@ -51,8 +51,12 @@ func hostOf(text string) string {
 // run takes as many as there are requests free, until taking ends, and returns
 // when all are answered and the answers journaled.
 func (p *pump) run(ctx, taking context.Context) {
-	free := make(chan struct{}, p.o.HTTPConcurrency)
-	for range p.o.HTTPConcurrency {
+	width := p.o.HTTPConcurrency
+	if p.courier != nil {
+		width = min(width, courierWidth)
+	}
+	free := make(chan struct{}, width)
+	for range width {
 		free <- struct{}{}
 	}
 	var sent sync.WaitGroup
@@ -68,7 +72,7 @@ func (p *pump) run(ctx, taking context.Context) {
 		case <-taking.Done():
 			return
 		}
-		n := 1 + grab(free, p.o.HTTPConcurrency)
+		n := 1 + grab(free, width)
 		got, err := p.push.Next(taking, n)
 		for range n - len(got) {
 			free <- struct{}{}

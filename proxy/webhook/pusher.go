@@ -61,6 +61,7 @@ type Pusher struct {
 	mu          sync.Mutex
 	apps        map[string]string     // URL, by agent
 	subscribers map[string]Subscriber // by address
+	couriers    map[string]Courier    // by address
 	changed     chan struct{}         // closed at the next change
 	acted       chan struct{}         // closed when Run has acted on the last one
 }
@@ -75,11 +76,12 @@ type Subscriber struct {
 // target is where the intents of an address are sent.
 type target struct {
 	Subscriber
-	events bool // they are sent as a subscriber's, not as an app's
+	events  bool    // they are sent as a subscriber's, not as an app's
+	courier Courier // takes them, and there is no URL; nil: none
 }
 
 func (t target) same(u target) bool {
-	return t.URL == u.URL && t.events == u.events && t.Secret.text == u.Secret.text
+	return t.URL == u.URL && t.events == u.events && t.Secret.text == u.Secret.text && (t.courier == nil) == (u.courier == nil)
 }
 
 // New returns a pusher without targets. body writes what an app is sent.
@@ -133,10 +135,13 @@ func (p *Pusher) targets() (all map[string]target, changed <-chan struct{}, acte
 	defer p.mu.Unlock()
 	all = map[string]target{}
 	for address, s := range p.subscribers {
-		all[address] = target{s, true}
+		all[address] = target{Subscriber: s, events: true}
+	}
+	for address, c := range p.couriers {
+		all[address] = target{events: true, courier: c}
 	}
 	for agent, url := range p.apps {
-		all[agent] = target{Subscriber{URL: url}, false}
+		all[agent] = target{Subscriber: Subscriber{URL: url}}
 	}
 	return all, p.changed, p.acted
 }

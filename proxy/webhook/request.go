@@ -32,9 +32,8 @@ type Request struct {
 // If we crash once the app has it and before that is durable, it is sent again,
 // marked as redelivered.
 func (p *pump) send(ctx context.Context, h *journal.Handed, to *answers) {
-	span, began := p.tracer().Push(h, p.URL), time.Now()
-	v, sent, err := p.post(ctx, h, span)
-	p.tell(v.status, time.Since(began), span)
+	span := p.tracer().Push(h, p.URL)
+	v, sent, err := p.attempt(ctx, h, span)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && sent:
@@ -68,6 +67,17 @@ func (p *pump) tracer() *trace.Tracer {
 		return nil
 	}
 	return p.o.Tracer
+}
+
+// attempt takes the intent to where it is to go.
+func (p *pump) attempt(ctx context.Context, h *journal.Handed, span trace.Pushing) (v verdict, sent bool, err error) {
+	if p.courier != nil {
+		return p.carry(ctx, h)
+	}
+	began := time.Now()
+	v, sent, err = p.post(ctx, h, span)
+	p.tell(v.status, time.Since(began), span)
+	return v, sent, err
 }
 
 // post makes one request. sent says whether the app may have seen it.

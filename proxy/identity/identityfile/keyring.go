@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/goccy/go-yaml/ast"
 
 	"pannier/proxy/identity"
+	"pannier/proxy/regular"
 	"pannier/proxy/watch"
 	"pannier/proxy/yaml"
 )
@@ -39,7 +38,7 @@ func OpenKeyring(path string, set func([]identity.Key) error, log *slog.Logger) 
 }
 
 func (f *Keyring) replace(text []byte) ([]any, error) {
-	if err := private(f.Path); err != nil {
+	if err := regular.Private(f.Path); err != nil {
 		return nil, fmt.Errorf("keyring: %w", err)
 	}
 	keys, err := parseKeyring(f.Path, text)
@@ -54,24 +53,6 @@ func (f *Keyring) replace(text []byte) ([]any, error) {
 		ids[i] = k.ID + " " + string(k.Use)
 	}
 	return []any{"keys", strings.Join(ids, ", ")}, nil
-}
-
-// private refuses a file of secrets that others can read or change. Where another
-// user owns it, as of a secret that Kubernetes mounts for a group, the group is
-// how this process reads it.
-func private(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	open := info.Mode().Perm() & 0o077
-	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Geteuid() {
-		open &^= 0o040
-	}
-	if open != 0 {
-		return fmt.Errorf("%s has mode %04o, and others could read or change it: chmod 600", path, info.Mode().Perm())
-	}
-	return nil
 }
 
 // parseKeyring reads the content of a keyring. All that is wrong is reported at
