@@ -33,7 +33,7 @@ func TestConfigRefusals(t *testing.T) {
 		{"no binding at all", "agents: [orders=fax]\n", `c.yaml:1:10: agents: "fax" is not a binding: leave it out, or use orders=poll, =stream, =inbox or =http:URL`},
 		{"a binding without a URL", "agents: [\"orders=http:localhost\"]\n", `c.yaml:1:10: agents: binding of orders: "localhost" is not an http:// or https:// URL; write it orders=http:http://127.0.0.1:PORT/PATH`},
 		{"a URL for a host", "http_remote: [\"http://app\"]\n", `c.yaml:1:15: http_remote: "http://app" is not a host: write it without scheme, port and path`},
-		{"a target that is told of nothing known", "notify: [{name: a, events: [created]}]\n", `c.yaml:1:28: events: "created" is none of assigned, delegated, reminded, escalated, decided, expired`},
+		{"a target that is told of nothing known", "notify: [{name: a, events: [created]}]\n", `c.yaml:1:29: events: "created" is none of assigned, delegated, reminded, escalated, decided, expired`},
 		{"a header in an address", "notify: [{name: a, to: [\"a@b.c\\r\\nBcc: d@e.f\"]}]\n", `c.yaml:1:25: to: "a@b.c\r\nBcc: d@e.f" is not an address of the form name@domain`},
 		{"a secret where it can be seen", "notify: [{name: a, secret: x}]\n", `c.yaml:1:20: secret: not a setting of a target`},
 		{"the same key twice", "zone: a\nzone: b\n", `c.yaml:2:1: zone: given twice, first in line 1; take one of them out`},
