@@ -50,6 +50,7 @@
 //   - [pannier/proxy/api] is HTTP for the app, [pannier/proxy/webhook] sends to an app
 //     that receives by http, [pannier/proxy/admin] is HTTP for operators, and
 //     [pannier/proxy/pages] what a browser sees there, made from the routes of the app API.
+//   - [pannier/proxy/notify] tells people of their tasks by webhook, chat and mail.
 //   - [pannier/proxy/xds] asks control planes where agents live, in the terms of
 //     [pannier/proxy/mesh]. Either it or the peers file is the directory, never both:
 //     where they differ neither could be believed.

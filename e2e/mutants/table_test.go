@@ -7,6 +7,7 @@ const (
 	inState    = "./journal/state"
 	inInbound  = "./inbound"
 	inWebhook  = "./proxy/webhook"
+	inNotify   = "./proxy/notify"
 	inAdmin    = "./proxy/admin"
 	inPages    = "./proxy/pages"
 	inXDS      = "./proxy/xds"
@@ -45,6 +46,34 @@ var all = []mutant{
 		old:   ".WithNumLevelZeroTablesStall(math.MaxInt32)",
 		new:   "",
 		pkg:   inJournal, test: "TestLookDoesNotStall",
+	},
+	{
+		guard: "a turn of a task that comes again is told again",
+		file:  "journal/notify.go",
+		old:   "	id := NotificationID(n, m.Target, m.To)\n",
+		new:   "	id := NewID()\n",
+		pkg:   inJournal, test: "TestTasksOfAnotherHomeAreTold",
+	},
+	{
+		guard: "a task has mail sent to anybody",
+		file:  "proxy/notify/rules.go",
+		old:   "		if m.believes(of.NotifyEmail) {\n",
+		new:   "		if true {\n",
+		pkg:   inNotify, test: "TestNobodyIsMailedOnATasksWord",
+	},
+	{
+		guard: "a task writes headers and marks into a message",
+		file:  "proxy/notify/text.go",
+		old:   "		case unicode.IsControl(r), r == '\\u2028', r == '\\u2029':\n",
+		new:   "		case r == '\\u2028':\n",
+		pkg:   inNotify, test: "TestPosts",
+	},
+	{
+		guard: "a login that is refused ends a mail",
+		file:  "proxy/notify/smtp.go",
+		old:   "		return shut(s.m.Server, err)\n	}\n	defer c.Close()\n",
+		new:   "		return webhook.Forwarded{Settle: \"nack\", Reject: true, Reason: words(err)}\n	}\n	defer c.Close()\n",
+		pkg:   inNotify, test: "TestMailServersSay",
 	},
 	{
 		guard: "an intent of a schedule has an id of no time",

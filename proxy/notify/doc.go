@@ -40,9 +40,10 @@
 //
 // # Why not a library
 //
-// Mail is net/smtp, which is frozen and complete enough, and eighty lines of header and body.
-// wneessen/go-mail brings text/template and html/template, after which the linker can drop
-// no exported method of any type in the binary any more.
+// Mail is net/smtp, which is frozen and complete enough, and eighty lines of header and
+// body. wneessen/go-mail does more than is wanted and makes the sidecar 0.45 MB larger
+// (0.7.2: 30.22 MB stripped against 29.77), which is past what it may have; from 0.8 on
+// it asks for a newer Go, too.
 //
 // # What it does not do
 //

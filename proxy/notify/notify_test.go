@@ -229,7 +229,11 @@ func TestMailServersSay(t *testing.T) {
 			w := setup(t, target)
 			w.ask(`{}`)
 			if row.ends == state.None {
-				w.until("it was tried", func() bool { return again.Load() > 0 })
+				tries := int32(3)
+				if row.says[0] == '4' {
+					tries = 1 // it is left alone for a while then
+				}
+				w.until("it was tried", func() bool { return again.Load() >= tries || !w.messages("mail")[0].Status().Open() })
 				i := w.messages("mail")[0]
 				if events, _, err := w.j.Events(i.ID, 0); err != nil || !i.Status().Open() || i.Head.Attempts != 0 {
 					t.Errorf("it is %s after %d attempts (%v, %v), want it to wait without any", i.Status(), i.Head.Attempts, events, err)
@@ -272,7 +276,7 @@ func TestNobodyIsMailedOnATasksWord(t *testing.T) {
 		rules := notify.Rules{Targets: []notify.Target{target}}
 		n := &journal.TaskNews{Turn: journal.TaskAssigned, Asked: finance, Envelope: envelopeOf(`{"notify_email":` + quoted(row.email) + `}`)}
 		if got := rules.Tell(n); len(got) != row.mails {
-			t.Errorf("%s: %d mails, want %d: %v", row.rule, len(got), row.mails, got)
+			t.Errorf("%s: %d mails, want %d", row.rule, len(got), row.mails)
 		}
 	}
 }

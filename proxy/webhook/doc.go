@@ -23,6 +23,10 @@
 // of the sidecar's own. Its payload alone is the body, the subscription's secret
 // alone signs, and any 2xx is a success; all else is as above.
 //
+// A [Courier] takes intents to an address of the sidecar's own by other means, and says
+// what came of each as if it had judged an answer: messages about tasks are such
+// ([pannier/proxy/notify]).
+//
 // A reader that polls and sends on to an app (`pannier listen --forward`) does so as a
 // Pusher: [Describe] makes the headers, and [Judge] says what to settle with. What a
 // door is to a Pusher, it must be to itself.
