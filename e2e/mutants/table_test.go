@@ -18,7 +18,6 @@ const (
 	inTrace    = "./proxy/trace"
 	inOTLP     = "./proxy/trace/otlp"
 	inMetrics  = "./proxy/metrics"
-	inPages    = "./proxy/pages"
 	inInject   = "./cmd/inject"
 	inE2E      = "./e2e"
 )
@@ -1651,7 +1650,7 @@ var all = []mutant{
 	},
 	{
 		guard: "a keyring for all to read",
-		file:  "proxy/identity/identityfile/keyring.go",
+		file:  "proxy/regular/regular.go",
 		old:   "	if open != 0 {",
 		new:   "	if open != 0 && false {",
 		pkg:   "./proxy/identity/identityfile", test: "TestKeyringIsPrivate",
