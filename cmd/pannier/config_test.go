@@ -132,7 +132,7 @@ func TestConfigValidate(t *testing.T) {
 func TestEverySettingIsPrintedUnlessOnlyAFileHasIt(t *testing.T) {
 	t.Parallel()
 	out := pannier(t, "", "config", "print", "--origin").stdout
-	onlyFile := map[string]bool{"identities": true, "allow": true, "policies": true}
+	onlyFile := map[string]bool{"identities": true, "allow": true, "policies": true, "notify": true}
 	for _, s := range proxy.Settings() {
 		if strings.Contains(out, "\n"+s.Key+":") == onlyFile[s.Key] && s.Key != "agents" {
 			t.Errorf("%s: printed %v", s.Key, !onlyFile[s.Key])
