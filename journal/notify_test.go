@@ -202,6 +202,10 @@ func TestTasksOfAnotherHomeAreTold(t *testing.T) {
 	}
 	hold(1)
 	hold(2)
+	if err := w.j.Revoke(t.Context(), home.Journal, []journal.Verdict{{ID: id, OfferNo: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	hold(3) // home had given it to another in between
 	w.wantTold("assigned 0 ann WAITING ")
 	if _, err := w.j.ActOnThread(t.Context(), id, journal.ThreadAct{Verb: journal.ThreadDelegate, Actor: "ann", DelegateTo: "bob"}); err != nil {
 		t.Fatal(err)
