@@ -314,10 +314,24 @@ func (d *decided) result(part *wire.Part, before []byte) []byte {
 	switch {
 	case len(d.body) == 0 || string(said) == "{}":
 		return before
-	case said == nil: // its own intent has all of it
-		return []byte(`{"omitted":true,"step_id":` + strconv.Quote(part.Step.Id) + `,"intent_id":"` + ID(part.Id).String() + `"}`)
+	case said == nil:
+		return omitted(part)
 	}
 	return said
+}
+
+// omitted stands for what a step has said that is too large, or no object: its own intent
+// has all of it.
+func omitted(part *wire.Part) []byte {
+	body, err := json.Marshal(struct {
+		Omitted  bool   `json:"omitted"`
+		Step     string `json:"step_id"`
+		IntentID string `json:"intent_id"`
+	}{true, part.Step.Id, ID(part.Id).String()})
+	if err != nil {
+		panic(err) // texts always encode
+	}
+	return body
 }
 
 // failure says in words why a part did not end well.

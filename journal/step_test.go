@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -220,6 +221,33 @@ func TestResultOfSteps(t *testing.T) {
 			w.whole()
 		})
 	}
+}
+
+// Whatever a step is called, what stands for its result is JSON: else no end of it could
+// be taken, and the intent would wait for ever.
+func TestResultOfStepOfAnyName(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	first := step(agent, "a", 2, 0)
+	first.Step.Id = "tag \U000E0001 \" \\"
+	id := w.workflow(journal.Accept{}, first, step(agent, "b", 0, 0))
+	body := []byte(`{"n":"` + strings.Repeat("x", 20<<10) + `"}`)
+	if _, err := w.j.Answer(t.Context(), w.awaited(id), journal.Answer{Trigger: state.Complete, Body: body}); err != nil {
+		t.Fatal(err)
+	}
+	var next struct {
+		Parent struct {
+			Previous struct {
+				Omitted bool
+				Step    string `json:"step_id"`
+			} `json:"previous_result"`
+		}
+	}
+	payload := w.get(w.awaited(id)).Envelope.Payload
+	if err := json.Unmarshal(payload, &next); err != nil || !next.Parent.Previous.Omitted || next.Parent.Previous.Step != first.Step.Id {
+		t.Errorf("the next step is told %s, %v", payload, err)
+	}
+	w.whole()
 }
 
 // Whatever ends the intent ends the step it waits for, in the same batch; what that step
