@@ -108,11 +108,15 @@ func (a *API) inboxReply(w http.ResponseWriter, r *http.Request) error {
 	return a.act(w, r, in, nil)
 }
 
-// inboxDelegate serves POST /v1/inbox/{id}/delegate.
+// inboxDelegate serves POST /v1/inbox/{id}/delegate. Of a task only who may decide it says
+// who else may: else its sender, who sees its thread, would pass it on to itself.
 func (a *API) inboxDelegate(w http.ResponseWriter, r *http.Request) error {
 	in, err := a.readAct(w, r, journal.ThreadDelegate)
 	if err != nil {
 		return err
+	}
+	if i := in.intent; i != nil && len(i.Envelope.GetHumanTask()) > 0 && !a.mayDecideThread(callerOf(r), i) {
+		return errNotAsked
 	}
 	in.Text = in.body.text("note", utf8.UTFMax*maxNote)
 	if to := in.body.text("delegate_to", maxAddress); to != "" {

@@ -84,6 +84,10 @@ func TestDelegatedTask(t *testing.T) {
 	do(bob, "GET", "/v1/intents/"+id, "", 404)
 	do(bob, "GET", "/v1/inbox/"+id, "", 404)
 	do(bob, "POST", "/v1/inbox/"+id+"/delegate", `{"delegate_to":"`+legal+`"}`, 404)
+	sender := &api.Caller{Agents: []string{"agent://acme/prod/orders", "agent://acme/prod/other"}}
+	do(sender, "GET", "/v1/inbox/"+id, "", 200) // who sent it has the thread, and no say in who decides
+	do(sender, "POST", "/v1/inbox/"+id+"/delegate", `{"delegate_to":"agent://acme/prod/other"}`, 403)
+	do(sender, "POST", "/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved"}}`, 403)
 	do(ann, "POST", "/v1/inbox/"+id+"/delegate", `{"delegate_to":"`+legal+`","note":"yours"}`, 200)
 	for _, path := range []string{"/v1/me/tasks", "/v1/me/tasks?owner_agent=" + legal} {
 		if list := do(bob, "GET", path, "", 200); !strings.Contains(list, id) {
