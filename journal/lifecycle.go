@@ -13,8 +13,13 @@ import (
 
 // Limits of what an intent may collect in its head and its events.
 const (
-	maxEvents      = 400  // informational events stop being written here; ends never do
-	maxText        = 2000 // of one event
+	maxEvents = 400  // informational events stop being written here; ends never do
+	maxText   = 2000 // of one event
+	// roomyTexts is how much all texts of a log have, before further ones are cut to
+	// shortText: a log is rewritten whole with each event, the last time beside an outcome
+	// of up to 1 MiB, and an end must not be refused for what was said before.
+	roomyTexts     = 32 << 10
+	shortText      = 64
 	maxLateAnswers = 4
 	maxLateBody    = 4 << 10
 	lostLimit      = 5 // an intent that has lost so many holders waits for an operator
@@ -85,7 +90,7 @@ func (t *tx) move(l *life, on state.Trigger, e *wire.Event) bool {
 		if i == len(rows)-1 {
 			ev = proto.CloneOf(e)
 			ev.AtMs = ms(t.now)
-			ev.Text = cut(ev.Text, maxText)
+			ev.Text = cut(ev.Text, l.textRoom())
 		}
 		ev.Type, ev.Status = uint32(row.Event), uint32(row.To)
 		l.events.Events = append(l.events.Events, ev)
@@ -94,6 +99,18 @@ func (t *tx) move(l *life, on state.Trigger, e *wire.Event) bool {
 		l.head.Reason = e.Reason
 	}
 	return true
+}
+
+// textRoom is how long the text of a further event may be.
+func (l *life) textRoom() int {
+	said := 0
+	for _, e := range l.events.Events {
+		said += len(e.Text)
+	}
+	if said > roomyTexts {
+		return shortText
+	}
+	return maxText
 }
 
 // end moves the intent to a terminal status with its outcome, takes it out of every

@@ -250,6 +250,39 @@ func TestResultOfStepOfAnyName(t *testing.T) {
 	w.whole()
 }
 
+// Much that was said of steps that failed leaves room for the end of one that did it.
+func TestLargeResultAfterMuchTalk(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	var steps []*wire.Part
+	for n := range 10 {
+		p := step(agent, "a", 0, n+2)
+		p.Step.Retries = 10
+		steps = append(steps, p)
+	}
+	last := step(agent, "b", 12, 0)
+	id := w.workflow(journal.Accept{}, append(steps, last, step(agent, "c", 0, 0))...)
+	why := []byte(`{"message":"` + strings.Repeat("no ", 1000) + `"}`)
+	for range 10 * 11 {
+		if _, err := w.j.Answer(t.Context(), w.awaited(id), journal.Answer{Trigger: state.Fail, Body: why}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	body := []byte(`{"n":"` + strings.Repeat("x", 1<<20-10) + `"}`)
+	child := w.awaited(id)
+	if _, err := w.j.Answer(t.Context(), child, journal.Answer{Trigger: state.Complete, Body: body}); err != nil {
+		t.Fatalf("a result of %d bytes after 110 tries: %v", len(body), err)
+	}
+	if got := w.get(child).Outcome.Body; len(got) != len(body) {
+		t.Errorf("%d bytes of the result are kept", len(got))
+	}
+	evs, _, _ := w.j.Events(id, 0)
+	if first, late := evs[3].Text, evs[len(evs)-4].Text; len(first) < 1000 || late == "" || len(late) > 64 {
+		t.Errorf("the first try is told in %d bytes, a late one in %d", len(first), len(late))
+	}
+	w.whole()
+}
+
 // Whatever ends the intent ends the step it waits for, in the same batch; what that step
 // says then is heard by nobody.
 func TestEndOfTheParentEndsItsStep(t *testing.T) {
