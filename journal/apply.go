@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"pannier/journal/failpoint"
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -24,6 +26,10 @@ func (j *Journal) Apply(from Identity, reports []*wire.Report, done func(acked [
 				return failed
 			}
 			a, err := t.applyReport(from, r)
+			if err == nil && !t.op.fitsAlone() {
+				t.drop()
+				a, err = t.applyReport(from, withoutBody(r))
+			}
 			if err != nil {
 				failed = err
 				return err
@@ -33,6 +39,15 @@ func (j *Journal) Apply(from Identity, reports []*wire.Report, done func(acked [
 		}}
 	}
 	j.submitAll(first, ops, func(err error) { done(acked, upTo, err) })
+}
+
+// withoutBody is a report that says how an intent ended and where its body is, for one
+// that no batch has room for together with all it moves. Its holder has told the app that
+// it is taken, and would repeat it for ever, with nothing after it heard.
+func withoutBody(r *wire.Report) *wire.Report {
+	short := proto.CloneOf(r)
+	short.Body = fmt.Appendf(nil, `{"omitted":true,"bytes":%d}`, len(r.Body))
+	return short
 }
 
 // pair reads the record of a holder, with applied counting for the present

@@ -103,6 +103,9 @@
 //     reads nothing in them.
 //   - Reports of one home have consecutive numbers; what home has applied and the
 //     events it wrote are one commit.
+//   - A report that no batch has room for is applied without its body, and the outcome
+//     says so: refused, it would be repeated for ever, and none after it heard. Texts of
+//     a log are cut short once there are many, so that it does not come to that.
 //   - Of homes that were never told anything 10,000 are on record; more are forgotten,
 //     those longest gone first, but for what is connected or held. Those that were told
 //     something stay: only their number of reports tells repeats from new ones.

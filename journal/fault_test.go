@@ -101,6 +101,55 @@ func TestPairCompletes(t *testing.T) {
 	p.holder.whole()
 }
 
+// An end that no batch has room for is taken without what it says: else the holder would
+// repeat it for ever, and nothing after it would be heard.
+func TestReportThatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	ids := []journal.ID{p.home.accept(), p.home.accept()}
+	res, err := p.offer(time.Minute)
+	if err != nil || len(res) != len(ids) {
+		t.Fatalf("offer: %v, %+v", err, res)
+	}
+	for _, r := range res {
+		if got := p.holder.settle(journal.Settle{ID: r.Handed.ID, Lease: r.Handed.Lease, Action: journal.Ack, Result: []byte(`{"n":1}`)}); got.Err != nil {
+			t.Fatalf("ack: %v", got.Err)
+		}
+	}
+	reports, err := p.holder.j.Reports(p.home.j.Identity().Journal, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range reports {
+		if state.Fact(r.Fact) == state.FactAnswered {
+			r.Body = []byte(`{"n":"` + strings.Repeat("x", 1_300_000) + `"}`)
+			break
+		}
+	}
+	done := make(chan uint64, 1)
+	p.home.j.Apply(p.holder.j.Identity(), reports, func(_ []journal.Acked, upTo uint64, err error) {
+		if err != nil {
+			t.Errorf("apply: %v", err)
+		}
+		done <- upTo
+	})
+	if got, want := <-done, reports[len(reports)-1].No; got != want {
+		t.Errorf("applied up to report %d, want %d", got, want)
+	}
+	said := map[string]bool{}
+	for _, id := range ids {
+		if got := p.home.status(id); got != state.Completed {
+			t.Errorf("%s is %s", id, got)
+			continue
+		}
+		said[string(p.home.get(id).Outcome.Body)] = true
+	}
+	if !said[`{"omitted":true,"bytes":1300008}`] || !said[`{"n":1}`] {
+		t.Errorf("their results are %.300v", said)
+	}
+	p.home.whole()
+}
+
 // TestRepeatedReportsChangeNothing: home journaled the events and its ack was
 // lost; the holder sends everything again.
 func TestRepeatedReportsChangeNothing(t *testing.T) {

@@ -91,12 +91,14 @@ func (t *tx) drop() { t.op.reset() }
 // fits reports whether the batch still fits one Badger transaction together
 // with the present operation.
 func (t *tx) fits() bool {
-	most := batchBytes
 	if len(t.batch.writes) == 0 {
-		most = operationMost
+		return t.op.fitsAlone()
 	}
-	return t.batch.bytes+t.op.bytes <= most && len(t.batch.writes)+len(t.op.writes) <= batchEntries
+	return t.batch.bytes+t.op.bytes <= batchBytes && len(t.batch.writes)+len(t.op.writes) <= batchEntries
 }
+
+// fitsAlone reports whether an operation fits a batch of its own: else none has room for it.
+func (l *layer) fitsAlone() bool { return l.bytes <= operationMost && len(l.writes) <= batchEntries }
 
 // written is what the batch says of a key, if anything.
 func (t *tx) written(key []byte) (w write, ok bool) {
