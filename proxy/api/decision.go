@@ -125,11 +125,11 @@ func (t *humanTask) fill(said *object, data jsontext.Value) {
 		}
 		data, at = d.close('}').b, said.at
 	}
-	schema, err := compileText(t.form, formURL)
-	if err != nil {
-		said.fault("", codeSchemaInvalid, "cannot be held to the task's form: %s", clip(err.Error(), maxWhy)) // it was compiled when it came
+	form, err := newContract(t.form, formURL)
+	if err != nil { // it was made at another sidecar, or before there were today's bounds
+		said.fault("", codeSchemaInvalid, "cannot be held to the task's form_schema: %s. The task can still be refused, or sent anew with a simpler form", clip(err.Error(), maxWhy))
 		return
 	}
-	wrong, _ := misfits(schema, data, at)
+	wrong, _ := form.misfits(data, at)
 	*said.faults = append(*said.faults, wrong...)
 }

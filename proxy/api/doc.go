@@ -164,6 +164,10 @@
 //     keys of it are made as for any other. A role of humans is whose inbox is asked:
 //     the contact, or the role by its name. A redriven step goes on alone: its scenario has
 //     gone another way by then.
+//   - Schemas, of payloads and of forms, and what is held to them come from whoever may
+//     send. A schema is bounded where it comes in (what its references unfold to, its
+//     patterns, its size), the work of holding a value to it by a count, which grows with
+//     the value's bytes: beyond it the value is refused, whatever the schema would say.
 //   - A payload that does not fit the schema of its type is not accepted, nor one
 //     edited at a redrive, wherever that is asked for: it is held to the schemas of
 //     its home. What was accepted before is not looked at again, nor a repeat of it

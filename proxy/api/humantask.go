@@ -86,8 +86,8 @@ func takeTask(body *object, name string) *humanTask {
 	}
 	t := readTask(o)
 	if t.form != nil { // here alone: a task is read again each time it is shown
-		if _, err := compileText(t.form, formURL); err != nil {
-			o.fault("form_schema", codeSchemaInvalid, "is no JSON Schema: %s", clip(err.Error(), maxWhy))
+		if _, err := newContract(t.form, formURL); err != nil {
+			o.fault("form_schema", codeSchemaInvalid, "is no JSON Schema that can be used alone: %s", clip(err.Error(), maxWhy))
 		}
 	}
 	if len(*body.faults) > before {

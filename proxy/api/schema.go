@@ -1,20 +1,16 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
@@ -155,55 +151,29 @@ type compiled struct {
 
 type compiledSchema struct {
 	of     *wire.Schema // as the journal had it then
-	schema *jsonschema.Schema
+	schema *contract
+	err    error // why there is none
 }
 
 // of returns the schema of a type, ready for use.
-func (c *compiled) of(s *wire.Schema) (*jsonschema.Schema, error) {
+func (c *compiled) of(s *wire.Schema) (*contract, error) {
 	c.Lock()
 	defer c.Unlock()
-	if have := c.byType[s.SemanticType]; have != nil && have.of == s {
-		return have.schema, nil
+	have := c.byType[s.SemanticType]
+	if have == nil || have.of != s {
+		if c.byType == nil {
+			c.byType = map[string]*compiledSchema{}
+		}
+		have = &compiledSchema{of: s}
+		have.schema, have.err = compile(s)
+		c.byType[s.SemanticType] = have
 	}
-	schema, err := compile(s)
-	if err != nil {
-		return nil, err
-	}
-	if c.byType == nil {
-		c.byType = map[string]*compiledSchema{}
-	}
-	c.byType[s.SemanticType] = &compiledSchema{s, schema}
-	return schema, nil
+	return have.schema, have.err
 }
 
-// compile makes a schema of its text. A reference to anything outside of it is an
-// error: neither the network nor a file is ever read for one.
-func compile(s *wire.Schema) (*jsonschema.Schema, error) {
-	return compileText(s.Json, schemaURL+s.SemanticType)
-}
-
-// compileText is compile for a schema that calls itself url.
-func compileText(text []byte, url string) (*jsonschema.Schema, error) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		return nil, err
-	}
-	if at, is := immense(doc, ""); is {
-		return nil, fmt.Errorf("the number at %q is too long to be compared with", at)
-	}
-	c := jsonschema.NewCompiler()
-	c.UseLoader(noLoader{})
-	c.AssertFormat()
-	if err := c.AddResource(url, doc); err != nil {
-		return nil, err
-	}
-	return c.Compile(url)
-}
-
-type noLoader struct{}
-
-func (noLoader) Load(url string) (any, error) {
-	return nil, fmt.Errorf("it refers to %s, and only what is in it is looked at", clip(url, 128))
+// compile makes a schema of its text.
+func compile(s *wire.Schema) (*contract, error) {
+	return newContract(s.Json, schemaURL+s.SemanticType)
 }
 
 // CheckPayload holds a payload that takes the place of another to the schema of its
@@ -219,11 +189,13 @@ func (a *API) checkPayload(in *asked) error {
 	if s == nil || !s.Active {
 		return nil
 	}
-	schema, err := a.compiled.of(s)
-	if err != nil {
-		return fmt.Errorf("schema of %s: %w", in.intentType, err)
+	var faults []fault
+	rules := []string{"schema_json"}
+	if schema, err := a.compiled.of(s); err == nil {
+		faults, rules = schema.misfits(in.payload, in.at)
+	} else { // one of before there were today's bounds
+		faults = []fault{{in.at, "cannot be held to the schema of its type: " + clip(err.Error(), maxWhy) + ": put another in its place with POST /v1/schemas", codeSchemaInvalid}}
 	}
-	faults, rules := misfits(schema, in.payload, in.at)
 	if len(faults) > 0 && s.Mode == "warn" {
 		// Rules, which are the schema's words: those of a fault, and where it is, can be
 		// the payload's, and that is in no log.
@@ -231,36 +203,6 @@ func (a *API) checkPayload(in *asked) error {
 		return nil
 	}
 	return faultsOf(faults)
-}
-
-// misfits lists where a payload is not as its schema says, at most maxFaults, and the
-// rules of the schema that say so, as pointers into it.
-func misfits(schema *jsonschema.Schema, payload jsontext.Value, at string) (faults []fault, rules []string) {
-	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(payload))
-	if err != nil {
-		return []fault{{at, err.Error(), codeSchemaInvalid}}, nil // it was read as JSON before
-	}
-	if where, is := immense(value, at); is {
-		return []fault{{clip(where, maxWhere), "is a number too long to be compared with a schema", codeSchemaInvalid}}, []string{"number"}
-	}
-	var wrong *jsonschema.ValidationError
-	if err := schema.Validate(value); err == nil {
-		return nil, nil
-	} else if !errors.As(err, &wrong) {
-		return []fault{{at, err.Error(), codeSchemaInvalid}}, nil
-	}
-	for _, e := range leaves(wrong, nil) {
-		where := at
-		for _, step := range e.InstanceLocation {
-			where += "/" + pointerStep.Replace(step)
-		}
-		// Both may hold as much of the payload as it has.
-		why := clip(e.ErrorKind.LocalizedString(english), maxWhy)
-		faults = append(faults, fault{clip(where, maxWhere), why, codeSchemaInvalid})
-		_, rule, _ := strings.Cut(e.SchemaURL, "#")
-		rules = append(rules, strings.Join(append([]string{rule}, e.ErrorKind.KeywordPath()...), "/"))
-	}
-	return faults, rules
 }
 
 // leaves are the errors that say something, at most maxFaults: those above them only
