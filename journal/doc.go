@@ -64,8 +64,9 @@
 //     on: that look makes those of the newest 1,000 of before, and so do journals of before
 //     there were threads get theirs. A decision, its entry and the end of its intent are
 //     one commit, and the first decision counts: that which home journals, also where
-//     the sidecar of the people has let another one be given; its thread is put right
-//     when home's word comes.
+//     the sidecar of the people has let another one be given. What its thread shows when
+//     home's word has come is written at handThreadRuled, case by case; where others are
+//     asked instead, it is withdrawn, and no decision is taken there any more.
 //   - A task whose people are at another sidecar is offered there, in the lane of
 //     completions, and waits in both places: the first decision that home journals wins.
 //     An approval is such a task. Where they are may become known after it was asked

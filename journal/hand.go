@@ -60,6 +60,9 @@ func (t *tx) step(h *hand, m state.Move, due time.Time) (state.HandoverRow, erro
 		t.mailAt(h, due)
 		return row, nil
 	}
+	if h.rec.HumanTask && row.From.Open() { // nobody here decides it any more
+		t.delIndex(idKey(classTask, h.id))
+	}
 	h.rec.EndedMs = ms(t.now)
 	h.rec.LeaseId, h.rec.LeaseUntilMs = nil, 0
 	if h.home() != t.j.self.Journal {

@@ -174,8 +174,10 @@ func (t *tx) ackedByHome(home ID, a Acked) error {
 	reason := state.NoReason
 	if a.Status.Terminal() {
 		h.rec.HomeStatus, h.rec.EndedAtHome = uint32(a.Status), true
-		if err := t.put(idKey(classEvents, h.id), &wire.Events{Events: a.Events}); err != nil {
-			return err
+		if len(a.Events) > 0 { // else it was purged at home since
+			if err := t.put(idKey(classEvents, h.id), &wire.Events{Events: a.Events}); err != nil {
+				return err
+			}
 		}
 		reason = endedFor(a.Events)
 	} else if h.phase().Open() && a.Status != state.None {

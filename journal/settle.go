@@ -336,11 +336,10 @@ func (j *Journal) Revoke(ctx context.Context, home ID, verdicts []Verdict) error
 		}
 		if v.Ended {
 			t.layCopy(h, v.Reason)
-			if err := t.handThreadRuled(h, v.Events); err != nil {
-				return err
-			}
 		}
-		t.askedNoMore(h) // it is somebody else's by now, or nobody's
+		if err := t.handThreadRuled(h, v.Events); err != nil {
+			return err
+		}
 		if len(v.Events) > 0 && (h.rec.DeadReason != 0 || h.rec.Threaded) {
 			if err := t.put(idKey(classEvents, h.id), &wire.Events{Events: v.Events}); err != nil {
 				return err

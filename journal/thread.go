@@ -235,7 +235,7 @@ func (t *tx) threadHeld(h *hand, env *wire.Envelope, inbox bool) error {
 	if !found {
 		th = t.newThread(h.id, h.id, env)
 	}
-	th.rec.Status = min(th.rec.Status, uint32(ThreadActive)) // it was here before, and comes again
+	th.reopen() // it may have been here before
 	if err := t.show(th, env.ToAgent, RoleReceiver); err != nil {
 		return err
 	}

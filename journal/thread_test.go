@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
-
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -91,77 +89,4 @@ func TestThreadThatManyHaveStillEnds(t *testing.T) {
 		t.Errorf("the thread is %v, %v; want it done, and in the inbox of who hears of the end", th, err)
 	}
 	w.whole()
-}
-
-// Home's first decision counts at the sidecar of the people too: whoever decided there
-// otherwise is overruled, and reads by whom, whatever was said to them at first.
-func TestThreadElsewhereShowsWhoHasDecided(t *testing.T) {
-	t.Parallel()
-	home := journal.Identity{Journal: journal.NewID(), Epoch: 1}
-	ended := func(on state.EventType, status state.Status, actor string, why state.Reason) *wire.Event {
-		return &wire.Event{Type: uint32(on), Status: uint32(status), Actor: actor, Reason: uint32(why), AtMs: 7_000}
-	}
-	for _, c := range []struct {
-		rule string
-		said string // here; "": nothing
-		last *wire.Event
-		want string // the decision that is shown, and by whom
-		tail int    // entries after the first
-	}{
-		{"decided at home", "", ended(state.EventCanceled, state.Canceled, "bob", state.ReasonCanceled), "reject bob", 1},
-		{"overruled", journal.Approve, ended(state.EventCanceled, state.Canceled, "bob", state.ReasonCanceled), "reject bob", 3},
-		{"bob was before", journal.Reject, ended(state.EventCanceled, state.Canceled, "bob", state.ReasonCanceled), "reject bob", 3},
-		{"out of time", journal.Approve, ended(state.EventTimedOut, state.TimedOut, "pannier", state.ReasonDeadline), "approve ann", 3},
-		{"not told", journal.Approve, nil, "approve ann", 2},
-	} {
-		t.Run(c.rule, func(t *testing.T) {
-			t.Parallel()
-			w, id := setup(t), journal.NewID()
-			e := envelope()
-			e.Id, e.HumanTask, e.MaxDeliveryAttempts = id[:], []byte(`{"title":"?"}`), 3
-			text, err := proto.Marshal(e)
-			if err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan error, 1)
-			w.j.Hold(home, []journal.HoldRequest{{Envelope: text, OfferNo: 1}}, func(r []journal.HoldResult, err error) { done <- errors.Join(err, r[0].Err) })
-			if err := <-done; err != nil {
-				t.Fatal(err)
-			}
-			act := journal.ThreadAct{Verb: journal.ThreadDecide, Actor: "ann", Decision: c.said, Key: &journal.Key{Hash: [32]byte{1}}}
-			act.Word = &journal.Answer{Trigger: state.Complete, Reason: state.ReasonApp, Actor: "ann", Body: []byte("{}")}
-			if c.said == journal.Reject {
-				act.Word.Trigger, act.Word.Reason = state.Cancel, state.ReasonCanceled
-			}
-			if c.said != "" {
-				if _, err := w.j.ActOnThread(t.Context(), id, act); err != nil {
-					t.Fatal(err)
-				}
-			}
-			v := journal.Verdict{ID: id, OfferNo: 1, Ended: true, Status: state.Completed}
-			if c.last != nil {
-				v.Status, v.Reason, v.Events = state.Status(c.last.Status), state.Reason(c.last.Reason), []*wire.Event{c.last}
-			}
-			for range 2 { // home repeats what was not heard
-				w.reopen()
-				if err := w.j.Revoke(t.Context(), home.Journal, []journal.Verdict{v}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			th, err := w.j.Thread(id)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := th.Decision.GetDecision() + " " + th.Decision.GetActor(); got != c.want || journal.ThreadStatus(th.Status) != journal.ThreadDone || len(th.Entries)-1 != c.tail {
-				t.Errorf("it shows %s, %s, and %d entries of the end, want %s and %d: %v", got, journal.ThreadStatus(th.Status), len(th.Entries)-1, c.want, c.tail, th.Entries)
-			}
-			act.Decision = journal.Approve
-			_, err = w.j.ActOnThread(t.Context(), id, act)
-			var decided *journal.DecidedError
-			if contrary := c.want == "reject bob"; errors.As(err, &decided) != contrary {
-				t.Errorf("an approval, repeated or late, is answered %v", err)
-			}
-			w.whole()
-		})
-	}
 }

@@ -69,8 +69,10 @@ func (t *tx) actOnThread(id ID, a *ThreadAct, res *ThreadActed) error {
 			return err
 		}
 		if d != nil {
-			if kept := th.rec.Decision; a.Verb == ThreadDecide && kept != nil && kept.Decision != a.Decision {
-				return decidedAs(kept) // home had another one before it
+			if a.Verb == ThreadDecide {
+				if err := t.overruled(th, a.Decision); err != nil {
+					return err
+				}
 			}
 			res.Replayed = true
 			for _, m := range d.Chosen {
@@ -95,6 +97,19 @@ func (t *tx) actOnThread(id ID, a *ThreadAct, res *ThreadActed) error {
 		d.Chosen = append(d.Chosen, m[:])
 	}
 	return t.remember(a.Key, d)
+}
+
+// overruled refuses to say again that a decision counts, where home has had another end
+// before it.
+func (t *tx) overruled(th *thread, decision string) error {
+	switch kept := th.rec.Decision; {
+	case kept != nil && kept.Decision != decision:
+		return decidedAs(kept)
+	case kept == nil && th.rec.Ruled:
+		h, _, err := t.hand(th.id)
+		return errors.Join(err, t.endedElsewhere(h))
+	}
+	return nil
 }
 
 // viewedThread is a thread as its owner has it.

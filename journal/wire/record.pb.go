@@ -1724,7 +1724,7 @@ type Handover struct {
 	FromAgent           *string                `protobuf:"bytes,270,opt,name=from_agent,json=fromAgent,proto3,oneof" json:"from_agent,omitempty"`                         // who it is from, empty for a completion; absent: see the envelope
 	OfferForeign        bool                   `protobuf:"varint,280,opt,name=offer_foreign,json=offerForeign,proto3" json:"offer_foreign,omitempty"`                     // it came from a peer of another trust domain
 	Threaded            bool                   `protobuf:"varint,331,opt,name=threaded,proto3" json:"threaded,omitempty"`                                                 // it has a thread here, which hears of its end
-	HumanTask           bool                   `protobuf:"varint,334,opt,name=human_task,json=humanTask,proto3" json:"human_task,omitempty"`                              // a person is asked, and it is in the index of tasks while it is open
+	HumanTask           bool                   `protobuf:"varint,334,opt,name=human_task,json=humanTask,proto3" json:"human_task,omitempty"`                              // a person is asked; it is in the index of tasks while its phase is open
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -3581,6 +3581,7 @@ type Thread struct {
 	Views         []*ThreadView          `protobuf:"bytes,9,rep,name=views,proto3" json:"views,omitempty"`
 	Entries       []*ThreadEntry         `protobuf:"bytes,10,rep,name=entries,proto3" json:"entries,omitempty"`   // oldest first; never empty
 	Decision      *Decision              `protobuf:"bytes,11,opt,name=decision,proto3" json:"decision,omitempty"` // absent: nobody has decided
+	Ruled         bool                   `protobuf:"varint,510,opt,name=ruled,proto3" json:"ruled,omitempty"`     // its home, another journal, has said how it ended and by whom
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3690,6 +3691,13 @@ func (x *Thread) GetDecision() *Decision {
 		return x.Decision
 	}
 	return nil
+}
+
+func (x *Thread) GetRuled() bool {
+	if x != nil {
+		return x.Ruled
+	}
+	return false
 }
 
 // ThreadView is one inbox that a thread is in.
@@ -4617,7 +4625,7 @@ const file_record_proto_rawDesc = "" +
 	"acceptedMs\x12\x1e\n" +
 	"\n" +
 	"deliveries\x18\x06 \x03(\fR\n" +
-	"deliveries\"\x94\x03\n" +
+	"deliveries\"\xab\x03\n" +
 	"\x06Thread\x12\x16\n" +
 	"\x06intent\x18\x01 \x01(\fR\x06intent\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x16\n" +
@@ -4634,7 +4642,8 @@ const file_record_proto_rawDesc = "" +
 	"\x05views\x18\t \x03(\v2\x1e.pannier.journal.v1.ThreadViewR\x05views\x129\n" +
 	"\aentries\x18\n" +
 	" \x03(\v2\x1f.pannier.journal.v1.ThreadEntryR\aentries\x128\n" +
-	"\bdecision\x18\v \x01(\v2\x1c.pannier.journal.v1.DecisionR\bdecision\"O\n" +
+	"\bdecision\x18\v \x01(\v2\x1c.pannier.journal.v1.DecisionR\bdecision\x12\x15\n" +
+	"\x05ruled\x18\xfe\x03 \x01(\bR\x05ruled\"O\n" +
 	"\n" +
 	"ThreadView\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\rR\x05owner\x12\x12\n" +
