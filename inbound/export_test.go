@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"context"
 	"time"
 
 	"pannier/journal"
@@ -64,4 +65,18 @@ func (m *Mailbox) Pulls(agent string) int {
 		return len(b.pulls)
 	}
 	return 0
+}
+
+// TurnAround gives a mailbox that rests a turn, and runs between after its first look.
+func (m *Mailbox) TurnAround(ctx context.Context, agent string, between func()) {
+	m.mu.Lock()
+	b := m.mu.boxes[agent]
+	b.turning = true
+	m.unlock()
+	for over := false; !over; between = func() {} {
+		p := m.plan(b)
+		found, err := m.look(ctx, b, p)
+		between()
+		over = m.conclude(ctx, b, p, found, err)
+	}
 }

@@ -324,6 +324,38 @@ func TestTurnedAwayDoesNotHoldUpTheOthers(t *testing.T) {
 	})
 }
 
+// The door shuts while the mailbox is looked through, and the time of its probe has passed
+// before that is done: it is probed all the same.
+func TestDoorThatShutsDuringALook(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := inbound.DefaultOptions()
+		o.ReleaseAfter, o.ProbeMin, o.ProbeMax = time.Hour, time.Millisecond, 5*time.Millisecond
+		w, p, _ := pushing(t, o, 1)
+		first := next(t, p, 1)[0]
+		probe := make(chan []journal.Handed, 1)
+		go func() {
+			got, _ := p.Next(t.Context(), 1)
+			probe <- got
+		}()
+		synctest.Wait()
+		w.m.TurnAround(t.Context(), agent, func() {
+			p.TurnedAway(first.ID, inbound.Throttled, 0)
+			time.Sleep(2 * o.ProbeMax)
+		})
+		select {
+		case got := <-probe:
+			if len(got) != 1 || got[0].ID != first.ID {
+				t.Fatalf("%v came, want the one that was turned away", got)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing probes the door")
+		}
+		if _, err := p.Answer(t.Context(), came(journal.Done, first)...); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // Acknowledged, then silent: a failed attempt, but not behind a shut door.
 func TestSilenceAfterAnAcknowledgement(t *testing.T) {
 	for _, shut := range []bool{false, true} {

@@ -20,6 +20,7 @@ type plan struct {
 	no      journal.Agent
 	now     time.Time
 	want    int
+	probe   time.Time // of the door: it has shut, or was heard of, since, where that is another one by now
 	keep    int       // ready entries worth remembering
 	rewind  time.Time // read again from here
 	sweep   bool      // something may have run out: read to the end
@@ -52,7 +53,7 @@ func (m *Mailbox) plan(b *box) plan {
 	if !b.numbered {
 		return p
 	}
-	p.want = b.capacity(now)
+	p.want, p.probe = b.capacity(now), b.door.nextProbe
 	p.sweep = !b.sweep.IsZero() && !now.Before(b.sweep)
 	p.release = !b.release.IsZero() && !now.Before(b.release)
 	if p.want > 0 {
@@ -278,8 +279,10 @@ func (m *Mailbox) conclude(ctx context.Context, b *box, p plan, v view, err erro
 		m.fail(ctx, b, p, v, err)
 	}
 	// More may be there than fitted one commit.
-	// Or the time of a probe has come since it looked.
-	more := err == nil && b.capacity(now) > 0 && (v.tried && !b.skipped.IsZero() || p.no != 0 && p.want == 0)
+	// Or the time of a probe has come since it looked, perhaps behind a door that was open
+	// then: no timer is set for what is past.
+	probe := p.want == 0 || !b.door.nextProbe.Equal(p.probe)
+	more := err == nil && b.capacity(now) > 0 && (v.tried && !b.skipped.IsZero() || p.no != 0 && probe)
 	if more {
 		return false
 	}

@@ -911,6 +911,13 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestTurnedAwayDoesNotHoldUpTheOthers",
 	},
 	{
+		guard: "a probe that is due after the look is left to the sweep",
+		file:  "inbound/turn.go",
+		old:   "probe := p.want == 0 || ",
+		new:   "probe := p.want == 0 || false && ",
+		pkg:   inInbound, test: "TestDoorThatShutsDuringALook",
+	},
+	{
 		guard: "what hangs with the app hides the rest",
 		file:  "inbound/turn.go",
 		old:   "		v.pushed = append(v.pushed, sent{id, due})\n		return true\n",
