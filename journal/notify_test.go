@@ -213,7 +213,7 @@ func TestTasksOfAnotherHomeAreTold(t *testing.T) {
 	if _, err := w.j.Answer(t.Context(), id, journal.Answer{Trigger: state.Cancel, Reason: state.ReasonApp, Body: []byte("{}"), Actor: "bob"}); err != nil {
 		t.Fatal(err)
 	}
-	w.wantTold("assigned 0 ann WAITING ", "delegated 2 bob WAITING ann", "decided 0 ann CANCELED bob")
+	w.wantTold("assigned 0 ann WAITING ", "delegated 3 bob WAITING ann", "decided 0 ann CANCELED bob")
 	w.whole()
 }
 
