@@ -133,6 +133,9 @@ func (t *tx) redrive(of ID, a *Accept, id ID, env []byte, res *Accepted) error {
 	if as, err := IDOf(l.head.RedrivenAs); err == nil {
 		return &RedrivenError{As: as}
 	}
+	if a.Asked, err = t.askedOf(l, a.Envelope); err != nil {
+		return err
+	}
 	if err := t.accept(a, id, env, res); err != nil {
 		return err
 	}
@@ -142,6 +145,22 @@ func (t *tx) redrive(of ID, a *Accept, id ID, env []byte, res *Accepted) error {
 	l.head.RedrivenAs = id[:]
 	t.op.tally.Redriven = append(t.op.tally.Redriven, state.Reason(l.head.Reason))
 	return t.saveLife(l)
+}
+
+// askedOf are the addresses that a task named: those in whose inbox it was, beside whoever
+// it was escalated or passed on to.
+func (t *tx) askedOf(l *life, env *wire.Envelope) (all []string, err error) {
+	th, found, err := t.thread(l.id)
+	if err != nil || !found || !l.head.HumanTask {
+		return nil, err
+	}
+	for _, v := range th.rec.Views {
+		address := t.j.AgentName(Agent(v.Owner))
+		if ThreadRole(v.Role) == RoleAsked && !(l.head.Escalated && address == env.Reminders.GetEscalateTo()) {
+			all = append(all, address)
+		}
+	}
+	return all, nil
 }
 
 // inherit gives a successor what of the changed options is in no envelope: the work

@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,4 +135,31 @@ func TestTasksAreOpen(t *testing.T) {
 		t.Errorf("%d are open after the decision, want none", n)
 	}
 	w.whole()
+}
+
+// The successor of a task is in the inboxes that the task named, and not where that was
+// escalated or passed on to.
+func TestRedrivenTaskIsWhereItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		e := envelope()
+		e.HumanTask, e.Reminders = []byte(`{"title":"?"}`), &wire.Reminders{AfterMs: 1_000, EscalateTo: "boss"}
+		got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e, Asked: []string{"ann", "zoe"}, Deadline: time.Now().Add(10 * time.Second)}})
+		if err != nil || got[0].Err != nil {
+			t.Fatal(err, got)
+		}
+		act := journal.ThreadAct{Verb: journal.ThreadDelegate, Actor: "ann", DelegateTo: "tom"}
+		if _, err := w.j.ActOnThread(t.Context(), got[0].ID, act); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		next := w.redrive(journal.Redrive{ID: got[0].ID})
+		for owner, want := range map[string]bool{"ann": true, "zoe": true, "boss": false, "tom": false} {
+			ids, _ := w.changed(owner, 0)
+			if has := slices.Contains(ids, next); has != want || !slices.Contains(ids, got[0].ID) {
+				t.Errorf("%s has %v: of the successor, %t, want %t", owner, ids, has, want)
+			}
+		}
+		w.whole()
+	})
 }
