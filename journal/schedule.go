@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -113,8 +114,8 @@ func (j *Journal) AddSchedule(ctx context.Context, in *wire.Schedule, key *Key) 
 			kept, replayed = j.Schedule(ID(thing)), true
 			return nil
 		}
-		if len(j.Schedules()) >= maxSchedules { // those of this batch are not counted
-			return ErrTooMany
+		if n, err := t.countOf(classSchedule, len(j.Schedules())); err != nil || n >= maxSchedules {
+			return cmp.Or(err, ErrTooMany)
 		}
 		kept = proto.CloneOf(in)
 		kept.Id, kept.CreatedMs, kept.NextMs = id[:], ms(t.now), ms(table.Next(t.now))

@@ -3,6 +3,8 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -246,4 +248,40 @@ func TestScheduleAsksEachTime(t *testing.T) {
 		}
 		w.whole()
 	})
+}
+
+// However many ask at once, there are no more than may be: those that one batch makes and
+// removes count.
+func TestNoMoreThanMayBeAtOnce(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	var made atomic.Int32
+	var all sync.WaitGroup
+	for n := range 300 {
+		all.Go(func() {
+			s := &wire.Schedule{Template: envelope(), EveryMs: 600_000, Paused: true}
+			if _, _, err := w.j.AddSchedule(t.Context(), s, nil); err == nil {
+				made.Add(1)
+			} else if !errors.Is(err, journal.ErrTooMany) {
+				t.Error(err)
+			}
+			if _, _, err := w.j.PutSchema(t.Context(), &wire.Schema{SemanticType: fmt.Sprintf("a.b.c.v%d", n), Json: []byte("{}")}, nil); err != nil && !errors.Is(err, journal.ErrTooMany) {
+				t.Error(err)
+			}
+			if _, _, err := w.j.Subscribe(t.Context(), &wire.Subscription{Owner: "a", CallbackUrl: fmt.Sprintf("http://127.0.0.1:1/%d", n)}, nil); err != nil && !errors.Is(err, journal.ErrTooMany) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if len(w.j.Schedules()) != 256 || made.Load() != 256 {
+		t.Errorf("%d schedules, %d said to be made, want 256", len(w.j.Schedules()), made.Load())
+	}
+	if schemas, subscriptions := len(w.j.Schemas()), len(w.j.Subscriptions()); schemas != 256 || subscriptions != 256 {
+		t.Errorf("%d schemas and %d subscriptions, want 256 of each", schemas, subscriptions)
+	}
+	if err := w.j.RemoveSchedule(t.Context(), journal.ID(w.j.Schedules()[0].Id)); err != nil {
+		t.Fatal(err)
+	}
+	w.schedule(&wire.Schedule{})
 }

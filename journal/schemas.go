@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -55,8 +56,8 @@ func (j *Journal) PutSchema(ctx context.Context, in *wire.Schema, key *Key) (kep
 			kept, replayed = was, thing != nil
 			return err
 		}
-		if !found && len(j.Schemas()) >= maxSchemas { // those of this batch are not counted
-			return ErrTooMany
+		if n, err := t.countOf(classSchema, len(j.Schemas())); !found && (err != nil || n >= maxSchemas) {
+			return cmp.Or(err, ErrTooMany)
 		}
 		in.UpdatedMs = ms(t.now)
 		if in.CreatedMs = in.UpdatedMs; found {

@@ -115,6 +115,26 @@ func (t *tx) lookup(key []byte) (rec []byte, found bool, err error) {
 	return readKey(t.disk, key)
 }
 
+// countOf is how many records of a class there are, with what the batch has made and
+// removed, where so many are durable.
+func (t *tx) countOf(class byte, durable int) (int, error) {
+	for key, w := range t.batch.writes {
+		if key[0] != class {
+			continue
+		}
+		was, err := readItem(t.disk, w.key)
+		switch {
+		case err != nil:
+			return 0, err
+		case was == nil && !w.del:
+			durable++
+		case was != nil && w.del:
+			durable--
+		}
+	}
+	return durable, nil
+}
+
 // get decodes the record at key into m and reports whether there is one.
 func (t *tx) get(key []byte, m proto.Message) (bool, error) {
 	w, ok := t.written(key)

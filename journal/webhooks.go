@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"maps"
@@ -70,8 +71,8 @@ func (j *Journal) Subscribe(ctx context.Context, in *wire.Subscription, key *Key
 			kept, replayed = was, thing != nil
 			return err
 		}
-		if !found && len(j.Subscriptions()) >= maxSubscriptions { // those of this batch are not counted
-			return ErrTooMany
+		if n, err := t.countOf(classWebhook, len(j.Subscriptions())); !found && (err != nil || n >= maxSubscriptions) {
+			return cmp.Or(err, ErrTooMany)
 		}
 		in.Id, in.UpdatedMs = id[:], ms(t.now)
 		if in.CreatedMs = in.UpdatedMs; found {

@@ -75,6 +75,20 @@ var all = []mutant{
 		pkg:   inNotify, test: "TestMailServersSay",
 	},
 	{
+		guard: "there are more schedules than may be, from one batch",
+		file:  "journal/tx.go",
+		old:   "		case was == nil && !w.del:\n",
+		new:   "		case false:\n",
+		pkg:   inJournal, test: "TestNoMoreThanMayBeAtOnce",
+	},
+	{
+		guard: "a redriven task is in fewer inboxes",
+		file:  "journal/redrive.go",
+		old:   "	if a.Asked, err = t.askedOf(l, a.Envelope); err != nil {\n",
+		new:   "	if _, err = t.askedOf(l, a.Envelope); err != nil {\n",
+		pkg:   inJournal, test: "TestRedrivenTaskIsWhereItWas",
+	},
+	{
 		guard: "an intent of a schedule has an id of no time",
 		file:  "journal/schedule.go",
 		old:   "		made := ScheduledID(id, at(run.DueMs))\n",
