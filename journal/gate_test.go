@@ -387,3 +387,38 @@ func TestPeopleElsewhereAreOfferedWhatTheyAreAsked(t *testing.T) {
 	}
 	w.whole()
 }
+
+// Whoever has to approve is reminded, over a restart too, and then another one is asked as
+// well; the approval of either passes the gate.
+func TestGateRemindsAndEscalates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		slow, next := part(0, false, "ann"), part(1, false, "zoe")
+		slow.Child.Reminders = &wire.Reminders{AfterMs: 4_000, IntervalMs: 24_000, Most: 2, EscalateTo: "boss"}
+		next.Child.Reminders = &wire.Reminders{AfterMs: 5_000, Most: 1}
+		id := w.gated(journal.Accept{}, slow, next)
+		time.Sleep(10 * time.Second)
+		w.reopen()
+		time.Sleep(50 * time.Second)
+		if reminded, escalated := remindersOf(t, w, journal.PartID(id, 0)); fmt.Sprint(reminded) != "[4 28]" || escalated != 52 {
+			t.Errorf("reminded after %v seconds, escalated after %d; want 4, 28 and 52", reminded, escalated)
+		}
+		if got, _ := w.changed("boss", 0); len(got) != 1 || got[0] != journal.PartID(id, 0) {
+			t.Errorf("the boss has %v, want the approval", got)
+		}
+		if err := w.decide(id, 0, true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if reminded, _ := remindersOf(t, w, journal.PartID(id, 1)); fmt.Sprint(reminded) != "[5]" {
+			t.Errorf("the next is reminded after %v seconds of being asked, want 5", reminded)
+		}
+		if err := w.decide(id, 1, true); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.stand(id); got != "yy" || len(w.due()) != 1 {
+			t.Errorf("the gates stand %s, %d are offered", got, len(w.due()))
+		}
+		w.whole()
+	})
+}

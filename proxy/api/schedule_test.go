@@ -1,8 +1,13 @@
 package api_test
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"pannier/proxy/api"
 )
 
 const nightly = `{"name":"nightly","cron":"30 2 * * *","intent":{"intent_type":"ledger.close.v1","to_agent":"acme/billing","payload":{"n": 1.50}}}`
@@ -78,4 +83,40 @@ func TestScheduleRefusals(t *testing.T) {
 	if l := w.get("/v1/schedules").want(200); len(l.list("schedules")) != 0 {
 		t.Errorf("a refusal made %s", l.raw)
 	}
+}
+
+// Each intent of a schedule asks for the approvals of its own, with their reminders, and
+// goes when they are given.
+func TestScheduleWithGates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t)
+		m := &mailbox{j: j}
+		say := direct(t, api.New(api.Options{}, j, m, &dispatcher{}, slog.New(slog.DiscardHandler)))
+		gated := strings.Replace(nightly, `"cron":"30 2 * * *"`, `"every_seconds":60`, 1)
+		gated = strings.Replace(gated, `"payload"`, `"delivery":{"gates":[{"to":"agent://acme/manager","remind_after_seconds":5,"max_reminders":1,"escalate_to":"agent://acme/boss"},"agent://acme/finance"]},"payload"`, 1)
+		id := say("POST", "/v1/schedules", gated).want(200).text("schedule.schedule_id")
+		time.Sleep(121 * time.Second)
+		runs := say("GET", "/v1/schedules/"+id, "").want(200).list("schedule.runs")
+		if len(runs) != 2 {
+			t.Fatalf("there are %d runs, want 2", len(runs))
+		}
+		first := runs[1].(map[string]any)["intent_id"].(string)
+		if boss := say("GET", "/v1/inbox?owner_agent=agent://acme/boss", "").want(200).list("threads"); len(boss) != 1 {
+			t.Errorf("the boss has %d threads, want the first approval", len(boss))
+		}
+		for _, who := range []string{"manager", "finance"} {
+			i := say("GET", "/v1/intents/"+first, "").want(200)
+			if i.text("intent.pending_with.name") != "agent://acme/"+who {
+				t.Fatalf("it waits for %s, want %s: %s", i.text("intent.pending_with.name"), who, i.raw)
+			}
+			say("POST", "/v1/intents/"+i.text("intent.pending_with.ref")+"/resume", `{"task_result":{"outcome":"approved"}}`).want(200)
+		}
+		for n, want := range map[int]string{0: "asked", 1: "approved"} {
+			i := say("GET", "/v1/intents/"+runs[n].(map[string]any)["intent_id"].(string), "").want(200)
+			if i.text("intent.gates.0.status") != want {
+				t.Errorf("the gates of run %d are %s, want %s", n, i.raw, want)
+			}
+		}
+		say("DELETE", "/v1/schedules/"+id, "").want(200)
+	})
 }
