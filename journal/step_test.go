@@ -250,6 +250,27 @@ func TestResultOfStepOfAnyName(t *testing.T) {
 	w.whole()
 }
 
+// However many are told in a row, the step before them can end.
+func TestManyAreToldInARow(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	steps := []*wire.Part{step(agent, "a", 2, 0)}
+	for n := range 99 {
+		steps = append(steps, step(journal.StepReminder, fmt.Sprint("p", n), (n+3)%101, 0))
+	}
+	id := w.workflow(journal.Accept{}, steps...)
+	if err := w.said(id, 'y'); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.status(id); got != state.Completed {
+		t.Errorf("it is %s", got)
+	}
+	if th, err := w.j.Thread(id); err != nil || len(th.Entries) != 101 { // with the first and the last
+		t.Errorf("its thread is %v, %v", th, err)
+	}
+	w.whole()
+}
+
 // Much that was said of steps that failed leaves room for the end of one that did it.
 func TestLargeResultAfterMuchTalk(t *testing.T) {
 	t.Parallel()

@@ -182,6 +182,10 @@ func (t *tx) delIndex(key []byte) {
 	t.op.sums.removeIfLive(key)
 	t.note(key, -1)
 	was, _ := t.written(key)
+	if was.new && t.onlyHere(key) {
+		t.unset(key) // one operation may save a thread a hundred times
+		return
+	}
 	t.set(key, write{del: true, new: was.new})
 }
 
@@ -189,6 +193,19 @@ func (t *tx) note(key []byte, n int8) {
 	if e, ok := entryOf(key, n); ok {
 		t.op.entries = append(t.op.entries, e)
 	}
+}
+
+// onlyHere reports whether of the batch the present operation alone has written to a key.
+func (t *tx) onlyHere(key []byte) bool {
+	_, here := t.op.writes[string(key)]
+	_, before := t.batch.writes[string(key)]
+	return here && !before
+}
+
+// unset takes back what the present operation has written to a key.
+func (t *tx) unset(key []byte) {
+	t.op.bytes -= len(key) + len(t.op.writes[string(key)].rec) + entryOverhead
+	delete(t.op.writes, string(key))
 }
 
 func (t *tx) set(key []byte, w write) {
