@@ -54,13 +54,16 @@ type Accepted struct {
 // where we are only its holder, Handover where we do not hold it.
 type Intent struct {
 	ID       ID
-	Envelope *wire.Envelope // nil after its body left the history
+	Envelope *wire.Envelope // its payload is {} after its body left the history
 	Head     *wire.Head
 	Handover *wire.Handover
 	Outcome  *wire.Outcome // nil while open
 	Plan     *wire.Plan    // nil unless it has parts, and we are home
 	Policy   *wire.Policy  // nil unless controls or policy have said something, and we are home
 }
+
+// BodyGone reports whether payload and result have left the history.
+func (i *Intent) BodyGone() bool { return i.Head.GetBodyGone() || i.Handover.GetBodyGone() }
 
 // Status is home's status, or what the holder knows of it.
 func (i *Intent) Status() state.Status {
@@ -310,4 +313,8 @@ type Stats struct {
 	Free       int64             // bytes of the volume that may still be written, as a second ago; 0 too where the system does not say
 	Live       map[string]uint64 // live index keys by class
 	BatchSizes uint64            // operations committed; divided by Seq: the mean batch
+
+	History, HistoryMost int64     // about the bytes that ended intents take, and may take
+	LetGo                uint64    // of them, intents that have been let go whole since the start
+	LetGoUntil           time.Time // what ended up to then may have been; zero: nothing has
 }

@@ -103,13 +103,15 @@ type Use struct {
 }
 
 // Uses says how far the bounds of what is kept in memory are used: operations that
-// wait for the committer by urgency, and addresses in the dictionary.
+// wait for the committer by urgency, and addresses in the dictionary; and how far that of
+// the history on disk is, in bytes.
 func (j *Journal) Uses() []Use {
 	return []Use{
 		{"finish", len(j.queues.ops[first]), queueLength},
 		{"hold", len(j.queues.ops[second]), queueLength},
 		{"accept", len(j.queues.ops[third]), queueLength},
 		{"addresses", j.names.count() - 1, maxAgents},
+		{"history_bytes", int(j.history.figures.bytes.Load()), j.history.HistoryBytes},
 	}
 }
 

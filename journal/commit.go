@@ -61,6 +61,8 @@ func (j *Journal) gather(carry []*op, lazyDue *time.Timer) (batch []*op, ok bool
 			batch = append(batch, o)
 		case o := <-j.queues.ops[third]:
 			batch = append(batch, o)
+		case o := <-j.queues.ops[last]:
+			batch = append(batch, o)
 		case <-lazyDue.C:
 			lazyDue.Reset(lazyDelay)
 			if len(j.queues.lazy) > 0 || j.lazyCarry != nil {
@@ -179,7 +181,8 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 		failpoint.Hit(o.before)
 	}
 	j.sums.merge(&t.batch.sums)
-	meta, err := sealMessage(metaKey, t.seq, &wire.Meta{Seq: t.seq, Sums: j.sums.encode()})
+	j.history.merge(&t.batch.history)
+	meta, err := sealMessage(metaKey, t.seq, &wire.Meta{Seq: t.seq, Sums: j.sums.encode(), HistoryBytes: j.history.total.bytes, LetGoMs: j.history.total.letGo})
 	if err != nil {
 		return err
 	}
@@ -211,6 +214,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	j.figures.seq.Store(t.seq)
 	j.figures.ops.Add(uint64(len(ops)))
 	j.publishSums()
+	j.history.publish()
 	for _, o := range ops {
 		failpoint.Hit(o.after)
 	}

@@ -45,6 +45,7 @@ func (t *tx) layCopy(h *hand, why state.Reason) {
 		return
 	}
 	h.rec.DeadReason = uint32(why)
+	t.outOfHistory(h)
 	t.putIndex(deadKey(h.rec.EndedMs, h.id))
 }
 
@@ -332,7 +333,7 @@ func (t *tx) purge(id ID, actor string) error {
 		left.Reason, left.EndedMs, left.Agent, left.Status = h.rec.DeadReason, h.rec.EndedMs, h.rec.Agent, h.rec.HomeStatus
 	}
 	t.delIndex(deadKey(left.EndedMs, id))
-	t.delIndex(timeKey(classRetain, left.EndedMs, id[:]))
+	t.putIndex(timeKey(classHistory, left.AtMs, id[:]))
 	if held {
 		if err := t.purgeHand(h, homed); err != nil {
 			return err
@@ -341,6 +342,13 @@ func (t *tx) purge(id ID, actor string) error {
 	t.del(idKey(classEvents, id))
 	t.del(idKey(classPolicy, id))
 	t.del(idKey(classPlan, id))
+	env, err := t.lastEnvelope(id)
+	if err != nil {
+		return err
+	}
+	if err := t.dropTold(id, env); err != nil {
+		return err
+	}
 	for _, class := range []byte{classEnvelope, classOutcome} {
 		if err := t.delChunks(class, id); err != nil {
 			return err
@@ -368,5 +376,6 @@ func (t *tx) purgeHand(h *hand, homed bool) error {
 		return nil
 	}
 	h.rec.DeadReason, h.rec.RedrivenAs = 0, nil
+	h.rec.RetainMs, h.rec.BodyGone = ms(t.now), true // the key of what is left of it, too
 	return t.saveHand(h)
 }

@@ -113,8 +113,17 @@
 //   - Envelopes and outcomes are cut into chunks of 256 KiB, in one batch with the
 //     head that names them. The largest other record is an event log: at most 400
 //     events beside the lifecycle's, texts cut at 2,000 bytes.
+//   - What has ended is history: the batch of its end puts it into an index by that time.
+//     Its bodies go after a day, the rest after a week, and the oldest whole where all of it
+//     takes more than may be; what it takes is counted with each batch. A dead letter is
+//     none of it and goes after a month. What home has not heard of stays at its holder, an
+//     approval as long as what it is for, and an id at a holder for a day, whatever room they
+//     take. Threads go with their intents, idempotency keys after their day, webhook
+//     events with their last delivery. Of what is gone there is no record but up to when it
+//     may have ended.
 //   - Of what is queued, what finishes work goes first (reports, settles, leases,
-//     words, endings), then what is to be held, then what is to be accepted; of each
+//     words, endings), then what is to be held, then what is to be accepted, and last what the
+//     history lets go, which each batch takes a slice of; of each
 //     at most 4,096 operations wait, then their callers do.
 //
 // # Crashes
@@ -141,9 +150,8 @@
 //
 // It speaks no HTTP, dials no peer (it only records which journals it has met,
 // and how far reports have come), keeps no connections, retries nothing, and
-// has no logger: it reports through Hooks. Space and file-descriptor guards, the
-// online scrub and the sweep of finished history are not built yet: finished
-// intents stay, and so do keys, which only stop counting after 24 h, and addresses,
-// of which there may be 20,000. Service accounts, at most 1,000 with 16 keys each, are all in
+// has no logger: it reports through Hooks. Space and file-descriptor guards and
+// the online scrub are not built yet. Addresses stay, of which there may be 20,000, and
+// what was answered here for a home that never comes back. Service accounts, at most 1,000 with 16 keys each, are all in
 // memory too.
 package journal

@@ -50,6 +50,16 @@ var (
 	ErrFault = errors.New("sidecar fault")
 )
 
+// LetGoError says that there is no record of an intent, and that of what has ended some
+// has been let go: it may have been here. It is an ErrNotFound.
+type LetGoError struct{ Until time.Time } // what ended up to then may be gone
+
+func (e *LetGoError) Error() string {
+	return fmt.Sprintf("%v: what ended up to %s may have been let go", ErrNotFound, e.Until.UTC().Format(time.RFC3339))
+}
+
+func (e *LetGoError) Unwrap() error { return ErrNotFound }
+
 // EndedError says that the intent has ended, and how. Nothing was changed.
 type EndedError struct {
 	Status state.Status

@@ -3,10 +3,13 @@ package journal
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/wire"
 )
 
 var errInjected = errors.New("injected")
@@ -187,7 +190,7 @@ func Versions(j *Journal, class byte) (n int) {
 // Walk makes one index key come (+) and go (-) in one batch, over as many operations
 // as there are bars, and reports whether it is there afterwards.
 func (j *Journal) Walk(steps string) (there bool, err error) {
-	key := timeKey(classRetain, 1, []byte("walked"))
+	key := timeKey(classRetain, ms(never), make([]byte, 16)) // no sweep comes to it
 	err = j.do(context.Background(), first, &op{run: func(t *tx) error {
 		for _, s := range steps {
 			switch s {
@@ -209,6 +212,57 @@ func (j *Journal) Walk(steps string) (there bool, err error) {
 		return err
 	})
 	return there, err
+}
+
+// LetGo lets go of what the history has to let go now.
+func (j *Journal) LetGo() error {
+	s := historySweep{j: j}
+	for {
+		n, _, err := s.round(context.Background())
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// KeepBodies changes how long bodies are kept.
+func (j *Journal) KeepBodies(d time.Duration) {
+	j.history.sweeping.Lock()
+	defer j.history.sweeping.Unlock()
+	j.history.HistoryBodies = d
+}
+
+// Count counts the keys of a class.
+func (j *Journal) Count(class byte) (n int) {
+	_ = j.view(func(txn *badger.Txn) error {
+		return eachKey(txn, []byte{class}, nil, func([]byte) bool { n++; return true })
+	})
+	return n
+}
+
+// ClassesOfIntents are the classes of what belongs to intents.
+func ClassesOfIntents() map[byte]struct{} {
+	of := maps.Clone(classes)
+	for _, own := range []byte{classMeta, className, classForget, classDedupe} { // the journal's, and what goes by itself
+		delete(of, own)
+	}
+	return of
+}
+
+// HistoryAdds reports what the records say that the history takes, and what is counted.
+func (j *Journal) HistoryAdds() (records, counted int64) {
+	j.history.sweeping.Lock()
+	defer j.history.sweeping.Unlock()
+	_ = j.view(func(txn *badger.Txn) error {
+		return errors.Join(
+			eachRecord(txn, []byte{classHead}, func() *wire.Head { return &wire.Head{} }, func(_ []byte, h *wire.Head) { records += h.KeptBytes }),
+			eachRecord(txn, []byte{classHandover}, func() *wire.Handover { return &wire.Handover{} }, func(_ []byte, h *wire.Handover) {
+				if h.RetainMs != 0 {
+					records += h.KeptBytes
+				}
+			}))
+	})
+	return records, j.history.figures.bytes.Load()
 }
 
 // LookOptions are those of an open that only looks.

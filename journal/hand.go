@@ -66,7 +66,7 @@ func (t *tx) step(h *hand, m state.Move, due time.Time) (state.HandoverRow, erro
 	h.rec.EndedMs = ms(t.now)
 	h.rec.LeaseId, h.rec.LeaseUntilMs = nil, 0
 	if h.home() != t.j.self.Journal {
-		t.putIndex(timeKey(classRetain, h.rec.EndedMs, h.id[:]))
+		t.keepHand(h)
 	}
 	return row, nil
 }

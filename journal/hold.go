@@ -76,6 +76,7 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 	}
 	if found {
 		t.forgetCopy(h) // home was restored from before its end
+		t.outOfHistory(h)
 	}
 	if err := t.noteRedriven(home.Journal, id, env); err != nil {
 		return err
@@ -86,7 +87,7 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 		MaxAttempts: env.MaxDeliveryAttempts, HomeStatus: uint32(state.Submitted), HeldMs: ms(t.now), HeldBoot: t.j.birth.Boot,
 		Taken: r.Taken, Continued: r.Continued, ReceiverDurability: env.ReceiverDurability,
 		OfferTraceparent: cut(r.Trace.Offer, maxTraceparent), OfferForeign: r.Trace.Foreign, PreviousTraceparent: cut(r.Trace.Previous, maxTraceparent), OfferedMs: r.Offered, Waited: copied(r.Waited),
-		FromAgent: noteSender(env),
+		FromAgent: noteSender(env), KeptBytes: int64(len(r.Envelope)),
 	}}
 	if len(env.HumanTask) > 0 {
 		fresh.rec.HumanTask, fresh.rec.HomeStatus = true, uint32(state.Waiting)

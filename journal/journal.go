@@ -72,6 +72,7 @@ type Journal struct {
 	expiryNext    atomic.Int64 // when the sweep wakes by itself
 	watches       *watches
 	ledger        *ledger
+	history       *history
 	figures       figures
 }
 
@@ -101,6 +102,7 @@ func (j *Journal) Stats() Stats {
 	for i, c := range liveClasses {
 		s.Live[classNames[c]] = j.figures.live[i].Load()
 	}
+	j.history.stats(&s)
 	return s
 }
 

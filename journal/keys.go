@@ -26,7 +26,8 @@ const (
 	classHome     = 'p' // p<journal16>                   HomePeer
 	classDedupe   = 'd' // d<hash32>                      Dedupe
 	classForget   = 'g' // g<ms u64><hash32>              when a key may be forgotten
-	classRetain   = 'r' // r<ms u64><id16>                ended intents, by the time they ended
+	classRetain   = 'r' // r<ms u64><id16>                ended intents with their bodies, by the time they ended
+	classHistory  = 'H' // H<ms u64><id16>                the same without bodies, and what is left of purged ones
 	className     = 'u' // u<address>                     Name
 	classDead     = 'z' // z<ms u64><id16>                dead letters, by the time they ended, ours and those we held
 	classPurged   = 'y' // y<id16>                        Purged
@@ -44,10 +45,10 @@ const (
 )
 
 // No two classes are the same letter: this would not compile.
-var _ = map[byte]struct{}{
+var classes = map[byte]struct{}{
 	classMeta: {}, classHead: {}, classEnvelope: {}, classEvents: {}, classOutcome: {}, classPolicy: {}, classHandover: {},
 	classDue: {}, classHeld: {}, classParked: {}, classExpiry: {}, classMail: {}, classReport: {}, classHolder: {}, classHome: {},
-	classDedupe: {}, classForget: {}, classRetain: {}, className: {}, classDead: {}, classPurged: {}, classSchema: {},
+	classDedupe: {}, classForget: {}, classRetain: {}, classHistory: {}, className: {}, classDead: {}, classPurged: {}, classSchema: {},
 	classWebhook: {}, classNotice: {}, classAccount: {}, classAgents: {},
 	classThread: {}, classInbox: {}, classApproval: {}, classTask: {}, classPlan: {},
 	classSchedule: {},

@@ -135,8 +135,8 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 	}
 	l.head.RemindMs, l.head.WakeMs = 0, 0
 	t.taskOver(l)
-	t.putIndex(timeKey(classRetain, ms(t.now), l.id[:]))
 	t.lay(l, on, state.Reason(e.Reason))
+	t.keepLife(l, len(out))
 	ended.Events = l.toldEvents()
 	t.ended(l)
 	if err := t.saveLife(l); err != nil {

@@ -87,7 +87,7 @@ func newJournal(o Options) *Journal {
 	j := &Journal{
 		dir: o.Dir, store: storeDir(o.Dir), durable: !o.Ephemeral, hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace, elsewhere: o.Elsewhere, tell: o.Tell,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
-		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), watches: newWatches(), ledger: newLedger(),
+		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), watches: newWatches(), ledger: newLedger(), history: newHistory(o),
 		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1),
 	}
 	j.wal.dir, j.syncWAL = j.store, j.wal.sync
@@ -106,6 +106,7 @@ func (j *Journal) start() {
 	go j.commitLoop()
 	j.sweeps.Go(func() { j.markLoop(ctx) })
 	j.sweeps.Go(func() { j.expiryLoop(ctx) })
+	j.sweeps.Go(func() { j.historyLoop(ctx) })
 	if !j.noSchedules {
 		j.sweeps.Go(func() { j.scheduleLoop(ctx) })
 	}
@@ -222,6 +223,7 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 	}
 	j.self = Identity{Journal: id, Epoch: j.birth.Epoch}
 	j.seq, j.sums = meta.Seq, *decodeSums(meta.Sums)
+	j.history.load(meta)
 	j.durable = j.durable && durableVolume(j.dir)
 	if j.wal.no, err = newestMemtable(j.store); err != nil {
 		return err

@@ -25,6 +25,7 @@ type Options struct {
 	// Elsewhere reports whether an agent's people are at another sidecar, where what they are
 	// asked is to be shown to them. It runs on the committer and must not block. nil: none are.
 	Elsewhere   func(address string) bool
+	History     History
 	NoSchedules bool // schedules make nothing: whoever empties a journal wants no more in it
 	Hooks       Hooks
 	// Trace returns the traceparent of a hand-over on a stream, which is about to be

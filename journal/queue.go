@@ -13,6 +13,7 @@ const (
 	first  priority = iota // reports, settles, leases, endings
 	second                 // held
 	third                  // accepts
+	last                   // what the history lets go
 	priorities
 )
 
@@ -99,7 +100,11 @@ func (j *Journal) submitAll(p priority, ops []*op, done func(error)) {
 // queued appends what waits now, most urgent first, up to a batch.
 func (j *Journal) queued(batch []*op) []*op {
 	for p := range j.queues.ops {
-		for len(batch) < batchEntries/2 {
+		most := batchEntries / 2
+		if priority(p) == last {
+			most = len(batch) + historySlice // always: else a journal that is never idle only grows
+		}
+		for len(batch) < most {
 			select {
 			case o := <-j.queues.ops[p]:
 				batch = append(batch, o)
@@ -129,8 +134,14 @@ func (j *Journal) rideAlong(o *op) {
 
 // refuseQueued answers whatever is still queued after the committer has ended.
 func (j *Journal) refuseQueued() {
-	for _, o := range j.queued(nil) {
-		o.done(j.stopError())
+	for {
+		batch := j.queued(nil)
+		if len(batch) == 0 {
+			break
+		}
+		for _, o := range batch {
+			o.done(j.stopError())
+		}
 	}
 	for {
 		select {

@@ -56,7 +56,7 @@ func (j *Journal) Get(id ID) (*Intent, error) {
 		i, err = readIntent(txn, id)
 		return err
 	})
-	return i, err
+	return i, j.history.explain(err)
 }
 
 func readIntent(txn *badger.Txn, id ID) (*Intent, error) {
@@ -131,7 +131,7 @@ func (j *Journal) Events(id ID, since uint32) (events []*wire.Event, firstSeq ui
 		events, firstSeq = log.Events[from:], uint32(from)+1
 		return nil
 	})
-	return events, firstSeq, err
+	return events, firstSeq, j.history.explain(err)
 }
 
 // listScan bounds how many records one List reads.

@@ -120,6 +120,7 @@ func (t *tx) answerFinally(h *hand, a Answer, attempt uint32) error {
 			return err
 		}
 		t.putChunks(classOutcome, h.id, out)
+		t.keepMore(h, len(out))
 	}
 	if err := t.handThreadEnded(h, a.Actor, a.Text); err != nil {
 		return err
@@ -275,7 +276,7 @@ func (j *Journal) Release(ctx context.Context, ids []ID) ([]Given, error) {
 		if h.home() == t.j.self.Journal {
 			return t.backHome(h)
 		}
-		t.delIndex(timeKey(classRetain, h.rec.EndedMs, h.id[:]))
+		t.outOfHistory(h)
 		given[i] = &Given{ID: h.id, Home: h.home(), OfferNo: h.rec.OfferNo, Agent: h.agent(), Due: t.putOff(h)}
 		return t.delChunks(classEnvelope, h.id)
 	})

@@ -30,6 +30,7 @@ type layer struct {
 
 	reportNo map[ID]uint64 // last report number per home, where it changed
 	entries  []entry       // index keys that came and went
+	history  kept
 	tally    Tally
 	after    []func() // run on the committer once the batch is durable, in order
 }
@@ -50,6 +51,7 @@ func (l *layer) reset() {
 	clear(l.reportNo)
 	clear(l.after) // what they refer to
 	l.bytes, l.after, l.entries, l.sums = 0, l.after[:0], l.entries[:0], sums{}
+	l.history = kept{}
 	l.tally.reset()
 }
 
@@ -76,6 +78,7 @@ func (t *tx) keep() {
 		t.batch.writes[k] = w
 	}
 	t.batch.sums.merge(&t.op.sums)
+	t.batch.history.merge(&t.op.history)
 	t.batch.bytes += t.op.bytes
 	t.batch.after = append(t.batch.after, t.op.after...)
 	t.batch.entries = append(t.batch.entries, t.op.entries...)

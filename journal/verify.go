@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
@@ -86,6 +87,7 @@ type verifier struct {
 	report *VerifyReport
 	expect map[string]bool // index keys that records name; true once seen
 	laid   bool            // every dead letter is in their index
+	letGo  time.Time       // what ended up to then may be gone
 }
 
 func (v *verifier) birth() {
@@ -102,6 +104,7 @@ func (v *verifier) mark(last *mark) {
 		v.report.problem("%v", err)
 		return
 	}
+	v.letGo = at(meta.LetGoMs)
 	if last != nil && meta.Seq < last.Seq {
 		v.report.problem("%d batches are there, %d were acknowledged", meta.Seq, last.Seq)
 	}
@@ -123,6 +126,9 @@ func (v *verifier) heads() {
 				v.report.problem("intent %s has ended but is still placed", id)
 			}
 			v.dead(id, h, &log)
+			if h.RetainMs != 0 {
+				v.kept(id, h.RetainMs)
+			}
 			return
 		}
 		v.report.Live++
@@ -181,7 +187,7 @@ func (v *verifier) dead(id ID, h *wire.Head, log *wire.Events) {
 	v.want(deadKey(h.DeadMs, id))
 	v.envelope(id)
 	as, err := IDOf(h.RedrivenAs)
-	if err != nil || v.purged(as) {
+	if err != nil || v.gone(as) {
 		return
 	}
 	next, err := readIntent(v.txn, as)
@@ -203,9 +209,24 @@ func (v *verifier) successor(id ID, e *wire.Envelope) {
 	}
 }
 
-func (v *verifier) purged(id ID) bool {
+// gone reports whether an intent that is not here was purged, or may have been let go.
+func (v *verifier) gone(id ID) bool {
 	found, err := readMessage(v.txn, idKey(classPurged, id), &wire.Purged{})
-	return found && err == nil
+	if found && err == nil {
+		return true
+	}
+	homed, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{})
+	return err == nil && !homed && !v.letGo.IsZero()
+}
+
+// kept checks that an ended intent is where the history finds it.
+func (v *verifier) kept(id ID, retainMS int64) {
+	for _, class := range []byte{classRetain, classHistory} {
+		if _, found, err := readKey(v.txn, timeKey(class, retainMS, id[:])); found && err == nil {
+			return
+		}
+	}
+	v.report.problem("intent %s has ended, and the history does not know", id)
 }
 
 func (v *verifier) want(key []byte) { v.expect[string(key)] = false }
@@ -242,6 +263,9 @@ func (v *verifier) handovers() {
 		if h.DeadReason != 0 {
 			v.want(deadKey(h.EndedMs, id))
 			v.envelope(id)
+		}
+		if h.RetainMs != 0 {
+			v.kept(id, h.RetainMs)
 		}
 	})
 	if err != nil {
@@ -304,7 +328,7 @@ func (v *verifier) keys() {
 		}
 		homed, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{})
 		held, heldErr := readMessage(v.txn, idKey(classHandover, id), &wire.Handover{}) // answered there
-		if err != nil || heldErr != nil || !homed && !held && !v.purged(id) {
+		if err != nil || heldErr != nil || !homed && !held && !v.gone(id) {
 			v.report.problem("idempotency key %x names intent %s, which is not here", key[1:9], id)
 		}
 	})

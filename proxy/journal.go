@@ -21,6 +21,7 @@ func (r *run) openJournal() error {
 		DeliverBy:   r.opts.Limits.DeliverBy,
 		Deadline:    r.opts.Limits.Deadline,
 		Elsewhere:   r.elsewhere,
+		History:     r.opts.Limits.History,
 		NoSchedules: r.emptying,
 		Hooks:       r.hooks(),
 	}

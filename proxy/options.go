@@ -79,6 +79,7 @@ type Limits struct {
 	DrainSeconds int           // from SIGTERM to the exit, for apps to finish in
 	DeliverBy    time.Duration // to be taken by, of an intent that says nothing
 	Deadline     time.Duration // to be ended by, of an intent that says nothing
+	History      journal.History
 	RetryMin     time.Duration // pause after the first failed attempt, before jitter
 	RetryMax     time.Duration // longest pause between attempts
 
@@ -131,6 +132,7 @@ func DefaultOptions() Options {
 			DrainSeconds: 25,
 			DeliverBy:    journal.DefaultDeliverBy,
 			Deadline:     journal.DefaultDeadline,
+			History:      journal.DefaultHistory(),
 			RetryMin:     time.Second,
 			RetryMax:     5 * time.Minute,
 			Outbound:     outbound.DefaultOptions(),
@@ -332,13 +334,22 @@ func (l *Limits) validate() error {
 	for _, d := range []struct {
 		key   string
 		value time.Duration
-	}{{"deliver_by", l.DeliverBy}, {"deadline", l.Deadline}, {"retry_min", l.RetryMin}, {"retry_max", l.RetryMax}} {
+	}{
+		{"deliver_by", l.DeliverBy}, {"deadline", l.Deadline}, {"retry_min", l.RetryMin}, {"retry_max", l.RetryMax},
+		{"history_bodies", l.History.HistoryBodies}, {"history_for", l.History.HistoryFor}, {"dead_letters_for", l.History.DeadLettersFor},
+	} {
 		if d.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s: %s; use a duration above zero", d.key, d.value))
 		}
 	}
 	if l.RetryMax < l.RetryMin {
 		errs = append(errs, fmt.Errorf("retry_max: %s is below retry_min (%s); use at least that", l.RetryMax, l.RetryMin))
+	}
+	if l.History.HistoryBytes < 0 {
+		errs = append(errs, fmt.Errorf("history_bytes: %d; use a number above zero, or 0 for a quarter of the volume", l.History.HistoryBytes))
+	}
+	if l.History.HistoryFor < l.History.HistoryBodies {
+		errs = append(errs, fmt.Errorf("history_for: %s is below history_bodies (%s); use at least that", l.History.HistoryFor, l.History.HistoryBodies))
 	}
 	return errors.Join(append(errs, l.Outbound.Validate(), l.Inbound.Validate(), l.Webhook.Validate(), l.XDS.Validate())...)
 }

@@ -116,6 +116,10 @@ var settings = []Setting{
 	number("drain_seconds", "from SIGTERM to the exit, for apps to finish in", func(o *Options) *int { return &o.Limits.DrainSeconds }).flag().live(),
 	span("deliver_by", "an intent that says nothing is to be taken within this time", func(o *Options) *time.Duration { return &o.Limits.DeliverBy }),
 	span("deadline", "an intent that says nothing is to be ended within this time", func(o *Options) *time.Duration { return &o.Limits.Deadline }),
+	number("history_bytes", "what has ended is kept in at most about so many `BYTES`, the oldest goes first; 0: a quarter of the volume, at most 4 GiB", func(o *Options) *int { return &o.Limits.History.HistoryBytes }),
+	span("history_bodies", "payloads and results of what has ended are kept for so long", func(o *Options) *time.Duration { return &o.Limits.History.HistoryBodies }),
+	span("history_for", "what has ended is kept for so long, with its events", func(o *Options) *time.Duration { return &o.Limits.History.HistoryFor }),
+	span("dead_letters_for", "dead letters are kept for so long, whole", func(o *Options) *time.Duration { return &o.Limits.History.DeadLettersFor }),
 	span("retry_min", "pause after the first failed attempt, before jitter", func(o *Options) *time.Duration { return &o.Limits.RetryMin }).live(),
 	span("retry_max", "longest pause between attempts", func(o *Options) *time.Duration { return &o.Limits.RetryMax }).live(),
 

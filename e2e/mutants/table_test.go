@@ -40,6 +40,27 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestEachCommitIsSyncedWhereItIs",
 	},
 	{
+		guard: "an answer that home has not heard is let go",
+		file:  "journal/letgo.go",
+		old:   "	unheard := !h.rec.EndedAtHome && h.phase().Settled()",
+		new:   "	unheard := false && h.phase().Settled()",
+		pkg:   inJournal, test: "TestHistoryOfAHolder",
+	},
+	{
+		guard: "what is let go for room is all of it",
+		file:  "journal/letgo.go",
+		old:   "	if t.historyBytes() <= t.j.history.low() {\n",
+		new:   "	if t.historyBytes() < 0 {\n",
+		pkg:   inJournal, test: "TestHistoryBudget",
+	},
+	{
+		guard: "an approval is let go before what it is for",
+		file:  "journal/letgo.go",
+		old:   "	return found && state.Status(parent.Status).Open(), err\n",
+		new:   "	return found && false, err\n",
+		pkg:   inJournal, test: "TestHistoryOfThreadsAndParts",
+	},
+	{
 		guard: "a start waits for a compaction that never comes",
 		file:  "journal/store.go",
 		old:   ".WithNumLevelZeroTablesStall(math.MaxInt32)",

@@ -365,6 +365,9 @@ type Head struct {
 	Stepped           bool                   `protobuf:"varint,410,opt,name=stepped,proto3" json:"stepped,omitempty"`                                   // they are steps: it is offered to nobody, and ends with the last of them
 	WakeMs            int64                  `protobuf:"varint,411,opt,name=wake_ms,json=wakeMs,proto3" json:"wake_ms,omitempty"`                       // when it completes by itself; 0: it does not
 	Step              bool                   `protobuf:"varint,419,opt,name=step,proto3" json:"step,omitempty"`                                         // it is a step of its parent
+	RetainMs          int64                  `protobuf:"varint,470,opt,name=retain_ms,json=retainMs,proto3" json:"retain_ms,omitempty"`                 // key of the index of the history it is in; 0: in none, or as before this was kept
+	KeptBytes         int64                  `protobuf:"varint,471,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`              // about what it takes of the history
+	BodyGone          bool                   `protobuf:"varint,472,opt,name=body_gone,json=bodyGone,proto3" json:"body_gone,omitempty"`                 // payload and result have been let go
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -710,6 +713,27 @@ func (x *Head) GetWakeMs() int64 {
 func (x *Head) GetStep() bool {
 	if x != nil {
 		return x.Step
+	}
+	return false
+}
+
+func (x *Head) GetRetainMs() int64 {
+	if x != nil {
+		return x.RetainMs
+	}
+	return 0
+}
+
+func (x *Head) GetKeptBytes() int64 {
+	if x != nil {
+		return x.KeptBytes
+	}
+	return 0
+}
+
+func (x *Head) GetBodyGone() bool {
+	if x != nil {
+		return x.BodyGone
 	}
 	return false
 }
@@ -1725,6 +1749,9 @@ type Handover struct {
 	OfferForeign        bool                   `protobuf:"varint,280,opt,name=offer_foreign,json=offerForeign,proto3" json:"offer_foreign,omitempty"`                     // it came from a peer of another trust domain
 	Threaded            bool                   `protobuf:"varint,331,opt,name=threaded,proto3" json:"threaded,omitempty"`                                                 // it has a thread here, which hears of its end
 	HumanTask           bool                   `protobuf:"varint,334,opt,name=human_task,json=humanTask,proto3" json:"human_task,omitempty"`                              // a person is asked; it is in the index of tasks while its phase is open
+	RetainMs            int64                  `protobuf:"varint,470,opt,name=retain_ms,json=retainMs,proto3" json:"retain_ms,omitempty"`                                 // as in Head
+	KeptBytes           int64                  `protobuf:"varint,471,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`                              // likewise; while it is open what its envelope will take
+	BodyGone            bool                   `protobuf:"varint,472,opt,name=body_gone,json=bodyGone,proto3" json:"body_gone,omitempty"`                                 // likewise
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -2070,6 +2097,27 @@ func (x *Handover) GetThreaded() bool {
 func (x *Handover) GetHumanTask() bool {
 	if x != nil {
 		return x.HumanTask
+	}
+	return false
+}
+
+func (x *Handover) GetRetainMs() int64 {
+	if x != nil {
+		return x.RetainMs
+	}
+	return 0
+}
+
+func (x *Handover) GetKeptBytes() int64 {
+	if x != nil {
+		return x.KeptBytes
+	}
+	return 0
+}
+
+func (x *Handover) GetBodyGone() bool {
+	if x != nil {
+		return x.BodyGone
 	}
 	return false
 }
@@ -2984,8 +3032,10 @@ func (x *AccountKey) GetRevokedMs() int64 {
 // Meta is written with every batch.
 type Meta struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`  // batches committed
-	Sums          []*ClassSum            `protobuf:"bytes,2,rep,name=sums,proto3" json:"sums,omitempty"` // fingerprint of the live index keys
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`                                         // batches committed
+	Sums          []*ClassSum            `protobuf:"bytes,2,rep,name=sums,proto3" json:"sums,omitempty"`                                        // fingerprint of the live index keys
+	HistoryBytes  int64                  `protobuf:"varint,470,opt,name=history_bytes,json=historyBytes,proto3" json:"history_bytes,omitempty"` // about what ended intents take
+	LetGoMs       int64                  `protobuf:"varint,471,opt,name=let_go_ms,json=letGoMs,proto3" json:"let_go_ms,omitempty"`              // what ended up to then may have been let go
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3032,6 +3082,20 @@ func (x *Meta) GetSums() []*ClassSum {
 		return x.Sums
 	}
 	return nil
+}
+
+func (x *Meta) GetHistoryBytes() int64 {
+	if x != nil {
+		return x.HistoryBytes
+	}
+	return 0
+}
+
+func (x *Meta) GetLetGoMs() int64 {
+	if x != nil {
+		return x.LetGoMs
+	}
+	return 0
 }
 
 type ClassSum struct {
@@ -4268,8 +4332,7 @@ const file_record_proto_rawDesc = "" +
 	"intervalMs\x12\x12\n" +
 	"\x04most\x18\x03 \x01(\rR\x04most\x12\x1f\n" +
 	"\vescalate_to\x18\x04 \x01(\tR\n" +
-	"escalateTo\"\xdc\n" +
-	"\n" +
+	"escalateTo\"\xb8\v\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -4321,7 +4384,11 @@ const file_record_proto_rawDesc = "" +
 	"\x05gated\x18\xe1\x02 \x01(\bR\x05gated\x12\x19\n" +
 	"\astepped\x18\x9a\x03 \x01(\bR\astepped\x12\x18\n" +
 	"\awake_ms\x18\x9b\x03 \x01(\x03R\x06wakeMs\x12\x13\n" +
-	"\x04step\x18\xa3\x03 \x01(\bR\x04step\"]\n" +
+	"\x04step\x18\xa3\x03 \x01(\bR\x04step\x12\x1c\n" +
+	"\tretain_ms\x18\xd6\x03 \x01(\x03R\bretainMs\x12\x1e\n" +
+	"\n" +
+	"kept_bytes\x18\xd7\x03 \x01(\x03R\tkeptBytes\x12\x1c\n" +
+	"\tbody_gone\x18\xd8\x03 \x01(\bR\bbodyGone\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
@@ -4414,7 +4481,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xbd\v\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\x99\f\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -4470,7 +4537,11 @@ const file_record_proto_rawDesc = "" +
 	"\roffer_foreign\x18\x98\x02 \x01(\bR\fofferForeign\x12\x1b\n" +
 	"\bthreaded\x18\xcb\x02 \x01(\bR\bthreaded\x12\x1e\n" +
 	"\n" +
-	"human_task\x18\xce\x02 \x01(\bR\thumanTaskB\r\n" +
+	"human_task\x18\xce\x02 \x01(\bR\thumanTask\x12\x1c\n" +
+	"\tretain_ms\x18\xd6\x03 \x01(\x03R\bretainMs\x12\x1e\n" +
+	"\n" +
+	"kept_bytes\x18\xd7\x03 \x01(\x03R\tkeptBytes\x12\x1c\n" +
+	"\tbody_gone\x18\xd8\x03 \x01(\bR\bbodyGoneB\r\n" +
 	"\v_from_agent\"\xb7\x04\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
@@ -4565,10 +4636,12 @@ const file_record_proto_rawDesc = "" +
 	"\n" +
 	"expires_ms\x18\x05 \x01(\x03R\texpiresMs\x12\x1d\n" +
 	"\n" +
-	"revoked_ms\x18\x06 \x01(\x03R\trevokedMs\"J\n" +
+	"revoked_ms\x18\x06 \x01(\x03R\trevokedMs\"\x8d\x01\n" +
 	"\x04Meta\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x120\n" +
-	"\x04sums\x18\x02 \x03(\v2\x1c.pannier.journal.v1.ClassSumR\x04sums\"H\n" +
+	"\x04sums\x18\x02 \x03(\v2\x1c.pannier.journal.v1.ClassSumR\x04sums\x12$\n" +
+	"\rhistory_bytes\x18\xd6\x03 \x01(\x03R\fhistoryBytes\x12\x1b\n" +
+	"\tlet_go_ms\x18\xd7\x03 \x01(\x03R\aletGoMs\"H\n" +
 	"\bClassSum\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\rR\x05class\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x10\n" +

@@ -87,6 +87,9 @@ func (a *API) writeIntent(d *doc, i *journal.Intent, show extent) {
 	if as, ok := i.RedrivenAs(); ok {
 		d.str("redriven_as", as.String())
 	}
+	if i.BodyGone() {
+		d.boolean("body_let_go", true)
+	}
 	if status.Terminal() {
 		if end := a.said(i); show == whole || end == nil || len(end.Body) <= smallPayload {
 			writeOutcome(d, status, end)

@@ -82,6 +82,7 @@ func problemOf(err error) *problem {
 	var ended *journal.EndedError
 	var decided *journal.DecidedError
 	var redriven *journal.RedrivenError
+	var letGo *journal.LetGoError
 	var tooBig *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
@@ -104,6 +105,11 @@ func problemOf(err error) *problem {
 		return p
 	case errors.As(err, &tooBig):
 		return tooLarge("the body", tooBig.Limit)
+	case errors.As(err, &letGo):
+		until := letGo.Until.UTC().Format(time.RFC3339)
+		p = refuse(codeIntentNotFound, "no such intent at this sidecar: it is known where it was accepted and where it is held, and what has ended is let go after some time: up to %s it may have been", until)
+		p.extra = []pair{{"let_go_until", until}}
+		return p
 	case errors.Is(err, journal.ErrNotHome):
 		return refuse(codeNotHome, "%s", err)
 	case errors.Is(err, journal.ErrPolicyTooLarge):
