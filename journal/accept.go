@@ -87,6 +87,9 @@ func (t *tx) accept(a *Accept, id ID, env []byte, res *Accepted) error {
 	if a.Refusal != nil {
 		return a.Refusal
 	}
+	if err := t.hasRoom(); err != nil {
+		return err
+	}
 	if t.killed(a.Envelope.FromAgent) {
 		return fmt.Errorf("accept from %s: %w", a.Envelope.FromAgent, ErrKilled)
 	}

@@ -310,7 +310,9 @@ type Stats struct {
 	Boot       uint32
 	Unclean    bool
 	Durable    bool              // the volume outlives the host
-	Free       int64             // bytes of the volume that may still be written, as a second ago; 0 too where the system does not say
+	Free       int64             // bytes of the volume that may still be written, as just now; 0 too where the system does not say
+	Inodes     int64             // files that may still be made there
+	Low        bool              // so little room is left that nothing new is taken
 	Live       map[string]uint64 // live index keys by class
 	BatchSizes uint64            // operations committed; divided by Seq: the mean batch
 

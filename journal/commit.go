@@ -204,6 +204,9 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	if err := set(metaKey, meta); err != nil {
 		return err
 	}
+	if !j.space.look() {
+		return errNoRoom
+	}
 	began := time.Now()
 	if err := j.makeDurable(t.disk); err != nil {
 		return err

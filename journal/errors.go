@@ -14,6 +14,10 @@ var (
 	// ErrFailed: the journal is poisoned by a failed commit; whether the last
 	// batch is on disk is unknown until the next start.
 	ErrFailed = errors.New("journal failed")
+	// ErrFull: the disk is nearly full: nothing new is taken, nothing was changed.
+	ErrFull = errors.New("journal full")
+	// errNoRoom: so full that the store's next write might be one too many.
+	errNoRoom = errors.New("no room left on the volume: the journal stops before a write fails; make room, then start again")
 	// ErrClosed: Close has been called; ask again after the next start.
 	ErrClosed = errors.New("journal closed")
 	// ErrLeaseLost: the lease is not the one in force; nothing was changed.

@@ -225,6 +225,15 @@ func (j *Journal) LetGo() error {
 	}
 }
 
+// OnVolume has the guard see a volume of that size with so much room, from now on.
+func (j *Journal) OnVolume(freeBytes, freeInodes, bytes, inodes int64) {
+	measure := func() (free, total room, ok bool) {
+		return room{freeBytes, freeInodes}, room{bytes, inodes}, true
+	}
+	j.space.measure.Store(&measure)
+	j.space.look()
+}
+
 // KeepBodies changes how long bodies are kept.
 func (j *Journal) KeepBodies(d time.Duration) {
 	j.history.sweeping.Lock()

@@ -70,6 +70,9 @@ func (t *tx) hold(home Identity, id ID, r *HoldRequest, env *wire.Envelope, res 
 	if homed, err := t.has(idKey(classHead, id)); err != nil || homed {
 		return errors.Join(err, fmt.Errorf("offer of %s: it is homed here", id))
 	}
+	if err := t.hasRoom(); err != nil {
+		return err
+	}
 	agent, err := t.intern(env.ToAgent)
 	if err != nil {
 		return err

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-	"golang.org/x/sys/unix"
 
 	"pannier/journal/wire"
 )
@@ -73,6 +72,7 @@ type Journal struct {
 	watches       *watches
 	ledger        *ledger
 	history       *history
+	space         space
 	figures       figures
 }
 
@@ -80,7 +80,6 @@ type Journal struct {
 // for it.
 type figures struct {
 	seq, ops atomic.Uint64
-	free     atomic.Int64
 	live     [len(liveClasses)]atomic.Uint64
 }
 
@@ -96,7 +95,7 @@ func (j *Journal) Identity() Identity { return j.self }
 // Stats returns figures kept in memory.
 func (j *Journal) Stats() Stats {
 	s := Stats{
-		Seq: j.figures.seq.Load(), Identity: j.self, Boot: j.birth.Boot, Unclean: j.unclean, Durable: j.durable, Free: j.figures.free.Load(),
+		Seq: j.figures.seq.Load(), Identity: j.self, Boot: j.birth.Boot, Unclean: j.unclean, Durable: j.durable, Free: j.space.free.Load(), Inodes: j.space.inodes.Load(), Low: j.space.low.Load(),
 		Live: make(map[string]uint64, len(liveClasses)), BatchSizes: j.figures.ops.Load(),
 	}
 	for i, c := range liveClasses {
@@ -153,8 +152,7 @@ func (j *Journal) mark(clean bool) mark {
 	return mark{Version: 1, Journal: j.self.Journal.String(), Epoch: j.self.Epoch, Seq: j.figures.seq.Load(), Clean: clean}
 }
 
-// markLoop moves the high-water mark once a second while batches are committed, and
-// measures the volume.
+// markLoop moves the high-water mark once a second while batches are committed.
 func (j *Journal) markLoop(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -165,7 +163,6 @@ func (j *Journal) markLoop(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		j.measure()
 		m := j.mark(false)
 		if m.Seq == last {
 			continue
@@ -175,15 +172,6 @@ func (j *Journal) markLoop(ctx context.Context) {
 			return
 		}
 		last = m.Seq
-	}
-}
-
-// measure looks at the volume, here and not when somebody asks: a disk that hangs would
-// take those along who want to see that it does.
-func (j *Journal) measure() {
-	var fs unix.Statfs_t
-	if unix.Statfs(j.dir, &fs) == nil {
-		j.figures.free.Store(int64(fs.Bavail) * fs.Bsize)
 	}
 }
 

@@ -123,7 +123,7 @@ func (t *tx) publish(th *thread, kind, owner string, subs []*wire.Subscription, 
 		}
 		var res Accepted
 		err = t.accept(&d, one, env, &res)
-		if errors.Is(err, ErrKilled) || errors.Is(err, ErrTooManyAgents) {
+		if errors.Is(err, ErrKilled) || errors.Is(err, ErrTooManyAgents) || errors.Is(err, ErrFull) {
 			continue // nothing is sent in the name of a killed agent, and its thread is changed all the same
 		}
 		if err != nil {

@@ -91,6 +91,8 @@ func newJournal(o Options) *Journal {
 		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1),
 	}
 	j.wal.dir, j.syncWAL = j.store, j.wal.sync
+	measure := func() (free, total room, ok bool) { return statfs(o.Dir) }
+	j.space.measure.Store(&measure)
 	if j.backoff == nil {
 		j.backoff = func(int) time.Duration { return time.Second }
 	}
@@ -102,9 +104,10 @@ func newJournal(o Options) *Journal {
 func (j *Journal) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	j.cancel = cancel
-	j.measure()
+	j.space.look()
 	go j.commitLoop()
 	j.sweeps.Go(func() { j.markLoop(ctx) })
+	j.sweeps.Go(func() { j.spaceLoop(ctx) })
 	j.sweeps.Go(func() { j.expiryLoop(ctx) })
 	j.sweeps.Go(func() { j.historyLoop(ctx) })
 	if !j.noSchedules {

@@ -225,7 +225,8 @@ func (j *Journal) fire(ctx context.Context, id ID) error {
 	// It is refused: the time passes, and the schedule says why. Crashed here, it is tried
 	// again at the next start.
 	why := err.Error()
-	if err = j.do(ctx, third, &op{run: func(t *tx) error { return t.fire(id, why) }}); err == nil || over(ctx, err) {
+	if errors.Is(err, ErrFull) { // it stays due
+	} else if err = j.do(ctx, third, &op{run: func(t *tx) error { return t.fire(id, why) }}); err == nil || over(ctx, err) {
 		return err
 	}
 	j.warn(fmt.Sprintf("schedule %s cannot be moved on: %v", id, err))

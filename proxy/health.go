@@ -20,7 +20,12 @@ func (r *run) health() admin.Health {
 	if !durable.OK {
 		durable.Detail = "the journal's volume does not outlive this host: intents are lost with it"
 	}
-	checks := []admin.Check{journalCheck, listeners, running, durable}
+	// Not ready it would be given nothing to finish either, nor the reports that free it.
+	room := admin.Check{Name: "space", OK: !stats.Low, Advice: true}
+	if !room.OK {
+		room.Detail = "the journal's volume is nearly full: nothing new is taken until there is room; what is under way is finished"
+	}
+	checks := []admin.Check{journalCheck, listeners, running, durable, room}
 	if r.opts.Config != "" {
 		checks = append(checks, r.config.check())
 	}

@@ -40,6 +40,20 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestEachCommitIsSyncedWhereItIs",
 	},
 	{
+		guard: "a disk that is nearly full takes more",
+		file:  "journal/space.go",
+		old:   "	if t.j.space.low.Load() {\n",
+		new:   "	if t.j.space.low.Load() && false {\n",
+		pkg:   inJournal, test: "TestSpaceGuard",
+	},
+	{
+		guard: "a disk without room is written to",
+		file:  "journal/space.go",
+		old:   "	return !free.below(l.out)\n",
+		new:   "	return true || !free.below(l.out)\n",
+		pkg:   inJournal, test: "TestSpaceGuard",
+	},
+	{
 		guard: "an answer that home has not heard is let go",
 		file:  "journal/letgo.go",
 		old:   "	unheard := !h.rec.EndedAtHome && h.phase().Settled()",

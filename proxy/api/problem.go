@@ -149,6 +149,7 @@ var plainProblems = []struct {
 	{journal.ErrTooManyAccounts, codeTooManyAccounts, "as many service accounts, or keys of one in force, as may be: revoke or delete what is not used"},
 	{journal.ErrKilled, codePolicyDenied, "the sending agent has been killed at this sidecar: nothing from it is taken until it is resumed"},
 	{journal.ErrFailed, codeJournalFailed, "the journal has failed: whether this was stored is unknown; repeat with the same Idempotency-Key"},
+	{journal.ErrFull, codeJournalFull, "the disk is nearly full: nothing new is taken until there is room again"},
 	{journal.ErrClosed, codeDraining, "the sidecar is stopping"},
 	{journal.ErrExpired, codeIntentEnded, "the intent's time is over; its home ends it"},
 	{inbound.ErrNotServed, codeAgentNotFound, "this sidecar does not serve that agent, and learns none (--learn=off)"},
