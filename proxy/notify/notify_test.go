@@ -70,7 +70,7 @@ func TestPosts(t *testing.T) {
 		notify.Target{Name: "others", Kind: notify.KindWebhook, URL: s.URL + "/others", Agents: []string{"agent://acme/dev/*"}},
 		notify.Target{Name: "ends", Kind: notify.KindWebhook, URL: s.URL + "/ends", Turns: []journal.Turn{journal.TaskDecided}},
 	)
-	id := w.ask(`{"title":` + quoted(hostile) + `,"description":"two\nlines"}`)
+	id := w.ask(`{"title":` + quoted(hostile) + `,"description":"two\nBy: somebody"}`)
 	for _, target := range []string{"hook", "chat"} {
 		w.wantStatus(w.ended(target, 1)[0], state.Completed)
 	}
@@ -85,7 +85,7 @@ func TestPosts(t *testing.T) {
 	}
 	const title = "Pay <!channel> *now* evil Bcc: thief@evil.example body <https://evil.example|click>"
 	d := news.Data
-	if news.Type != "task.assigned" || d.Title != title || d.Description != "two\nlines" || d.IntentID != id.String() || d.Asked != finance || d.URL != "https://inbox.acme.example/tasks/"+id.String() {
+	if news.Type != "task.assigned" || d.Title != title || d.Description != "two\nBy: somebody" || d.IntentID != id.String() || d.Asked != finance || d.URL != "https://inbox.acme.example/tasks/"+id.String() {
 		t.Errorf("the webhook got %s", got["/hook"][0])
 	}
 	var line struct{ Text string }
@@ -95,7 +95,7 @@ func TestPosts(t *testing.T) {
 	if !strings.Contains(line.Text, "\n<https://inbox.acme.example/tasks/"+id.String()+">\n") {
 		t.Errorf("without the link: %q", line.Text)
 	}
-	for _, markup := range []string{"<!", "evil.example|click>", "*now*", "https://evil", "\x00", "\u202e"} {
+	for _, markup := range []string{"<!", "\nBy: ", "evil.example|click>", "*now*", "https://evil", "\x00", "\u202e"} {
 		if strings.Contains(line.Text, markup) {
 			t.Errorf("%q would be more than text: %q", markup, line.Text)
 		}

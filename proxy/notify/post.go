@@ -138,7 +138,8 @@ func slack(n News) []byte {
 		fmt.Fprintf(&b, "\n<%s>", n.Data.URL)
 	}
 	for _, l := range lines(&n) {
-		fmt.Fprintf(&b, "\n%s: %s", l.name, chatText(l.said))
+		// As in a mail: what goes on in a further line looks like no line of ours.
+		fmt.Fprintf(&b, "\n%s: %s", l.name, strings.ReplaceAll(chatText(l.said), "\n", "\n    "))
 	}
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
