@@ -22,6 +22,10 @@ const (
 	redriveRate   = 50  // a second
 )
 
+// selectedField is in what comes from the list: without it nothing chosen means all there
+// are, and who has selected none does not mean that.
+const selectedField = "selected"
+
 // What of dead letters is shown.
 const (
 	showOpen    = "" // those without a successor
@@ -309,6 +313,9 @@ func (s *server) act(verb string) view {
 		if r.Method == http.MethodPost {
 			a.chosen = chosenOf(r.PostForm)
 			return s.done(w, r, v, a)
+		}
+		if r.URL.Query().Has(selectedField) && len(a.IDs) == 0 {
+			return &refused{Status: http.StatusBadRequest, Detail: "None is selected. Nothing was done: go back, and select some."}
 		}
 		if err := s.dryRun(r, v, a); err != nil {
 			return err

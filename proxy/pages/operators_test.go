@@ -232,6 +232,22 @@ func TestRedriveSaysWhatWasDone(t *testing.T) {
 	}
 }
 
+// Who presses a button of the list and has selected none does not mean all there are.
+func TestNoneSelected(t *testing.T) {
+	t.Parallel()
+	o := openOffice(t, map[string]string{"/v1/admin/dead-letters": `{"dead_letters":[` + letter + `]}`})
+	has(t, o.get("/dead-letters"), `name="selected" value="1"`)
+	o.asked = nil
+	for _, verb := range []string{"redrive", "purge"} {
+		rec := httptest.NewRecorder()
+		o.handler.ServeHTTP(rec, httptest.NewRequest("GET", "/dead-letters/"+verb+"?selected=1", nil))
+		if rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), "None is selected") || len(o.asked) != 0 {
+			t.Errorf("%s of none: %d, after asking for %q", verb, rec.Code, o.asked)
+		}
+	}
+	has(t, o.get("/dead-letters/redrive?selected=1&id=I&id=J"), "Redrive 2 dead letters?")
+}
+
 // What an app sends and answers is text on the pages of operators, too.
 func TestHostileTextForOperators(t *testing.T) {
 	t.Parallel()
