@@ -64,7 +64,8 @@
 // intent, too.
 //
 // Who somebody is may also be said by a proxy that logs people in, in a header: only where
-// that is configured, from its addresses alone, and of who is on the roll.
+// that is configured, from its addresses alone, and of who is on the roll. A proxy may ask by
+// a host of its own, unless it is on loopback, where a browser could be misled to ask, too.
 //
 // There is no live refresh, no TLS (the listener is on loopback, or behind what serves it),
 // and no log-in for operators: who reaches the admin listener may decide everything.

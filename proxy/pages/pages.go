@@ -105,7 +105,7 @@ func (s *server) guard() http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		if s.People != nil && !s.People.expects(r) {
-			s.fail(w, r, nil, &refused{Status: http.StatusForbidden, Detail: "The host that this was asked of is not one of the listener's names. Nothing was done."})
+			s.fail(w, r, nil, &refused{Status: http.StatusForbidden, Detail: "The host that this was asked of is not one of the listener's names, such as that of people_url. Nothing was done."})
 			return
 		}
 		if err := sameOrigin.Check(r); err != nil {

@@ -116,7 +116,9 @@ func (p *People) from(r *http.Request) netip.Addr {
 }
 
 // expects reports whether a request is for a name of this listener: another site can point
-// its own name at our address, but not make it one of ours.
+// its own name at our address, but not make it one of ours. A proxy may ask by any, but for
+// one on loopback: what comes from there may be a browser that such a site has misled, and
+// which would be believed whom it names.
 func (p *People) expects(r *http.Request) bool {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -124,7 +126,7 @@ func (p *People) expects(r *http.Request) bool {
 	}
 	host = strings.ToLower(strings.Trim(host, "[]"))
 	return host == "localhost" || net.ParseIP(host) != nil || slices.Contains(p.Hosts, host) ||
-		p.URL != nil && host == strings.ToLower(p.URL.Hostname()) || p.isProxy(nextTo(r))
+		p.URL != nil && host == strings.ToLower(p.URL.Hostname()) || p.isProxy(nextTo(r)) && !nextTo(r).IsLoopback()
 }
 
 // warnEvery bounds what strangers can write into the log.
@@ -147,7 +149,7 @@ func (s *server) proxied(r *http.Request) (*Person, error) {
 		}
 		return nil, nil
 	}
-	email := strings.ToLower(strings.TrimSpace(said[0]))
+	email := lower(strings.TrimSpace(said[0]))
 	if len(said) > 1 || strings.Contains(email, ",") {
 		return nil, &refused{Status: http.StatusForbidden, Detail: "The proxy that logs people in names more than one. Nothing was done."}
 	}
@@ -157,6 +159,17 @@ func (s *server) proxied(r *http.Request) (*Person, error) {
 		return nil, &refused{Status: http.StatusForbidden, Detail: "You are logged in as " + clipped(email) + ", who is not on the list of this sidecar. Ask those who run it."}
 	}
 	return person, nil
+}
+
+// lower is ASCII's: of other letters several become one, such as the Kelvin sign a k, and an
+// address would be somebody else's.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 func clipped(s string) string {

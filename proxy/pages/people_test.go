@@ -524,6 +524,34 @@ func TestHostsAndHeaders(t *testing.T) {
 	}
 }
 
+// An address with a letter that Unicode takes for another's is another address.
+func TestAddressThatLooksTheSame(t *testing.T) {
+	t.Parallel()
+	l := openLobby(t, nil)
+	l.put(pages.Person{Email: "kim@acme.example", Agents: []string{"agent://acme/people/finance"}})
+	for address, want := range map[string]int{"Kim@ACME.example": 200, "\u212aim@acme.example": 403} {
+		b := l.browser()
+		b.remote, b.header = proxyAt, http.Header{"X-Forwarded-Email": {address}}
+		if rec := b.get("/inbox"); rec.Code != want {
+			t.Errorf("%q: %d, want %d", address, rec.Code, want)
+		}
+	}
+}
+
+// A page that has pointed its own name at loopback is not taken for the proxy there: its
+// browser would be whomever it names.
+func TestNameThatPointsAtLoopback(t *testing.T) {
+	t.Parallel()
+	l := openLobby(t, func(p *pages.People) { p.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	for host, want := range map[string]int{"evil.example:7404": 403, "approvals.example": 200, "127.0.0.1:7404": 200} {
+		b := l.browser()
+		b.host, b.remote, b.header = host, "127.0.0.1:5555", http.Header{"X-Forwarded-Email": {"ann@acme.example"}}
+		if rec := b.get("/inbox"); rec.Code != want {
+			t.Errorf("%s: %d, want %d", host, rec.Code, want)
+		}
+	}
+}
+
 // The page of the log-in says where to go when nobody has a token.
 func TestLogInByProxyAlone(t *testing.T) {
 	t.Parallel()
