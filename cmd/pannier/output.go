@@ -185,10 +185,11 @@ func oneLine(value json.RawMessage) string {
 	return b.String()
 }
 
-// printable keeps text from other machines from steering the terminal or breaking a column.
+// printable keeps text from other machines from steering the terminal, breaking a column, or
+// turning what follows: who decides must see a sum as it is.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return unicode.ReplacementChar
 		}
 		return r

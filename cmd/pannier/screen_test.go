@@ -94,3 +94,16 @@ func TestLines(t *testing.T) {
 		}
 	}
 }
+
+// What a sender has written steers no terminal, and reads as it was written.
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"pay 1000 zł ✓":        "pay 1000 zł ✓",
+		"\x1b[2J\u009b2J\r\n":  "\uFFFD[2J\uFFFD2J\uFFFD\uFFFD",
+		"pay \u202e0001\u2066": "pay \uFFFD0001\uFFFD",
+	} {
+		if got := printable(text); got != want {
+			t.Errorf("%q is shown as %q, want %q", text, got, want)
+		}
+	}
+}
