@@ -30,7 +30,7 @@ func (j *Journal) Accept(ctx context.Context, in []Accept) ([]Accepted, error) {
 	for i := range in {
 		a, res := &in[i], &out[i]
 		id := NewID()
-		env, err := j.encodeEnvelope(a, id, time.Now())
+		env, err := j.encodeEnvelope(a, id, j.now())
 		if err != nil {
 			return nil, err
 		}
@@ -217,7 +217,7 @@ func (t *tx) replay(k *Key, res *Accepted) (bool, error) {
 func (t *tx) known(k *Key) (*wire.Dedupe, error) {
 	var d wire.Dedupe
 	found, err := t.get(append([]byte{classDedupe}, k.Hash[:]...), &d)
-	if err != nil || !found || d.CreatedMs < ms(t.now.Add(-keepKeys)) {
+	if err != nil || !found || d.CreatedMs < ms(t.now.Add(-keepKeys)) && t.j.clock.mayForget() {
 		return nil, err
 	}
 	if !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {

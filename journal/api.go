@@ -306,6 +306,7 @@ type Filter struct {
 // Stats are figures kept in memory: reading them never touches Badger.
 type Stats struct {
 	Seq        uint64 // batches committed
+	Clock      Clock
 	Identity   Identity
 	Boot       uint32
 	Unclean    bool

@@ -218,7 +218,7 @@ func (l *ledger) load(txn *badger.Txn) {
 // Backlogs says how much waits where. It reads memory only: at most a few thousand
 // counts of each place, with the committer kept out for as long.
 func (j *Journal) Backlogs() []Backlog {
-	now := ms(time.Now())
+	now := ms(j.now())
 	out := make([]Backlog, len(backlogs))
 	for i, b := range backlogs {
 		out[i] = j.ledger.backlog(b.class, b.name, now)
@@ -242,7 +242,7 @@ type Queue struct {
 // Queues says how much waits for whom; who is not listed has nothing. It reads memory
 // only.
 func (j *Journal) Queues() (out []Queue) {
-	now := ms(time.Now())
+	now := ms(j.now())
 	j.ledger.mu.Lock()
 	defer j.ledger.mu.Unlock()
 	for of, x := range j.ledger.mu.agents {

@@ -164,7 +164,7 @@ func (j *Journal) runLazy(t *tx) (ran []*op) {
 // time of its own: the batch may have begun before its caller last looked at
 // the clock, and would then find that what is late is not yet.
 func (t *tx) try(f func(*tx) error) (err error) {
-	t.now = time.Now()
+	t.now = t.j.now()
 	t.mute = false
 	defer func() {
 		if r := recover(); r != nil {

@@ -130,6 +130,26 @@
 //     history lets go, which each batch takes a slice of; of each
 //     at most 4,096 operations wait, then their callers do.
 //
+// # Time
+//
+// Times are the wall clock's. How much has passed is known beside it while we run, and the
+// two are compared each second: where they stray from each other by more than a minute, the
+// clock has jumped. Over a restart it has where it went back, or by more than a year ahead:
+// less is how long we were down. Until it has held for two minutes, and for as long as it
+// jumped ahead, so that nothing loses time to it,
+//
+//   - nothing expires, and nobody is reminded; what is left of a limit is told, and acted
+//     on, as if the clock had not jumped;
+//   - no key is forgotten, nor is one before the clock has held two minutes from a start on.
+//
+// A clock that is right again ends that in two minutes; one that stays ten years ahead ends
+// nothing until somebody says that it is right (AcceptClock). Schedules go by a clock that
+// has held for two minutes, and treat what it has passed over as missed; a clock put back
+// makes nothing twice. What is due later (deliver_at, pauses, leases) is due by the wall
+// clock: ahead it comes early, back late, but not by more than a day: after that what a clock
+// far ahead has put off is brought back by as much as it was ahead. A limit set by it stays.
+// A machine that slept looks like one whose clock was put ahead.
+//
 // # Crashes
 //
 // Before a commit nothing has happened; after it everything has, and is found

@@ -43,6 +43,7 @@ func (j *Journal) DuePart(a Agent, part int, now time.Time, max int, skip func(I
 			return j.passOver(rerr, &err)
 		}
 		if ok {
+			o.Deadline, o.DeliverBy, o.Policy.Deadline = j.clock.limit(o.Deadline), j.clock.limit(o.DeliverBy), j.clock.limit(o.Policy.Deadline)
 			offers, bytes = append(offers, o), bytes+len(o.Envelope)
 		}
 		return true

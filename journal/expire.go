@@ -78,8 +78,14 @@ func (j *Journal) expiryLoop(ctx context.Context) {
 		case <-j.expiryWake:
 		case <-timer.C:
 		}
+		now, ok := j.keepTime(ctx)
+		if !ok {
+			j.expiryNext.Store(ms(now.Add(clockRest)))
+			timer.Reset(clockRest)
+			continue
+		}
 		var due []ID
-		next, err := c.scan(j, time.Now(), func(_ *badger.Txn, _ time.Time, id ID) bool {
+		next, err := c.scan(j, now, func(_ *badger.Txn, _ time.Time, id ID) bool {
 			due = append(due, id)
 			return len(due) < expiryBatch
 		})
@@ -93,8 +99,8 @@ func (j *Journal) expiryLoop(ctx context.Context) {
 		if err := j.do(ctx, first, ops...); err != nil && (errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) || ctx.Err() != nil) {
 			return
 		}
-		rest := min(expiryRest, untilNext(next))
-		j.expiryNext.Store(ms(time.Now().Add(rest)))
+		rest := min(expiryRest, j.untilNext(next))
+		j.expiryNext.Store(ms(j.now().Add(rest)))
 		timer.Reset(rest)
 		if again := c.pending(); !again.IsZero() && ms(again) < j.expiryNext.Load() {
 			j.expirySoon(ms(again)) // inserted between the scan and the line above
@@ -102,11 +108,11 @@ func (j *Journal) expiryLoop(ctx context.Context) {
 	}
 }
 
-func untilNext(next time.Time) time.Duration {
+func (j *Journal) untilNext(next time.Time) time.Duration {
 	if next.IsZero() {
 		return expiryRest
 	}
-	return max(0, time.Until(next))
+	return max(0, next.Sub(j.now()))
 }
 
 func (t *tx) expire(id ID) error {

@@ -218,7 +218,7 @@ func (j *Journal) Walk(steps string) (there bool, err error) {
 func (j *Journal) LetGo() error {
 	s := historySweep{j: j}
 	for {
-		n, _, err := s.round(context.Background())
+		n, _, err := s.round(context.Background(), true)
 		if err != nil || n == 0 {
 			return err
 		}
@@ -276,3 +276,9 @@ func (j *Journal) HistoryAdds() (records, counted int64) {
 
 // LookOptions are those of an open that only looks.
 func LookOptions(dir string) badger.Options { return lookOptions(dir, nil) }
+
+// WithWall gives a journal another wall clock than that of its process.
+func WithWall(o Options, wall func() time.Time) Options {
+	o.wall = wall
+	return o
+}

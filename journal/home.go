@@ -136,6 +136,7 @@ func (j *Journal) Reconcile(ctx context.Context, holder Identity, list []Holding
 			}
 			if found && h.Phase.Open() && h.Policy < l.head.PolicyGeneration {
 				p := policyOf(l.id, &l.head)
+				p.Deadline = j.clock.limit(p.Deadline)
 				policies[i] = &p
 			}
 			return nil

@@ -19,6 +19,8 @@ type mark struct {
 	Epoch   uint64 `json:"epoch"`
 	Seq     uint64 `json:"seq"`
 	Clean   bool   `json:"clean"` // the journal was closed, not killed
+
+	Clock clockMark `json:"clock,omitzero"`
 }
 
 const markName = "journal.hwm"

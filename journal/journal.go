@@ -74,6 +74,7 @@ type Journal struct {
 	history       *history
 	space         space
 	figures       figures
+	clock         *clock
 }
 
 // figures are what Stats reads: kept beside Badger so that health never waits
@@ -94,8 +95,10 @@ func (j *Journal) Identity() Identity { return j.self }
 
 // Stats returns figures kept in memory.
 func (j *Journal) Stats() Stats {
+	_, now := j.clock.look()
 	s := Stats{
-		Seq: j.figures.seq.Load(), Identity: j.self, Boot: j.birth.Boot, Unclean: j.unclean, Durable: j.durable, Free: j.space.free.Load(), Inodes: j.space.inodes.Load(), Low: j.space.low.Load(),
+		Clock: now,
+		Seq:   j.figures.seq.Load(), Identity: j.self, Boot: j.birth.Boot, Unclean: j.unclean, Durable: j.durable, Free: j.space.free.Load(), Inodes: j.space.inodes.Load(), Low: j.space.low.Load(),
 		Live: make(map[string]uint64, len(liveClasses)), BatchSizes: j.figures.ops.Load(),
 	}
 	for i, c := range liveClasses {
@@ -149,14 +152,18 @@ func (j *Journal) close() error {
 }
 
 func (j *Journal) mark(clean bool) mark {
-	return mark{Version: 1, Journal: j.self.Journal.String(), Epoch: j.self.Epoch, Seq: j.figures.seq.Load(), Clean: clean}
+	return mark{Version: 1, Journal: j.self.Journal.String(), Epoch: j.self.Epoch, Seq: j.figures.seq.Load(), Clean: clean, Clock: j.clock.mark()}
 }
 
-// markLoop moves the high-water mark once a second while batches are committed.
+// now is what the wall clock says.
+func (j *Journal) now() time.Time { return j.clock.wall() }
+
+// markLoop moves the high-water mark once a second while batches are committed, and looks
+// at the clock.
 func (j *Journal) markLoop(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last := j.figures.seq.Load()
+	last, seen := j.figures.seq.Load(), clockMark{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -164,14 +171,15 @@ func (j *Journal) markLoop(ctx context.Context) {
 		case <-tick.C:
 		}
 		m := j.mark(false)
-		if m.Seq == last {
+		if m.Seq == last && !m.Clock.news(seen) {
 			continue
 		}
-		if err := m.write(j.dir); err != nil {
+		// Nothing rests on the time in it: a disk that is full stops nobody who is idle.
+		if err := m.write(j.dir); err != nil && m.Seq != last {
 			j.fail(err)
 			return
 		}
-		last = m.Seq
+		last, seen = m.Seq, m.Clock
 	}
 }
 

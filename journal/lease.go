@@ -15,7 +15,7 @@ import (
 
 // lease hands the intent over: the lease is durable before its bytes leave.
 func (t *tx) lease(h *hand, env *wire.Envelope, terms Terms) (*Handed, error) {
-	if OutOfTime(&h.rec, t.now) {
+	if t.outOfTime(h) {
 		return nil, ErrExpired
 	}
 	if t.j.names.at(h.agent()).killed {

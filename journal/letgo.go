@@ -40,7 +40,7 @@ func (j *Journal) historyLoop(ctx context.Context) {
 		case <-wake:
 		case <-timer.C:
 		}
-		n, freed, err := s.round(ctx)
+		n, freed, err := s.round(ctx, s.j.clock.mayForget())
 		if err != nil {
 			return // the journal has stopped
 		}
@@ -57,12 +57,12 @@ func (j *Journal) historyLoop(ctx context.Context) {
 }
 
 // round lets one slice go, and says how much that was and whether that has made room.
-func (s *historySweep) round(ctx context.Context) (n int, freed bool, err error) {
+func (s *historySweep) round(ctx context.Context, believed bool) (n int, freed bool, err error) {
 	h := s.j.history
 	h.sweeping.Lock()
 	defer h.sweeping.Unlock()
 	before := h.figures.freed.Load()
-	ops, err := s.slice(time.Now())
+	ops, err := s.slice(s.j.now(), believed)
 	if err != nil {
 		return 0, false, err
 	}
@@ -86,8 +86,9 @@ type historySweep struct {
 	over   bool      // the last slice had something for want of room
 }
 
-// slice is what to let go next, at most historySlice.
-func (s *historySweep) slice(now time.Time) (ops []*op, err error) {
+// slice is what to let go next, at most historySlice. What is old goes only by a clock that
+// may be believed; what must make room goes by its place.
+func (s *historySweep) slice(now time.Time, believed bool) (ops []*op, err error) {
 	h := s.j.history
 	add := func(run func(t *tx) error) { ops = append(ops, &op{run: run}) }
 	room := func() bool { return len(ops) < historySlice }
@@ -103,9 +104,11 @@ func (s *historySweep) slice(now time.Time) (ops []*op, err error) {
 			return true
 		})
 	}
-	walk(classRetain, 0, now.Add(-h.HistoryBodies), func(t *tx, ended int64, id ID) error { return t.letGo(classRetain, ended, id, bodies) })
-	walk(classHistory, 0, now.Add(-h.HistoryFor), func(t *tx, ended int64, id ID) error { return t.letGo(classHistory, ended, id, aged) })
-	walk(classDead, 0, now.Add(-h.DeadLettersFor), (*tx).letGoDead)
+	if believed {
+		walk(classRetain, 0, now.Add(-h.HistoryBodies), func(t *tx, ended int64, id ID) error { return t.letGo(classRetain, ended, id, bodies) })
+		walk(classHistory, 0, now.Add(-h.HistoryFor), func(t *tx, ended int64, id ID) error { return t.letGo(classHistory, ended, id, aged) })
+		walk(classDead, 0, now.Add(-h.DeadLettersFor), (*tx).letGoDead)
+	}
 	s.over = room() && h.figures.bytes.Load() > h.most()
 	if s.over {
 		again := now.Sub(s.begun) >= historyRest // what could not go may by now
@@ -117,10 +120,10 @@ func (s *historySweep) slice(now time.Time) (ops []*op, err error) {
 			walk(class, 1, now.Add(-historyYoung), func(t *tx, ended int64, id ID) error { return t.makeRoom(class, ended, id) })
 		}
 	}
-	if err == nil && room() {
+	if err == nil && room() && believed {
 		err = s.keys(now, room, add)
 	}
-	if err == nil && room() {
+	if err == nil && room() && believed {
 		err = s.notices(now, room, add)
 	}
 	return ops, err

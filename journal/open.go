@@ -54,6 +54,7 @@ func (j *Journal) openLocked(o Options) error {
 	if err != nil {
 		return err
 	}
+	j.clock.start(last, o.AcceptClock)
 	if err := sweepTorn(j.store); err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func newJournal(o Options) *Journal {
 		dir: o.Dir, store: storeDir(o.Dir), durable: !o.Ephemeral, hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace, elsewhere: o.Elsewhere, tell: o.Tell,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
 		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), watches: newWatches(), ledger: newLedger(), history: newHistory(o),
-		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1),
+		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1), clock: newClock(o),
 	}
 	j.wal.dir, j.syncWAL = j.store, j.wal.sync
 	measure := func() (free, total room, ok bool) { return statfs(o.Dir) }

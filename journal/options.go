@@ -9,9 +9,10 @@ import (
 
 // Options configure Open. The zero value of every field but Dir is usable.
 type Options struct {
-	Dir        string
-	AcceptLoss bool // open although batches are gone or the journal is an older copy; a new epoch begins
-	Ephemeral  bool // the volume goes with its host, which it does not show: see durableVolume
+	Dir         string
+	AcceptLoss  bool // open although batches are gone or the journal is an older copy; a new epoch begins
+	AcceptClock bool // believe the wall clock, however far it is from when the journal was last open
+	Ephemeral   bool // the volume goes with its host, which it does not show: see durableVolume
 
 	// Backoff is the pause after the n-th failed attempt; nil: one second.
 	Backoff func(attempts int) time.Duration
@@ -36,6 +37,8 @@ type Options struct {
 	// most 16 KiB. It runs on the committer, perhaps twice for one turn, and must not
 	// block. nil: nobody is told.
 	Tell func(*TaskNews) []Notification
+
+	wall func() time.Time // nil: time.Now
 }
 
 // Hooks are how the journal reports. They run on the committer after the
@@ -55,6 +58,8 @@ type Hooks struct {
 	Failed     func(error)      // fail-stop: the process must exit; it must not call the journal
 	Warning    func(string)     // Badger said something that no one should have to see
 	Counted    func(*Tally)     // a batch was run: the first to hear of it
+	// Clock: the wall clock has jumped, or is believed again. It is called from anywhere.
+	Clock func(Clock)
 }
 
 // Ended tells home's dispatcher to revoke an intent.

@@ -142,6 +142,7 @@ func (t *tx) change(l *life, c *wire.Change) error {
 	if l.place() == PlaceLocal {
 		return t.policyHere(l.id, p, p.Deadline)
 	}
+	p.Deadline = t.j.clock.limit(p.Deadline)
 	t.after(func() {
 		if f := t.j.hooks.Changed; f != nil {
 			f(p)
@@ -164,7 +165,7 @@ func (t *tx) policyHere(id ID, p Policy, deadline time.Time) error {
 	if err != nil || !found || !h.takes(p, deadline) {
 		return err
 	}
-	again := h.rec.DueMs == ms(never) && !OutOfTime(&h.rec, t.now) // it was put away for being out of time
+	again := h.rec.DueMs == ms(never) && !t.outOfTime(h) // it was put away for being out of time
 	if h.phase() == state.Ready && (again || outOfAttempts(&h.rec)) {
 		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
 		t.mailAt(h, t.now)

@@ -46,7 +46,7 @@ const (
 // home is about to end.
 func (j *Journal) Peek(ctx context.Context, ids []ID) ([]Handed, error) {
 	out := make([]Handed, len(ids))
-	now := time.Now()
+	now := j.clock.forLimits(j.now())
 	agents := map[Agent]struct{}{}
 	err := j.view(func(txn *badger.Txn) error {
 		for i, id := range ids {
@@ -156,6 +156,8 @@ func OutOfTime(rec *wire.Handover, now time.Time) bool {
 	}
 	return false
 }
+
+func (t *tx) outOfTime(h *hand) bool { return OutOfTime(&h.rec, t.j.clock.forLimits(t.now)) }
 
 // Push records what came of pushes. An attempt that is not the next one of a
 // ready intent changes nothing (ErrLeaseLost): somebody has answered for it, or

@@ -53,7 +53,7 @@ func (j *Journal) Redrive(ctx context.Context, r Redrive) (Redriven, error) {
 	if original.Envelope == nil {
 		return Redriven{}, fmt.Errorf("%w: its body has left the history", ErrNotDead)
 	}
-	now, id := time.Now(), NewID()
+	now, id := j.now(), NewID()
 	a := r.accept(original, now)
 	env, err := j.encodeEnvelope(a, id, now)
 	if err != nil {

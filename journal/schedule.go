@@ -198,13 +198,16 @@ func (j *Journal) scheduleLoop(ctx context.Context) {
 		case <-j.schedules.wake:
 		case <-timer.C:
 		}
-		rest := scheduleRest
+		if !j.clock.mayFire() {
+			timer.Reset(clockRest)
+			continue
+		}
+		rest, now := scheduleRest, j.now()
 		for _, s := range j.Schedules() {
 			if s.Paused {
 				continue
 			}
-			wait := time.Until(at(s.NextMs))
-			if wait > 0 {
+			if wait := at(s.NextMs).Sub(now); wait > 0 && !aheadOf(s, now) {
 				rest = min(rest, wait)
 				continue
 			}
@@ -237,6 +240,10 @@ func (j *Journal) fire(ctx context.Context, id ID) error {
 	return nil
 }
 
+// aheadOf reports whether a schedule was moved on by a clock that was far ahead: it would
+// rest until then. By less it makes nothing again of what it has made.
+func aheadOf(s *wire.Schedule, now time.Time) bool { return at(s.UpdatedMs).Sub(now) > longBack }
+
 func over(ctx context.Context, err error) bool {
 	return errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) || ctx.Err() != nil
 }
@@ -247,12 +254,17 @@ func over(ctx context.Context, err error) bool {
 func (t *tx) fire(id ID, refused string) error {
 	s := &wire.Schedule{}
 	found, err := t.get(idKey(classSchedule, id), s)
-	if err != nil || !found || s.Paused || s.NextMs > ms(t.now) {
+	ahead := aheadOf(s, t.now)
+	if err != nil || !found || s.Paused || s.NextMs > ms(t.now) && !ahead || !t.j.clock.mayFire() {
 		return err
 	}
 	table, err := TableOf(s)
 	if err != nil { // its zone was known when it was made, elsewhere or before an update
 		s.Paused, s.Fault = true, err.Error()
+		return t.putSchedule(id, s)
+	}
+	if ahead && s.NextMs > ms(t.now) {
+		s.NextMs = ms(table.Next(t.now))
 		return t.putSchedule(id, s)
 	}
 	run, next := t.turn(s, table)
@@ -332,6 +344,10 @@ func (t *tx) acceptScheduled(s *wire.Schedule, id ID, run *wire.ScheduleRun) err
 	}
 	if a.Envelope.CorrelationId == "" {
 		a.Envelope.CorrelationId = id.String()
+	}
+	// A clock that was far ahead may have made it before.
+	if made, err := t.has(idKey(classHead, id)); err != nil || made {
+		return err
 	}
 	env, err := t.j.encodeEnvelope(a, id, t.now)
 	if err != nil {

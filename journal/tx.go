@@ -64,7 +64,7 @@ func (j *Journal) begin() *tx {
 	}
 	t.batch.reset()
 	t.op.reset()
-	t.disk, t.seq, t.now, t.told = j.db.NewTransaction(true), j.seq+1, time.Now(), 0
+	t.disk, t.seq, t.now, t.told = j.db.NewTransaction(true), j.seq+1, j.now(), 0
 	return t
 }
 

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -178,7 +177,7 @@ func (j *Journal) Republish(ctx context.Context, id ID, deliveries []Accept, key
 func (j *Journal) encodeAll(deliveries []Accept) (ids []ID, envelopes [][]byte, err error) {
 	for i := range deliveries {
 		id := NewID()
-		env, err := j.encodeEnvelope(&deliveries[i], id, time.Now())
+		env, err := j.encodeEnvelope(&deliveries[i], id, j.now())
 		if err != nil {
 			return nil, nil, err
 		}

@@ -166,9 +166,9 @@ func (t *tx) goOn(l *life, a Answer, e *wire.Event) error {
 // take notes that the intent counts as taken, as home does: deliver_by binds it
 // no longer. One that was put out of reach because of that limit is ready again.
 func (t *tx) take(h *hand) {
-	late := h.phase() == state.Ready && OutOfTime(&h.rec, t.now)
+	late := h.phase() == state.Ready && t.outOfTime(h)
 	h.rec.Taken = true
-	if late && !OutOfTime(&h.rec, t.now) {
+	if late && !t.outOfTime(h) {
 		t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
 		t.mailAt(h, t.now)
 	}

@@ -25,7 +25,11 @@ func (r *run) health() admin.Health {
 	if !room.OK {
 		room.Detail = "the journal's volume is nearly full: nothing new is taken until there is room; what is under way is finished"
 	}
-	checks := []admin.Check{journalCheck, listeners, running, durable, room}
+	clock := admin.Check{Name: "clock", OK: !stats.Clock.Paused, Advice: true}
+	if !clock.OK {
+		clock.Detail = clockText(stats.Clock)
+	}
+	checks := []admin.Check{journalCheck, listeners, running, durable, room, clock}
 	if r.opts.Config != "" {
 		checks = append(checks, r.config.check())
 	}

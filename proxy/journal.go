@@ -14,6 +14,7 @@ func (r *run) openJournal() error {
 	o := journal.Options{
 		Dir:         r.opts.Journal,
 		AcceptLoss:  r.opts.AcceptLoss,
+		AcceptClock: r.opts.AcceptClock,
 		Ephemeral:   r.opts.Ephemeral,
 		Backoff:     func(attempts int) time.Duration { return r.config.limits.Load().backoff(attempts) },
 		WorkTimeout: r.opts.Limits.Inbound.WorkTimeout,
@@ -73,5 +74,27 @@ func (r *run) hooks() journal.Hooks {
 		Failed:    func(err error) { r.crew.fail(fmt.Errorf("journal: %w", err)) },
 		Warning:   func(text string) { r.log.Warn("journal", "reason", text) },
 		Counted:   r.metrics.Counted,
+		Clock:     r.clock,
 	}
+}
+
+// clock is told that the wall clock has jumped, and that it is believed again.
+func (r *run) clock(c journal.Clock) {
+	if !c.Paused {
+		r.log.Info("clock believed again")
+		return
+	}
+	r.log.Warn("clock jumped", "reason", clockText(c))
+}
+
+// clockText is how the wall clock stands and what that means.
+func clockText(c journal.Clock) string {
+	where := fmt.Sprintf("%s ahead of the time that has passed", c.Ahead.Round(time.Second))
+	switch {
+	case c.Ahead < -time.Second:
+		where = fmt.Sprintf("%s behind the time that has passed", -c.Ahead.Round(time.Second))
+	case c.Ahead < time.Second:
+		where = "set right again"
+	}
+	return fmt.Sprintf("the clock is %s: nothing expires, and nothing is forgotten, for another %s, unless it is set before", where, c.Left.Round(time.Second))
 }

@@ -35,9 +35,10 @@ type Options struct {
 	People    PeopleOptions
 	Advertise string // HOST:PORT where peers reach us; empty: where we listen
 
-	Journal    string // directory
-	Ephemeral  bool   // it does not outlive the host, whatever its volume looks like
-	AcceptLoss bool   // open a journal that has provably lost its newest records
+	Journal     string // directory
+	Ephemeral   bool   // it does not outlive the host, whatever its volume looks like
+	AcceptLoss  bool   // open a journal that has provably lost its newest records
+	AcceptClock bool   // believe the clock, however far it is from when the journal was last open
 
 	APIKeys string // file of the keys that the app API asks for; empty: it asks for none
 

@@ -95,6 +95,7 @@ var settings = []Setting{
 	boolean("insecure_peer", "allow plain text between sidecars beyond loopback", func(o *Options) *bool { return &o.InsecurePeer }).flag(),
 	boolean("pprof", "serve profiles of this process under /debug/pprof/ of the admin listener", func(o *Options) *bool { return &o.Pprof }).flag(),
 	boolean("accept_loss", "open a journal that has provably lost its newest records", func(o *Options) *bool { return &o.AcceptLoss }).flag(),
+	boolean("accept_clock", "believe the clock of this host, though it is far from when the journal was last open", func(o *Options) *bool { return &o.AcceptClock }).flag(),
 	number("max_body", "largest request an app may send, and largest item of a batch, in `BYTES`", func(o *Options) *int { return &o.MaxBody }).flag(),
 	text("learn", "serve an unknown agent that asks for its intents: `MODE` off, local or advertise", func(o *Options) *string { return &o.Learn }).flag(),
 

@@ -61,6 +61,8 @@ var (
 	free       = Families.Gauge("pannier_intent_journal_free_bytes", "Bytes that are free on its volume, as a second ago.")
 	failed     = Families.Gauge("pannier_intent_journal_failed", "1 once a commit has failed: the process is about to end.")
 	durable    = Families.Gauge("pannier_intent_journal_durable", "0 where the journal's volume does not outlive the host.")
+	clockAhead = Families.Gauge("pannier_clock_ahead_seconds", "How far the host's clock has jumped ahead of the time that has passed; negative: back; 0 while it is believed.")
+	clockWaits = Families.Gauge("pannier_clock_paused", "1 while nothing expires because the clock has jumped.")
 	limitUsed  = Families.Gauge("pannier_limit_used", "How much is taken of what is bounded.", "limit")
 	limitMost  = Families.Gauge("pannier_limit_max", "How much there may be of it.", "limit")
 	ready      = Families.Gauge("pannier_ready", "1 while /readyz says so.")

@@ -117,6 +117,8 @@ func (s *Sidecar) journal(to metrics.To, from *Source, now time.Time) {
 	stats := from.Journal.Stats()
 	unacked.Send(to, float64(stats.Live["report"]))
 	free.Send(to, float64(stats.Free))
+	clockAhead.Send(to, stats.Clock.Ahead.Seconds())
+	clockWaits.Is(to, stats.Clock.Paused)
 	size.Send(to, float64(from.Journal.Size()))
 	failed.Is(to, from.Journal.Err() != nil)
 	durable.Is(to, stats.Durable)

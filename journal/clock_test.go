@@ -1,0 +1,290 @@
+package journal_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// wrong is a journal with a wall clock that can be put forward and back.
+type wrong struct {
+	*world
+	ahead atomic.Int64
+	heard atomic.Int64 // how often it was said how the clock stands
+}
+
+const year = 365 * 24 * time.Hour
+
+func setupWrong(t *testing.T, ahead time.Duration) *wrong {
+	t.Helper()
+	w := &wrong{world: &world{T: t, dir: t.TempDir()}}
+	w.ahead.Store(int64(ahead))
+	w.start(journal.Options{})
+	return w
+}
+
+func (w *wrong) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
+
+func (w *wrong) start(o journal.Options) {
+	w.Helper()
+	o.Hooks.Clock = func(journal.Clock) { w.heard.Add(1) }
+	w.open(journal.WithWall(o, w.now))
+}
+
+// set puts the clock forward or back, while the journal runs or while it does not.
+func (w *wrong) set(ahead time.Duration, down bool) {
+	w.Helper()
+	if down {
+		w.close()
+	}
+	w.ahead.Store(int64(ahead))
+	if down {
+		w.start(journal.Options{})
+	}
+}
+
+func (w *wrong) close() {
+	w.Helper()
+	if err := w.j.Close(); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// after lets time pass while the process is down: in a bubble days are cheap only then.
+func (w *wrong) after(d time.Duration) {
+	w.Helper()
+	w.close()
+	time.Sleep(d)
+	w.start(journal.Options{})
+}
+
+// limited is an intent that is to be taken, or to end, within some time.
+func (w *wrong) limited(by, deadline time.Duration) journal.ID {
+	w.Helper()
+	a := journal.Accept{Envelope: envelope(), DeliverBy: w.now().Add(by)}
+	if deadline > 0 {
+		a.Deadline = w.now().Add(deadline)
+	}
+	got, err := w.j.Accept(w.Context(), []journal.Accept{a})
+	if err != nil || got[0].Err != nil {
+		w.Fatal(err, got)
+	}
+	return got[0].ID
+}
+
+func (w *wrong) offers() []journal.Offer {
+	w.Helper()
+	offers, _, err := w.j.Due(1, w.now(), 10, func(journal.ID) bool { return false })
+	if err != nil {
+		w.Fatal(err)
+	}
+	return offers
+}
+
+// lease hands over the one that is due.
+func (w *wrong) lease(d time.Duration, offers []journal.Offer) {
+	w.Helper()
+	res, err := w.j.HoldLocal(w.Context(), offers, []journal.Terms{{For: d}})
+	if err != nil || len(res) != 1 || res[0].Err != nil || res[0].Handed == nil || res[0].Handed.Err != nil {
+		w.Fatalf("handed over: %+v, %v", res, err)
+	}
+}
+
+// expired is how many of some intents are out of time.
+func (w *wrong) expired(ids ...journal.ID) (n int) {
+	w.Helper()
+	for _, id := range ids {
+		if w.status(id) == state.TimedOut {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *wrong) keyed() journal.Accepted {
+	w.Helper()
+	key := &journal.Key{Hash: [32]byte{1}, Fingerprint: [32]byte{1}}
+	got, err := w.j.Accept(w.Context(), []journal.Accept{{Envelope: envelope(), Key: key}})
+	if err != nil || got[0].Err != nil {
+		w.Fatal(err, got)
+	}
+	return got[0]
+}
+
+// However the clock jumps, nothing has less time than it was given, no key is forgotten,
+// and somebody hears of it. When the clock has held, or is right again, all goes on.
+func TestNothingExpiresByAJump(t *testing.T) {
+	for name, row := range map[string]struct {
+		jump  time.Duration
+		down  bool          // the clock is put forward or back while the process is down
+		after time.Duration // when the clock goes on by itself; 0: not while it is wrong
+	}{
+		"an hour ahead":                        {jump: time.Hour, after: time.Hour},
+		"an hour back":                         {jump: -time.Hour, after: 2 * time.Minute},
+		"ten years ahead":                      {jump: 10 * year},
+		"ten years back":                       {jump: -10 * year, after: 2 * time.Minute},
+		"ten years ahead over a restart":       {jump: 10 * year, down: true},
+		"an hour back over a restart":          {jump: -time.Hour, down: true, after: 2 * time.Minute},
+		"ten years back over a restart":        {jump: -10 * year, down: true, after: 2 * time.Minute},
+		"a leap of seconds is none":            {jump: 50 * time.Second},
+		"nor is one over a restart":            {jump: -50 * time.Second, down: true},
+		"a downtime of an hour is one no more": {jump: time.Hour, down: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := setupWrong(t, 0)
+				soon, late := w.limited(90*time.Minute, 0), w.limited(48*time.Hour, 20*24*time.Hour)
+				first := w.keyed()
+				time.Sleep(3 * time.Minute)
+				w.set(row.jump, row.down)
+				time.Sleep(90 * time.Second)
+				c := w.j.Stats().Clock
+				if jumps := row.jump.Abs() > time.Minute && (row.jump != time.Hour || !row.down); c.Paused != jumps || jumps != (w.heard.Load() == 1) {
+					t.Errorf("after the jump: %+v, said %d times", c, w.heard.Load())
+				}
+				if n := w.expired(soon, late); n != 0 {
+					t.Errorf("%d have expired at once", n)
+				}
+				if again := w.keyed(); !again.Replayed || again.ID != first.ID {
+					t.Errorf("the key has made %+v, want the first one again", again)
+				}
+				if row.after > 0 {
+					time.Sleep(row.after - 90*time.Second - 10*time.Second)
+					if !w.j.Stats().Clock.Paused {
+						t.Error("it goes on before the clock has held")
+					}
+					time.Sleep(30 * time.Second)
+					if w.j.Stats().Clock.Paused {
+						t.Errorf("it does not go on: %+v", w.j.Stats().Clock)
+					}
+				} else if c.Paused {
+					w.after(24 * time.Hour)
+					if n := w.expired(soon, late); n != 0 || !w.j.Stats().Clock.Paused {
+						t.Errorf("%d have expired by a clock that is wrong: %+v", n, w.j.Stats().Clock)
+					}
+					w.set(0, row.down)
+					time.Sleep(3 * time.Minute)
+				}
+				// Its 90 minutes are over by now, by any clock but one that is ten years behind.
+				w.after(100*time.Minute + max(0, min(-row.jump, time.Hour)))
+				time.Sleep(time.Second)
+				if n := w.expired(soon); n != 1 && row.jump > -year {
+					t.Errorf("what was to be taken in 90 minutes is %s", w.status(soon))
+				}
+				if n := w.expired(late); n != 0 {
+					t.Error("what had days has expired")
+				}
+				w.whole()
+			})
+		})
+	}
+}
+
+// Who knows that the clock is right says so at a start.
+func TestClockIsAcceptedAtAWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setupWrong(t, 0)
+		id := w.limited(time.Hour, 0)
+		w.set(10*year, true)
+		if time.Sleep(5 * time.Minute); w.expired(id) != 0 {
+			t.Fatal("it has expired")
+		}
+		w.close()
+		w.start(journal.Options{AcceptClock: true})
+		time.Sleep(time.Second)
+		if c := w.j.Stats().Clock; w.expired(id) != 1 || c.Paused {
+			t.Errorf("it is %s, and the clock %+v", w.status(id), c)
+		}
+	})
+}
+
+// While the clock is ahead, what is offered and handed over has the time that it had.
+func TestWhatIsHandedOverHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setupWrong(t, 0)
+		w.limited(time.Hour, 2*time.Hour)
+		w.set(10*year, false)
+		time.Sleep(10 * time.Minute)
+		offers := w.offers()
+		if len(offers) != 1 {
+			t.Fatal(offers)
+		}
+		for what, left := range map[time.Duration]time.Duration{
+			50 * time.Minute: offers[0].DeliverBy.Sub(w.now()), 110 * time.Minute: offers[0].Policy.Deadline.Sub(w.now()),
+		} {
+			if (left - what).Abs() > time.Second {
+				t.Errorf("offered with %v left, want %v", left, what)
+			}
+		}
+		w.lease(time.Minute, offers)
+	})
+}
+
+// What a clock that was years ahead has put off comes when it would have come.
+func TestWhatAWrongClockPutOffComesBack(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := setupWrong(t, 10*year)
+			w.limited(48*time.Hour, 0)
+			w.lease(10*time.Minute, w.offers())
+			got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope(), DeliverAt: w.now().Add(10 * time.Minute)}})
+			if err != nil || got[0].Err != nil {
+				t.Fatal(got, err)
+			}
+			task := w.ask(&wire.Reminders{AfterMs: 600_000, Most: 1})
+			often := w.schedule(&wire.Schedule{EveryMs: 600_000})
+			time.Sleep(5 * time.Second)
+			w.set(0, down)
+			time.Sleep(20 * time.Minute)
+			if offers := w.offers(); len(offers) == 0 || offers[0].ID != got[0].ID {
+				t.Errorf("down %v: offered are %v; want what was delayed by 10 minutes", down, offers)
+			}
+			if mail, _, err := w.j.Mail(1, w.now(), 10, func(journal.ID, time.Time) bool { return false }); err != nil || len(mail) != 1 {
+				t.Errorf("down %v: %v has run out in the mailbox, %v; want the lease", down, mail, err)
+			}
+			if reminded, _ := remindersOf(t, w.world, task); len(reminded) != 1 {
+				t.Errorf("down %v: reminded %v", down, reminded)
+			}
+			if s := w.j.Schedule(often); len(s.Runs) != 1 || len(s.Runs[0].Intent) == 0 {
+				t.Errorf("down %v: the schedule has made %v, and is due at %s", down, s.Runs, time.UnixMilli(s.NextMs))
+			}
+			w.whole()
+		})
+	}
+}
+
+// A schedule goes by a clock that has held. What an hour ahead passes over is missed; an
+// hour back makes nothing again; and ten years ahead are no time at all.
+func TestSchedulesWhenTheClockJumps(t *testing.T) {
+	for _, row := range []struct {
+		jump, stays time.Duration // and then it is right again; 0: it stays
+		want        string
+	}{
+		{time.Hour, 0, "[10 20-70 80 90 100]"},
+		{-time.Hour, 0, "[10]"},
+		{10 * year, 0, "[10]"},
+		{10 * year, 15 * time.Minute, "[10 20-30 40]"},
+		{time.Hour, 90 * time.Second, "[10 20 30 40]"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := setupWrong(t, 0)
+			id := w.schedule(&wire.Schedule{})
+			time.Sleep(15 * time.Minute)
+			w.set(row.jump, false)
+			if row.stays > 0 {
+				time.Sleep(row.stays)
+				w.set(0, false)
+			}
+			time.Sleep(27*time.Minute - row.stays)
+			if got := w.runsOf(id); got != row.want {
+				t.Errorf("by %v for %v: %s, want %s", row.jump, row.stays, got, row.want)
+			}
+		})
+	}
+}

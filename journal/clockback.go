@@ -1,0 +1,125 @@
+package journal
+
+import (
+	"context"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// longBack is how far the clock must have been put back for what was put off by it to be
+// found: until then it is late by as much.
+const longBack = 24 * time.Hour
+
+// keepTime reports whether the wall clock, which says now, may end what has run out of
+// time; and believes it once it has held for long enough.
+func (j *Journal) keepTime(ctx context.Context) (now time.Time, ok bool) {
+	now, c := j.clock.look()
+	switch {
+	case !c.Paused:
+		return now, true
+	case c.Left > 0:
+		return now, false
+	}
+	// A crash here, or in it: the next start finds the clock as it was, and does it again.
+	if c.Back > longBack && j.bringBack(ctx) != nil {
+		return now, false
+	}
+	j.clock.believe()
+	return now, true
+}
+
+// bringBack finds what was put off by a clock that was far ahead: it would wait for years.
+// As much as it had to wait then it waits from now on. Limits of time stay where they are:
+// which of them a wrong clock has made is not known, and late is better than early.
+func (j *Journal) bringBack(ctx context.Context) error {
+	if err := j.bringBackAll(ctx, []byte{classExpiry}, (*tx).bringLifeBack); err != nil {
+		return err
+	}
+	return j.bringBackAll(ctx, []byte{classMail}, (*tx).bringHandBack)
+}
+
+// bringBackAll does so with what an index has that is still to come.
+func (j *Journal) bringBackAll(ctx context.Context, prefix []byte, f func(*tx, ID) error) error {
+	for from := prefix; from != nil; {
+		var ids []ID
+		err := j.view(func(txn *badger.Txn) error {
+			opts := badger.DefaultIteratorOptions
+			opts.PrefetchValues, opts.Prefix = false, prefix
+			it := txn.NewIterator(opts)
+			defer it.Close()
+			for it.Seek(from); it.Valid(); it.Next() {
+				key := it.Item().KeyCopy(nil)
+				if len(ids) == expiryBatch {
+					from = key
+					return nil
+				}
+				_, id := splitDue(key)
+				ids = append(ids, id)
+			}
+			from = nil
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		ops := make([]*op, len(ids))
+		for i, id := range ids {
+			ops[i] = &op{run: func(t *tx) error { return f(t, id) }}
+		}
+		if err := j.do(ctx, first, ops...); err != nil && over(ctx, err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// back is how far a time on record is ahead of now; nothing where it may have been right.
+func (t *tx) back(written int64) time.Duration {
+	if by := at(written).Sub(t.now); written != 0 && by > clockJump {
+		return by
+	}
+	return 0
+}
+
+func (t *tx) bringLifeBack(id ID) error {
+	l, found, err := t.life(id)
+	if err != nil || !found || !l.open() {
+		return err
+	}
+	by := t.back(l.head.UpdatedMs)
+	if by == 0 {
+		return nil
+	}
+	for _, when := range []*int64{&l.head.RemindMs, &l.head.WakeMs} {
+		if *when != 0 {
+			*when = ms(at(*when).Add(-by))
+		}
+	}
+	if l.place() == PlaceDue {
+		t.goTo(l, PlaceDue, at(l.head.DueMs).Add(-by), ID{})
+	}
+	l.head.UpdatedMs = ms(t.now)
+	t.expireAt(l)
+	return t.saveLife(l)
+}
+
+func (t *tx) bringHandBack(id ID) error {
+	h, found, err := t.hand(id)
+	if err != nil || !found || !h.phase().Open() || h.rec.DueMs == ms(never) || h.rec.DueMs <= ms(t.now) {
+		return err
+	}
+	by := t.back(max(h.rec.HeldMs, h.rec.LeasedAtMs))
+	if wait := at(h.rec.DueMs).Sub(t.now); by == 0 && wait > 2*longBack {
+		by = wait // no lease and no pause is as long: a try failed when the clock was wrong
+	}
+	if by == 0 {
+		return nil
+	}
+	t.delIndex(dueKey(classMail, h.agent(), h.rec.DueMs, h.id))
+	t.mailAt(h, at(h.rec.DueMs).Add(-by))
+	if h.rec.LeaseUntilMs != 0 {
+		h.rec.LeaseUntilMs = h.rec.DueMs
+	}
+	return t.saveHand(h)
+}
