@@ -60,7 +60,7 @@ func (w *world) whole() {
 	if err != nil {
 		w.Fatalf("verify: %v", err)
 	}
-	for _, p := range r.Problems {
+	for _, p := range r.Damages {
 		w.Errorf("verify: %s", p)
 	}
 }

@@ -75,8 +75,8 @@ func TestOpenRefusesALostIndexKey(t *testing.T) {
 			w.plant(func(txn *badger.Txn) error { return txn.Delete(firstKey(txn, 'o')) })
 			w.wantDamage("index due: 2 keys expected, 1 found")
 			r, err := journal.Verify(w.dir)
-			if err != nil || len(r.Problems) < 2 {
-				t.Fatalf("verify: %v, %q, want the fingerprint and the intent named", err, r.Problems)
+			if err != nil || len(r.Damages) < 2 {
+				t.Fatalf("verify: %v, %q, want the fingerprint and the intent named", err, r.Damages)
 			}
 		})
 	}

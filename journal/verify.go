@@ -1,9 +1,10 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -15,31 +16,19 @@ import (
 
 // VerifyReport says what Verify has found in a stopped journal.
 type VerifyReport struct {
-	Intents  int      // homed or held
-	Live     int      // not ended
-	Problems []string // one sentence each; none: the journal is whole
-}
-
-func (r *VerifyReport) problem(format string, args ...any) {
-	const most = 1000
-	if len(r.Problems) < most {
-		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
-	}
+	Intents int      // homed or held
+	Live    int      // not ended
+	Damages []Damage // none: the journal is whole
 }
 
 // Verify reads all of a journal that no process has open: every record
 // decodes, every live intent is in exactly one index and every index entry has
 // its intent, events have no gap, a dead letter and its successor know of each
-// other, the fingerprint holds. It changes nothing but
-// what the store replays of an unclean stop. The error is for a journal that
-// cannot be read at all.
+// other, threads, tasks, plans and schedules agree with the intents they are of,
+// the fingerprint holds. It reads a copy of what the store would change
+// by opening it, so nothing in the directory changes. The error is for a journal that
+// is not there, or in use.
 func Verify(dir string) (r VerifyReport, err error) {
-	defer func() {
-		if p := recover(); p != nil { // the store panics on some damage
-			err = damaged(dir, fmt.Errorf("%v", p))
-		}
-	}()
-	log := tripwire{fail: func(e error) { r.problem("%v", e) }, warning: func(string) {}}
 	fresh, err := isFresh(storeDir(dir))
 	if err != nil {
 		return r, err
@@ -52,32 +41,53 @@ func Verify(dir string) (r VerifyReport, err error) {
 		return r, err
 	}
 	defer lock.Close()
-	if err := sweepTorn(storeDir(dir)); err != nil {
+	copied, remove, err := copyToLook(storeDir(dir))
+	if err != nil {
 		return r, err
 	}
-	db, err := badger.Open(lookOptions(storeDir(dir), log))
+	defer remove()
+	last, err := readMark(dir)
 	if err != nil {
-		return r, damaged(dir, err)
+		r.whole(DamagedFile, "%v", err)
+	}
+	r.look(copied, last)
+	return r, nil
+}
+
+// look verifies a store that may be changed.
+func (r *VerifyReport) look(store string, last *mark) {
+	defer func() {
+		if p := recover(); p != nil { // the store panics on some damage
+			r.whole(DamagedFile, "the store cannot be read: %v", p)
+		}
+	}()
+	log := tripwire{fail: func(e error) { r.whole(DamagedFile, "%v", e) }, warning: func(string) {}}
+	if err := sweepTorn(store); err != nil {
+		r.whole(DamagedFile, "%v", err)
+		return
+	}
+	db, err := badger.Open(lookOptions(store, log))
+	if err != nil {
+		r.whole(DamagedFile, "the store cannot be opened: %v", err)
+		return
 	}
 	defer db.Close()
 	if err := db.VerifyChecksum(); err != nil {
-		r.problem("a table is damaged: %v", err)
+		r.whole(DamagedFile, "a table is damaged: %v", err)
 	}
-	if err := checkFingerprint(db, dir); err != nil {
-		r.problem("%s", strings.TrimPrefix(err.Error(), "the journal in "+dir+" is damaged: "))
-	}
-	last, err := readMark(dir)
-	if err != nil {
-		r.problem("%v", err)
-	}
-	return r, db.View(func(txn *badger.Txn) error {
-		v := verifier{txn: txn, report: &r, expect: map[string]bool{}}
+	_ = db.View(func(txn *badger.Txn) error {
+		v := verifier{txn: txn, report: r, expect: map[string]bool{}}
+		v.records()
 		v.mark(last)
 		v.birth()
+		v.addresses()
 		v.heads()
 		v.handovers()
+		v.threads()
 		v.indexes()
+		v.ended()
 		v.keys()
+		v.others()
 		return nil
 	})
 }
@@ -88,48 +98,142 @@ type verifier struct {
 	expect map[string]bool // index keys that records name; true once seen
 	laid   bool            // every dead letter is in their index
 	letGo  time.Time       // what ended up to then may be gone
+	self   ID              // of this journal
+	lanes  map[Agent]bool  // addresses by number: whether it is a lane of threads
+}
+
+// records decodes everything there is. What is found here is said here alone: the checks
+// that follow pass over what cannot be read.
+func (v *verifier) records() {
+	it := v.txn.NewIterator(badger.DefaultIteratorOptions)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		key := it.Item().KeyCopy(nil)
+		c, known := keyClasses[key[0]]
+		err := it.Item().Value(func(rec []byte) error {
+			switch {
+			case !known:
+				return errors.New("no such class of keys")
+			case key[0] == classMeta:
+				return nil // read by name
+			case c.chunks:
+				_, _, err := unseal(key, rec)
+				return err
+			case c.record != nil:
+				return unsealMessage(key, rec, c.record())
+			case len(rec) > 0:
+				return errors.New("an entry of an index has a value")
+			}
+			return nil
+		})
+		if err != nil {
+			v.report.at(key, DamagedRecord, "%s", why(err))
+		}
+	}
+}
+
+// why is what is wrong with a record, without its key.
+func why(err error) string {
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) {
+		return corrupt.Why
+	}
+	return err.Error()
+}
+
+// get reads a record; ok is false where there is none that can be read, and missing where
+// there is none at all.
+func (v *verifier) get(key []byte, m proto.Message) (ok, missing bool) {
+	found, err := readMessage(v.txn, key, m)
+	return found && err == nil, !found && err == nil
+}
+
+// eachWhole visits the records of a class that can be read.
+func eachWhole[M proto.Message](txn *badger.Txn, class byte, empty func() M, visit func(key []byte, m M)) {
+	opts := badger.DefaultIteratorOptions
+	opts.Prefix = []byte{class}
+	it := txn.NewIterator(opts)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		key, m := it.Item().KeyCopy(nil), empty()
+		if it.Item().Value(func(rec []byte) error { return unsealMessage(key, rec, m) }) == nil {
+			visit(key, m)
+		}
+	}
+}
+
+// keysOf visits the keys of a class.
+func keysOf(txn *badger.Txn, class byte, visit func(key []byte)) {
+	opts := badger.DefaultIteratorOptions
+	opts.Prefix, opts.PrefetchValues = []byte{class}, false
+	it := txn.NewIterator(opts)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		visit(it.Item().KeyCopy(nil))
+	}
 }
 
 func (v *verifier) birth() {
 	var b wire.Birth
 	if _, err := readMessage(v.txn, birthKey, &b); err != nil {
-		v.report.problem("%v", err)
+		v.report.at(birthKey, DamagedRecord, "%s", why(err))
 	}
 	v.laid = b.BroughtTo >= schemaVersion // else the next start sees to it
+	v.self, _ = IDOf(b.Id)                // there is none before the first commit
 }
 
 func (v *verifier) mark(last *mark) {
 	var meta wire.Meta
 	if _, err := readMessage(v.txn, metaKey, &meta); err != nil {
-		v.report.problem("%v", err)
+		v.report.at(metaKey, DamagedRecord, "%s", why(err))
 		return
 	}
 	v.letGo = at(meta.LetGoMs)
 	if last != nil && meta.Seq < last.Seq {
-		v.report.problem("%d batches are there, %d were acknowledged", meta.Seq, last.Seq)
+		v.report.whole(LostBatches, "%d batches are there, %d were acknowledged", meta.Seq, last.Seq)
+	}
+	if meta.Seq == 0 {
+		return // killed before the first commit
+	}
+	for _, diff := range decodeSums(meta.Sums).differences(scanSums(v.txn)) {
+		v.report.whole(WrongCount, "%s", diff)
 	}
 }
 
 func (v *verifier) heads() {
-	err := eachRecord(v.txn, []byte{classHead}, func() *wire.Head { return &wire.Head{} }, func(key []byte, h *wire.Head) {
+	eachWhole(v.txn, classHead, func() *wire.Head { return &wire.Head{} }, func(key []byte, h *wire.Head) {
 		id := ID(key[1:17])
 		v.report.Intents++
+		v.parentage(id, h)
 		var log wire.Events
-		if _, err := readMessage(v.txn, idKey(classEvents, id), &log); err != nil {
-			v.report.problem("events of %s: %v", id, err)
-		} else if len(log.Events) != int(h.LastSeq) {
-			v.report.problem("intent %s has %d events, its head says %d", id, len(log.Events), h.LastSeq)
+		ok, missing := v.get(idKey(classEvents, id), &log)
+		if (ok || missing) && len(log.Events) != int(h.LastSeq) {
+			v.report.of(id, BrokenLog, "has %d events, its head says %d", len(log.Events), h.LastSeq)
+		}
+		if h.PolicyGeneration > 0 {
+			v.must(id, classPolicy)
+		}
+		if h.Thread {
+			v.must(id, classThread)
 		}
 		open := state.Status(h.Status).Open()
 		if !open {
 			if Place(h.Place) != PlaceEnded {
-				v.report.problem("intent %s has ended but is still placed", id)
+				v.report.of(id, Contradictions, "has ended but is still placed")
 			}
-			v.dead(id, h, &log)
+			if ok {
+				v.dead(id, h, &log)
+			}
 			if h.RetainMs != 0 {
 				v.kept(id, h.RetainMs)
 			}
 			return
+		}
+		if ok && log.Events[len(log.Events)-1].Status != h.Status {
+			v.report.of(id, BrokenLog, "is %s, its last event says %s", state.Status(h.Status), state.Status(log.Events[len(log.Events)-1].Status))
+		}
+		if h.HumanTask && v.lanes[Agent(h.Dest)] {
+			v.want(idKey(classTask, id))
 		}
 		v.report.Live++
 		v.envelope(id)
@@ -142,7 +246,7 @@ func (v *verifier) heads() {
 			v.want(idKey(classParked, id))
 		case PlaceLocal: // its hand-over is in the mailbox
 		default:
-			v.report.problem("open intent %s is nowhere", id)
+			v.report.of(id, Contradictions, "is open and nowhere")
 		}
 		if h.Gated || h.Stepped {
 			v.parts(id)
@@ -151,17 +255,25 @@ func (v *verifier) heads() {
 			v.want(timeKey(classExpiry, h.ExpiryMs, id[:]))
 		}
 	})
-	if err != nil {
-		v.report.problem("%v", err)
+}
+
+// must checks that an intent has a record.
+func (v *verifier) must(id ID, class byte) {
+	if found, err := v.has(idKey(class, id)); err == nil && !found {
+		v.report.of(id, MissingRecord, "has no %s", keyClasses[class].name)
 	}
+}
+
+func (v *verifier) has(key []byte) (bool, error) {
+	item, err := readItem(v.txn, key)
+	return item != nil, err
 }
 
 // parts checks an intent that waits for parts: one of them is open.
 func (v *verifier) parts(id ID) {
 	var p wire.Plan
-	if _, err := readMessage(v.txn, idKey(classPlan, id), &p); err != nil {
-		v.report.problem("parts of %s: %v", id, err)
-		return
+	if ok, _ := v.get(idKey(classPlan, id), &p); !ok {
+		return // it is said
 	}
 	for _, part := range p.Parts {
 		if len(part.Id) == 0 || part.Status != 0 {
@@ -172,14 +284,14 @@ func (v *verifier) parts(id ID) {
 			return
 		}
 	}
-	v.report.problem("intent %s waits for an approval that nobody is asked for, or a step that is not open", id)
+	v.report.of(id, Contradictions, "waits for an approval that nobody is asked for, or a step that is not open")
 }
 
 // dead checks an ended intent of ours: a dead letter has its entry and its body,
 // and its successor knows of it.
 func (v *verifier) dead(id ID, h *wire.Head, log *wire.Events) {
 	if isDead := endedFor(log.Events).DeadLetter() != ""; isDead != (h.DeadMs != 0) && (v.laid || !isDead) {
-		v.report.problem("intent %s ended by %s: its head says %t of its being a dead letter", id, endedFor(log.Events), h.DeadMs != 0)
+		v.report.of(id, Contradictions, "ended by %s: its head says %t of its being a dead letter", endedFor(log.Events), h.DeadMs != 0)
 	}
 	if h.DeadMs == 0 {
 		return
@@ -192,7 +304,7 @@ func (v *verifier) dead(id ID, h *wire.Head, log *wire.Events) {
 	}
 	next, err := readIntent(v.txn, as)
 	if err != nil || next.Envelope == nil || string(next.Envelope.RedriveOf) != string(id[:]) {
-		v.report.problem("dead letter %s was redriven as %s, which does not say so: %v", id, as, err)
+		v.report.of(id, Contradictions, "was redriven as %s, which does not say so: %v", as, err)
 	}
 }
 
@@ -205,7 +317,7 @@ func (v *verifier) successor(id ID, e *wire.Envelope) {
 	}
 	var was wire.Head
 	if homed, err := readMessage(v.txn, idKey(classHead, of), &was); err == nil && homed && string(was.RedrivenAs) != string(id[:]) {
-		v.report.problem("intent %s is a redrive of %s, which names %x", id, of, was.RedrivenAs)
+		v.report.of(id, Contradictions, "is a redrive of %s, which names %x", of, was.RedrivenAs)
 	}
 }
 
@@ -226,7 +338,7 @@ func (v *verifier) kept(id ID, retainMS int64) {
 			return
 		}
 	}
-	v.report.problem("intent %s has ended, and the history does not know", id)
+	v.report.of(id, MissingEntry, "has ended, and the history does not know")
 }
 
 func (v *verifier) want(key []byte) { v.expect[string(key)] = false }
@@ -234,23 +346,32 @@ func (v *verifier) want(key []byte) { v.expect[string(key)] = false }
 func (v *verifier) envelope(id ID) {
 	blob, found, err := readEnvelope(v.txn, id)
 	switch {
-	case err != nil:
-		v.report.problem("envelope of %s: %v", id, err)
+	case err != nil: // it is said
 	case !found:
-		v.report.problem("intent %s has no envelope", id)
+		v.report.of(id, MissingRecord, "has no envelope")
 	default:
 		var e wire.Envelope
 		if err := proto.Unmarshal(blob, &e); err != nil {
-			v.report.problem("envelope of %s: %v", id, err)
+			v.report.of(id, DamagedRecord, "has an envelope that does not decode, or lacks the end of it: %v", err)
+			return
 		}
 		v.successor(id, &e)
 	}
 }
 
 func (v *verifier) handovers() {
-	err := eachRecord(v.txn, []byte{classHandover}, func() *wire.Handover { return &wire.Handover{} }, func(key []byte, h *wire.Handover) {
+	eachWhole(v.txn, classHandover, func() *wire.Handover { return &wire.Handover{} }, func(key []byte, h *wire.Handover) {
 		id := ID(key[1:17])
-		if homed, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{}); err == nil && !homed {
+		if h.HumanTask {
+			v.want(idKey(classTask, id))
+		}
+		if h.Threaded {
+			v.must(id, classThread)
+		}
+		if homed, err := v.has(idKey(classHead, id)); err == nil && !homed {
+			if bytes.Equal(h.Home, v.self[:]) && !v.gone(id) {
+				v.report.of(id, MissingRecord, "is our own, and has no head")
+			}
 			v.report.Intents++
 			if state.Phase(h.Phase).Open() {
 				v.report.Live++
@@ -268,33 +389,22 @@ func (v *verifier) handovers() {
 			v.kept(id, h.RetainMs)
 		}
 	})
-	if err != nil {
-		v.report.problem("%v", err)
-	}
 }
 
-// indexes compares every live index key with those the records name.
+// indexes compares the entries of each index with those that records name.
 func (v *verifier) indexes() {
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues = false
-	it := v.txn.NewIterator(opts)
-	defer it.Close()
-	for _, c := range liveClasses {
-		if c == classReport {
-			continue
-		}
-		for it.Seek([]byte{c}); it.ValidForPrefix([]byte{c}); it.Next() {
-			k := string(it.Item().Key())
-			if _, wanted := v.expect[k]; !wanted {
-				v.report.problem("index %s has an entry no intent names: %x", classNames[c], k)
-				continue
+	for _, c := range []byte{classDue, classHeld, classParked, classExpiry, classMail, classDead, classInbox, classTask} {
+		keysOf(v.txn, c, func(key []byte) {
+			if _, wanted := v.expect[string(key)]; !wanted {
+				v.report.at(key, StrayEntry, "no record names it (%x)", key)
+				return
 			}
-			v.expect[k] = true
-		}
+			v.expect[string(key)] = true
+		})
 	}
 	for k, seen := range v.expect {
 		if !seen {
-			v.report.problem("index %s lacks the entry %x of a live intent", classNames[k[0]], k)
+			v.report.at([]byte(k), MissingEntry, "it is not there (%x)", k)
 		}
 	}
 }
@@ -304,35 +414,34 @@ func (v *verifier) indexes() {
 func (v *verifier) keys() {
 	var home ID
 	var lastNo uint64
-	err := eachRecord(v.txn, []byte{classReport}, func() *wire.Report { return &wire.Report{} }, func(key []byte, r *wire.Report) {
+	eachWhole(v.txn, classReport, func() *wire.Report { return &wire.Report{} }, func(key []byte, r *wire.Report) {
 		h, no := ID(key[1:17]), binary.BigEndian.Uint64(key[17:25])
 		if h == home && no != lastNo+1 {
-			v.report.problem("reports for journal %s jump from %d to %d", h, lastNo, no)
+			v.report.at(key, BrokenReports, "reports for journal %s jump from %d to %d", h, lastNo, no)
 		}
 		if no != r.No {
-			v.report.problem("report %d for journal %s says it is %d", no, h, r.No)
+			v.report.at(key, BrokenReports, "report %d for journal %s says it is %d", no, h, r.No)
 		}
 		home, lastNo = h, no
 	})
-	if err != nil {
-		v.report.problem("%v", err)
-	}
-	err = eachRecord(v.txn, []byte{classDedupe}, func() *wire.Dedupe { return &wire.Dedupe{} }, func(key []byte, d *wire.Dedupe) {
+	eachWhole(v.txn, classDedupe, func() *wire.Dedupe { return &wire.Dedupe{} }, func(key []byte, d *wire.Dedupe) {
 		if len(d.Thing) > 0 {
 			return // of what is no intent
 		}
 		id, err := IDOf(d.Id)
 		if err != nil {
-			v.report.problem("idempotency key %x: %v", key[1:], err)
+			v.report.at(key, DamagedRecord, "%v", err)
 			return
 		}
-		homed, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{})
-		held, heldErr := readMessage(v.txn, idKey(classHandover, id), &wire.Handover{}) // answered there
+		homed, err := v.has(idKey(classHead, id))
+		held, heldErr := v.has(idKey(classHandover, id)) // answered there
 		if err != nil || heldErr != nil || !homed && !held && !v.gone(id) {
-			v.report.problem("idempotency key %x names intent %s, which is not here", key[1:9], id)
+			v.report.add(Damage{Kind: StrayRecord, Intent: id, Key: key, What: fmt.Sprintf("idempotency key %x names intent %s, which is not here", key[1:9], id)})
 		}
 	})
-	if err != nil {
-		v.report.problem("%v", err)
-	}
+	keysOf(v.txn, classForget, func(key []byte) {
+		if found, err := v.has(append([]byte{classDedupe}, key[9:]...)); err == nil && !found {
+			v.report.at(key, MissingRecord, "the idempotency key itself is gone")
+		}
+	})
 }

@@ -82,6 +82,20 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestLookDoesNotStall",
 	},
 	{
+		guard: "a journal that is verified changes",
+		file:  "journal/verify.go",
+		old:   "	r.look(copied, last)\n",
+		new:   "	_ = copied\n	r.look(storeDir(dir), last)\n",
+		pkg:   inJournal, test: "TestVerifyChangesNothing",
+	},
+	{
+		guard: "a lost entry of an index is not named",
+		file:  "journal/verify.go",
+		old:   "		if !seen {\n			v.report.at(",
+		new:   "		if seen && false {\n			v.report.at(",
+		pkg:   inJournal, test: "TestVerifyNamesDamage",
+	},
+	{
 		guard: "a turn of a task that comes again is told again",
 		file:  "journal/notify.go",
 		old:   "	id := NotificationID(n, m.Target, m.To)\n",

@@ -1,0 +1,137 @@
+package journal
+
+import (
+	"bytes"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// What hangs on an intent is written in the batches of that intent, so it agrees with it
+// whenever a journal is whole.
+
+// addresses checks that no number is given twice; the keys of indexes have numbers.
+func (v *verifier) addresses() {
+	v.lanes = map[Agent]bool{}
+	eachWhole(v.txn, className, func() *wire.Name { return &wire.Name{} }, func(key []byte, n *wire.Name) {
+		if _, twice := v.lanes[Agent(n.No)]; twice {
+			v.report.at(key, Contradictions, "another address has its number, %d", n.No)
+		}
+		v.lanes[Agent(n.No)] = n.Threads
+	})
+}
+
+// threads checks that each thread is in each of its inboxes once.
+func (v *verifier) threads() {
+	eachWhole(v.txn, classThread, func() *wire.Thread { return &wire.Thread{} }, func(key []byte, rec *wire.Thread) {
+		th := thread{id: ID(key[1:17])}
+		th.rec.Views = rec.Views
+		for _, owner := range th.owners() {
+			v.want(inboxKey(owner, rec.Change, th.id))
+		}
+		if len(rec.Entries) == 0 {
+			v.report.at(key, Contradictions, "it has no entry")
+		}
+	})
+}
+
+// parentage checks both ends of what ties an intent to its parts.
+func (v *verifier) parentage(id ID, h *wire.Head) {
+	if _, known := v.lanes[Agent(h.Dest)]; !known {
+		v.report.of(id, MissingRecord, "is to address number %d, which is not here", h.Dest)
+	}
+	var p wire.Plan
+	if h.Planned {
+		ok, missing := v.get(idKey(classPlan, id), &p)
+		if missing {
+			v.report.of(id, MissingRecord, "has no plan")
+		}
+		if !ok {
+			return
+		}
+	}
+	for n, part := range p.Parts {
+		if child, err := IDOf(part.Id); err == nil {
+			v.child(id, n, part, child)
+		}
+	}
+	parent, err := IDOf(h.Parent)
+	if err != nil || !state.Status(h.Status).Open() {
+		return
+	}
+	var of wire.Head
+	switch ok, missing := v.get(idKey(classHead, parent), &of); {
+	case missing:
+		v.report.of(id, MissingRecord, "is open, and what it is a part of, %s, is not here", parent)
+	case ok && !state.Status(of.Status).Open():
+		v.report.of(id, Contradictions, "is open, and what it is a part of, %s, has ended", parent)
+	}
+}
+
+// child checks a part that its parent has opened and waits for.
+func (v *verifier) child(parent ID, n int, part *wire.Part, child ID) {
+	var h wire.Head
+	switch ok, missing := v.get(idKey(classHead, child), &h); {
+	case missing && part.Status == 0:
+		v.report.of(parent, MissingRecord, "waits for its part %s, which is not here", child)
+	case !ok:
+	case !bytes.Equal(h.Parent, parent[:]) || int(h.Part) != n:
+		v.report.of(parent, Contradictions, "has the part %s, which is part %d of %x", child, h.Part, h.Parent)
+	case part.Status == 0 && !state.Status(h.Status).Open():
+		v.report.of(parent, Contradictions, "waits for its part %s, which has ended", child)
+	}
+}
+
+// ended checks what has ended and is kept whole: its entry names it, and how it ended is
+// there.
+func (v *verifier) ended() {
+	keysOf(v.txn, classRetain, func(key []byte) {
+		id, _ := intentOf(key)
+		homed, err := v.has(idKey(classHead, id))
+		held, heldErr := v.has(idKey(classHandover, id))
+		switch {
+		case err != nil || heldErr != nil:
+		case !homed && !held:
+			v.report.at(key, StrayEntry, "there is no such intent (%x)", key)
+		case homed:
+			if found, err := v.has(chunkKey(classOutcome, id, 0)); err == nil && !found {
+				v.report.of(id, MissingRecord, "has ended, and has no outcome")
+			}
+		}
+	})
+	for _, c := range []byte{classEnvelope, classEvents, classOutcome, classPolicy, classPlan} {
+		keysOf(v.txn, c, func(key []byte) {
+			id, _ := intentOf(key)
+			homed, err := v.has(idKey(classHead, id))
+			held, heldErr := v.has(idKey(classHandover, id))
+			if err == nil && heldErr == nil && !homed && !held {
+				v.report.at(key, StrayRecord, "there is no such intent")
+			}
+		})
+	}
+}
+
+// others checks what is no part of any intent.
+func (v *verifier) others() {
+	eachWhole(v.txn, classSchedule, func() *wire.Schedule { return &wire.Schedule{} }, func(key []byte, s *wire.Schedule) {
+		_, err := TableOf(s)
+		switch {
+		case !bytes.Equal(s.Id, key[1:]):
+			v.report.at(key, Contradictions, "it says that it is %x", s.Id)
+		case err != nil:
+			v.report.at(key, DamagedRecord, "when it is due cannot be read: %v", err)
+		case s.Template == nil:
+			v.report.at(key, DamagedRecord, "it does not say what to make")
+		}
+	})
+	eachWhole(v.txn, classWebhook, func() *wire.Subscription { return &wire.Subscription{} }, func(key []byte, s *wire.Subscription) {
+		if !bytes.Equal(s.Id, key[1:]) {
+			v.report.at(key, Contradictions, "it says that it is %x", s.Id)
+		}
+	})
+	eachWhole(v.txn, classAccount, func() *wire.Account { return &wire.Account{} }, func(key []byte, a *wire.Account) {
+		if !bytes.Equal(a.Id, key[1:]) {
+			v.report.at(key, Contradictions, "it says that it is %x", a.Id)
+		}
+	})
+}
