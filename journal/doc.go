@@ -165,6 +165,10 @@
 // clean close: it shows when batches acknowledged a second or more before the stop
 // are gone. Failing to write it poisons the journal like a commit.
 //
+// Two processes never have one journal: a lock sees to that on one host, and a file that says
+// who has it on volumes that several can mount. A start where a process of another host, or of
+// before a reboot, has not said that it is done takes four seconds longer.
+//
 // A journal of an earlier schema is brought to this one at Open, before anything
 // else is committed: what ended as a dead letter before there was an index of them
 // is put into it. Cut short, that is done again at the next start. Programs of the

@@ -104,6 +104,17 @@ func (j *Journal) Abandon() {
 	j.lock.Close()
 }
 
+// TakeFrom makes a process on another host start with the journal in dir, as far as to where
+// it has it. The lock is of no use there.
+func TakeFrom(dir, boot string) error {
+	o := newOwner()
+	o.Host, o.Boot = "elsewhere", boot
+	return o.take(dir)
+}
+
+// OwnerName is the file that says who has the journal.
+const OwnerName = ownerName
+
 // MakeOld turns the journal into one of the schema before dead letters had an index.
 func (j *Journal) MakeOld(ids ...ID) error {
 	return j.do(context.Background(), first, &op{run: func(t *tx) error {

@@ -55,19 +55,27 @@ func parseMark(b []byte) (*mark, bool) {
 	return &m, true
 }
 
-// write replaces the mark atomically: after it returns either the old or the
-// new one survives a power cut, and the new one is durable.
+// write replaces the mark.
 func (m mark) write(dir string) error {
 	b, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(dir, markName+".tmp")
+	if err := replaceFile(dir, markName, append(b, '\n')); err != nil {
+		return fmt.Errorf("write high-water mark: %w", err)
+	}
+	return nil
+}
+
+// replaceFile replaces a file atomically: after it returns the new one is durable, and
+// until then a power cut leaves either.
+func replaceFile(dir, name string, contents []byte) error {
+	tmp := filepath.Join(dir, name+".tmp")
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(b, '\n'))
+	_, err = f.Write(contents)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -75,15 +83,12 @@ func (m mark) write(dir string) error {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(tmp, filepath.Join(dir, markName))
+		err = os.Rename(tmp, filepath.Join(dir, name))
 	}
 	if err == nil {
 		err = syncDir(dir)
 	}
-	if err != nil {
-		return fmt.Errorf("write high-water mark: %w", err)
-	}
-	return nil
+	return err
 }
 
 func syncDir(dir string) error {

@@ -16,6 +16,7 @@ import (
 type Journal struct {
 	dir, store  string
 	lock        *os.File // held while the journal is open
+	owner       owner
 	db          *badger.DB
 	hooks       Hooks
 	backoff     func(attempts int) time.Duration
@@ -148,7 +149,10 @@ func (j *Journal) close() error {
 	}
 	// Only now: a mark that says clean lets the next start skip the checks
 	// made after a crash.
-	return j.mark(true).write(j.dir)
+	if err := j.mark(true).write(j.dir); err != nil {
+		return err
+	}
+	return j.owner.release(j.dir)
 }
 
 func (j *Journal) mark(clean bool) mark {

@@ -40,10 +40,14 @@ func Open(o Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.lock = lock
-	if err := j.openLocked(o); err != nil {
+	j.lock, j.owner = lock, newOwner()
+	if err := j.owner.take(o.Dir); err != nil {
 		lock.Close()
 		return nil, err
+	}
+	if err := j.openLocked(o); err != nil {
+		lock.Close()
+		return nil, errors.Join(err, j.owner.release(o.Dir))
 	}
 	j.start()
 	return j, nil
@@ -109,6 +113,7 @@ func (j *Journal) start() {
 	go j.commitLoop()
 	j.sweeps.Go(func() { j.markLoop(ctx) })
 	j.sweeps.Go(func() { j.spaceLoop(ctx) })
+	j.sweeps.Go(func() { j.ownerLoop(ctx) })
 	j.sweeps.Go(func() { j.expiryLoop(ctx) })
 	j.sweeps.Go(func() { j.historyLoop(ctx) })
 	if !j.noSchedules {

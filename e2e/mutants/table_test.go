@@ -96,6 +96,20 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestVerifyNamesDamage",
 	},
 	{
+		guard: "a journal on a shared volume is taken from who has it",
+		file:  "journal/owner.go",
+		old:   "	if is == nil || is.Instance != o.Instance {\n",
+		new:   "	if is == nil {\n",
+		pkg:   inJournal, test: "TestOwnerThatLivesKeepsTheJournal",
+	},
+	{
+		guard: "a process goes on with a journal that another has taken",
+		file:  "journal/owner.go",
+		old:   "	case is == nil, is.Claimed:\n",
+		new:   "	case is == nil, is.Claimed || true:\n",
+		pkg:   inJournal, test: "TestOwnerThatWakesStops",
+	},
+	{
 		guard: "a turn of a task that comes again is told again",
 		file:  "journal/notify.go",
 		old:   "	id := NotificationID(n, m.Target, m.To)\n",

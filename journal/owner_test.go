@@ -1,0 +1,108 @@
+package journal_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pannier/journal"
+)
+
+// A journal on a volume that another host has mounted, too, is not taken from a process
+// that lives.
+func TestOwnerThatLivesKeepsTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		err := journal.TakeFrom(w.dir, "another boot")
+		if err == nil || !strings.Contains(err.Error(), "in use on host") {
+			t.Fatalf("taken from who has it: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if err := w.j.Err(); err != nil {
+			t.Errorf("who has it stopped: %v", err)
+		}
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := journal.TakeFrom(w.dir, "another boot"); err != nil || time.Since(began) > 0 {
+			t.Errorf("taken %s after it was closed: %v, want at once", time.Since(began), err)
+		}
+	})
+}
+
+// One that is gone is waited for, and the journal then taken.
+func TestOwnerThatIsGoneLosesTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		id := w.accept()
+		w.j.Abandon()
+		if err := journal.TakeFrom(w.dir, "another boot"); err != nil {
+			t.Fatalf("taken from who is gone: %v", err)
+		}
+		w.open(journal.Options{})
+		w.status(id)
+		w.j.Abandon()
+		began := time.Now()
+		w.open(journal.Options{})
+		if took := time.Since(began); took > 0 {
+			t.Errorf("a restart on the same host took %s longer", took)
+		}
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A process that stood still while another took the journal stops when it wakes.
+func TestOwnerThatWakesStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		path := filepath.Join(w.dir, journal.OwnerName)
+		if err := os.WriteFile(path, []byte(`{"version":1,"instance":"other","hostname":"elsewhere"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if err := w.j.Err(); err == nil || !strings.Contains(err.Error(), `host "elsewhere"`) {
+			t.Errorf("it goes on: %v", err)
+		}
+		w.j.Abandon()
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("the file of the other: %v", err)
+		}
+	})
+}
+
+// A file that cannot be read is somebody's, and a start that is refused leaves none.
+func TestOwnerFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(w.dir, journal.OwnerName)
+		if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		w.open(journal.Options{})
+		if time.Since(began) == 0 {
+			t.Error("nobody was asked")
+		}
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Join(w.dir, "store")); err != nil {
+			t.Fatal(err)
+		}
+		w.wantDamage("its store is gone")
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after a refusal the file is there: %v", err)
+		}
+	})
+}
