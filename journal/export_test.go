@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -112,6 +114,34 @@ func TakeFrom(dir, boot string) error {
 	return o.take(dir)
 }
 
+// CopyStopped copies a journal, without the zeros of its logs.
+func CopyStopped(from, to string) error {
+	if err := os.Mkdir(storeDir(to), 0o700); err != nil {
+		return err
+	}
+	for _, dir := range []string{"", "store"} {
+		entries, err := os.ReadDir(filepath.Join(from, dir))
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if !e.Type().IsRegular() {
+				continue
+			}
+			if err := copySparse(filepath.Join(from, dir, e.Name()), filepath.Join(to, dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// CheckLog and EndOfTransaction expose how a cut log is told from a damaged one.
+var (
+	CheckLog         = checkLog
+	EndOfTransaction = endOfTransaction
+)
+
 // OwnerName is the file that says who has the journal.
 const OwnerName = ownerName
 
@@ -175,6 +205,7 @@ func ReadBackMark(b []byte, dir string) (same, ok bool, err error) {
 	if err := m.write(dir); err != nil {
 		return false, true, err
 	}
+	m.Sum = m.sum()
 	again, err := readMark(dir)
 	return err == nil && *again == *m, true, err
 }

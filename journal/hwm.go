@@ -18,7 +18,8 @@ type mark struct {
 	Journal string `json:"journal"`
 	Epoch   uint64 `json:"epoch"`
 	Seq     uint64 `json:"seq"`
-	Clean   bool   `json:"clean"` // the journal was closed, not killed
+	Clean   bool   `json:"clean"`         // the journal was closed, not killed
+	Sum     string `json:"sum,omitempty"` // of all the others; absent: an earlier program wrote it
 
 	Clock clockMark `json:"clock,omitzero"`
 }
@@ -49,14 +50,19 @@ func parseMark(b []byte) (*mark, bool) {
 	if err := json.Unmarshal(b, &m); err != nil || m.Version != 1 {
 		return nil, false
 	}
-	if _, err := ParseID(m.Journal); err != nil {
+	if _, err := ParseID(m.Journal); err != nil || m.Sum != "" && m.Sum != m.sum() {
 		return nil, false
 	}
 	return &m, true
 }
 
+func (m mark) sum() string {
+	return fmt.Sprintf("%08x", checksum([]byte(m.Journal), fmt.Appendf(nil, "%d %d %t", m.Epoch, m.Seq, m.Clean)))
+}
+
 // write replaces the mark.
 func (m mark) write(dir string) error {
+	m.Sum = m.sum()
 	b, err := json.Marshal(m)
 	if err != nil {
 		return err

@@ -62,6 +62,9 @@ func (j *Journal) openLocked(o Options) error {
 	if err := sweepTorn(j.store); err != nil {
 		return err
 	}
+	if err := checkFiles(j.store); err != nil {
+		return damaged(o.Dir, err)
+	}
 	fresh, err := isFresh(j.store)
 	if err != nil {
 		return err
@@ -161,7 +164,7 @@ func (j *Journal) verifyStore() (err error) {
 func damaged(dir string, err error) error {
 	return &DamageError{
 		What: fmt.Sprintf("the journal in %s is damaged: %v", dir, err),
-		Hint: "nothing was changed; run `pannier verify --journal " + dir + "` for the details and restore a backup",
+		Hint: "nothing was changed; run `pannier verify " + dir + "` for the details and restore a backup",
 	}
 }
 
@@ -229,6 +232,12 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 	id, err := IDOf(j.birth.Id)
 	if err != nil {
 		return damaged(j.dir, err)
+	}
+	if last != nil && last.Journal != id.String() {
+		return &DamageError{
+			What: fmt.Sprintf("the high-water mark in %s is that of journal %s, its store that of %s", j.dir, last.Journal, id),
+			Hint: "bring both back from one copy",
+		}
 	}
 	j.self = Identity{Journal: id, Epoch: j.birth.Epoch}
 	j.seq, j.sums = meta.Seq, *decodeSums(meta.Sums)

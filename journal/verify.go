@@ -66,6 +66,10 @@ func (r *VerifyReport) look(store string, last *mark) {
 		r.whole(DamagedFile, "%v", err)
 		return
 	}
+	if err := checkFiles(store); err != nil {
+		r.whole(DamagedFile, "%v", err)
+		return // the store would make it worse, or end the process
+	}
 	db, err := badger.Open(lookOptions(store, log))
 	if err != nil {
 		r.whole(DamagedFile, "the store cannot be opened: %v", err)

@@ -110,6 +110,27 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestOwnerThatWakesStops",
 	},
 	{
+		guard: "a damaged log is taken for one that a crash has cut",
+		file:  "journal/logcheck.go",
+		old:   "		return errLogDamaged\n	}\n	return nil\n",
+		new:   "	}\n	return nil\n",
+		pkg:   inJournal, test: "TestLogCheck",
+	},
+	{
+		guard: "files that the store cannot bear are opened",
+		file:  "journal/files.go",
+		old:   "		if !matches(block, sum) {\n",
+		new:   "		if matches(block, sum); false {\n",
+		pkg:   inJournal, test: "TestFilesAreChecked",
+	},
+	{
+		guard: "a store without its MANIFEST is a new one",
+		file:  "journal/files.go",
+		old:   "		return nil, checkEmpty(filepath.Dir(path))\n",
+		new:   "		return nil, nil\n",
+		pkg:   inJournal, test: "TestFilesAreChecked",
+	},
+	{
 		guard: "a turn of a task that comes again is told again",
 		file:  "journal/notify.go",
 		old:   "	id := NotificationID(n, m.Target, m.To)\n",

@@ -1,0 +1,179 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/fb"
+	"github.com/dgraph-io/badger/v4/pb"
+	"google.golang.org/protobuf/proto"
+)
+
+// Badger takes some damage of its files for what a crash leaves, and goes on without what
+// comes after it; some ends the process in a goroutine of its own, with no word of which
+// file it is. So the files are read here before it opens them.
+//
+//	file         what Badger makes of a wrong bit        what we do
+//	MANIFEST     a length: drops the rest, and then      look whether the rest is a record
+//	             deletes the tables that it does not     under another length
+//	             know of
+//	NNNNNN.sst   a footer, the end of a block: panics    check index and blocks
+//	NNNNN.mem    drops the rest                          see logCheck
+//	all others   an error, or nothing rests on it        nothing
+
+// checkFiles reads what is there of a store that no process has open.
+func checkFiles(store string) error {
+	tables, err := checkManifest(filepath.Join(store, badger.ManifestFilename))
+	if err != nil {
+		return err
+	}
+	for id, plain := range tables {
+		name := fmt.Sprintf("%06d%s", id, tableExt)
+		if !plain {
+			continue // a tool of Badger's has written it
+		}
+		if err := checkTable(filepath.Join(store, name)); err != nil {
+			return fmt.Errorf("table %s: %w", name, err)
+		}
+	}
+	logs, err := filepath.Glob(filepath.Join(store, "*.mem"))
+	if err != nil {
+		return err
+	}
+	for _, path := range logs {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := checkLog(b); err != nil {
+			return fmt.Errorf("log %s: %w", filepath.Base(path), err)
+		}
+	}
+	return nil
+}
+
+// checkManifest returns the tables that there are to be, and which of them are plain.
+func checkManifest(path string) (map[uint64]bool, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, checkEmpty(filepath.Dir(path))
+	}
+	if err != nil {
+		return nil, err
+	}
+	const magic, head = 8, 8 // of the file, of a record
+	tables := map[uint64]bool{}
+	for at := magic; at+head <= len(b); {
+		length, sum := int(binary.BigEndian.Uint32(b[at:])), binary.BigEndian.Uint32(b[at+4:])
+		rest := b[at+head:]
+		if length > len(rest) {
+			if endsSomewhere(rest, sum) {
+				return nil, errors.New("the length of a record in MANIFEST is wrong")
+			}
+			return tables, nil // cut short while it was written, before anything rested on it
+		}
+		if crc32.Checksum(rest[:length], castagnoli) != sum {
+			return nil, errors.New("the checksum of a record in MANIFEST is wrong")
+		}
+		var set pb.ManifestChangeSet
+		if err := proto.Unmarshal(rest[:length], &set); err != nil {
+			return nil, fmt.Errorf("a record in MANIFEST: %w", err)
+		}
+		for _, c := range set.Changes {
+			if tables[c.Id] = c.Compression == 0; c.Op == pb.ManifestChange_DELETE {
+				delete(tables, c.Id)
+			}
+		}
+		at += head + length
+	}
+	return tables, nil
+}
+
+// endsSomewhere reports whether a record of that checksum begins b, of whatever length.
+func endsSomewhere(b []byte, sum uint32) bool {
+	crc := uint32(0)
+	for i := range b {
+		if crc = crc32.Update(crc, castagnoli, b[i:i+1]); crc == sum {
+			return true
+		}
+	}
+	return false
+}
+
+// checkEmpty refuses a store that has lost its MANIFEST: Badger would make a new one, and
+// delete all tables.
+func checkEmpty(store string) error {
+	for _, pattern := range []string{"*" + tableExt, "*.mem"} {
+		if found, err := filepath.Glob(filepath.Join(store, pattern)); err != nil || len(found) > 0 {
+			return errors.Join(err, errors.New("MANIFEST is gone, and tables or logs are there"))
+		}
+	}
+	return nil
+}
+
+// checkTable verifies the footer, the index and each block of a table, each of which ends
+// with its checksum and the length of that.
+func checkTable(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	b, sum, err := cutSum(b)
+	if err != nil {
+		return fmt.Errorf("footer: %w", err)
+	}
+	if len(b) < 4 {
+		return errors.New("it has no index")
+	}
+	length := binary.BigEndian.Uint32(b[len(b)-4:])
+	if b = b[:len(b)-4]; uint64(length) > uint64(len(b)) {
+		return errors.New("its index is longer than the table")
+	}
+	index := b[len(b)-int(length):]
+	if len(index) == 0 || !matches(index, sum) { // the checksum of nothing is zero, like a footer that was lost
+		return errors.New("the checksum of its index is wrong")
+	}
+	root := fb.GetRootAsTableIndex(index, 0)
+	for n := range root.OffsetsLength() {
+		var at fb.BlockOffset
+		if !root.Offsets(&at, n) || uint64(at.Offset())+uint64(at.Len()) > uint64(len(b)) {
+			return fmt.Errorf("block %d is not in it", n)
+		}
+		block, sum, err := cutSum(b[at.Offset() : at.Offset()+at.Len()])
+		if err != nil {
+			return fmt.Errorf("block %d: %w", n, err)
+		}
+		if !matches(block, sum) {
+			return fmt.Errorf("the checksum of block %d is wrong", n)
+		}
+	}
+	return nil
+}
+
+// cutSum takes a checksum off the end of what it is of.
+func cutSum(b []byte) (of []byte, sum *pb.Checksum, err error) {
+	if len(b) < 4 {
+		return nil, nil, errors.New("too short for a checksum")
+	}
+	length := binary.BigEndian.Uint32(b[len(b)-4:])
+	if b = b[:len(b)-4]; uint64(length) > uint64(len(b)) {
+		return nil, nil, errors.New("its checksum is longer than all of it")
+	}
+	sum = &pb.Checksum{}
+	if err := proto.Unmarshal(b[len(b)-int(length):], sum); err != nil {
+		return nil, nil, fmt.Errorf("its checksum cannot be read: %w", err)
+	}
+	return b[:len(b)-int(length)], sum, nil
+}
+
+// matches compares with the one kind of checksum that Badger writes for us: it panics at
+// one that it does not know.
+func matches(b []byte, sum *pb.Checksum) bool {
+	return sum.Algo == pb.Checksum_CRC32C && sum.Sum == uint64(crc32.Checksum(b, castagnoli))
+}
