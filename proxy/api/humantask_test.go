@@ -185,6 +185,20 @@ func TestMyTasks(t *testing.T) {
 	}
 }
 
+// A task is found behind however many that wait for others.
+func TestMyTaskBehindThoseOfOthers(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	mine := w.ask(`{"assignees":["agent://acme/prod/bob"]}`)
+	const other = `{"intent_type":"a.v1","to_agent":"` + approvals + `","payload":{},"human_task":{}}`
+	w.post("/v1/intents:batch", `{"intents":[`+strings.Repeat(other+",", 999)+other+`]}`).want(200)
+	w.ask(`{}`)
+	a := w.get("/v1/me/tasks?owner_agent=agent://acme/prod/bob").want(200)
+	if !strings.Contains(string(a.raw), mine) || a.header.Get("Pannier-Next-Cursor") != "" {
+		t.Errorf("%.200s, going on at %q, want %s and the end", a.raw, a.header.Get("Pannier-Next-Cursor"), mine)
+	}
+}
+
 // Reminders and escalation are in the log, with whom it waits for; the one it was escalated
 // to finds it among the tasks.
 func TestTaskIsEscalated(t *testing.T) {

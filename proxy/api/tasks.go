@@ -35,7 +35,7 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c := callerOf(r)
-	page, next, err := a.journal.Tasks(before, limit, func(i *journal.Intent) bool {
+	page, next, err := a.findTasks(r, before, limit, func(i *journal.Intent) bool {
 		e := i.Envelope
 		if e == nil {
 			return false
@@ -72,6 +72,26 @@ func (a *API) tasks(w http.ResponseWriter, r *http.Request) error {
 		d.close('}')
 	}
 	return answer(w, d.close(']').close('}'))
+}
+
+// taskLooks is how often the journal is asked for one page. Each time it looks at so many
+// that wait, whoever they wait for: one look could find none of a person's, and whoever does
+// not go on with the cursor would take that for all.
+const taskLooks = 20
+
+func (a *API) findTasks(r *http.Request, before journal.ID, limit int, keep func(*journal.Intent) bool) (page []*journal.Intent, next journal.ID, err error) {
+	next = before
+	for range taskLooks {
+		var some []*journal.Intent
+		if some, next, err = a.journal.Tasks(next, limit-len(page), keep); err != nil {
+			return nil, next, err
+		}
+		page = append(page, some...)
+		if len(page) == limit || next.IsZero() || r.Context().Err() != nil {
+			break
+		}
+	}
+	return page, next, nil
 }
 
 // taskDue is when a task ends undecided, 0: never; of one that is held here, by our clock.

@@ -132,6 +132,22 @@ func TestOnlyOurOwnFormsDecide(t *testing.T) {
 	}
 }
 
+// An inbox whose newest tasks are all others' does not look like an empty one.
+func TestInboxGoesOn(t *testing.T) {
+	t.Parallel()
+	for next, want := range map[string]string{"": "Nothing to decide<", "C": `href="/inbox?cursor=C"`} {
+		app := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Pannier-Next-Cursor", next)
+			fmt.Fprint(w, `{"tasks":[]}`)
+		})
+		rec := httptest.NewRecorder()
+		pages.New(pages.Options{App: func(*api.Caller) http.Handler { return app }, Log: slog.New(slog.DiscardHandler)}).ServeHTTP(rec, httptest.NewRequest("GET", "/inbox", nil))
+		if page := rec.Body.String(); !strings.Contains(page, want) || (next != "") == strings.Contains(page, "Nothing to decide<") {
+			t.Errorf("before %q: %s", next, page)
+		}
+	}
+}
+
 // Whatever an app sends is text on the page.
 func TestHostileText(t *testing.T) {
 	t.Parallel()
