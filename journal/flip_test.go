@@ -16,7 +16,7 @@ import (
 
 var (
 	flipSeed = flag.Uint64("flip.seed", 1, "of TestFlips")
-	flips    = flag.Int("flip.n", 200, "wrong bytes of TestFlips; it is one start each")
+	flips    = flag.Int("flip.n", 100, "wrong bytes of TestFlips; it is one start each")
 )
 
 // A wrong bit, or two wrong bytes, in any file of a journal is found out at the start, or
