@@ -3,6 +3,7 @@ package notify_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -186,6 +187,7 @@ func secretFile(t *testing.T, text string) string {
 type mailServer struct {
 	net.Listener
 	says func(command string) string // "" : as usual; "-": hangs up
+	tls  *tls.Config                 // of STARTTLS; nil: it has none
 
 	mu    sync.Mutex
 	mails []string // as they came, without the last dot
@@ -199,6 +201,13 @@ func mailServerAt(t *testing.T, address string, says func(string) string) *mailS
 		t.Fatal(err)
 	}
 	s := &mailServer{Listener: l, says: says}
+	s.run(t)
+	return s
+}
+
+// run takes connections until the test ends.
+func (s *mailServer) run(t *testing.T) {
+	l := s.Listener
 	var open sync.WaitGroup
 	open.Go(func() {
 		for {
@@ -210,21 +219,23 @@ func mailServerAt(t *testing.T, address string, says func(string) string) *mailS
 		}
 	})
 	t.Cleanup(func() { l.Close(); open.Wait() })
-	return s
 }
 
 // usual are the answers of a server that takes everything.
 var usual = map[string]string{
 	"GREET": "220 mail.test", "EHLO": "250-mail.test\r\n250 AUTH PLAIN", "AUTH": "235 welcome", "MAIL": "250 ok", "RCPT": "250 ok",
-	"DATA": "354 go on", ".": "250 taken", "QUIT": "221 bye",
+	"DATA": "354 go on", "STARTTLS": "220 go on", ".": "250 taken", "QUIT": "221 bye",
 }
 
 func (s *mailServer) serve(c net.Conn) {
 	in := bufio.NewReader(c)
+	_, private := c.(*tls.Conn)
 	answer := func(command string) bool {
 		verb, _, _ := strings.Cut(command, " ")
 		s.mu.Lock()
-		s.heard = append(s.heard, command)
+		if s.heard = append(s.heard, command); private {
+			s.heard[len(s.heard)-1] = "over TLS: " + command
+		}
 		s.mu.Unlock()
 		text := ""
 		if s.says != nil {
@@ -232,6 +243,9 @@ func (s *mailServer) serve(c net.Conn) {
 		}
 		if text == "" {
 			text = usual[strings.ToUpper(verb)]
+		}
+		if verb == "EHLO" && s.tls != nil && !private {
+			text = "250-mail.test\r\n250 STARTTLS"
 		}
 		if text == "-" {
 			return false
@@ -246,6 +260,11 @@ func (s *mailServer) serve(c net.Conn) {
 		command, err := in.ReadString('\n')
 		if err != nil || !answer(strings.TrimSpace(command)) {
 			return
+		}
+		if strings.TrimSpace(command) == "STARTTLS" && s.tls != nil {
+			c, private = tls.Server(c, s.tls), true
+			in = bufio.NewReader(c)
+			continue
 		}
 		if strings.TrimSpace(command) != "DATA" {
 			continue
