@@ -84,6 +84,8 @@ func (j *Journal) gather(carry []*op, lazyDue *time.Timer) (batch []*op, ok bool
 func (j *Journal) runBatch(batch []*op) (carry []*op) {
 	t := j.begin()
 	defer t.disk.Discard()
+	j.figures.underWay.Store(t.seq)
+	defer j.figures.underWay.Store(0)
 	ran := batch[:len(batch):len(batch)]
 	for i, o := range batch {
 		o.err = t.try(o.run)

@@ -117,6 +117,8 @@
 //     (space.go says how little) nothing new is accepted or held, until there is clearly
 //     more, and all else goes on; where next to nothing is, the journal fails before it
 //     writes: the store would die of it, and at the next start again.
+//   - A batch that has been under way for five seconds is said to be stalled, and one of
+//     thirty fails the journal: a disk that hangs answers nobody (stall.go).
 //   - What has ended is history: the batch of its end puts it into an index by that time.
 //     Its bodies go after a day, the rest after a week, and the oldest whole where all of it
 //     takes more than may be; what it takes is counted with each batch. A dead letter is
@@ -183,8 +185,7 @@
 //
 // It speaks no HTTP, dials no peer (it only records which journals it has met,
 // and how far reports have come), keeps no connections, retries nothing, and
-// has no logger: it reports through Hooks. A guard of file descriptors, a
-// watchdog of commits and the online scrub are not built yet. Addresses stay, of which there may be 20,000, and
+// has no logger: it reports through Hooks. The online scrub is not built yet. Addresses stay, of which there may be 20,000, and
 // what was answered here for a home that never comes back. Service accounts, at most 1,000 with 16 keys each, are all in
 // memory too.
 package journal

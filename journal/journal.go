@@ -82,6 +82,8 @@ type Journal struct {
 // for it.
 type figures struct {
 	seq, ops atomic.Uint64
+	underWay atomic.Uint64 // the batch; 0: none
+	stalled  atomic.Int64  // looks at one batch, see stallLoop
 	live     [len(liveClasses)]atomic.Uint64
 }
 
@@ -105,6 +107,7 @@ func (j *Journal) Stats() Stats {
 	for i, c := range liveClasses {
 		s.Live[classNames[c]] = j.figures.live[i].Load()
 	}
+	s.Stalled = j.stalled()
 	j.history.stats(&s)
 	return s
 }

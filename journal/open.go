@@ -117,6 +117,7 @@ func (j *Journal) start() {
 	j.sweeps.Go(func() { j.markLoop(ctx) })
 	j.sweeps.Go(func() { j.spaceLoop(ctx) })
 	j.sweeps.Go(func() { j.ownerLoop(ctx) })
+	j.sweeps.Go(func() { j.stallLoop(ctx) })
 	j.sweeps.Go(func() { j.expiryLoop(ctx) })
 	j.sweeps.Go(func() { j.historyLoop(ctx) })
 	if !j.noSchedules {

@@ -11,6 +11,9 @@ func (r *run) health() admin.Health {
 	if err := r.journal.Err(); err != nil {
 		journalCheck.OK, journalCheck.Detail = false, err.Error()
 	}
+	if stats.Stalled > 0 && journalCheck.OK {
+		journalCheck.OK, journalCheck.Detail = false, "what is written has been on its way to the disk for "+stats.Stalled.String()+": the disk is too slow, or hangs"
+	}
 	listeners := admin.Check{Name: "listeners", OK: phase > starting}
 	running := admin.Check{Name: "running", OK: phase <= serving}
 	if !running.OK {

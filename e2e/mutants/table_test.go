@@ -47,6 +47,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestSpaceGuard",
 	},
 	{
+		guard: "a disk that hangs is waited for",
+		file:  "journal/stall.go",
+		old:   "			j.fail(errHung)\n",
+		new:   "			_ = j.fail\n",
+		pkg:   inJournal, test: "TestHungDisk",
+	},
+	{
 		guard: "a disk without room is written to",
 		file:  "journal/space.go",
 		old:   "	return !free.below(l.out)\n",
