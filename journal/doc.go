@@ -34,7 +34,8 @@
 //     (its retry, the next step, the end of the whole) are one commit, so however we stop
 //     none is lost and none is begun twice; the id of a step's intent is made of the
 //     parent's, the step's place and the number of the try. A step leads to none before it.
-//     A time that passes is a step that completes by itself, found by the sweep.
+//     A time that passes is a step that completes by itself, found by the sweep. What a step
+//     tells (Tell) is one commit with its begin, and waited for by nobody.
 //   - Options that controls and policy change are home's, under a generation that
 //     starts at 0 and only grows; a hand-over has them as of the generation it knows,
 //     and takes over none that is older. Where the limit of attempts is lowered to

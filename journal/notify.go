@@ -31,6 +31,8 @@ const (
 // subscription, none that an app can name.
 func NotifyAddress(target string) string { return notifyScheme + target }
 
+func notifyTarget(address string) string { return strings.TrimPrefix(address, notifyScheme) }
+
 // toSelf reports whether an intent is a delivery of the sidecar's own, by which nobody
 // is asked and of which nobody has a thread.
 func toSelf(env *wire.Envelope) bool {
@@ -47,18 +49,21 @@ const (
 	TaskEscalated
 	TaskDecided
 	TaskExpired
+
+	StepTold // no turn of a task: a step of a workflow that tells somebody
 )
 
 var turns = [...]string{
 	TaskAssigned: "assigned", TaskDelegated: "delegated", TaskReminded: "reminded",
 	TaskEscalated: "escalated", TaskDecided: "decided", TaskExpired: "expired",
+	StepTold: "step",
 }
 
 func (t Turn) String() string { return turns[t] }
 
-// ParseTurn reads the name of a turn; zero: it is none.
+// ParseTurn reads the name of a turn of tasks; zero: it is none.
 func ParseTurn(text string) Turn {
-	for t, name := range turns {
+	for t, name := range turns[:StepTold] {
 		if name == text && t > 0 {
 			return Turn(t)
 		}
@@ -78,6 +83,8 @@ type TaskNews struct {
 	At       time.Time
 	By       string // who decided, or passed it on
 	Text     string // why it ended so, or what was said beside
+	Title    string // of what a step tells
+	Target   string // the one that a step tells; empty: all that hear of such a turn
 	Body     []byte // a decision; nil: none
 }
 
@@ -100,19 +107,26 @@ func NotificationID(n *TaskNews, target, to string) ID {
 //
 // A crash before the commit undoes the turn and its messages; after it there are both.
 func (t *tx) notify(n *TaskNews) error {
+	_, err := t.notified(n)
+	return err
+}
+
+// notified is notify, and says how many messages there are.
+func (t *tx) notified(n *TaskNews) (made int, err error) {
 	if t.j.tell == nil || t.mute {
-		return nil
+		return 0, nil
 	}
 	n.At = t.now
-	for i, m := range t.j.tell(n) {
-		if i == mostNotifications {
+	for _, m := range t.j.tell(n) {
+		if made == mostNotifications {
 			break // the config allows no more; this is for the batch's sake
 		}
 		if err := t.send(n, &m); err != nil {
-			return err
+			return made, err
 		}
+		made++
 	}
-	return nil
+	return made, nil
 }
 
 func (t *tx) send(n *TaskNews, m *Notification) error {

@@ -15,12 +15,13 @@ import (
 type StepKind uint32
 
 const (
-	StepAgent      StepKind = iota + 1 // an intent to an agent
-	StepPerson                         // a person's task
-	StepDelay                          // a time that passes
-	StepTimeout                        // from here on, the whole is to end in time
-	StepReminder                       // somebody is told of it
-	StepEscalation                     // and it is that one's now
+	StepAgent        StepKind = iota + 1 // an intent to an agent
+	StepPerson                           // a person's task
+	StepDelay                            // a time that passes
+	StepTimeout                          // from here on, the whole is to end in time
+	StepReminder                         // somebody is told of it
+	StepEscalation                       // and it is that one's now
+	StepNotification                     // a target of the configuration is told
 )
 
 const (
@@ -58,7 +59,7 @@ func (t *tx) toStep(l *life, p *wire.Plan, n int) error {
 		case StepAgent, StepPerson, StepDelay:
 			return t.awaitStep(l, p, n)
 		}
-		if err := t.passStep(l, part); err != nil {
+		if err := t.passStep(l, p, n); err != nil {
 			return err
 		}
 		part.Status, part.Step.EndedMs = uint32(state.Completed), ms(t.now)
@@ -178,7 +179,8 @@ func stepPayload(of *wire.Envelope, p *wire.Plan, s *wire.Step) ([]byte, error) 
 }
 
 // passStep does what nobody is waited for.
-func (t *tx) passStep(l *life, part *wire.Part) error {
+func (t *tx) passStep(l *life, p *wire.Plan, n int) error {
+	part := p.Parts[n]
 	if l.status() == state.Submitted { // it is the first
 		t.move(l, state.Start, &wire.Event{Actor: actorSelf})
 	}
@@ -199,8 +201,40 @@ func (t *tx) passStep(l *life, part *wire.Part) error {
 		}
 		e.Text = "it is to end by " + at(l.head.DeadlineAtMs).UTC().Format(time.RFC3339)
 		t.move(l, state.Transfer, e)
+	case StepNotification:
+		return t.tellStep(l, n, part, e)
 	}
 	return nil
+}
+
+// StepNews is what a step tells: the payload of its part.
+type StepNews struct {
+	Title string `json:"title"`
+	Text  string `json:"text"`
+	To    string `json:"to,omitempty"` // whom there; empty: whoever the target is for
+}
+
+// tellStep accepts the messages of a step in the batch that begins it. From here on they
+// are on their own: with attempts, a door and a dead letter, and the intent goes on
+// whatever becomes of them.
+func (t *tx) tellStep(l *life, n int, part *wire.Part, e *wire.Event) error {
+	of, err := t.envelope(l.id)
+	if err != nil {
+		return err
+	}
+	var news StepNews
+	if err := json.Unmarshal(part.Child.Payload, &news); err != nil {
+		return fmt.Errorf("step %s of %s: %w", part.Step.Id, l.id, err)
+	}
+	made, err := t.notified(&TaskNews{
+		ID: l.id, Turn: StepTold, No: uint32(n) + 1, Envelope: of, Asked: news.To, Status: l.status(),
+		Title: news.Title, Text: news.Text, Target: notifyTarget(part.Child.ToAgent),
+	})
+	if made == 0 { // the configuration has changed since the scenario was applied
+		e.Text = "nobody was told: the configuration no longer says who that is"
+	}
+	t.move(l, state.Transfer, e)
+	return err
 }
 
 // stepEnded moves an intent by the end of the step it waits for, which its plan has

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -505,4 +506,44 @@ func (p *pair) stepScript(part *wire.Part) error {
 		return p.report()
 	}
 	return nil
+}
+
+// telling is a step that tells a target.
+func telling(target string, then int) *wire.Part {
+	p := step(journal.StepNotification, journal.NotifyAddress(target), then, 0)
+	p.Child.Payload = []byte(`{"title":"done","text":"all","to":"ann"}`)
+	return p
+}
+
+// What a step tells is one commit with its begin: told once, however we stop, and the
+// workflow goes on whatever becomes of it.
+func TestStepsTell(t *testing.T) {
+	t.Parallel()
+	w := setupTold(t)
+	id := w.workflow(journal.Accept{}, telling("chat", 2), step(journal.StepAgent, "a", 3, 0), telling("chat", 4), telling("mail", 0))
+	if got := w.toldAt("chat"); fmt.Sprint(got) != "[step 1 ann IN_PROGRESS ]" {
+		t.Errorf("the first has told %q", got)
+	}
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.open(journal.Options{Tell: tellAll})
+	if err := w.said(id, 'y'); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.toldAt("chat"); fmt.Sprint(got) != "[step 1 ann IN_PROGRESS  step 3 ann IN_PROGRESS  step 4 ann IN_PROGRESS ]" || w.status(id) != state.Completed {
+		t.Errorf("told are %q, and it is %s", got, w.status(id))
+	}
+
+	// Whoever was to be told is in no configuration any more.
+	w.reopen()
+	id = w.workflow(journal.Accept{}, telling("chat", 0))
+	events, _, err := w.j.Events(id, 0)
+	if err != nil || w.status(id) != state.Completed {
+		t.Fatal(w.status(id), err)
+	}
+	if !slices.ContainsFunc(events, func(e *wire.Event) bool { return strings.HasPrefix(e.Text, "nobody was told") }) {
+		t.Errorf("no event says that nobody was told: %v", events)
+	}
+	w.whole()
 }

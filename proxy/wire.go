@@ -126,6 +126,8 @@ func (r *run) apiOptions(
 		MaySend: maySend,
 		Tracer:  r.tracer.Load(),
 
+		Notifies: r.rules().Find,
+
 		NoTraceHeaders: r.opts.Tracing.NoHeaders,
 		Served:         r.metrics.Served,
 

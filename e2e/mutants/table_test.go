@@ -145,6 +145,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestTasksOfAnotherHomeAreTold",
 	},
 	{
+		guard: "what a step tells goes to any target",
+		file:  "proxy/notify/rules.go",
+		old:   "		if t.Name != n.Target {\n",
+		new:   "		if false {\n",
+		pkg:   inNotify, test: "TestStepsAreTold",
+	},
+	{
 		guard: "a task has mail sent to anybody",
 		file:  "proxy/notify/rules.go",
 		old:   "		if m.believes(of.NotifyEmail) {\n",

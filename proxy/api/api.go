@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -45,6 +46,9 @@ type Options struct {
 	// Served is told of each request that has been answered; nil: nobody counts.
 	Served func(Served)
 
+	// Notifies finds the target of notifications with that name (empty: the only one there
+	// is) and says why it cannot tell whom an address stands for, empty for whoever it is for.
+	Notifies func(target, to string) (name string, err error)
 	// MaySend says why the app may not send such an intent from here; nil: it may.
 	MaySend func(from, to, intentType string) error
 
@@ -131,6 +135,11 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 	}
 	if o.Served == nil {
 		o.Served = func(Served) {}
+	}
+	if o.Notifies == nil {
+		o.Notifies = func(string, string) (string, error) {
+			return "", errors.New("cannot be: this sidecar tells nobody anything; have a target added under notify in its config file")
+		}
 	}
 	if o.MaySend == nil {
 		o.MaySend = func(string, string, string) error { return nil }

@@ -158,7 +158,9 @@
 //     of its step. Where no step names on_success they are done as they are listed, but for
 //     those that an on_failure names; no way leads back. A person's refusal fails a step,
 //     and so does its deadline, which counts over all retries; only what an agent has
-//     failed is tried again. What it says of agents changes nothing about how they receive,
+//     failed is tried again. A step that tells a target of the configuration is done when
+//     the message is accepted: what does not come through is a dead letter and fails
+//     nothing; a target that is not configured is refused. What it says of agents changes nothing about how they receive,
 //     which is said where they are served: delivery_mode http and callback_url are warned of.
 //     With create_if_missing a service account is made for one, if the key speaks for it;
 //     keys of it are made as for any other. A role of humans is whose inbox is asked:

@@ -1,9 +1,15 @@
 package api_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/google/uuid"
+
+	"pannier/journal"
+	"pannier/proxy/api"
 )
 
 // changeScenario has the shape of AXP's published files: two agents and a person, with no
@@ -259,8 +265,8 @@ func TestScenarioMistakesAreNamed(t *testing.T) {
 		{"it leads back", steps(`{"step_id":"x","assigned_to":"a","on_success":"y"},{"step_id":"y","assigned_to":"a","on_success":"x"}`), "/workflow/steps/1/on_success"},
 		{"entry", strings.Replace(steps(`{"step_id":"x","assigned_to":"a"}`), `{"steps"`, `{"entry_step":"y","steps"`, 1), "/workflow/entry_step"},
 		{"runtime type", steps(`{"step_id":"x","runtime_type":"sleep"}`), "/workflow/steps/0/runtime_type"},
-		{"a notification", steps(`{"step_id":"x","runtime_type":"notification","runtime_config":{"to":"h"}}`), "/workflow/steps/0/runtime_type"},
-		{"a notification as a tool", steps(`{"step_id":"x","tool_id":"tool.notification.notify_owner","assigned_to":"h"}`), "/workflow/steps/0/tool_id"},
+		{"a notification", steps(`{"step_id":"x","runtime_type":"notification","runtime_config":{"to":"h"}}`), "/workflow/steps/0/runtime_config/target"},
+		{"a notification as a tool", steps(`{"step_id":"x","tool_id":"tool.notification.notify_owner","assigned_to":"h"}`), "/workflow/steps/0/runtime_config/target"},
 		{"how long", steps(`{"step_id":"x","runtime_type":"delay"}`), "/workflow/steps/0/runtime_config/seconds"},
 		{"no time", steps(`{"step_id":"x","runtime_type":"timeout","runtime_config":{"seconds":0}}`), "/workflow/steps/0/runtime_config/seconds"},
 		{"over before it", steps(`{"step_id":"x","runtime_type":"delay","runtime_config":{"seconds":60},"step_deadline_seconds":60}`), "/workflow/steps/0/step_deadline_seconds"},
@@ -319,4 +325,41 @@ func TestScenarioIsValidated(t *testing.T) {
 		t.Errorf("a payload that does not fit its schema is answered %s", v.raw)
 	}
 	w.post("/v1/scenarios/apply", changeScenario).refused(422, "schema_invalid")
+}
+
+// A step tells a target of the configuration, and the workflow goes on at once.
+func TestScenarioTells(t *testing.T) {
+	t.Parallel()
+	w := setup(t, func(o *api.Options) {
+		o.Notifies = func(target, to string) (string, error) {
+			if target != "" && target != "chat" {
+				return "", errors.New("is no target")
+			}
+			return "chat", nil
+		}
+	})
+	const telling = `{"scenario_id":"tell.v1","humans":[{"role":"ops","contact":"acme/prod/ops"}],"agents":[{"role":"a","address":"worker"}],"intent":{"type":"t.v1"},"workflow":{"steps":[
+		{"step_id":"do","assigned_to":"a"},
+		{"step_id":"tell","runtime_type":"notification","title":"It is done","runtime_config":{"target":"chat","to":"ops","message":"All of it."}}]}}`
+	if v := w.post("/v1/scenarios/validate", telling).want(200); v.text("valid") != "true" || len(v.list("warnings")) != 0 {
+		t.Errorf("it is answered %s", v.raw)
+	}
+	i, err := w.journal.Get(journal.ID(uuid.MustParse(w.apply(telling))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := i.Plan.Parts[1].Child; c.ToAgent != "notify:chat" || string(c.Payload) != `{"title":"It is done","text":"All of it.","to":"agent://acme/prod/ops"}` {
+		t.Errorf("the step is %v", c)
+	}
+	if a := w.get("/v1/intents/" + i.ID.String()).want(200); a.text("intent.steps.1.type") != "notification" || a.text("intent.steps.1.to") != "notify:chat" {
+		t.Errorf("it is shown as %s", a.raw)
+	}
+	v := w.post("/v1/scenarios/validate", strings.Replace(telling, `"chat"`, `"chta"`, 1)).want(200)
+	if !strings.Contains(fmt.Sprint(v.list("errors")), "/workflow/steps/1/runtime_config/target is no target") {
+		t.Errorf("a target of no name is answered %s", v.raw)
+	}
+	more := strings.Repeat(`{"step_id":"x","runtime_type":"notification","assigned_to":"ops"},`, 16)
+	if v := w.post("/v1/scenarios/validate", strings.Replace(telling, `{"step_id":"do"`, more+`{"step_id":"do"`, 1)).want(200); !strings.Contains(fmt.Sprint(v.list("errors")), "the limit is 16") {
+		t.Errorf("seventeen that tell are answered %s", v.raw)
+	}
 }

@@ -44,6 +44,7 @@ type scenario struct {
 	reminders *wire.Reminders // of steps that have none of their own
 	faults    []fault
 	warnings  []string
+	telling   int // steps that tell somebody
 }
 
 // scenarioAgent is an agent that a scenario declares.
@@ -96,7 +97,7 @@ func (a *API) readScenario(raw []byte, r *http.Request) (*scenario, error) {
 	steps := s.readWorkflow(a)
 	s.unknown(body)
 	for i, p := range steps {
-		if part := p.part; part.Child.ToAgent != "" && part.Child.ToAgent != journal.CoreAgent {
+		if part := p.part; part.Child.ToAgent != "" && part.Child.ToAgent != journal.CoreAgent && p.kind() != journal.StepNotification {
 			if err := a.opt.MaySend(s.in.from, part.Child.ToAgent, part.Child.IntentType); err != nil {
 				s.fault(fmt.Sprintf("/workflow/steps/%d/assigned_to", i), codePolicyDenied, "%s", err)
 			}
@@ -128,7 +129,7 @@ var scenarioFields = []string{
 	"scenario_id", "intent", "agents", "humans", "workflow", "steps", "entry_step", "step_id", "tool_id", "runtime_type", "runtime_config", "assigned_to",
 	"requires_approval", "human_task", "step_deadline_seconds", "retry", "max_retries", "retry_delay_seconds", "remind_after_seconds",
 	"remind_interval_seconds", "max_reminders", "escalate_to", "on_success", "on_failure", "input", "type", "payload", "deadline_at",
-	"max_delivery_attempts", "role", "address", "contact", "display_name", "delivery_mode", "callback_url", "create_if_missing",
+	"max_delivery_attempts", "target", "message", "role", "address", "contact", "display_name", "delivery_mode", "callback_url", "create_if_missing",
 }
 
 // readIntent reads what is sent, and by whom.

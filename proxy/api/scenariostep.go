@@ -19,24 +19,24 @@ type stepAsked struct {
 	part    *wire.Part
 	onwards string // on_success
 	instead string // on_failure
+
+	title, about string
 }
 
 // What a step is by its tool or its runtime type.
 const (
 	toolAgent   = "tool.agent.task.v1"
 	toolSignoff = "tool.approval.human_signoff"
-
-	isNotification journal.StepKind = 1 << 16 // not available
 )
 
 var runtimeKinds = map[string]journal.StepKind{
 	"human_approval": journal.StepPerson, "delay": journal.StepDelay, "timeout": journal.StepTimeout,
-	"reminder": journal.StepReminder, "escalation": journal.StepEscalation, "notification": isNotification,
+	"reminder": journal.StepReminder, "escalation": journal.StepEscalation, "notification": journal.StepNotification,
 }
 
 var toolKinds = map[string]journal.StepKind{
 	toolSignoff: journal.StepPerson, "tool.internal.delay": journal.StepDelay, "tool.internal.escalation": journal.StepEscalation,
-	"tool.internal.notification": isNotification, "tool.notification.notify_owner": isNotification,
+	"tool.internal.notification": journal.StepNotification, "tool.notification.notify_owner": journal.StepNotification,
 }
 
 // readWorkflow reads the steps, and puts them in order.
@@ -109,8 +109,7 @@ func (s *scenario) readStep(a *API, o *object) *stepAsked {
 	if step.Id = o.label("step_id", maxStepID); !o.has("step_id") {
 		o.fault("step_id", codeSchemaInvalid, "is required")
 	}
-	o.text("title", maxTitle)
-	o.text("description", maxTaskText)
+	p.title, p.about = o.text("title", maxTitle), o.text("description", maxTaskText)
 	p.onwards, p.instead = o.text("on_success", maxStepID), o.text("on_failure", maxStepID)
 	if seconds, ok := o.integer("step_deadline_seconds", 1, maxExpires); ok {
 		p.part.ExpiresMs = seconds * time.Second.Milliseconds()
@@ -146,6 +145,8 @@ func (s *scenario) readStep(a *API, o *object) *stepAsked {
 		s.readWait(p, config, "seconds", "timeout_seconds")
 	case journal.StepReminder, journal.StepEscalation:
 		s.readTold(p, config, to)
+	case journal.StepNotification:
+		s.readNotification(a, p, config, to)
 	}
 	s.unknown(o)
 	s.unknown(config)
@@ -196,11 +197,8 @@ func (s *scenario) readKind(o *object, to scenarioRole) journal.StepKind {
 		return 0
 	}
 	switch {
-	case kind == isNotification && asks: // it is answered, as a task is
+	case kind == journal.StepNotification && asks: // it is answered, as a task is
 		return journal.StepPerson
-	case kind == isNotification:
-		o.fault(at, codeNotAvailable, "is a notification, which is not available yet; it is refused rather than left out. With a human_task somebody is asked to confirm")
-		return 0
 	case kind != journal.StepPerson && asks:
 		o.fault("requires_approval", codeNotAvailable, "and human_task are for people: put the approval into a step of its own, assigned to one of humans")
 	}
@@ -312,6 +310,38 @@ func (s *scenario) readTold(p *stepAsked, config *object, to scenarioRole) {
 		p.o.fault("assigned_to", codeSchemaInvalid, "is required: the role or the address of whoever is told")
 	}
 	p.part.Child.ToAgent = to.address
+}
+
+// maxTellingSteps bounds the steps that tell somebody: where nothing is waited for
+// between them, they are one commit.
+const maxTellingSteps = 16
+
+// readNotification reads which target of the configuration is told what. Nobody is waited
+// for: what does not come through is a dead letter of its own.
+func (s *scenario) readNotification(a *API, p *stepAsked, config *object, to scenarioRole) {
+	target := config.text("target", maxRole)
+	if role, _ := s.resolve(config, "to"); role.address != "" {
+		to = role
+	}
+	name, err := a.opt.Notifies(target, to.address)
+	if err != nil {
+		config.fault("target", codeNotAvailable, "%s", err)
+	}
+	if s.telling++; s.telling == maxTellingSteps+1 {
+		p.o.fault("step_id", codeSchemaInvalid, "is one step too many that tells somebody; the limit is %d", maxTellingSteps)
+	}
+	if p.instead != "" {
+		s.warn(p.o.pointer("on_failure"), "is never taken: a message that does not come through is a dead letter, and the workflow goes on")
+	}
+	child := p.part.Child
+	child.ToAgent, child.IntentType = journal.NotifyAddress(name), journal.NotificationType
+	title := cmp.Or(p.title, clip(cmp.Or(p.part.Step.Id, "A step")+" of "+s.id, maxTitle-len("…")))
+	about := cmp.Or(config.text("message", maxTaskText), config.text("text", maxTaskText), p.about)
+	d := (&doc{}).open('{').str("title", title).str("text", about)
+	if to.address != "" {
+		d.str("to", to.address)
+	}
+	child.Payload = d.close('}').b
 }
 
 // order finds what follows on each step. Where no step names what it leads to, they are

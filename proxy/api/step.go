@@ -23,6 +23,7 @@ func awaitedStep(p *wire.Plan) *wire.Part {
 var stepTypes = map[journal.StepKind]string{
 	journal.StepAgent: "agent", journal.StepPerson: "human", journal.StepDelay: "delay",
 	journal.StepTimeout: "timeout", journal.StepReminder: "reminder", journal.StepEscalation: "escalation",
+	journal.StepNotification: "notification",
 }
 
 // pendingTypes are who a step is with, of AXP's three.

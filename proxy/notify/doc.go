@@ -1,5 +1,5 @@
-// Package notify tells people of their tasks elsewhere than in their inbox: by a request
-// to a URL, by a line in a chat, by mail.
+// Package notify tells people of their tasks elsewhere than in their inbox, and what a
+// step of a workflow says: by a request to a URL, by a line in a chat, by mail.
 //
 //	journal: a turn of a task ──Tell──▶ Rules ──▶ one intent for each whom it concerns
 //	                                                    │ notify:NAME, same commit
@@ -24,6 +24,8 @@
 //
 //   - A message says that there is something to decide, and who asks. A link opens a page:
 //     there is none that decides.
+//   - A step names its target, and no address: whom a mail goes to is the configuration's
+//     word alone.
 //   - Nothing that a sender has written is more than text in a message: no control
 //     character, no mark that turns the direction of text, no markup of a chat, no header.
 //     What is longer than a title or a paragraph is cut.

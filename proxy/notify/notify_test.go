@@ -18,6 +18,7 @@ import (
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 	"pannier/proxy/notify"
 	"pannier/proxy/webhook"
 )
@@ -294,5 +295,65 @@ func TestMessagesAreSmall(t *testing.T) {
 		if len(got) != 1 || len(got[0].Payload) > 16<<10 {
 			t.Errorf("of %q: %d messages, the first of %d bytes", letter, len(got), len(got[0].Payload))
 		}
+	}
+}
+
+// A step of a workflow tells one target, and only that; what is in it is text.
+func TestStepsAreTold(t *testing.T) {
+	t.Parallel()
+	bodies := make(chan string, 8)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies <- r.URL.Path + " " + string(body)
+	}))
+	defer s.Close()
+	mails := mailServerAt(t, "127.0.0.1:0", nil)
+	mail := smtpTarget(mails.Addr().String())
+	mail.Mail.To, mail.Mail.People = []string{"all@acme.example"}, map[string]string{"agent://acme/prod/ops": "ops@acme.example"}
+	w := setup(t, mail,
+		notify.Target{Name: "hook", Kind: notify.KindWebhook, URL: s.URL + "/hook"},
+		notify.Target{Name: "chat", Kind: notify.KindSlack, URLFile: secretFile(t, s.URL+"/chat")})
+	tell := func(target, to string, then uint32) *wire.Part {
+		payload := `{"title":` + quoted(hostile) + `,"text":"It is done.","to":"` + to + `"}`
+		return &wire.Part{
+			Child: &wire.Envelope{IntentType: journal.NotificationType, ToAgent: journal.NotifyAddress(target), Payload: []byte(payload)},
+			Step:  &wire.Step{Id: target, Kind: uint32(journal.StepNotification), OnSuccess: then},
+		}
+	}
+	e := &wire.Envelope{IntentType: "t.v1", FromAgent: "agent://acme/prod/orders", ToAgent: journal.CoreAgent, Payload: []byte("{}")}
+	plan := &wire.Plan{Scenario: "s.v1", Parts: []*wire.Part{tell("chat", "", 2), tell(mail.Name, "agent://acme/prod/ops", 3), tell(mail.Name, "", 0)}}
+	if got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e, Plan: plan}}); err != nil || got[0].Err != nil {
+		t.Fatal(err, got)
+	}
+	for target, n := range map[string]int{"chat": 1, mail.Name: 2} {
+		for _, i := range w.ended(target, n) {
+			w.wantStatus(i, state.Completed)
+		}
+	}
+	if n := len(w.messages("hook")); n != 0 || len(bodies) != 1 {
+		t.Errorf("%d messages to a target that no step names, %d requests, want one to the chat", n, len(bodies))
+	}
+	if line := <-bodies; !strings.HasPrefix(line, "/chat ") || !strings.Contains(line, "It is done.") || strings.Contains(line, "<!") || strings.Contains(line, "tasks/") {
+		t.Errorf("the chat got %s", line)
+	}
+	if got := strings.Join(mails.taken(), "\n"); strings.Count(got, "To: ops@acme.example\r\n") != 1 || strings.Count(got, "To: all@acme.example\r\n") != 1 || strings.Contains(got, "\r\nBcc:") {
+		t.Errorf("mail: %s", got)
+	}
+	for _, c := range []struct{ name, to, found, why string }{
+		{"chat", "", "chat", ""}, {"hook", "agent://acme/prod/ops", "hook", ""}, {mail.Name, "agent://x", mail.Name, ""},
+		{"", "", "", "is required: one of " + mail.Name + ", hook, chat"}, {"chta", "", "", "is no target of notify"},
+	} {
+		found, err := w.rules.Find(c.name, c.to)
+		if found != c.found || (err == nil) != (c.why == "") || err != nil && !strings.HasPrefix(err.Error(), c.why) {
+			t.Errorf("the target %q for %q is %q, %v", c.name, c.to, found, err)
+		}
+	}
+	mail.Mail.To = nil
+	alone := notify.Rules{Targets: []notify.Target{mail}}
+	if found, err := alone.Find("", "agent://acme/prod/ops"); found != mail.Name || err != nil {
+		t.Errorf("the only target is %q, %v", found, err)
+	}
+	if _, err := alone.Find("", "agent://x"); err == nil {
+		t.Error("mail to nobody is no error")
 	}
 }

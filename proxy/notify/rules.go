@@ -3,6 +3,8 @@ package notify
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -19,13 +21,18 @@ type Rules struct {
 
 // News is what a message says, and what a webhook gets, in the form of Standard Webhooks.
 type News struct {
-	Type      string `json:"type"` // task. and the turn
+	Type      string `json:"type"` // task. and the turn, or that of a step
 	Timestamp string `json:"timestamp"`
 	Data      Data   `json:"data"`
 	To        string `json:"to,omitempty"` // address of a mail; no part of what a webhook gets
 }
 
-// Data is about the task. Texts are the sender's, as text makes them harmless.
+const (
+	stepType = "scenario.notification"
+	stamp    = "2006-01-02T15:04:05.000Z07:00"
+)
+
+// Data is about the task, or the intent with the step. Texts are the sender's, as text makes them harmless.
 type Data struct {
 	IntentID    string   `json:"intent_id"`
 	IntentType  string   `json:"intent_type"`
@@ -68,6 +75,9 @@ const (
 
 // Tell makes the messages about a turn, for journal.Options.Tell. It reads memory only.
 func (r *Rules) Tell(n *journal.TaskNews) (all []journal.Notification) {
+	if n.Turn == journal.StepTold {
+		return r.tellStep(n)
+	}
 	var of *task
 	for i := range r.Targets {
 		t := &r.Targets[i]
@@ -88,6 +98,60 @@ func (r *Rules) Tell(n *journal.TaskNews) (all []journal.Notification) {
 		}
 	}
 	return all
+}
+
+// Find returns the target of that name, or the only one where none is given, and says why
+// it cannot tell whom an address stands for; empty: whoever the target is for.
+func (r *Rules) Find(name, to string) (string, error) {
+	names := make([]string, 0, len(r.Targets))
+	for i := range r.Targets {
+		t := &r.Targets[i]
+		if t.Name == name || name == "" && len(r.Targets) == 1 {
+			if t.Kind == KindMail && len(t.Mail.told(to)) == 0 {
+				return "", fmt.Errorf("is mail to nobody: %q of notify in the config file has neither to nor, under people, whoever is to be told", t.Name)
+			}
+			return t.Name, nil
+		}
+		names = append(names, t.Name)
+	}
+	switch {
+	case len(names) == 0:
+		return "", errors.New("cannot be: this sidecar tells nobody anything; have a target added under notify in its config file")
+	case name == "":
+		return "", fmt.Errorf("is required: one of %s", strings.Join(names, ", "))
+	}
+	return "", fmt.Errorf("is no target of notify in the config file of this sidecar: use one of %s, or have it added", strings.Join(names, ", "))
+}
+
+// tellStep makes the messages of a step of a workflow. Nobody is to decide anything, so
+// there is no link.
+func (r *Rules) tellStep(n *journal.TaskNews) (all []journal.Notification) {
+	for i := range r.Targets {
+		t := &r.Targets[i]
+		if t.Name != n.Target {
+			continue
+		}
+		e := n.Envelope
+		news := News{Type: stepType, Timestamp: n.At.UTC().Format(stamp), Data: Data{
+			IntentID: n.ID.String(), IntentType: e.IntentType, From: line(e.FromAgent, mostWord), To: e.ToAgent, Correlation: e.CorrelationId, Status: n.Status.String(),
+			Title: line(n.Title, mostTitle), Description: text(n.Text, mostText), Asked: n.Asked,
+		}}
+		if t.Kind != KindMail {
+			return append(all, message(t, news))
+		}
+		for _, news.To = range t.Mail.told(n.Asked) {
+			all = append(all, message(t, news))
+		}
+	}
+	return all
+}
+
+// told are who gets mail from a step that tells an address.
+func (m *Mail) told(to string) []string {
+	if address := m.People[to]; address != "" {
+		return []string{address}
+	}
+	return m.To
 }
 
 func message(t *Target, n News) journal.Notification {
@@ -149,7 +213,7 @@ func (r *Rules) newsOf(n *journal.TaskNews, of *task) News {
 	if r.Pages != "" {
 		d.URL = strings.TrimSuffix(r.Pages, "/") + "/tasks/" + d.IntentID
 	}
-	return News{Type: "task." + n.Turn.String(), Timestamp: n.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"), Data: d}
+	return News{Type: "task." + n.Turn.String(), Timestamp: n.At.UTC().Format(stamp), Data: d}
 }
 
 // recipients are who gets mail about it, each once.

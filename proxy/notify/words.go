@@ -13,6 +13,7 @@ var headlines = map[string]string{
 	"task.escalated": "Escalated, and yours to decide now:",
 	"task.decided":   "Decided:",
 	"task.expired":   "Nobody decided in time:",
+	stepType:         "For your information:",
 }
 
 func headline(n *News) string {
@@ -44,7 +45,11 @@ func lines(n *News) (out []said) {
 	if d.Reminder > 0 {
 		add("Reminder", fmt.Sprintf("%d of %d", d.Reminder, d.Reminders))
 	}
-	add("Task", d.IntentID)
-	add("What is asked", d.Description)
+	about, description := "Task", "What is asked"
+	if n.Type == stepType {
+		about, description = "Intent", "Message"
+	}
+	add(about, d.IntentID)
+	add(description, d.Description)
 	return out
 }
