@@ -3,6 +3,7 @@ package journal
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"time"
 
 	"pannier/journal/state"
@@ -11,6 +12,8 @@ import (
 
 // EntryWithdrawn says that people here are not asked any more, and nobody has decided.
 const EntryWithdrawn = "thread.withdrawn"
+
+var errWithdrawn = fmt.Errorf("%w: its home asks nobody here any more", ErrIllegal)
 
 // handThreadEnded is threadEnded for what another home has sent, by a word that was
 // given here. Home may have had another one before it: then handThreadRuled comes after.

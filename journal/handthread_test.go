@@ -319,6 +319,8 @@ func TestDecisionAfterARuling(t *testing.T) {
 		{"out of time, and said again", overruled(state.TimedOut, "pannier"), "approve", "ended TIMED_OUT"},
 		{"decided at home, and said here too", func(d *branch) { d.ends(state.Completed, "bob") }, "approve", "no"},
 		{"decided at home, and contradicted", func(d *branch) { d.ends(state.Completed, "bob") }, "reject", "decided by bob"},
+		{"out of time, and decided", func(d *branch) { d.ends(state.TimedOut, "pannier") }, "approve", "ended TIMED_OUT"},
+		{"canceled by nobody, and decided", func(d *branch) { d.ends(state.Canceled, "pannier") }, "reject", "ended CANCELED"},
 		{"others are asked", func(d *branch) { d.revoked(journal.Verdict{OfferNo: 2}) }, "approve", "not asked"},
 		{"home does not know it", func(d *branch) { d.revoked(journal.Verdict{Ended: true}) }, "approve", "not asked"},
 	} {

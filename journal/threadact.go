@@ -185,7 +185,8 @@ func (t *tx) delegate(th *thread, a *ThreadAct) error {
 
 // decide takes a decision. The first counts: one that says the same again changes
 // nothing, and one that contradicts it is refused. Where the intent has ended by other
-// means, the decision is noted and changes nothing.
+// means, the decision is noted and changes nothing; of a person's task, where it would be
+// believed to count, it is refused.
 func (t *tx) decide(th *thread, a *ThreadAct, res *ThreadActed) error {
 	if d := th.rec.Decision; d != nil {
 		if d.Decision == a.Decision {
@@ -193,16 +194,16 @@ func (t *tx) decide(th *thread, a *ThreadAct, res *ThreadActed) error {
 		}
 		return decidedAs(d)
 	}
+	open, err := t.decidable(ID(th.rec.Intent))
+	if err != nil {
+		return err
+	}
 	what := EntryApproved
 	if a.Decision == Reject {
 		what = EntryRejected
 	}
 	th.rec.Decision = &wire.Decision{Decision: a.Decision, Actor: a.Actor, AtMs: ms(t.now), Comment: cut(a.Text, maxText)}
 	t.enter(th, what, a.Actor, nil).Details = details("comment", a.Text)
-	open, err := t.intentOpen(ID(th.rec.Intent))
-	if err != nil {
-		return err
-	}
 	if !open {
 		th.rec.Status = uint32(ThreadDone)
 	}
@@ -210,6 +211,30 @@ func (t *tx) decide(th *thread, a *ThreadAct, res *ThreadActed) error {
 		return err
 	}
 	return t.sayToIntent(th, a, res)
+}
+
+// decidable reports whether a decision ends an intent. It refuses one on a task that
+// nobody is asked about any more.
+func (t *tx) decidable(id ID) (bool, error) {
+	l, homed, err := t.life(id)
+	switch {
+	case err != nil:
+		return false, err
+	case homed && l.head.HumanTask && !l.open():
+		return false, l.endedBy()
+	case homed:
+		return l.open(), nil
+	}
+	h, held, err := t.hand(id)
+	switch {
+	case err != nil || !held || h.phase().Open():
+		return held, err
+	case h.withdrawn():
+		return false, errWithdrawn
+	case h.rec.HumanTask:
+		return false, t.endedElsewhere(h)
+	}
+	return false, nil
 }
 
 func decidedAs(d *wire.Decision) error {

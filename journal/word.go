@@ -186,7 +186,7 @@ func (t *tx) offerAnew(l *life) {
 // answerAtHolder takes a word without a lease at a sidecar that is not home.
 func (t *tx) answerAtHolder(h *hand, a Answer, res *Answered) error {
 	if h.withdrawn() {
-		return fmt.Errorf("%w: its home asks nobody here any more", ErrIllegal)
+		return errWithdrawn
 	}
 	if !h.phase().Open() {
 		return t.endedElsewhere(h)
