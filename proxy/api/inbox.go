@@ -242,8 +242,8 @@ func (a *API) writeThread(d *doc, th *journal.Thread, owner string, i *journal.I
 	}
 	if s := th.Decision; s != nil {
 		d.key("decision").open('{').str("decision", s.Decision).str("decided_by", s.Actor).ms("decided_at", s.AtMs).opt("comment", s.Comment)
-		if i != nil && i.Head == nil && i.Handover != nil && !i.Handover.EndedAtHome && journal.ThreadStatus(th.Status) == journal.ThreadDone {
-			d.boolean("provisional", true) // home has not said yet that it counts
+		if i != nil && i.Head == nil && isProvisional(th, i.Handover) {
+			d.boolean("provisional", true)
 		}
 		d.close('}')
 	}
@@ -261,6 +261,13 @@ func (a *API) writeThread(d *doc, th *journal.Thread, owner string, i *journal.I
 		}
 	}
 	d.close(']').close('}')
+}
+
+// isProvisional reports whether home, which is elsewhere, has not said yet that the decision
+// on a thread counts. The thread knows as of this very decision; the hand-over may have
+// been read later, and what else than a task home says nothing of but that it has ended.
+func isProvisional(th *journal.Thread, h *wire.Handover) bool {
+	return h != nil && !th.Ruled && (h.HumanTask || !h.EndedAtHome)
 }
 
 func writeEntry(d *doc, e *wire.ThreadEntry) {

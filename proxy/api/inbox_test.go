@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
 )
 
 const people, colleague, asker = "agent://acme/prod/people", "agent://acme/prod/colleague", "agent://test/app/sender"
@@ -126,6 +128,37 @@ func TestThreadIsDecidedOnce(t *testing.T) {
 	w.post("/v1/inbox/"+strict+"/approve", `{"comment":"fine"}`).want(200)
 	choice := w.ask(`{"allowed_outcomes":["ship","hold"]}`)
 	w.post("/v1/inbox/"+choice+"/approve", `{}`).refused(422, "schema_invalid")
+}
+
+// A decision on a task that another home has sent is provisional until that home has said
+// whose decision counts: that it has ended is not enough.
+func TestDecisionElsewhereIsProvisional(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	home := journal.Identity{Journal: journal.NewID(), Epoch: 1}
+	id := w.holds(home, &wire.Envelope{ToAgent: people, HumanTask: []byte(`{"title":"?"}`)})
+	path := "/v1/inbox/" + id.String()
+	shows := func(a *answer, provisional string) {
+		t.Helper()
+		if a.text("thread.decision.decided_by") != people || a.text("thread.decision.provisional") != provisional {
+			t.Errorf("provisional is to be %q: %s", provisional, a.raw)
+		}
+	}
+	shows(w.post(path+"/approve", `{}`).want(200), "true")
+	self := w.journal.Identity().Journal
+	log := []*wire.Event{{Type: uint32(state.EventCompleted), Status: uint32(state.Completed), Actor: people, Reason: uint32(state.ReasonApp), Peer: self[:]}}
+	for _, known := range [][]*wire.Event{nil, log} {
+		v := journal.Verdict{ID: id, OfferNo: 1, Ended: true, Status: state.Completed, Events: known}
+		if err := w.journal.Revoke(t.Context(), home.Journal, []journal.Verdict{v}); err != nil {
+			t.Fatal(err)
+		}
+		want := "true"
+		if known != nil {
+			want = ""
+		}
+		shows(w.get(path).want(200), want)
+		shows(w.post(path+"/approve", `{}`).want(200), want)
+	}
 }
 
 // What ended by other means is decided for the record, and stays as it ended.

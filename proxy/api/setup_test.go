@@ -346,11 +346,16 @@ func (d *dispatcher) Ask(ctx context.Context, _, _ journal.ID, _ peer.Ask_What) 
 // held puts an intent of another home into this journal and returns its id.
 func (w *world) held(home journal.Identity, to string) journal.ID {
 	w.t.Helper()
+	return w.holds(home, &wire.Envelope{ToAgent: to})
+}
+
+// holds is held of an envelope that says more.
+func (w *world) holds(home journal.Identity, e *wire.Envelope) journal.ID {
+	w.t.Helper()
 	id := journal.NewID()
-	env, err := proto.Marshal(&wire.Envelope{
-		Id: id[:], IntentType: "a.v1", FromAgent: "x", ToAgent: to, CorrelationId: "c",
-		Payload: []byte(`{"far":true}`), CreatedAtMs: time.Now().UnixMilli(), MaxDeliveryAttempts: 10,
-	})
+	e.Id, e.IntentType, e.FromAgent, e.CorrelationId = id[:], "a.v1", "x", "c"
+	e.Payload, e.CreatedAtMs, e.MaxDeliveryAttempts = []byte(`{"far":true}`), time.Now().UnixMilli(), 10
+	env, err := proto.Marshal(e)
 	if err != nil {
 		w.t.Fatal(err)
 	}
