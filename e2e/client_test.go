@@ -74,6 +74,7 @@ type event struct {
 	Type    string         `json:"event_type"`
 	Status  string         `json:"status"`
 	At      time.Time      `json:"at"`
+	Actor   string         `json:"actor"`
 	Details map[string]any `json:"details"`
 }
 
@@ -246,6 +247,22 @@ func (s *sidecar) list(query string) []intent {
 	var doc struct{ Intents []intent }
 	s.call("GET", "/v1/intents?"+query, nil).into(s.t, &doc)
 	return doc.Intents
+}
+
+// listAll is list over all its pages.
+func (s *sidecar) listAll(query string) (all []intent) {
+	s.t.Helper()
+	for next := ""; ; {
+		var doc struct {
+			Intents []intent
+			Next    string `json:"next_cursor"`
+		}
+		s.call("GET", "/v1/intents?limit=200&cursor="+next+"&"+query, nil).into(s.t, &doc)
+		all = append(all, doc.Intents...)
+		if next = doc.Next; next == "" {
+			return all
+		}
+	}
 }
 
 // agentPath is the form the SDKs send: scheme gone, slashes bare.

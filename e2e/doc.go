@@ -106,6 +106,7 @@
 //
 //	SIGKILL at random              go test ./e2e -run TestKillLoop -v
 //	  a shorter run, the same one    E2E_KILLS=60 E2E_SEED=1 go test ./e2e -run TestKillLoop -v
+//	SIGKILL over tasks, timers, decisions  E2E_KILLS=150 go test ./e2e -run TestKillLoopOverPeople -v
 //	SIGKILL at a named line        go test ./e2e -run TestCrashWalk -v
 //	SIGKILL at each stage          go test ./e2e -run TestSurvivesKill -v
 //	fdatasync or fsync fails       go test ./e2e -run TestSyncError -v            (root, strace)

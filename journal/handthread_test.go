@@ -250,6 +250,12 @@ func TestThreadElsewhereShowsHomesRuling(t *testing.T) {
 			"done, : intent.completed"},
 		{"no task, ended here, and home ruled otherwise", true, func(d *branch) { d.completes(); d.ends(state.TimedOut, "pannier") },
 			"done, : intent.completed, intent.timed_out"},
+		{"no task, and decided for the record", true, func(d *branch) {
+			d.ends(state.TimedOut, "pannier")
+			d.says("approve")
+			d.ends(state.TimedOut, "pannier")
+		},
+			"done, approve ann: intent.timed_out, thread.approved"},
 		{"no task, approved here, and home ruled otherwise", true, func(d *branch) { d.says("approve"); d.ends(state.Canceled, "bob") },
 			"done, reject bob: thread.approved, intent.completed by ann, intent.canceled by bob over approve by ann"},
 	} {
