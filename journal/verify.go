@@ -366,7 +366,7 @@ func (v *verifier) envelope(id ID) {
 func (v *verifier) handovers() {
 	eachWhole(v.txn, classHandover, func() *wire.Handover { return &wire.Handover{} }, func(key []byte, h *wire.Handover) {
 		id := ID(key[1:17])
-		if h.HumanTask {
+		if h.HumanTask && state.Phase(h.Phase).Open() {
 			v.want(idKey(classTask, id))
 		}
 		if h.Threaded {
