@@ -293,7 +293,7 @@ func (j *Journal) DeadLetter(id ID) (*DeadLetter, error) {
 	return d, err
 }
 
-// Purge removes dead letters for good, one commit each: body, events, head and thread, or a
+// Purge removes dead letters for good, one commit each: body, events and head, or a
 // holder's copy. What is left says when, by whom, and why it had ended. The errors
 // are in the order of ids: ErrNotFound, ErrNotDead.
 func (j *Journal) Purge(ctx context.Context, ids []ID, actor string) ([]error, error) {
@@ -349,28 +349,12 @@ func (t *tx) purge(id ID, actor string) error {
 	if err := t.dropTold(id, env); err != nil {
 		return err
 	}
-	if err := t.purgeThread(id); err != nil {
-		return err
-	}
 	for _, class := range []byte{classEnvelope, classOutcome} {
 		if err := t.delChunks(class, id); err != nil {
 			return err
 		}
 	}
 	return t.put(idKey(classPurged, id), &left)
-}
-
-// purgeThread removes what people could read of an intent, out of all inboxes.
-func (t *tx) purgeThread(id ID) error {
-	th, found, err := t.thread(id)
-	if err != nil || !found {
-		return err
-	}
-	for _, owner := range th.owners() {
-		t.delIndex(inboxKey(owner, th.rec.Change, id))
-	}
-	t.del(idKey(classThread, id))
-	return nil
 }
 
 // purged returns what is left of a purged dead letter; nil where there was none.

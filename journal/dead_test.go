@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -400,13 +399,6 @@ func TestPurge(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	p := setupPair(t)
-	for _, w := range []*world{p.home, p.holder} {
-		for _, address := range []string{envelope().FromAgent, envelope().ToAgent} {
-			if err := w.j.KeepInbox(ctx, address); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	key := &journal.Key{Hash: [32]byte{3}, Fingerprint: [32]byte{3}}
 	keyed, err := p.home.j.Accept(ctx, []journal.Accept{{Envelope: envelope(), Key: key}})
 	if err != nil {
@@ -417,9 +409,6 @@ func TestPurge(t *testing.T) {
 	open, other := p.home.accept(), journal.NewID()
 	next := p.home.redrive(journal.Redrive{ID: id})
 	for _, w := range []*world{p.home, p.holder} {
-		if _, err := w.j.Thread(id); err != nil {
-			t.Fatalf("before the purge: %v", err)
-		}
 		errs, err := w.j.Purge(ctx, []journal.ID{open, id, other}, "operator")
 		if err != nil || errs[1] != nil || !errors.Is(errs[2], journal.ErrNotFound) {
 			t.Fatalf("purge: %v, %v", err, errs)
@@ -432,15 +421,6 @@ func TestPurge(t *testing.T) {
 		}
 		if _, _, err := w.j.Events(id, 0); !errors.Is(err, journal.ErrNotFound) {
 			t.Errorf("events after the purge: %v", err)
-		}
-		for _, owner := range []string{"", envelope().FromAgent, envelope().ToAgent} {
-			if _, err := w.j.OpenThread(ctx, id, owner); !errors.Is(err, journal.ErrNoThread) {
-				t.Errorf("the thread of %q after the purge: %v", owner, err)
-			}
-			left, _ := w.changed(owner, 0)
-			if slices.Contains(left, id) {
-				t.Errorf("the inbox of %q still has it", owner)
-			}
 		}
 		w.wantDead(journal.DeadFilter{})
 	}
