@@ -33,7 +33,7 @@ func (t *humanTask) decide(body *object) (d decision) {
 	}
 	d.result = said.raw
 	d.outcome = t.outcome(body, said)
-	if comment := said.text("comment", maxComment); t.comment && strings.TrimSpace(comment) == "" {
+	if comment := said.prose("comment", maxComment); t.comment && strings.TrimSpace(comment) == "" {
 		said.fault("comment", codeSchemaInvalid, "is required by the task")
 	}
 	data := said.object("data")

@@ -133,7 +133,7 @@ func (r *gateReader) one(item jsontext.Value, at string, turn uint32, any bool) 
 		return
 	}
 	g.to = o.address("to", true)
-	g.title = o.text("title", maxTitle)
+	g.title = o.prose("title", maxTitle)
 	if g.task = takeTask(o, "human_task"); g.task != nil && g.title != "" {
 		o.fault("title", codeSchemaInvalid, "belongs into human_task, where there is one")
 	}

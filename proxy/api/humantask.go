@@ -13,13 +13,13 @@ import (
 // Limits of a human task are those of AXP's schema, where it has one.
 const (
 	maxTask      = 64 << 10 // all of it: a form is a JSON Schema
-	maxTitle     = 255
-	maxTaskText  = 2000
+	maxTitle     = 255      // characters
+	maxTaskText  = 2000     // characters
 	maxOutcomes  = 20
 	maxOutcome   = 64
 	maxAssignees = 20
-	maxComment   = 2000
-	maxMail      = 254 // RFC 5321, 4.5.3.1.3: a path of 256, with its brackets
+	maxComment   = 2000 // characters
+	maxMail      = 254  // RFC 5321, 4.5.3.1.3: a path of 256, with its brackets
 )
 
 // outcomesOf are the outcomes of a task that names none, by its type: AXP's eight, and
@@ -99,7 +99,7 @@ func takeTask(body *object, name string) *humanTask {
 // readTask reads a human_task. Members it does not know are kept and mean nothing.
 func readTask(o *object) *humanTask {
 	t := &humanTask{
-		title: o.text("title", maxTitle), description: o.text("description", maxTaskText), kind: o.text("task_type", maxOutcome),
+		title: o.prose("title", maxTitle), description: o.prose("description", maxTaskText), kind: o.text("task_type", maxOutcome),
 		outcomes: o.words("allowed_outcomes", maxOutcomes, maxOutcome), assignees: o.words("assignees", maxAssignees, maxAddress),
 		form: o.object("form_schema"), raw: o.raw,
 	}

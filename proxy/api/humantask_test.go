@@ -88,6 +88,23 @@ func TestHumanTaskIsDecided(t *testing.T) {
 	}
 }
 
+// People write as much in any script: what they write is counted in characters.
+func TestTextsOfPeopleAreCharacters(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	ask := func(title, about int) *answer {
+		return w.post("/v1/intents", `{"intent_type":"a.v1","to_agent":"`+approvals+`","payload":{},"human_task":{"title":"`+strings.Repeat("ж", title)+`","description":"`+strings.Repeat("界", about)+`"}}`)
+	}
+	id := ask(255, 2000).want(200).text("intent_id")
+	ask(256, 1).refused(422, "schema_invalid")
+	ask(1, 2001).refused(422, "schema_invalid")
+	say := func(n int) *answer {
+		return w.post("/v1/intents/"+id+"/resume", `{"task_result":{"outcome":"approved","comment":"`+strings.Repeat("界", n)+`"}}`)
+	}
+	say(2001).refused(422, "schema_invalid")
+	say(2000).want(200)
+}
+
 // What does not fit the task is refused by the name of the field, and it waits on.
 func TestWrongDecisionsAreRefused(t *testing.T) {
 	t.Parallel()

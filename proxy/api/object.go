@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -114,6 +115,15 @@ func (o *object) text(name string, most int) string {
 	s, why := readText(raw, most)
 	if why != "" {
 		o.fault(name, codeSchemaInvalid, "%s", why)
+	}
+	return s
+}
+
+// prose is text that people write: of 1 to most characters, in whatever script.
+func (o *object) prose(name string, most int) string {
+	s := o.text(name, utf8.UTFMax*most)
+	if n := utf8.RuneCountInString(s); n > most {
+		o.fault(name, codeSchemaInvalid, "has %d characters; the limit is %d", n, most)
 	}
 	return s
 }

@@ -109,7 +109,7 @@ func (s *scenario) readStep(a *API, o *object) *stepAsked {
 	if step.Id = o.label("step_id", maxStepID); !o.has("step_id") {
 		o.fault("step_id", codeSchemaInvalid, "is required")
 	}
-	p.title, p.about = o.text("title", maxTitle), o.text("description", maxTaskText)
+	p.title, p.about = o.prose("title", maxTitle), o.prose("description", maxTaskText)
 	p.onwards, p.instead = o.text("on_success", maxStepID), o.text("on_failure", maxStepID)
 	if seconds, ok := o.integer("step_deadline_seconds", 1, maxExpires); ok {
 		p.part.ExpiresMs = seconds * time.Second.Milliseconds()
