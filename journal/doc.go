@@ -74,7 +74,9 @@
 //     (AskElsewhere).
 //   - What changes a thread tells subscribers in the same batch, at most 32 of them, but
 //     for what a first look into an inbox makes of before. Their deliveries are threads of
-//     nobody's.
+//     nobody's. Of what an operation does it tells in at most 128 KiB, and in none where it
+//     has itself no room for them: a decision is not refused because many hear of it. What
+//     is told to nobody for that is reported (Hooks.Warn).
 //   - A turn of a person's task (it is assigned, delegated, reminded of, escalated, decided
 //     or has run out of time) and the messages about it (Tell) are one commit. Each is an
 //     intent like any other, under an id made of the turn and of whom it is for, to an

@@ -422,3 +422,49 @@ func TestGateRemindsAndEscalates(t *testing.T) {
 		w.whole()
 	})
 }
+
+// Whatever is asked, and whoever hears of it, a decision opens the next turn: what many
+// want to hear of does not make it too large for one commit.
+func TestLargeTurnsFitADecision(t *testing.T) {
+	t.Parallel()
+	w := &world{T: t, dir: t.TempDir()}
+	many := func(n *journal.TaskNews) (all []journal.Notification) {
+		for to := range 32 {
+			all = append(all, journal.Notification{Target: "mail", To: fmt.Sprint(to), Payload: fmt.Appendf(nil, `{"x":"%s"}`, strings.Repeat("x", 15<<10))})
+		}
+		return all
+	}
+	w.open(journal.Options{Tell: many})
+	for n := range 32 {
+		s := &wire.Subscription{Active: true, CallbackUrl: fmt.Sprintf("http://127.0.0.1:1/%d", n), EventTypes: []string{journal.ThreadCreated, journal.ThreadUpdated}}
+		if _, _, err := w.j.Subscribe(t.Context(), s, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	task := []byte(`{"title":"` + strings.Repeat("t", 4_000) + `"}`)
+	parts := []*wire.Part{part(0, false, "a")}
+	for n := range 15 {
+		parts = append(parts, part(1, false, fmt.Sprint("b", n)))
+	}
+	for _, p := range parts {
+		p.Child.HumanTask = task
+	}
+	e := envelope()
+	e.Payload = []byte(`{"x":"` + strings.Repeat("x", 47<<10) + `"}`)
+	got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e, Plan: &wire.Plan{Parts: parts}}})
+	if err != nil || got[0].Err != nil {
+		t.Fatal(err, got)
+	}
+	id := got[0].ID
+	body := []byte(`{"outcome":"approved","data":"` + strings.Repeat("x", journal.MaxPartDecision-40) + `"}`)
+	if _, err := w.j.Answer(t.Context(), journal.PartID(id, 0), journal.Answer{Trigger: state.Complete, Reason: state.ReasonApp, Body: body, Actor: "ann"}); err != nil {
+		t.Fatalf("the decision is refused: %v", err)
+	}
+	if got := w.stand(id); got != "y"+strings.Repeat("?", 15) {
+		t.Errorf("the gates stand %s", got)
+	}
+	if first := w.get(journal.PartID(id, 1)).Envelope.Payload; !strings.Contains(string(first), "payload_omitted") {
+		t.Errorf("fifteen are each given %d bytes of payload", len(first))
+	}
+	w.whole()
+}

@@ -116,20 +116,27 @@ func (t *tx) publish(th *thread, kind, owner string, subs []*wire.Subscription, 
 	id := NewID()
 	body := NoticeBody(id, n, t.now)
 	for _, s := range to {
-		d, one := Delivery(id, n, s, body), NewID()
-		env, err := t.j.encodeEnvelope(&d, one, t.now)
-		if err != nil {
+		if err := t.announce("a change of a thread at "+ID(s.Id).String(), func() error { return t.deliverNotice(id, n, s, body) }); err != nil {
 			return err
 		}
-		var res Accepted
-		err = t.accept(&d, one, env, &res)
-		if errors.Is(err, ErrKilled) || errors.Is(err, ErrTooManyAgents) || errors.Is(err, ErrFull) {
-			continue // nothing is sent in the name of a killed agent, and its thread is changed all the same
-		}
-		if err != nil {
-			return err
-		}
-		n.Deliveries = append(n.Deliveries, one[:])
 	}
 	return t.put(idKey(classNotice, id), n)
+}
+
+// deliverNotice accepts the delivery of a notice to one subscription.
+func (t *tx) deliverNotice(id ID, n *wire.Notice, s *wire.Subscription, body []byte) error {
+	d, one := Delivery(id, n, s, body), NewID()
+	env, err := t.j.encodeEnvelope(&d, one, t.now)
+	if err != nil {
+		return err
+	}
+	var res Accepted
+	err = t.accept(&d, one, env, &res)
+	if errors.Is(err, ErrKilled) || errors.Is(err, ErrTooManyAgents) || errors.Is(err, ErrFull) {
+		return nil // nothing is sent in the name of a killed agent, and its thread is changed all the same
+	}
+	if err == nil {
+		n.Deliveries = append(n.Deliveries, one[:])
+	}
+	return err
 }

@@ -121,7 +121,7 @@ func (t *tx) notified(n *TaskNews) (made int, err error) {
 		if made == mostNotifications {
 			break // the config allows no more; this is for the batch's sake
 		}
-		if err := t.send(n, &m); err != nil {
+		if err := t.announce("a task at "+m.Target, func() error { return t.send(n, &m) }); err != nil {
 			return made, err
 		}
 		made++

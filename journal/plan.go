@@ -21,9 +21,16 @@ import (
 // PartID is the id of the intent that is part n of another.
 func PartID(of ID, n int) ID { return idAfter(of, "part "+strconv.Itoa(n)) }
 
-// partPayload is the largest payload of a parent that goes along in an approval: several
-// may be asked for in one batch. A larger one is read at the parent.
-const partPayload = 48 << 10
+const (
+	// partPayload is the largest payload of a parent that goes along in an approval. A
+	// larger one is read at the parent.
+	partPayload = 48 << 10
+	// turnPayloads are those of all approvals of a turn together: they are asked for in one
+	// batch, with the decision that opens the turn.
+	turnPayloads = 256 << 10
+	// MaxPartDecision is the size of the largest decision of an approval, for that reason.
+	MaxPartDecision = 256 << 10
+)
 
 func (t *tx) plan(id ID) (*wire.Plan, error) {
 	p := &wire.Plan{}
@@ -70,7 +77,13 @@ func (t *tx) laneOf(e *wire.Envelope) (*name, error) {
 // openPart accepts the intent of an approval.
 func (t *tx) openPart(parent *life, of *wire.Envelope, p *wire.Plan, n int) error {
 	part, id := p.Parts[n], PartID(parent.id, n)
-	payload, err := payloadOf(of)
+	asked := 0
+	for _, other := range p.Parts {
+		if other.Turn == part.Turn {
+			asked++
+		}
+	}
+	payload, err := payloadOf(of, min(partPayload, turnPayloads/asked))
 	if err != nil {
 		return err
 	}
@@ -119,11 +132,11 @@ type parentage struct {
 }
 
 // payloadOf is the payload of a part: that of the parent, byte for byte, under the name
-// by which agents look for it.
-func payloadOf(e *wire.Envelope) ([]byte, error) {
+// by which agents look for it, where it has not more than that many bytes.
+func payloadOf(e *wire.Envelope, most int) ([]byte, error) {
 	about := parentage{IntentID: ID(e.Id).String(), Type: e.IntentType, From: e.FromAgent, To: e.ToAgent}
 	payload := e.Payload
-	if len(payload) > partPayload {
+	if len(payload) > most {
 		payload, about.Omitted = []byte("{}"), true
 	}
 	said, err := json.Marshal(about)

@@ -28,6 +28,8 @@ type layer struct {
 	sums   sums
 	bytes  int
 
+	told int // bytes of messages about what has happened: to subscribers, and of notify
+
 	reportNo map[ID]uint64 // last report number per home, where it changed
 	entries  []entry       // index keys that came and went
 	history  kept
@@ -50,7 +52,7 @@ func (l *layer) reset() {
 	clear(l.writes)
 	clear(l.reportNo)
 	clear(l.after) // what they refer to
-	l.bytes, l.after, l.entries, l.sums = 0, l.after[:0], l.entries[:0], sums{}
+	l.bytes, l.told, l.after, l.entries, l.sums = 0, 0, l.after[:0], l.entries[:0], sums{}
 	l.history = kept{}
 	l.tally.reset()
 }
@@ -102,6 +104,27 @@ func (t *tx) fits() bool {
 
 // fitsAlone reports whether an operation fits a batch of its own: else none has room for it.
 func (l *layer) fitsAlone() bool { return l.bytes <= operationMost && len(l.writes) <= batchEntries }
+
+const (
+	// mostTold is how much one operation may tell: they are one commit with it.
+	mostTold = 128 << 10
+	// tellBelow is how large an operation may be and still tell of what it does: a decision
+	// or an outcome of a MiB, what follows on it and its threads come first.
+	tellBelow = operationMost - 160_000
+)
+
+// announce makes messages about what the operation does, where it has room for them. They are
+// not what it is for: it is not refused because many want to hear of it.
+func (t *tx) announce(what string, send func() error) error {
+	if t.op.told >= mostTold || t.op.bytes >= tellBelow {
+		t.j.warn("nobody is told of " + what + ": its commit has no more room for messages")
+		return nil
+	}
+	before := t.op.bytes
+	err := send()
+	t.op.told += t.op.bytes - before
+	return err
+}
 
 // written is what the batch says of a key, if anything.
 func (t *tx) written(key []byte) (w write, ok bool) {

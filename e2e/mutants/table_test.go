@@ -208,6 +208,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestNoMoreThanMayBeAtOnce",
 	},
 	{
+		guard: "a decision is refused for those who hear of it",
+		file:  "journal/tx.go",
+		old:   "	if t.op.told >= mostTold || t.op.bytes >= tellBelow {\n",
+		new:   "	if false {\n",
+		pkg:   inJournal, test: "TestLargeTurnsFitADecision",
+	},
+	{
 		guard: "a redriven task is in fewer inboxes",
 		file:  "journal/redrive.go",
 		old:   "	if a.Asked, err = t.askedOf(l, a.Envelope); err != nil {\n",

@@ -43,6 +43,9 @@ func (a *API) accept(r *http.Request, in *asked, now time.Time) (journal.Accept,
 			return journal.Accept{}, refuse(codePolicyDenied, "gates: %s: %s", g.to, err)
 		}
 	}
+	if err := checkGated(in); err != nil {
+		return journal.Accept{}, err
+	}
 	traceparent, tracestate := validTrace(in.traceparent), in.tracestate
 	if traceparent == "" {
 		traceparent, tracestate = validTrace(r.Header.Get("Traceparent")), strings.Join(r.Header["Tracestate"], ",")

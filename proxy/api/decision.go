@@ -26,6 +26,10 @@ func (t *humanTask) decide(body *object) (d decision) {
 		}
 		return d
 	}
+	if t.gate && len(raw) > journal.MaxPartDecision {
+		body.fault("task_result", codePayloadTooLarge, "has %d bytes; the limit of an approval is %d", len(raw), journal.MaxPartDecision)
+		return d
+	}
 	said, err := parseObject(raw, body.pointer("task_result"), body.faults)
 	if err != nil {
 		body.fault("task_result", codeSchemaInvalid, "must be a JSON object")

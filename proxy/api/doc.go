@@ -151,7 +151,9 @@
 //     offered when the last has passed. Of any_of a refusal counts when nobody is left
 //     who could approve. A refusal cancels the intent with its words; one that expires
 //     ends it TIMED_OUT. Whatever ends the intent ends what is asked about it. A redrive
-//     asks anew where it had not passed, or with another payload or receiver.
+//     asks anew where it had not passed, or with another payload or receiver. A decision and
+//     the turn it opens are one commit, so the tasks of all gates are at most 64 KiB
+//     together, and a decision of one 256 KiB.
 //   - A scenario is one intent that is offered to nobody and waits for one step at a time.
 //     A step is an intent of its own, to an agent or a person, or a time that passes; its
 //     end and what it leads to are one commit, and so are the end of the intent and that

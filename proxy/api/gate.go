@@ -15,16 +15,42 @@ import (
 const (
 	maxGates   = 16                   // approvals of one intent, over all its turns
 	maxExpires = 10 * 365 * 24 * 3600 // seconds
+
+	// maxGateTasks bounds the human_task of all gates together, and with the payload twice
+	// beside them maxGated what is one commit: an intent with its plan and its first turn.
+	maxGateTasks = 64 << 10
+	maxGated     = 1_100_000
 )
 
 // gate is one approval that is needed before an intent is offered.
 type gate struct {
+	at        string // where it stands in the request
 	turn      uint32 // gates of one turn are asked at once; turns follow each other
 	any       bool   // of its turn, one approval is enough
 	to, title string
 	task      *humanTask // nil: an approval with that title
 	reminders *wire.Reminders
 	expires   time.Duration // 0: it does not
+}
+
+// size is that of what a person is asked.
+func (g *gate) size() int {
+	if g.task == nil {
+		return 0
+	}
+	return len(g.task.raw)
+}
+
+// checkGated refuses an intent that would not be one commit with those who are asked.
+func checkGated(in *asked) error {
+	size := len(in.payload)
+	for _, g := range in.options.gates {
+		size += 3 * g.size() // in the plan, in the approval, and the names in it by themselves
+	}
+	if len(in.options.gates) > 0 && size > maxGated {
+		return refuse(codePayloadTooLarge, "gates: what their human_task say and a payload of %d bytes are too much for one commit: make either shorter, or have the payload fetched", len(in.payload))
+	}
+	return nil
 }
 
 // gateReader reads the gates of one intent.
@@ -46,6 +72,13 @@ func readGates(g given, faults *[]fault) []*gate {
 	}
 	if len(r.gates) > maxGates {
 		r.fault(g.pointer, "asks for %d approvals; the limit is %d", len(r.gates), maxGates)
+	}
+	total := 0
+	for _, one := range r.gates {
+		if total += one.size(); total > maxGateTasks {
+			r.fault(one.at, "brings the human_task of all gates to %d bytes; the limit is %d together: make descriptions and form_schema shorter", total, maxGateTasks)
+			break
+		}
 	}
 	return r.gates
 }
@@ -115,7 +148,7 @@ func (r *gateReader) turn(item jsontext.Value, at string, turn uint32) {
 
 // one reads one approval.
 func (r *gateReader) one(item jsontext.Value, at string, turn uint32, any bool) {
-	g := &gate{turn: turn, any: any}
+	g := &gate{at: at, turn: turn, any: any}
 	r.gates = append(r.gates, g)
 	if item.Kind() != '{' {
 		text, why := readText(item, maxAddress+len("agent://"))

@@ -1,8 +1,11 @@
 package api_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"pannier/proxy/api"
 )
 
 const gatedBody = `{"intent_type":"order.pay.v1","to_agent":"billing","payload":{"amount":900},"delivery":{"gates":`
@@ -142,4 +145,30 @@ func TestGatesUnderAKey(t *testing.T) {
 	if gates.text("intent.gates.0.to") != "agent://acme/prod/manager" || gates.text("intent.gates.1.status") != "not_asked" {
 		t.Errorf("as a header the gates are %s", gates.raw)
 	}
+}
+
+// What is too much for one commit is refused where it is sent, by the gate that is too
+// much, and not at the decision that would open it.
+func TestGatesThatAreTooLarge(t *testing.T) {
+	t.Parallel()
+	w := setup(t, func(o *api.Options) { o.MaxBody = 1 << 20 })
+	gates := func(n, size int) string {
+		return `[` + many(n, `{"to":"aN","human_task":{"title":"T","form_schema":{"description":"`+strings.Repeat("x", size)+`"}}}`) + `]`
+	}
+	w.gated(gates(12, 5_000))
+	a := w.post("/v1/intents", gatedBody+gates(14, 5_000)+`}}`).refused(422, "schema_invalid")
+	if why := fmt.Sprint(a.at("error.details").(map[string]any)["/delivery/gates/12"]); !strings.Contains(why, "65536 together") {
+		t.Errorf("it is refused as %.300s", a.raw)
+	}
+	large := strings.Replace(gatedBody, `"amount":900`, `"amount":"`+strings.Repeat("9", 950_000)+`"`, 1)
+	a = w.post("/v1/intents", large+gates(12, 5_000)+`}}`).refused(413, "payload_too_large")
+	if !strings.Contains(a.text("detail"), "gates: ") {
+		t.Errorf("it is refused as %.300s", a.raw)
+	}
+	w.post("/v1/intents", large+gates(12, 2_000)+`}}`).want(200)
+
+	id := w.gated(`[{"to":"a"}]`)
+	task := w.get("/v1/intents/" + id).want(200).text("intent.pending_with.ref")
+	w.post("/v1/intents/"+task+"/resume", `{"task_result":{"outcome":"approved","data":{"x":"`+strings.Repeat("x", 256<<10)+`"}}}`).refused(413, "payload_too_large")
+	w.post("/v1/intents/"+task+"/resume", `{"task_result":{"outcome":"approved"}}`).want(200)
 }

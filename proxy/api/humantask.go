@@ -65,6 +65,7 @@ type humanTask struct {
 	comment, evidence        bool // are required
 	form                     jsontext.Value
 	raw                      jsontext.Value // as it was given
+	gate                     bool           // another intent waits for it, and moves in the commit of the decision
 }
 
 // takeTask takes the human_task of an intent that is sent, nil where it has none or a

@@ -184,6 +184,7 @@ func (a *API) readThreadDecision(in *act, r *http.Request, decision string) erro
 	if err != nil {
 		return err
 	}
+	t.gate = i.Envelope.IntentType == journal.GateType
 	ans := readDecision(said, t, r)
 	ans.Actor = in.Actor
 	for _, f := range wrong {

@@ -87,6 +87,7 @@ func (a *API) readResume(in *word, r *http.Request) (journal.Answer, error) {
 		if !a.mayDecideThread(callerOf(r), i) {
 			return journal.Answer{}, errNotAsked
 		}
+		t.gate = i.Envelope.IntentType == journal.GateType
 		ans := readDecision(in.body, t, r)
 		if i.Status().Terminal() {
 			*in.faults = nil // the journal answers, be it that this was the decision
