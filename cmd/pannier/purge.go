@@ -43,7 +43,7 @@ func purge(c *cli.Context, cl *client, chosen deadSelection) error {
 	if c.Bool("dry-run") && cl.format != formatText {
 		return printJSON(c.App.Writer, raw)
 	}
-	sayPurge(c, dry)
+	sayWhich(c, dry, "removed for good")
 	if c.Bool("dry-run") {
 		return nil
 	}
@@ -93,8 +93,9 @@ func askPurge(c *cli.Context, cl *client, chosen deadSelection, confirm *int) (g
 	return got, raw, nil
 }
 
-func sayPurge(c *cli.Context, dry purgeAnswer) {
-	talk(c, "%s would be removed for good", plural(dry.Matched, "dead letter"))
+// sayWhich says how many dead letters something would be done to, and shows a few.
+func sayWhich(c *cli.Context, dry purgeAnswer, done string) {
+	talk(c, "%s would be %s", plural(dry.Matched, "dead letter"), done)
 	for _, d := range dry.Sample {
 		talk(c, "  %s", printable(strings.Join([]string{d.ID, d.Reason, d.Type, d.To, d.EndedAt}, "  ")))
 	}
@@ -102,7 +103,7 @@ func sayPurge(c *cli.Context, dry purgeAnswer) {
 		talk(c, "  and %d more", more)
 	}
 	if dry.More {
-		talk(c, "there are more than one command removes: repeat it")
+		talk(c, "there are more than are counted at once")
 	}
 }
 

@@ -20,6 +20,7 @@ func dlqRedriveCommand() *cli.Command {
 		Usage: "make a successor for each dead letter: one may be changed, many go at a rate",
 		Flags: append(append(adminFlags(), deadFlags()...),
 			&cli.BoolFlag{Name: "all", Usage: "all that have no successor"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "only say how many, and show a few"},
 			&cli.IntFlag{Name: "rate", Value: 50, Usage: "`N` a second, up to 1000"},
 			&cli.StringFlag{Name: "data", Usage: "of one: another `PAYLOAD`: a JSON object, -, or a file"},
 			&cli.StringFlag{Name: "new-to", Usage: "of one, at its home: another `AGENT`"},
@@ -30,6 +31,10 @@ func dlqRedriveCommand() *cli.Command {
 			switch {
 			case err != nil:
 				return err
+			case c.Bool("dry-run") && edited:
+				return usageError("--dry-run changes nothing, so --data, --new-to and --deliver-by mean nothing beside it: leave them out")
+			case c.Bool("dry-run"):
+				return redriveNone(c, cl, chosen)
 			case len(chosen.IDs) == 1:
 				return redriveOne(c, cl, chosen.IDs[0], edit)
 			case edited:
@@ -79,6 +84,33 @@ func redriveOne(c *cli.Context, cl *client, id string, edit redriveEdit) error {
 		_, err := fmt.Fprintln(w, a.ID)
 		return err
 	})
+}
+
+// redriveNone says what would be redriven.
+func redriveNone(c *cli.Context, cl *client, chosen deadSelection) error {
+	body, err := cl.call(c.Context, request{
+		doing: "count dead letters", method: http.MethodPost, path: deadPath + "/redrive",
+		body: struct {
+			deadSelection
+			DryRun bool `json:"dry_run"`
+		}{chosen, true},
+		wait: time.Minute,
+	})
+	if err != nil {
+		return err
+	}
+	if cl.format != formatText {
+		return printJSON(c.App.Writer, body)
+	}
+	var dry purgeAnswer
+	if err := json.Unmarshal(body, &dry); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", cl.target, err)
+	}
+	sayWhich(c, dry, "redriven")
+	for _, f := range dry.Failed {
+		talk(c, "%s would not be redriven: %s [%s]", printable(f.ID), printable(f.Message), printable(f.Code))
+	}
+	return nil
 }
 
 type redriveAnswer struct {

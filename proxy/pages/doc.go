@@ -68,5 +68,7 @@
 // a host of its own, unless it is on loopback, where a browser could be misled to ask, too.
 //
 // There is no live refresh, no TLS (the listener is on loopback, or behind what serves it),
-// and no log-in for operators: who reaches the admin listener may decide everything.
+// and no log-in for operators: who reaches the admin listener may decide everything, and
+// what is decided there is on record as decided by "operator". Whoever is to be on record
+// by name decides on the listener of the people.
 package pages
