@@ -36,6 +36,7 @@
 //	events_test.go       webhook events reach their subscribers, signed; a callback that fails
 //	inbox_test.go        what is sent to people is in their inbox, and what they say reaches home,
 //	                     through kills of either; what AXP's suite asks of inboxes
+//	notify_test.go       people told by webhook, chat and mail, over kills and servers that are away
 //	scenario_test.go     scenarios of agents and people at two sidecars run to their end, whenever
 //	                     their home is killed
 //	swap_test.go         stream, webhook and poll take turns while intents flow
