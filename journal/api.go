@@ -321,4 +321,6 @@ type Stats struct {
 	History, HistoryMost int64     // about the bytes that ended intents take, and may take
 	LetGo                uint64    // of them, intents that have been let go whole since the start
 	LetGoUntil           time.Time // what ended up to then may have been; zero: nothing has
+
+	Scrubs, Aside, Rebuilt uint64 // since the start: times the live set was read whole, records set aside, entries of indexes built anew
 }

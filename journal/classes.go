@@ -43,6 +43,7 @@ var keyClasses = map[byte]class{
 	classHandover: {name: "hand-over", of: ofHead, record: record[wire.Handover]()},
 	classPlan:     {name: "plan", of: ofHead, record: record[wire.Plan]()},
 	classPurged:   {name: "purged dead letter", of: ofHead, record: record[wire.Purged]()},
+	classAside:    {name: "what was set aside", of: ofHead, record: record[wire.Aside]()},
 	classThread:   {name: "thread", of: ofHead, record: record[wire.Thread]()},
 
 	classDue:     {name: "index due", of: ofTail},

@@ -215,6 +215,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	}
 	t.batch.tally.Took = max(1, time.Since(began))
 	j.ledger.take(t.batch.entries)
+	j.scrub.take(t.batch.live)
 	j.seq = t.seq
 	j.figures.seq.Store(t.seq)
 	j.figures.ops.Add(uint64(len(ops)))

@@ -164,6 +164,13 @@
 //
 // A commit that fails leaves its outcome unknown: the journal is poisoned, every
 // call is refused, and the process must exit; the next start reads what is there.
+// The store may lose a table in a compaction, or bring a key back, without a word. The scrub reads
+// the live set again while the journal runs (scrub.go): every five minutes, and half a minute after
+// the set of tables has changed. An index that is not what was written stops the journal like a
+// failed commit, before more is acknowledged; Open builds it anew from the records where those
+// name exactly what was written, and else refuses. A record that cannot be read is kept apart and
+// said (Corrupt), and its intent, where it was waiting here, is a dead letter.
+//
 // After an unclean stop Open first verifies without compacting, because Badger's
 // compactions can make a damage permanent without saying so. The high-water mark
 // beside the store is replaced once a second while there are commits, and at a
@@ -188,7 +195,11 @@
 //
 // It speaks no HTTP, dials no peer (it only records which journals it has met,
 // and how far reports have come), keeps no connections, retries nothing, and
-// has no logger: it reports through Hooks. The online scrub is not built yet. Addresses stay, of which there may be 20,000, and
+// has no logger: it reports through Hooks. The scrub, and what builds
+// indexes anew, see to the live
+// set alone: entries of inboxes, of the history and of idempotency keys that the store loses are
+// found by Verify only. An intent whose head or events cannot be read, and one that is held for
+// another home, is set aside and said, but not ended. Addresses stay, of which there may be 20,000, and
 // what was answered here for a home that never comes back. Service accounts, at most 1,000 with 16 keys each, are all in
 // memory too.
 package journal

@@ -142,6 +142,19 @@ var (
 	EndOfTransaction = endOfTransaction
 )
 
+// Scrub reads the live set once.
+func (j *Journal) Scrub(ctx context.Context) error { return j.scrubOnce(ctx) }
+
+// Behind writes to the store behind the journal's back, as it runs.
+func (j *Journal) Behind(f func(*badger.Txn) error) error {
+	j.unsynced.Lock()
+	defer j.unsynced.Unlock()
+	return j.db.Update(f)
+}
+
+// Compact moves all there is into tables of one level.
+func (j *Journal) Compact() error { return j.db.Flatten(1) }
+
 // OwnerName is the file that says who has the journal.
 const OwnerName = ownerName
 

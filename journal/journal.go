@@ -74,6 +74,8 @@ type Journal struct {
 	ledger        *ledger
 	history       *history
 	space         space
+	scrub         scrub // owned by the committer
+	broken        bool  // an index is not what was written, and its records are whole
 	figures       figures
 	clock         *clock
 }
@@ -85,6 +87,8 @@ type figures struct {
 	underWay atomic.Uint64 // the batch; 0: none
 	stalled  atomic.Int64  // looks at one batch, see stallLoop
 	live     [len(liveClasses)]atomic.Uint64
+
+	scrubs, aside, rebuilt atomic.Uint64
 }
 
 func (j *Journal) publishSums() {
@@ -109,6 +113,7 @@ func (j *Journal) Stats() Stats {
 	}
 	s.Stalled = j.stalled()
 	j.history.stats(&s)
+	s.Scrubs, s.Aside, s.Rebuilt = j.figures.scrubs.Load(), j.figures.aside.Load(), j.figures.rebuilt.Load()
 	return s
 }
 

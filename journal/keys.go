@@ -42,6 +42,7 @@ const (
 	classApproval = 'A' // A<id16>                        Approval
 	classPlan     = 'j' // j<id16>                        Plan
 	classSchedule = 'S' // S<id16>                        Schedule
+	classAside    = 'Q' // Q<id16>                        Aside: an intent of which a record could not be read
 )
 
 // No two classes are the same letter: this would not compile.
@@ -51,7 +52,7 @@ var classes = map[byte]struct{}{
 	classDedupe: {}, classForget: {}, classRetain: {}, classHistory: {}, className: {}, classDead: {}, classPurged: {}, classSchema: {},
 	classWebhook: {}, classNotice: {}, classAccount: {}, classAgents: {},
 	classThread: {}, classInbox: {}, classApproval: {}, classTask: {}, classPlan: {},
-	classSchedule: {},
+	classSchedule: {}, classAside: {},
 }
 
 // liveClasses are the index classes whose set the fingerprint covers: every

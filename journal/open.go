@@ -118,6 +118,7 @@ func (j *Journal) start() {
 	j.sweeps.Go(func() { j.spaceLoop(ctx) })
 	j.sweeps.Go(func() { j.ownerLoop(ctx) })
 	j.sweeps.Go(func() { j.stallLoop(ctx) })
+	j.sweeps.Go(func() { j.scrubLoop(ctx) })
 	j.sweeps.Go(func() { j.expiryLoop(ctx) })
 	j.sweeps.Go(func() { j.historyLoop(ctx) })
 	if !j.noSchedules {
@@ -159,7 +160,7 @@ func (j *Journal) verifyStore() (err error) {
 	if err := db.VerifyChecksum(); err != nil {
 		return damaged(j.dir, err)
 	}
-	return checkFingerprint(db, j.dir)
+	return j.checkFingerprint(db)
 }
 
 func damaged(dir string, err error) error {
@@ -169,19 +170,25 @@ func damaged(dir string, err error) error {
 	}
 }
 
-// checkFingerprint compares the live set with the fingerprint written beside it.
-func checkFingerprint(db *badger.DB, dir string) error {
+// checkFingerprint compares the live set with the fingerprint written beside it, and finds
+// out whether one that is wrong can be built anew.
+func (j *Journal) checkFingerprint(db *badger.DB) error {
 	return db.View(func(txn *badger.Txn) error {
 		var meta wire.Meta
 		found, err := readMessage(txn, metaKey, &meta)
 		if err != nil {
-			return damaged(dir, err)
+			return damaged(j.dir, err)
 		}
 		if !found {
 			return nil // killed before the first commit
 		}
-		if diff := decodeSums(meta.Sums).differences(scanSums(txn)); len(diff) > 0 {
-			return damaged(dir, errors.New(strings.Join(diff, "; ")))
+		written := decodeSums(meta.Sums)
+		diff := written.differences(scanSums(txn))
+		if len(diff) == 0 {
+			return nil
+		}
+		if j.broken = canRebuild(txn, written); !j.broken {
+			return damaged(j.dir, errors.New(strings.Join(diff, "; ")+", and the records do not say what is missing"))
 		}
 		return nil
 	})
@@ -198,7 +205,7 @@ func (j *Journal) open(fresh bool) error {
 	if fresh || j.unclean { // an unclean one has just been checked
 		return nil
 	}
-	if err := checkFingerprint(db, j.dir); err != nil {
+	if err := j.checkFingerprint(db); err != nil {
 		db.Close()
 		return err
 	}
@@ -246,6 +253,11 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 	j.durable = j.durable && durableVolume(j.dir)
 	if j.wal.no, err = newestMemtable(j.store); err != nil {
 		return err
+	}
+	if j.broken {
+		if err := j.rebuild(); err != nil {
+			return fmt.Errorf("build the indexes of the journal in %s anew: %w", j.dir, err)
+		}
 	}
 	if err := j.db.View(func(txn *badger.Txn) error {
 		j.ledger.load(txn)

@@ -57,6 +57,7 @@ type Hooks struct {
 	HandedOver func(HandedOver) // the span of a hand-over on a stream is over
 	Failed     func(error)      // fail-stop: the process must exit; it must not call the journal
 	Warning    func(string)     // Badger said something that no one should have to see
+	Corrupt    func(Corrupt)    // a record that cannot be read was set aside
 	Counted    func(*Tally)     // a batch was run: the first to hear of it
 	// Clock: the wall clock has jumped, or is believed again. It is called from anywhere.
 	Clock func(Clock)

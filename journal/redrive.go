@@ -130,6 +130,9 @@ func (t *tx) redrive(of ID, a *Accept, id ID, env []byte, res *Accepted) error {
 	case l.head.DeadMs == 0:
 		return ErrNotDead
 	}
+	if aside, err := t.has(idKey(classAside, of)); err != nil || aside {
+		return errors.Join(err, fmt.Errorf("%w: what it was cannot be read", ErrNotDead))
+	}
 	if as, err := IDOf(l.head.RedrivenAs); err == nil {
 		return &RedrivenError{As: as}
 	}

@@ -53,7 +53,7 @@ func (t *tx) putReport(home ID, r *wire.Report) error {
 	r.No = t.lastReport(home) + 1
 	t.op.reportNo[home] = r.No
 	key := reportKey(home, r.No)
-	t.op.sums.addIfLive(key)
+	t.countLive(key, false)
 	t.after(func() {
 		if f := t.j.hooks.Reports; f != nil {
 			f(home)

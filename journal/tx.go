@@ -32,6 +32,7 @@ type layer struct {
 
 	reportNo map[ID]uint64 // last report number per home, where it changed
 	entries  []entry       // index keys that came and went
+	live     []change      // those of them that the scrub counts, while it is under way
 	history  kept
 	tally    Tally
 	after    []func() // run on the committer once the batch is durable, in order
@@ -53,6 +54,7 @@ func (l *layer) reset() {
 	clear(l.reportNo)
 	clear(l.after) // what they refer to
 	l.bytes, l.told, l.after, l.entries, l.sums = 0, 0, l.after[:0], l.entries[:0], sums{}
+	l.live = l.live[:0]
 	l.history = kept{}
 	l.tally.reset()
 }
@@ -84,6 +86,7 @@ func (t *tx) keep() {
 	t.batch.bytes += t.op.bytes
 	t.batch.after = append(t.batch.after, t.op.after...)
 	t.batch.entries = append(t.batch.entries, t.op.entries...)
+	t.batch.live = append(t.batch.live, t.op.live...)
 	t.batch.tally.add(&t.op.tally)
 	for home, no := range t.op.reportNo {
 		t.j.reportNo[home] = no // should the batch fail to commit, the journal is done for
@@ -198,14 +201,14 @@ func (t *tx) del(key []byte) { t.set(key, write{del: true}) }
 // held and leased at once, or on record and ended at once, is one key less to write,
 // and one tombstone less at the head of an index.
 func (t *tx) putIndex(key []byte) {
-	t.op.sums.addIfLive(key)
+	t.countLive(key, false)
 	t.note(key, 1)
 	was, written := t.written(key)
 	t.set(key, write{rec: []byte{}, new: !written || was.new})
 }
 
 func (t *tx) delIndex(key []byte) {
-	t.op.sums.removeIfLive(key)
+	t.countLive(key, true)
 	t.note(key, -1)
 	was, _ := t.written(key)
 	if was.new && t.onlyHere(key) {

@@ -75,6 +75,9 @@ func (r *run) hooks() journal.Hooks {
 		Warning:   func(text string) { r.log.Warn("journal", "reason", text) },
 		Counted:   r.metrics.Counted,
 		Clock:     r.clock,
+		Corrupt: func(c journal.Corrupt) {
+			r.log.Error(journal.CorruptRecord, "intent_id", c.ID.String(), "reason", c.Record+": "+c.Why)
+		},
 	}
 }
 

@@ -4290,6 +4290,76 @@ func (x *ScheduleRun) GetSinceMs() int64 {
 	return 0
 }
 
+// Aside is what is left of a record that could not be read, of an intent that was set
+// aside for it.
+type Aside struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,530,opt,name=key,proto3" json:"key,omitempty"`       // of the record
+	Record        []byte                 `protobuf:"bytes,531,opt,name=record,proto3" json:"record,omitempty"` // its bytes; empty: there was none
+	Why           string                 `protobuf:"bytes,532,opt,name=why,proto3" json:"why,omitempty"`
+	AtMs          int64                  `protobuf:"varint,533,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Aside) Reset() {
+	*x = Aside{}
+	mi := &file_record_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Aside) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Aside) ProtoMessage() {}
+
+func (x *Aside) ProtoReflect() protoreflect.Message {
+	mi := &file_record_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Aside.ProtoReflect.Descriptor instead.
+func (*Aside) Descriptor() ([]byte, []int) {
+	return file_record_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Aside) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Aside) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *Aside) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Aside) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
 var File_record_proto protoreflect.FileDescriptor
 
 const file_record_proto_rawDesc = "" +
@@ -4764,7 +4834,12 @@ const file_record_proto_rawDesc = "" +
 	"\x06due_ms\x18\x01 \x01(\x03R\x05dueMs\x12\x16\n" +
 	"\x06intent\x18\x02 \x01(\fR\x06intent\x12\x10\n" +
 	"\x03why\x18\x03 \x01(\tR\x03why\x12\x19\n" +
-	"\bsince_ms\x18\x04 \x01(\x03R\asinceMsB\x16Z\x14pannier/journal/wireb\x06proto3"
+	"\bsince_ms\x18\x04 \x01(\x03R\asinceMs\"\\\n" +
+	"\x05Aside\x12\x11\n" +
+	"\x03key\x18\x92\x04 \x01(\fR\x03key\x12\x17\n" +
+	"\x06record\x18\x93\x04 \x01(\fR\x06record\x12\x11\n" +
+	"\x03why\x18\x94\x04 \x01(\tR\x03why\x12\x14\n" +
+	"\x05at_ms\x18\x95\x04 \x01(\x03R\x04atMsB\x16Z\x14pannier/journal/wireb\x06proto3"
 
 var (
 	file_record_proto_rawDescOnce sync.Once
@@ -4778,7 +4853,7 @@ func file_record_proto_rawDescGZIP() []byte {
 	return file_record_proto_rawDescData
 }
 
-var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_record_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_record_proto_goTypes = []any{
 	(*Envelope)(nil),     // 0: pannier.journal.v1.Envelope
 	(*Reminders)(nil),    // 1: pannier.journal.v1.Reminders
@@ -4817,6 +4892,7 @@ var file_record_proto_goTypes = []any{
 	(*Approval)(nil),     // 34: pannier.journal.v1.Approval
 	(*Schedule)(nil),     // 35: pannier.journal.v1.Schedule
 	(*ScheduleRun)(nil),  // 36: pannier.journal.v1.ScheduleRun
+	(*Aside)(nil),        // 37: pannier.journal.v1.Aside
 }
 var file_record_proto_depIdxs = []int32{
 	1,  // 0: pannier.journal.v1.Envelope.reminders:type_name -> pannier.journal.v1.Reminders
@@ -4857,7 +4933,7 @@ func file_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_record_proto_rawDesc), len(file_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

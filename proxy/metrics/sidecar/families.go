@@ -60,6 +60,8 @@ var (
 	size       = Families.Gauge("pannier_intent_journal_size_bytes", "Bytes of the journal's tables on disk, about.")
 	free       = Families.Gauge("pannier_intent_journal_free_bytes", "Bytes that are free on its volume, as a second ago.")
 	failed     = Families.Gauge("pannier_intent_journal_failed", "1 once a commit has failed: the process is about to end.")
+	scrubs     = Families.Counter("pannier_intent_journal_scrubs_total", "Times its live set was read whole and found to be what was written.")
+	corrupt    = Families.Counter("pannier_intent_journal_corrupt_records_total", "Records that could not be read and were set aside; each costs its intent alone.")
 	durable    = Families.Gauge("pannier_intent_journal_durable", "0 where the journal's volume does not outlive the host.")
 	clockAhead = Families.Gauge("pannier_clock_ahead_seconds", "How far the host's clock has jumped ahead of the time that has passed; negative: back; 0 while it is believed.")
 	clockWaits = Families.Gauge("pannier_clock_paused", "1 while nothing expires because the clock has jumped.")

@@ -121,6 +121,8 @@ func (s *Sidecar) journal(to metrics.To, from *Source, now time.Time) {
 	clockWaits.Is(to, stats.Clock.Paused)
 	size.Send(to, float64(from.Journal.Size()))
 	failed.Is(to, from.Journal.Err() != nil)
+	scrubs.Send(to, float64(stats.Scrubs))
+	corrupt.Send(to, float64(stats.Aside))
 	durable.Is(to, stats.Durable)
 	for _, u := range from.Journal.Uses() {
 		limitUsed.Send(to, float64(u.Used), u.Name)

@@ -1,0 +1,326 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// The scrub reads the live set again while the journal runs: Badger can lose the keys of
+// a table in a compaction without a word. It goes by pages, each an operation of the
+// committer like any other, so that nobody waits for more than one. What is committed
+// while it is under way is counted with what it has read, up to where it has come: in the
+// end it has the fingerprint of the set as it is then, which must be the one that is kept.
+//
+// What a page has named is read after it, in a snapshot: a record that is corrupt or gone
+// costs its intent alone. An index that is not what was written stops the journal, like a
+// failed commit; the next start builds it anew where the records are whole.
+const (
+	scrubPage  = 256
+	scrubLook  = 10 * time.Second // has the set of tables changed?
+	scrubEvery = 5 * time.Minute
+	scrubRest  = 30 * time.Second // at least, between two of them
+	// scrubShare is how much longer than a page takes it waits before the next.
+	scrubShare = 10
+)
+
+// scrub is the committer's part: how far it has come, and the fingerprint of that.
+type scrub struct {
+	active bool
+	next   []byte // the first key that is not counted
+	found  sums
+}
+
+// change is a key of the live set that has come or gone.
+type change struct {
+	key  []byte
+	gone bool
+}
+
+// countLive keeps the fingerprint of the operation, and for the scrub what it is of.
+func (t *tx) countLive(key []byte, gone bool) {
+	if gone {
+		t.op.sums.removeIfLive(key)
+	} else {
+		t.op.sums.addIfLive(key)
+	}
+	if t.j.scrub.active && livePlace[key[0]] > 0 {
+		t.op.live = append(t.op.live, change{key, gone})
+	}
+}
+
+// take counts what a batch has changed of what was read before.
+func (s *scrub) take(live []change) {
+	for _, c := range live {
+		switch {
+		case bytes.Compare(c.key, s.next) >= 0: // it comes up yet
+		case c.gone:
+			s.found.removeIfLive(c.key)
+		default:
+			s.found.addIfLive(c.key)
+		}
+	}
+}
+
+// page reads the next keys; none: it is through, and diff says what is wrong.
+func (s *scrub) page(t *tx) (keys [][]byte, diff []string) {
+	opts := badger.DefaultIteratorOptions
+	opts.PrefetchValues = false
+	it := t.disk.NewIterator(opts)
+	defer it.Close()
+	for it.Seek(s.next); it.Valid() && len(keys) < scrubPage; {
+		key := it.Item().KeyCopy(nil)
+		if livePlace[key[0]] == 0 {
+			it.Seek([]byte{nextLive(key[0])})
+			if nextLive(key[0]) == 0 {
+				break
+			}
+			continue
+		}
+		s.found.addIfLive(key)
+		keys = append(keys, key)
+		s.next = append(bytes.Clone(key), 0)
+		it.Next()
+	}
+	if len(keys) == 0 {
+		diff = t.j.sums.differences(&s.found)
+		s.active = false
+	}
+	return keys, diff
+}
+
+// nextLive is the live class that follows another; 0: none does.
+func nextLive(class byte) byte {
+	for c := int(class) + 1; c < len(livePlace); c++ {
+		if livePlace[c] > 0 {
+			return byte(c)
+		}
+	}
+	return 0
+}
+
+func (j *Journal) scrubLoop(ctx context.Context) {
+	tick := time.NewTicker(scrubLook)
+	defer tick.Stop()
+	last, tables := time.Now(), j.tables() // the open has just compared
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.stopped:
+			return
+		case <-tick.C:
+		}
+		now := j.tables()
+		since := time.Since(last)
+		if since < scrubRest || since < scrubEvery && maps.Equal(now, tables) {
+			continue
+		}
+		last, tables = time.Now(), now
+		if err := j.scrubOnce(ctx); err != nil && ctx.Err() == nil && j.running() == nil {
+			j.warn(fmt.Sprintf("scrub: %v", err))
+		}
+	}
+}
+
+func (j *Journal) tables() map[uint64]struct{} {
+	ids := map[uint64]struct{}{}
+	for _, t := range j.db.Tables() {
+		ids[t.ID] = struct{}{}
+	}
+	return ids
+}
+
+// scrubOnce reads all of the live set, and the records that it names.
+func (j *Journal) scrubOnce(ctx context.Context) error {
+	// What is committed from this batch on is counted.
+	if err := j.do(ctx, last, &op{run: func(*tx) error { j.scrub = scrub{active: true}; return nil }}); err != nil {
+		return err
+	}
+	for {
+		var keys [][]byte
+		var diff []string
+		var took time.Duration // without what it waited for
+		err := j.do(ctx, last, &op{run: func(t *tx) error {
+			keys, diff = j.scrub.page(t)
+			took = time.Since(t.now)
+			return nil
+		}})
+		if err != nil {
+			return err
+		}
+		if len(diff) > 0 {
+			j.fail(&DamageError{
+				What: fmt.Sprintf("the journal in %s is not what was written: %s", j.dir, strings.Join(diff, "; ")),
+				Hint: "the next start builds its indexes anew if all records are there, and says what is missing if not",
+			})
+			return nil
+		}
+		if len(keys) == 0 {
+			j.figures.scrubs.Add(1)
+			return nil
+		}
+		began := time.Now()
+		if err := j.readNamed(ctx, keys); err != nil {
+			return err
+		}
+		took += time.Since(began)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(scrubShare * took):
+		}
+	}
+}
+
+// readNamed reads the records that entries of indexes name, and sees to those that
+// cannot be.
+func (j *Journal) readNamed(ctx context.Context, keys [][]byte) error {
+	var bad []ID
+	err := j.view(func(txn *badger.Txn) error {
+		for _, key := range keys {
+			id, ok := intentOf(key)
+			if !ok || key[0] == classExpiry { // each of those is elsewhere, too
+				continue
+			}
+			if item, err := readItem(txn, key); err != nil || item == nil {
+				continue // it has gone since
+			}
+			if readAll(reader(txn), id) != nil {
+				bad = append(bad, id)
+			}
+		}
+		return nil
+	})
+	for _, id := range bad {
+		var why *CorruptError
+		err = errors.Join(err, j.do(ctx, first, &op{run: func(t *tx) (err error) { why, err = t.setAside(id); return err }}))
+		if why != nil { // crashed here: the next scrub comes by again
+			err = errors.Join(err, j.do(ctx, first, &op{run: func(t *tx) error { return t.endAside(id, why) }}))
+		}
+	}
+	return err
+}
+
+// readAll reads what must be there of an intent that an index names.
+func readAll(lookup func([]byte) ([]byte, bool, error), id ID) error {
+	var h wire.Head
+	head, err := lookMessage(lookup, idKey(classHead, id), &h)
+	if err != nil {
+		return err
+	}
+	hand, err := lookMessage(lookup, idKey(classHandover, id), &wire.Handover{})
+	if err != nil {
+		return err
+	}
+	if !head && !hand {
+		return &CorruptError{Key: idKey(classHead, id), Why: "it is missing, and an index names it"}
+	}
+	if head {
+		var log wire.Events
+		if _, err := lookMessage(lookup, idKey(classEvents, id), &log); err != nil {
+			return err
+		}
+		if len(log.Events) != int(h.LastSeq) {
+			return &CorruptError{Key: idKey(classEvents, id), Why: fmt.Sprintf("%d events, of %d", len(log.Events), h.LastSeq)}
+		}
+	}
+	key := chunkKey(classEnvelope, id, 0)
+	blob, found, err := joinChunks(lookup, classEnvelope, id)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return &CorruptError{Key: key, Why: "it is missing"}
+	}
+	if err := proto.Unmarshal(blob, &wire.Envelope{}); err != nil {
+		return &CorruptError{Key: key, Why: err.Error()}
+	}
+	return nil
+}
+
+func lookMessage(lookup func([]byte) ([]byte, bool, error), key []byte, m proto.Message) (bool, error) {
+	rec, found, err := lookup(key)
+	if err != nil || !found {
+		return false, err
+	}
+	return true, unsealMessage(key, rec, m)
+}
+
+// setAside keeps what is left of a record that is corrupt or gone (classAside), and says so,
+// once.
+func (t *tx) setAside(id ID) (corrupt *CorruptError, err error) {
+	if err := readAll(t.lookup, id); !errors.As(err, &corrupt) {
+		return nil, err // it has come right, or the disk itself fails
+	}
+	aside := idKey(classAside, id)
+	if told, err := t.has(aside); err != nil || told {
+		return corrupt, err
+	}
+	rec, _, err := t.lookup(corrupt.Key)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.put(aside, &wire.Aside{Key: corrupt.Key, Record: rec[:min(len(rec), maxAside)], Why: corrupt.Why, AtMs: ms(t.now)}); err != nil {
+		return nil, err
+	}
+	t.after(func() {
+		t.j.figures.aside.Add(1)
+		if f := t.j.hooks.Corrupt; f != nil {
+			f(Corrupt{ID: id, Record: describe(corrupt.Key), Why: corrupt.Why})
+		}
+	})
+	return corrupt, nil
+}
+
+// maxAside bounds what is kept of a corrupt record: a chunk of an envelope is no larger.
+const maxAside = chunkSize + headerSize
+
+// endAside ends an intent of home's own whose envelope cannot be read: as a dead letter that
+// says why, with another envelope, that of nothing. One that another journal has ends by what
+// that says, unless somebody is to be told then. Of an intent whose head or events cannot be
+// read nothing more is written: it stays where it is, and is passed over.
+func (t *tx) endAside(id ID, why *CorruptError) error {
+	if why.Key[0] != classEnvelope {
+		return nil
+	}
+	l, homed, err := t.life(id)
+	if err != nil || !homed || !l.open() || l.place() == PlaceHeld && l.head.ReplyDest == 0 {
+		return err
+	}
+	stub, err := proto.Marshal(&wire.Envelope{
+		Id: id[:], ToAgent: t.j.AgentName(l.agent()), Payload: []byte("{}"), CreatedAtMs: l.head.CreatedMs, Parent: l.head.Parent,
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.delChunks(classEnvelope, id); err != nil {
+		return err
+	}
+	t.putChunks(classEnvelope, id, stub)
+	l.head.ReplyDest = 0 // who is to be told stood in the envelope
+	text := CorruptRecord + ": " + why.Why
+	_, err = t.end(l, state.Fail, &wire.Event{Actor: actorSelf, Reason: uint32(state.ReasonSidecarFault), Text: text},
+		deliveryError("sidecar_fault", state.ReasonSidecarFault, text, l.head.Attempts), "")
+	return err
+}
+
+// CorruptRecord is how a record that cannot be read is called, in events and logs.
+const CorruptRecord = "journal.corrupt_record"
+
+// Corrupt is a record that cannot be read, set aside so that the others go on.
+type Corrupt struct {
+	ID     ID
+	Record string // what it is, and of which intent
+	Why    string
+}

@@ -1,0 +1,206 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+// A scrub of a set that changes as it reads finds nothing wrong.
+func TestScrubOfWhatChanges(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	many := make([]journal.Accept, 1500)
+	for i := range many {
+		many[i].Envelope = envelope()
+	}
+	if _, err := w.j.Accept(t.Context(), many); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var group sync.WaitGroup
+	for n := range 2 {
+		group.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(n), 5))
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope(), DeliverBy: time.Now().Add(time.Duration(1+r.IntN(100)) * time.Hour)}})
+				if err == nil && r.IntN(2) == 0 {
+					_, err = w.j.Answer(t.Context(), got[0].ID, journal.Answer{Trigger: state.Cancel})
+				}
+				if err != nil {
+					t.Errorf("beside the scrub: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for range 2 {
+		if err := w.j.Scrub(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	group.Wait()
+	if err := w.j.Err(); err != nil || w.j.Stats().Scrubs != 2 {
+		t.Fatalf("%v, after %d scrubs", err, w.j.Stats().Scrubs)
+	}
+	w.whole()
+}
+
+// A key that is lost, or comes back, stops the journal; what the records say is enough for the next start
+// to put it right, and nothing is lost.
+func TestScrubFindsWhatTheStoreLoses(t *testing.T) {
+	t.Parallel()
+	for name, plant := range map[string]func(*badger.Txn) error{
+		"lost":      func(txn *badger.Txn) error { return txn.Delete(firstKey(txn, 'o')) },
+		"came back": func(txn *badger.Txn) error { return txn.Set([]byte("x0123456789012345678901234"), nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			ids := []journal.ID{w.accept(), w.accept(), w.accept()}
+			if err := w.j.Scrub(t.Context()); err != nil || w.j.Err() != nil {
+				t.Fatalf("of one that is whole: %v, %v", err, w.j.Err())
+			}
+			if err := w.j.Behind(plant); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.j.Scrub(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var damage *journal.DamageError
+			if !errors.As(w.j.Err(), &damage) {
+				t.Fatalf("after the scrub: %v, want it stopped by the damage", w.j.Err())
+			}
+			if _, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope()}}); !errors.Is(err, journal.ErrFailed) {
+				t.Errorf("accept after that: %v", err)
+			}
+			w.j.Abandon()
+			w.open(journal.Options{})
+			if got := w.j.Stats().Rebuilt; got != 1 {
+				t.Errorf("%d entries were built anew, want 1", got)
+			}
+			if got := len(w.due()); got != len(ids) {
+				t.Errorf("%d are due, want %d", got, len(ids))
+			}
+			w.whole()
+		})
+	}
+}
+
+// A record that is gone with its entries is not made up: the start is refused.
+func TestLostRecordIsNotBuiltAnew(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.plant(func(txn *badger.Txn) error {
+		return errors.Join(txn.Delete(firstKey(txn, 'o')), txn.Delete(firstKey(txn, 'x')), txn.Delete(firstKey(txn, 'i')))
+	})
+	w.wantDamage("the records do not say what is missing")
+}
+
+// A compaction whose tables cannot be made loses their keys, and says nothing. The scrub
+// does, before anything of it is called done.
+func TestScrubFindsALostTable(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for n := range 6 { // five tables are compacted, and one is left
+		many := make([]journal.Accept, 50)
+		for i := range many {
+			many[i].Envelope = envelope()
+		}
+		if _, err := w.j.Accept(t.Context(), many); err != nil {
+			t.Fatal(err)
+		}
+		w.reopen()
+		if n == 4 {
+			if err := w.j.Compact(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// Whatever a compaction makes next is there already.
+	store := os.DirFS(filepath.Join(w.dir, "store"))
+	tables, err := fs.Glob(store, "*.sst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var newest int
+	fmt.Sscanf(tables[len(tables)-1], "%06d.sst", &newest)
+	var there []string
+	for n := range 20 {
+		path := filepath.Join(w.dir, "store", fmt.Sprintf("%06d.sst", newest+1+n))
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		there = append(there, path)
+	}
+	if err := w.j.Compact(); err != nil {
+		t.Fatalf("the store says so: %v", err)
+	}
+	for _, path := range there {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = w.j.Scrub(t.Context()) // it is stopped on the way
+	var damage *journal.DamageError
+	if !errors.As(w.j.Err(), &damage) {
+		t.Fatalf("after a compaction that lost its tables: %v, want it stopped by the damage", w.j.Err())
+	}
+	w.j.Abandon()
+}
+
+// An envelope that cannot be read costs its intent, which ends as a dead letter that says
+// why; the others go on.
+func TestScrubSetsAside(t *testing.T) {
+	t.Parallel()
+	var told []journal.Corrupt
+	w := &world{T: t, dir: t.TempDir()}
+	w.open(journal.Options{Hooks: journal.Hooks{Corrupt: func(c journal.Corrupt) { told = append(told, c) }}})
+	bad, good := w.accept(), w.accept()
+	if err := w.j.BreakEnvelope(bad); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := w.j.Scrub(t.Context()); err != nil || w.j.Err() != nil {
+			t.Fatalf("scrub: %v, %v", err, w.j.Err())
+		}
+	}
+	i := w.get(bad)
+	if i.Status() != state.Failed || state.Reason(i.Head.Reason) != state.ReasonSidecarFault || !strings.Contains(string(i.Outcome.Body), journal.CorruptRecord) {
+		t.Errorf("the one that cannot be read is %s for %s: %s", i.Status(), state.Reason(i.Head.Reason), i.Outcome.GetBody())
+	}
+	w.wantDead(journal.DeadFilter{}, bad)
+	if len(told) != 1 || told[0].ID != bad || w.j.Stats().Aside != 1 {
+		t.Errorf("told of %+v, counted %d; want it once", told, w.j.Stats().Aside)
+	}
+	if offers := w.due(); len(offers) != 1 || offers[0].ID != good {
+		t.Errorf("due: %d, want the other one", len(offers))
+	}
+	if _, err := w.j.Redrive(t.Context(), journal.Redrive{ID: bad}); err == nil {
+		t.Error("what nobody can read was sent again")
+	}
+	w.whole()
+}
