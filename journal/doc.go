@@ -119,7 +119,7 @@
 //   - Before each batch and every 250 ms the volume is looked at. Where little is free
 //     (space.go says how little) nothing new is accepted or held, until there is clearly
 //     more, and all else goes on; where next to nothing is, the journal fails before it
-//     writes: the store would die of it, and at the next start again.
+//     writes, and is not opened: the store would die of it.
 //   - A batch that has been under way for five seconds is said to be stalled, and one of
 //     thirty fails the journal: a disk that hangs answers nobody (stall.go).
 //   - What has ended is history: the batch of its end puts it into an index by that time.

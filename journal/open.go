@@ -36,6 +36,9 @@ func Open(o Options) (*Journal, error) {
 		return nil, fmt.Errorf("make journal directory: %w", err)
 	}
 	j := newJournal(o)
+	if !j.space.look() { // what was in memory is written first of all: that would be a SIGBUS
+		return nil, fmt.Errorf("the volume of the journal in %s is full: %d bytes and %d files are left; make room, and start again", o.Dir, j.space.free.Load(), j.space.inodes.Load())
+	}
 	lock, err := lockDir(o.Dir)
 	if err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ type limits struct {
 // one stop with gigabytes free.
 func limitsOf(total room) (l limits) {
 	l.low.bytes = max(total.bytes/10, min(256<<20, total.bytes/4))
-	l.low.bytes = min(l.low.bytes, 4<<30)
+	l.low.bytes = min(l.low.bytes, 1<<30) // a tenth of a large one is much to leave unused
 	l.out.bytes = min(storeAhead, total.bytes/20)
 	l.enough.bytes = l.low.bytes + l.low.bytes/8
 	if total.inodes > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func TestSpaceGuard(t *testing.T) {
 	}{
 		{"small", 64 * mib, 15 * mib, 17 * mib, 19 * mib, 3 * mib, 900, 2000, 10_000},
 		{"of no fixed inodes", 64 * mib, 15 * mib, 17 * mib, 19 * mib, 3 * mib, 0, 0, 0},
-		{"large", 1000 * gib, 3 * gib, 4*gib + mib, 5 * gib, 31 * mib, 900, 2000, 1 << 20},
+		{"large", 1000 * gib, gib - mib, gib + mib, 2 * gib, 31 * mib, 900, 2000, 1 << 20},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -144,6 +145,9 @@ func TestFullDisk(t *testing.T) {
 			until(nil)
 			fill(100)
 			until(journal.ErrFailed)
+			if j, err := journal.Open(journal.Options{Dir: filler}); err == nil || !strings.Contains(err.Error(), "make room") {
+				t.Errorf("opened on a full disk: %v, %v", j, err)
+			}
 			if err := os.RemoveAll(filler); err != nil {
 				t.Fatal(err)
 			}

@@ -47,6 +47,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestSpaceGuard",
 	},
 	{
+		guard: "a journal is opened on a full disk",
+		file:  "journal/open.go",
+		old:   "	if !j.space.look() { // what",
+		new:   "	if !j.space.look() && false { // what",
+		pkg:   inJournal, test: "TestFullDisk",
+	},
+	{
 		guard: "a disk that hangs is waited for",
 		file:  "journal/stall.go",
 		old:   "			j.fail(errHung)\n",
