@@ -285,3 +285,64 @@ func TestNoMoreThanMayBeAtOnce(t *testing.T) {
 	}
 	w.schedule(&wire.Schedule{})
 }
+
+// Schedules, limits and reminders over a month with a week of it down, in which clocks
+// are put forward: nine o'clock stays nine o'clock, what was missed is one intent, and
+// nothing ends before its time.
+func TestTimersOverAMonth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		berlin, err := time.LoadLocation("Europe/Berlin")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(time.Date(2000, 3, 20, 12, 0, 0, 0, berlin))) // the 26th has 23 hours
+		w := setup(t)
+		nine := w.schedule(&wire.Schedule{Cron: "0 9 * * *", TimeZone: "Europe/Berlin"})
+		e := envelope()
+		e.HumanTask, e.Reminders = []byte("{}"), &wire.Reminders{AfterMs: (5 * 24 * time.Hour).Milliseconds(), Most: 2, EscalateTo: "boss"}
+		limit := time.Now().Add(30 * 24 * time.Hour)
+		got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e, Deadline: limit}})
+		if err != nil || got[0].Err != nil {
+			t.Fatal(err, got)
+		}
+		until := func(then time.Time) {
+			t.Helper()
+			if err := w.j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Until(then))
+			w.open(journal.Options{})
+			time.Sleep(2 * time.Second)
+		}
+		day := func(d, h, m int) time.Time { return time.Date(2000, 3, d, h, m, 0, 0, berlin) }
+		until(day(21, 8, 59))
+		time.Sleep(2 * time.Minute)
+		until(day(28, 8, 30)) // a week, over the change
+		until(day(28, 8, 59).Add(50 * time.Second))
+		time.Sleep(2 * time.Minute)
+		var said []string
+		for _, run := range w.j.Schedule(nine).Runs {
+			said = append(said, time.UnixMilli(run.DueMs).In(berlin).Format("2 15:04"))
+			if run.SinceMs != 0 {
+				said[len(said)-1] += time.UnixMilli(run.SinceMs).In(berlin).Format(" for 2 15:04")
+			}
+		}
+		if got := fmt.Sprint(said); got != "[21 09:00 27 09:00 for 22 09:00 28 09:00]" {
+			t.Errorf("it was due %s", got)
+		}
+		until(day(34, 12, 0)) // the second reminder
+		until(day(40, 12, 0))
+		until(limit.Add(-time.Minute))
+		if s := w.status(got[0].ID); s != state.Waiting {
+			t.Errorf("a minute before its deadline the task is %s", s)
+		}
+		until(limit)
+		if s := w.status(got[0].ID); s != state.TimedOut {
+			t.Errorf("at its deadline the task is %s", s)
+		}
+		if reminded, escalated := remindersOf(t, w, got[0].ID); len(reminded) != 2 || escalated == 0 {
+			t.Errorf("reminded after %v s, escalated after %d", reminded, escalated)
+		}
+		w.whole()
+	})
+}
