@@ -83,10 +83,14 @@ func deliveredIn(lines []string) (it item, ok bool) {
 
 // listener is an app around a quirky client, in a loop.
 type listener struct {
-	t    *testing.T
-	way  quirk
-	at   *sidecar
-	own  *http.Client
+	t   *testing.T
+	way quirk
+	as  string // the agent it listens for
+	at  *sidecar
+	own *http.Client
+
+	posted []string // what it must have seen in the end
+
 	mu   sync.Mutex
 	seen map[string]time.Time // when it first acted on each
 	more int                  // hand-overs of what it had seen
@@ -112,7 +116,7 @@ func (l *listener) segment(ctx context.Context, since int64) (int64, error) {
 	l.mu.Lock()
 	l.asks++
 	l.mu.Unlock()
-	url := fmt.Sprintf("http://%s%s?since=%d&wait_seconds=2", l.at.api, agentPath(billing, "/intents/stream"), since)
+	url := fmt.Sprintf("http://%s%s?since=%d&wait_seconds=2", l.at.api, agentPath(l.as, "/intents/stream"), since)
 	req, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {
 		return since, err
@@ -162,43 +166,52 @@ func (l *listener) has(id string) time.Time {
 func TestQuirkyClients(t *testing.T) {
 	t.Parallel()
 	kills := number(t, "E2E_QUIRK_KILLS", 100)
-	for _, way := range quirks {
-		t.Run(strings.ReplaceAll(way.name, " ", "_"), func(t *testing.T) {
-			t.Parallel()
-			// Soon, an intent whose answer a kill has swallowed comes under a new number.
-			home, holder := startPair(t, map[string]string{"stream_lease": "2s"})
-			l := &listener{t: t, way: way, at: holder, own: &http.Client{Transport: &http.Transport{}}, seen: map[string]time.Time{}}
-			ctx, cancel := context.WithCancel(context.Background())
-			var apps sync.WaitGroup
-			apps.Go(func() { l.run(ctx) })
-			defer apps.Wait()
-			defer cancel()
+	// Soon, an intent whose answer a kill has swallowed comes under a new number.
+	config := map[string]string{"stream_lease": "2s"}
+	agents := []string{billing, billing + "-2"}
+	holder := newSidecar(t, setup{name: "holder", agents: agents, config: config})
+	peers := peersFile(t, map[string][]string{agents[0]: {holder.peer}, agents[1]: {holder.peer}})
+	home := start(t, setup{name: "home", agents: []string{shop}, peers: peers, config: config})
+	holder.start()
 
-			l.measure(home)
-			var ids []string
-			for n := range kills {
-				for range 3 {
-					ids = append(ids, home.post(billing, map[string]any{"n": n}))
-				}
-				eventually(t, "one of this round to be seen", func() error {
-					if l.has(ids[len(ids)-1-n%3]).IsZero() {
-						return fmt.Errorf("round %d", n)
-					}
-					return nil
-				})
-				holder.kill()
-				holder.start()
+	ctx, cancel := context.WithCancel(context.Background())
+	var apps sync.WaitGroup
+	defer apps.Wait()
+	defer cancel()
+	var all []*listener
+	for i, way := range quirks {
+		l := &listener{t: t, way: way, as: agents[i], at: holder, own: &http.Client{Transport: &http.Transport{}}, seen: map[string]time.Time{}}
+		apps.Go(func() { l.run(ctx) })
+		l.measure(home)
+		all = append(all, l)
+	}
+	for n := range kills {
+		for _, l := range all {
+			for range 3 {
+				l.posted = append(l.posted, home.post(l.as, map[string]any{"n": n}))
 			}
-			for _, id := range ids {
-				home.status(id, "COMPLETED")
-				if l.has(id).IsZero() {
-					t.Errorf("%s was skipped", id)
+		}
+		for _, l := range all {
+			eventually(t, "one of this round to be seen", func() error {
+				if l.has(l.posted[len(l.posted)-1-n%3]).IsZero() {
+					return fmt.Errorf("round %d, by a client that %s", n, l.way.name)
 				}
+				return nil
+			})
+		}
+		holder.kill()
+		holder.start()
+	}
+	for _, l := range all {
+		for _, id := range l.posted {
+			home.status(id, "COMPLETED")
+			if l.has(id).IsZero() {
+				t.Errorf("%s was skipped by a client that %s", id, l.way.name)
 			}
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			t.Logf("figure: a client that %s, %d intents over %d SIGKILLs: all seen, %d of them again, %d requests", way.name, len(ids), kills, l.more, l.asks)
-		})
+		}
+		l.mu.Lock()
+		t.Logf("figure: a client that %s, %d intents over %d SIGKILLs: all seen, %d of them again, %d requests", l.way.name, len(l.posted), kills, l.more, l.asks)
+		l.mu.Unlock()
 	}
 }
 
@@ -207,7 +220,7 @@ func TestQuirkyClients(t *testing.T) {
 func (l *listener) measure(home *sidecar) {
 	var took []time.Duration
 	for n := range 20 {
-		id := home.post(billing, map[string]any{"n": n})
+		id := home.post(l.as, map[string]any{"n": n})
 		began := time.Now()
 		eventually(l.t, "it to be seen", func() error {
 			if l.has(id).IsZero() {
