@@ -1,0 +1,107 @@
+package journal_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+// taken is what a journal takes: of its disk, of memory (RssAnon) and of files.
+type taken struct{ disk, memory, files, goroutines int }
+
+func (w *world) taken() (t taken) {
+	w.Helper()
+	_ = filepath.Walk(w.dir, func(path string, _ os.FileInfo, err error) error {
+		var s unix.Stat_t
+		if err == nil && unix.Stat(path, &s) == nil { // else it has just gone
+			t.disk += int(s.Blocks) * 512
+		}
+		return nil
+	})
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		w.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if _, err := fmt.Sscanf(line, "RssAnon: %d", &t.memory); err == nil {
+			t.memory <<= 10
+		}
+	}
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		w.Fatal(err)
+	}
+	t.files, t.goroutines = len(open), runtime.NumGoroutine()
+	return t
+}
+
+// TestSoak: under traffic that never pauses a journal takes what its history may, and what
+// the store needs to work with, however long that lasts. JOURNAL_SOAK=10m makes it as long;
+// the figures are of the whole process.
+func TestSoak(t *testing.T) {
+	t.Parallel()
+	long, _ := time.ParseDuration(os.Getenv("JOURNAL_SOAK"))
+	const (
+		budget, body = 4 << 20, 32 << 10
+		round, least = 50, 3000 // intents; their bodies are 98 MB
+		most         = 96 << 20 // of disk
+		tell         = 30 * time.Second
+	)
+	w := &world{T: t, dir: t.TempDir()}
+	w.open(journal.Options{History: journal.History{HistoryBytes: budget}})
+	payload := fmt.Appendf(nil, `{"x":"%s"}`, bytes.Repeat([]byte("x"), body))
+	began, told, top := time.Now(), time.Now(), taken{}
+	for n := 0; n < least || time.Since(began) < long; n += round {
+		in := make([]journal.Accept, round)
+		for i := range in {
+			in[i].Envelope = envelope()
+			in[i].Envelope.Payload = payload
+		}
+		got, err := w.j.Accept(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var group sync.WaitGroup
+		for _, one := range got {
+			group.Go(func() {
+				if _, err := w.j.Answer(t.Context(), one.ID, journal.Answer{Trigger: state.Complete, Actor: "ann"}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if n%(10*round) != 0 {
+			continue
+		}
+		now := w.taken()
+		top.disk = max(top.disk, now.disk)
+		if now.disk > most {
+			t.Fatalf("after %d intents it takes %d MiB of disk, of a history of %d", n+round, now.disk>>20, w.j.Stats().History>>20)
+		}
+		if time.Since(told) > tell {
+			told = time.Now()
+			t.Logf("%s: %d intents, history %d MiB, disk %d MiB (most %d), RssAnon %d MiB, %d files, %d goroutines", time.Since(began).Round(time.Second), n+round,
+				w.j.Stats().History>>20, now.disk>>20, top.disk>>20, now.memory>>20, now.files, now.goroutines)
+		}
+	}
+	s := w.j.Stats()
+	for ended := time.Now(); s.History > budget && time.Since(ended) < time.Minute; s = w.j.Stats() {
+		time.Sleep(10 * time.Millisecond) // what ended in the last second is not looked at yet
+	}
+	if s.History > budget || s.LetGo < least/2 {
+		t.Errorf("the history takes %d bytes, of %d that it may, and of it %d intents were let go", s.History, s.HistoryMost, s.LetGo)
+	}
+	t.Logf("%d MiB of disk at most", top.disk>>20)
+	w.whole()
+}
