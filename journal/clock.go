@@ -7,7 +7,8 @@ import (
 
 // Limits of time are kept by the wall clock, which may be put forward or back: by whoever
 // corrects it, or with a machine that slept. What has passed meanwhile is known from the
-// monotonic clock; over a restart it is not.
+// monotonic clock; over a restart from how long the machine has been up, unless that has
+// started anew, too.
 const (
 	// clockJump is how far the wall clock may stray from the time that has passed. More is
 	// a jump, until which all was right.
@@ -16,8 +17,8 @@ const (
 	clockHolds = 2 * time.Minute
 	// clockRest is how often a clock that has jumped is looked at.
 	clockRest = 10 * time.Second
-	// downtime is how long a sidecar may have been down, or its machine asleep, as the clock
-	// says. More is a clock that is wrong, or was.
+	// downtime is how long a sidecar may have been down, as the clock says, where nothing
+	// else tells. More is a clock that is wrong, or was.
 	downtime = 366 * 24 * time.Hour
 	// clockSlew is how much of the time that passes the wall clock may be adjusted by
 	// without that ever adding up to a jump: one part in so many.
@@ -41,6 +42,7 @@ type Clock struct {
 type clock struct {
 	wall  func() time.Time // time.Now, but for a test
 	told  func(Clock)
+	up    func() (boot string, up time.Duration)
 	began time.Time // of the time that passes
 
 	mu struct {
@@ -61,19 +63,25 @@ type clockMark struct {
 	AheadMs int64 `json:"ahead_ms,omitempty"`
 	BackMs  int64 `json:"back_ms,omitempty"`
 	HeldMs  int64 `json:"held_ms,omitempty"`
+
+	Boot string `json:"boot_id,omitempty"`
+	UpMs int64  `json:"up_ms,omitempty"` // of that boot, when the time was seen
 }
 
 func newClock(o Options) *clock {
-	c := &clock{wall: o.wall, told: o.Hooks.Clock, began: time.Now()}
+	c := &clock{wall: o.wall, told: o.Hooks.Clock, up: o.SinceBoot, began: time.Now()}
 	if c.wall == nil {
 		c.wall = time.Now
+	}
+	if c.up == nil {
+		c.up = func() (string, time.Duration) { return "", 0 }
 	}
 	return c
 }
 
 // start goes on from the last time on record, nil where there is none. How long we were
-// down nobody knows: the clock is believed, unless that would be very long, or less than
-// nothing.
+// down this boot of the machine knows. After another one, or elsewhere, nobody does: the
+// clock is believed, unless that would be very long, or less than nothing.
 func (c *clock) start(before *mark, accept bool) {
 	var last clockMark
 	if before != nil {
@@ -83,11 +91,18 @@ func (c *clock) start(before *mark, accept bool) {
 	c.mu.time = c.wall().Round(0)
 	if last.SeenMs != 0 && !accept {
 		gap := c.mu.time.Sub(at(last.SeenMs))
+		down, stray := max(0, gap), gap
+		if boot, up := c.up(); boot != "" && boot == last.Boot {
+			down = up - time.Duration(last.UpMs)*time.Millisecond
+			stray = gap - down
+		} else if -clockJump <= gap && gap <= downtime {
+			stray = 0
+		}
 		c.mu.jumped, c.mu.ahead = last.Jumped, time.Duration(last.AheadMs)*time.Millisecond
-		c.mu.since = -time.Duration(last.HeldMs)*time.Millisecond - max(0, gap)
+		c.mu.since = -time.Duration(last.HeldMs)*time.Millisecond - down
 		c.mu.most = c.mu.ahead + time.Duration(last.BackMs)*time.Millisecond
-		if gap < -clockJump || gap > downtime {
-			c.jump(c.mu.ahead + gap)
+		if stray.Abs() > clockJump {
+			c.jump(c.mu.ahead + stray)
 		}
 		c.mu.time = c.mu.time.Add(-c.mu.ahead)
 	}
@@ -183,6 +198,8 @@ func (c *clock) mark() clockMark {
 	if now.Paused {
 		m.HeldMs = (max(clockHolds, now.Ahead) - now.Left).Milliseconds()
 	}
+	boot, up := c.up()
+	m.Boot, m.UpMs = boot, up.Milliseconds()
 	return m
 }
 

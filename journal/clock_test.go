@@ -187,6 +187,49 @@ func TestNothingExpiresByAJump(t *testing.T) {
 	}
 }
 
+// How long we were down the machine knows: an hour is no downtime where it says minutes.
+// One that has started anew knows nothing.
+func TestDowntimeIsWhatTheMachineSays(t *testing.T) {
+	for name, row := range map[string]struct {
+		wall, up time.Duration // by which each goes on while we are down
+		boot     string        // which it is then
+		jumped   bool
+	}{
+		"an hour ahead":            {wall: time.Hour + 5*time.Minute, up: 5 * time.Minute, boot: "a", jumped: true},
+		"an hour back":             {wall: -55 * time.Minute, up: 5 * time.Minute, boot: "a", jumped: true},
+		"back, but not before":     {wall: 5 * time.Minute, up: time.Hour, boot: "a", jumped: true},
+		"an hour of downtime":      {wall: time.Hour, up: time.Hour, boot: "a"},
+		"two years of downtime":    {wall: 2 * year, up: 2 * year, boot: "a"},
+		"another boot":             {wall: time.Hour, up: 0, boot: "b"},
+		"another boot, far ahead":  {wall: 2 * year, up: 0, boot: "b", jumped: true},
+		"a machine that tells not": {wall: time.Hour, up: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				began, boot, more := time.Now(), "a", time.Duration(0)
+				machine := journal.Options{SinceBoot: func() (string, time.Duration) { return boot, time.Since(began) + more }}
+				w := &wrong{world: &world{T: t, dir: t.TempDir()}}
+				w.start(machine)
+				id := w.limited(30*time.Minute, 0)
+				time.Sleep(3 * time.Second)
+				w.close()
+				w.ahead.Store(int64(row.wall))
+				boot, more = row.boot, row.up
+				w.start(machine)
+				time.Sleep(2 * time.Second)
+				if c := w.j.Stats().Clock; c.Paused != row.jumped {
+					t.Errorf("the clock: %+v", c)
+				}
+				if late := row.wall > 30*time.Minute && !row.jumped; (w.expired(id) == 1) != late {
+					t.Errorf("what had half an hour is %s", w.status(id))
+				}
+				w.whole()
+			})
+		})
+	}
+}
+
 // Who knows that the clock is right says so at a start.
 func TestClockIsAcceptedAtAWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -139,9 +139,11 @@
 //
 // Times are the wall clock's. How much has passed is known beside it while we run, and the
 // two are compared each second: where they stray from each other by more than a minute, the
-// clock has jumped. Over a restart it has where it went back, or by more than a year ahead:
-// less is how long we were down. Until it has held for two minutes, and for as long as it
-// jumped ahead, so that nothing loses time to it,
+// clock has jumped. Over a restart how long the machine has been up says what has passed
+// (SinceBoot). Where that has started anew, or the volume has moved to another, the clock
+// has jumped if it went back, or by more than a year ahead: less is how long we were down.
+// Until it has held for two minutes, and for as long as it jumped ahead, so that nothing
+// loses time to it,
 //
 //   - nothing expires, and nobody is reminded; what is left of a limit is told, and acted
 //     on, as if the clock had not jumped;

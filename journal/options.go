@@ -38,6 +38,10 @@ type Options struct {
 	// block. nil: nobody is told.
 	Tell func(*TaskNews) []Notification
 
+	// SinceBoot tells how long the machine has been up; nil: nobody knows, and the time
+	// between two starts is what the wall clock says.
+	SinceBoot func() (boot string, up time.Duration)
+
 	wall func() time.Time // nil: time.Now
 }
 

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,8 +37,7 @@ const (
 // is that of another host.
 func newOwner() owner {
 	host, _ := os.Hostname()
-	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return owner{Version: 1, Instance: NewID().String(), Host: host, Boot: string(bytes.TrimSpace(boot))}
+	return owner{Version: 1, Instance: NewID().String(), Host: host, Boot: bootID()}
 }
 
 // take makes o the owner of the journal in dir, whose lock it has.

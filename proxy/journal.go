@@ -15,6 +15,7 @@ func (r *run) openJournal() error {
 		Dir:         r.opts.Journal,
 		AcceptLoss:  r.opts.AcceptLoss,
 		AcceptClock: r.opts.AcceptClock,
+		SinceBoot:   journal.SinceBoot,
 		Ephemeral:   r.opts.Ephemeral,
 		Backoff:     func(attempts int) time.Duration { return r.config.limits.Load().backoff(attempts) },
 		WorkTimeout: r.opts.Limits.Inbound.WorkTimeout,
