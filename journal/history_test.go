@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,38 +165,6 @@ func TestHistoryBudget(t *testing.T) {
 		w.wantBody(ids[0], "gone")
 		w.whole()
 	})
-}
-
-// TestHistoryUnderTraffic: it is let go as fast as it comes, by a journal that is never
-// idle, while nobody asks for it.
-func TestHistoryUnderTraffic(t *testing.T) {
-	t.Parallel()
-	const budget, round = 512 << 10, 200
-	w := &world{T: t, dir: t.TempDir()}
-	w.open(journal.Options{History: journal.History{HistoryBytes: budget}})
-	for n := 0; n < 600 && w.j.Stats().LetGo < 5*round; n++ {
-		in := make([]journal.Accept, round)
-		for i := range in {
-			in[i].Envelope = envelope()
-		}
-		got, err := w.j.Accept(t.Context(), in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var group sync.WaitGroup
-		for _, one := range got {
-			group.Go(func() {
-				if _, err := w.j.Answer(t.Context(), one.ID, journal.Answer{Trigger: state.Complete, Actor: "ann"}); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		group.Wait()
-	}
-	if s := w.j.Stats(); s.LetGo < 5*round {
-		t.Errorf("after 120,000 intents, of a history of %d bytes, where %d may be, %d intents were let go", s.History, s.HistoryMost, s.LetGo)
-	}
-	w.whole()
 }
 
 // TestHistoryOfAHolder: what home has not heard of stays, and ids stay a day.

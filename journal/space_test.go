@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,14 +84,10 @@ func TestFullDisk(t *testing.T) {
 		t.Skip("needs root to mount a small volume")
 	}
 	t.Parallel()
-	for _, what := range []string{"pages", "inodes"} {
+	for _, what := range []string{"pages", "inodes", "blocks of ext4"} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			volume := t.TempDir()
-			if err := unix.Mount("tmpfs", volume, "tmpfs", 0, "size=96m,nr_inodes=2000"); err != nil {
-				t.Fatalf("mount: %v", err)
-			}
-			t.Cleanup(func() { _ = unix.Unmount(volume, unix.MNT_DETACH) })
+			volume := smallVolume(t, what == "blocks of ext4")
 			w := &world{T: t, dir: filepath.Join(volume, "journal")}
 			w.open(journal.Options{})
 			first := w.accept()
@@ -116,8 +113,18 @@ func TestFullDisk(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer f.Close()
-				if err := unix.Fallocate(int(f.Fd()), 0, 0, int64(fs.Bavail)*fs.Bsize*share/100); err != nil {
-					t.Fatal(err)
+				// All at once where that is to be had, and then what is left in smaller pieces.
+				for at, size := int64(0), int64(fs.Bavail)*fs.Bsize*share/100; size >= fs.Bsize; {
+					switch err := unix.Fallocate(int(f.Fd()), 0, at, size); {
+					case err == nil && share < 100:
+						return
+					case err == nil:
+						at += size
+					case errors.Is(err, unix.ENOSPC):
+						size /= 2
+					default:
+						t.Fatal(err)
+					}
 				}
 			}
 			until := func(want error) {
@@ -158,6 +165,28 @@ func TestFullDisk(t *testing.T) {
 			w.whole()
 		})
 	}
+}
+
+// smallVolume is one of 96 MiB: in memory, or on a disk.
+func smallVolume(t *testing.T, disk bool) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	run := func(name string, args ...string) {
+		t.Helper()
+		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+	}
+	if disk {
+		image := filepath.Join(t.TempDir(), "image")
+		run("truncate", "--size=96M", image)
+		run("mkfs.ext4", "-q", "-m", "0", image)
+		run("mount", "-o", "loop", image, dir)
+	} else {
+		run("mount", "-t", "tmpfs", "-o", "size=96m,nr_inodes=2000", "tmpfs", dir)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }) // the loop device goes with the mount
+	return dir
 }
 
 // local2 hands over one of what is due.
