@@ -19,7 +19,9 @@
 //	                     next, and whether the app sees a duplicate
 //	torn_test.go         a file created and not yet filled by the death of its writer is no
 //	                     reason not to start
-//	fsync_test.go        after a failed sync nothing is acked, and the process ends
+//	fsync_test.go        after a failed sync nothing is acked, and the process ends; a slow disk is
+//	                     only slow
+//	files_test.go        strangers take no open files from the journal
 //	powercut_test.go     what was acked before a power cut is there after it
 //	lost_test.go         a lost holder, a late one, a cancel or a deadline it cannot hear
 //	                     of, home killed with offers on the wire, home's volume gone
@@ -36,9 +38,17 @@
 //	events_test.go       webhook events reach their subscribers, signed; a callback that fails
 //	inbox_test.go        what is sent to people is in their inbox, and what they say reaches home,
 //	                     through kills of either; what AXP's suite asks of inboxes
+//	people_test.go       tasks, gates and reminders outlive kills
+//	office_test.go       of all that people are asked, decide and are reminded of nothing is lost or
+//	                     doubled while their sidecars and those who ask are killed; office_checker_test.go
+//	                     and office_planted_test.go are to it what those of the checker are
 //	notify_test.go       people told by webhook, chat and mail, over kills and servers that are away
 //	scenario_test.go     scenarios of agents and people at two sidecars run to their end, whenever
 //	                     their home is killed
+//	completion_test.go   the end of an intent comes to whom it asks to be told
+//	verdict_test.go      an end that is given at the holder, and home
+//	options_test.go      each option of a send has its effect
+//	policy_test.go       limits changed while an intent is under way
 //	swap_test.go         stream, webhook and poll take turns while intents flow
 //	answers_test.go      answers without a lease, at either sidecar; a sender's word, an
 //	                     operator's; a delay; where events can be read
@@ -68,10 +78,15 @@
 //	                     under load fails nothing
 //	pod_test.go          in pods of a cluster, with the processes and not the engine: started before its
 //	                     app and stopped after it, whose last words count
+//	image_test.go        what is in the image, and that it is the same each time
+//	inject_test.go       what a webhook puts into a pod is what a sidecar takes
+//	cluster_test.go      a control plane beside an API server; the sizes of the programs
 //	install_test.go      what helm renders of the charts, in such pods: the README's commands from an
 //	                     empty cluster to the first intent
 //	statefulset_test.go  its replicas replaced one by one, scaled down and up, under load
 //	kubelet/             what runs those pods as a node does, and the app in them
+//	traffic_test.go      what the control plane says about traffic: pauses, shares
+//	mesh_identity_test.go  certificates and keys in the mesh
 //	lastgood_test.go     killed before each call that writes what the control plane said: a start
 //	                     without one knows the old or the new, whole
 //	peers_test.go        the peers file edited, broken and mended
@@ -80,11 +95,16 @@
 //	                     plain text beyond loopback is exit 2
 //	dev_test.go          `pannier dev`: two sidecars, at once, in few words
 //	pages_test.go        the pages in a real browser, with its scripts and without: decisions, forms, looks
+//	approval_test.go     two people approve in it what one curl has sent; picture_test.go keeps what
+//	                     they see for the README
+//	login_test.go        people who are not operators, in it: log-in, their tasks, nothing else
+//	operators_test.go    operators, in it: what needs attention, dead letters
 //	cli_test.go          the verbs of the command line and their exit codes
 //	transcripts_test.go  what each verb prints and how it ends, as transcripts/ shows it
 //	readme_test.go       the README's transcript, replayed
 //	axp_test.go          what AXP's clients take for granted; its published schemas
 //	scope_test.go        each family of AXP that is served, against a sidecar; what is out of scope
+//	rows_test.go         the faults around a journal, and the tests that make each
 //	checklist_test.go    what is easy to get wrong about AXP, and the test of each line
 //	examples_test.go     the programs of examples/, in four languages, do what they show
 //	interop_test.go      xDS clients of other languages resolve an agent at our control plane
@@ -111,6 +131,15 @@
 //	SIGKILL at a named line        go test ./e2e -run TestCrashWalk -v
 //	SIGKILL at each stage          go test ./e2e -run TestSurvivesKill -v
 //	fdatasync or fsync fails       go test ./e2e -run TestSyncError -v            (root, strace)
+//	syncs that take half a second  go test ./e2e -run TestSlowDisk -v             (root, strace)
+//	a disk that hangs              go test ./journal -run TestHungDisk -v
+//	no page, block or inode left   go test ./journal -run 'FullDisk|SpaceGuard' -v  (root)
+//	wrong bits in files            go test ./journal -run TestFlips -v -flip.n 1200 -flip.seed 77
+//	a compaction loses a table     go test ./journal -run 'Scrub|LostRecord' -v
+//	a wall clock that jumps        go test ./journal -run 'Jump|Clock|Downtime' -v
+//	20,000 connections, 512 files  go test ./e2e -run TestStrangersTakeNoFiles -v
+//	traffic for long, disk bounded JOURNAL_SOAK=10m go test ./journal -run TestSoak -v
+//	people's sidecars killed       E2E_KILLS=150 go test ./e2e -run TestKillLoopOverPeople -v
 //	power cut, ext4 and xfs        E2E_ROUNDS=50 go test ./e2e -run TestPowerCut -v  (root)
 //	holder lost, late, cut off     go test ./e2e -run 'Lost|Late|CutOff|Forget|Deadline' -v
 //	holder stopped (SIGSTOP)       go test ./e2e -run TestStoppedHolder -v
@@ -135,6 +164,6 @@
 //
 // # What is not proved here
 //
-// A lossy or slow network, a full disk, damaged files, clock jumps and descriptors
-// running out.
+// A lossy or slow network; clock jumps of real processes: the journal alone is tested with
+// them.
 package e2e

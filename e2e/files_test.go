@@ -22,12 +22,21 @@ func TestStrangersTakeNoFiles(t *testing.T) {
 	}
 	s.bin = limited
 	s.start()
-	for range 600 {
+	var open []net.Conn
+	defer func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}()
+	for range 20_000 {
 		c, err := net.Dial("tcp", s.peer)
 		if err != nil {
 			continue // turned away before the dial had ended
 		}
-		defer c.Close()
+		if open = append(open, c); len(open) > 1000 { // twice as many as it could have
+			open[0].Close()
+			open = open[1:]
+		}
 	}
 	eventually(t, "a line about those turned away", func() error {
 		if !strings.Contains(s.stderr(), "connections are turned away") {
@@ -37,6 +46,10 @@ func TestStrangersTakeNoFiles(t *testing.T) {
 	})
 	// Over some turns of the journal's high-water mark, a new file each.
 	eventually(t, "three marks", func() error { return marks(t, s, 3) })
+	if code, _ := s.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	s.verify() // nothing is missing from the store for want of a file
 }
 
 // marks posts until the journal's mark has been replaced so often.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,6 +49,36 @@ func TestSyncErrorStopsTheProcess(t *testing.T) {
 			drained(t, s, len(acked))
 		})
 	}
+}
+
+// TestSlowDisk: each sync takes half a second. Batches grow, everything is acked and
+// handed over, and the sidecar is ready all the time.
+func TestSlowDisk(t *testing.T) {
+	t.Parallel()
+	need(t, true, "strace")
+	s := start(t, setup{name: "slow", agents: []string{billing}})
+	traced(t, s, "-e", "trace=fdatasync,fsync,msync", "-e", "inject=fdatasync,fsync,msync:delay_enter=500000")
+	const posts = 40
+	took, ready := make([]time.Duration, posts), make(chan bool, posts)
+	var wg sync.WaitGroup
+	for i := range posts {
+		wg.Go(func() {
+			began := time.Now()
+			s.post(billing, map[string]any{"n": i})
+			took[i] = time.Since(began)
+			ready <- s.operate("GET", "/readyz", nil).code == 200
+		})
+	}
+	wg.Wait()
+	for range posts {
+		if !<-ready {
+			t.Error("not ready on a disk that is slow")
+		}
+	}
+	slices.Sort(took)
+	t.Logf("figure: %d posts at once on a disk whose syncs take 500 ms: acked in %v (median), %v (longest)",
+		posts, took[posts/2].Round(time.Millisecond), took[posts-1].Round(time.Millisecond))
+	drained(t, s, posts)
 }
 
 // postUntilDeath posts one after the other until the process has ended, and

@@ -235,7 +235,7 @@ func TestUsageErrorsAskNothing(t *testing.T) {
 		{"ack: no lease", `ack I`, "--lease LEASE"},
 		{"ack: a result that is not JSON", `ack I --lease L --result done`, "--result is not JSON"},
 		{"poll: a bad number", `poll b --max many`, "many"},
-		{"verify: no journal", `verify`, "--journal DIR"},
+		{"verify: no journal", `verify`, "the DIR of a journal"},
 	} {
 		t.Run(row.rule, func(t *testing.T) {
 			t.Parallel()

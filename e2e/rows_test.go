@@ -1,0 +1,58 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// What can go wrong around a journal and its apps, and the tests that make it go wrong. A
+// row that owes something is not green.
+var rows = []struct {
+	fault string
+	tests []string
+	owes  string // what of it no test does
+}{
+	{"SIGKILL at random", []string{"TestKillLoop", "TestKillLoopWithALostHolder", "TestKillLoopOverPeople"}, ""},
+	{"SIGKILL between a commit and its 2xx", []string{"TestCrashWalk", "TestOneKeyOneIntent"}, ""},
+	{"SIGKILL between a holder's commit and home's", []string{"TestCrashWalk", "TestHomeKilledWithOffersOnTheWire"}, ""},
+	{"SIGKILL between a lease and its payload, and during an answer", []string{"TestCrashWalk", "TestHolderCrashIsNoAttempt"}, ""},
+	{"power cut", []string{"TestPowerCut", "TestEachCommitIsSyncedWhereItIs"}, ""},
+	{"a sync fails", []string{"TestSyncErrorStopsTheProcess", "TestEveryWriteFailsBothWays"}, ""},
+	{"a compaction loses a table", []string{"TestScrubFindsALostTable", "TestScrubFindsWhatTheStoreLoses"}, ""},
+	{"no space left", []string{"TestFullDisk", "TestSpaceGuard"}, ""},
+	{"no inode left", []string{"TestFullDisk", "TestSpaceGuard"}, ""},
+	{"a slow disk, and one that hangs", []string{"TestSlowDisk", "TestHungDisk", "TestFiguresDoNotWaitForTheDisk"}, ""},
+	{"wrong bits in files", []string{"TestFlips", "TestFilesAreChecked", "TestCorruptRecordBlocksNobody", "TestVerifyNamesDamage"}, ""},
+	{"a journal opened twice, or put back from a copy", []string{"TestJournalIsOpenOnce", "TestOwnerThatLivesKeepsTheJournal", "TestOlderCopyIsFoundOut"}, ""},
+	{"clocks that jump", []string{"TestNothingExpiresByAJump", "TestDowntimeIsWhatTheMachineSays", "TestSchedulesWhenTheClockJumps", "TestHistoryForgetsKeys"}, ""},
+	{"more connections than files", []string{"TestStrangersTakeNoFiles"}, ""},
+	{"an intent that fails each time, or kills its app", []string{"TestPoisonIntent", "TestPoisonTakesItsBatchAlong", "TestHangingAppHoldsNobodyUp"}, ""},
+	{"an app that never answers, dies, works on for ever", []string{"TestAppDiesWithALease", "TestWorkTimeout", "TestExtend"}, ""},
+	{"an answer after its lease", []string{"TestAppAnswersLate", "TestStaleLeaseChangesNothing", "TestFirstAnswerWins"}, ""},
+	{"who waits is gone, or waits no longer", []string{"TestPullWhoseClientIsGoneCountsNoAttempt", "TestReadersThatDoNotRead", "TestWaitRunsOut", "TestWaitIsInterrupted"}, ""},
+	{"names that look alike, routes that change", []string{"TestAddresses", "TestPeersFileEditedBrokenMended", "TestOneJournalAtTwoAddresses", "TestLiveSwap", "TestKillLoop"}, ""},
+	{"SIGTERM with work under way", []string{"TestStopFinishesWhatIsLeased", "TestPostsDuringStop", "TestRollingRestart", "TestSecondSignalDoesNotWait"}, ""},
+}
+
+// TestRows: every row names tests that exist. Which rows are green is for the run of all
+// tests to say (e2e/run), from these lines and from what was red.
+func TestRows(t *testing.T) {
+	t.Parallel()
+	exists := testsInTree(t)
+	for _, r := range rows {
+		for _, name := range r.tests {
+			if !exists[name] {
+				t.Errorf("%q is said to be held by %s, which is in no test file", r.fault, name)
+			}
+		}
+		owes := ""
+		if r.owes != "" {
+			owes = " (owed: " + r.owes + ")"
+		}
+		if len(r.tests) == 0 && r.owes == "" {
+			t.Errorf("%q has no test and owes nothing", r.fault)
+		}
+		fmt.Printf("row: %s: %s%s\n", r.fault, strings.Join(r.tests, ", "), owes)
+	}
+}
