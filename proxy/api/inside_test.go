@@ -27,8 +27,13 @@ func TestInside(t *testing.T) {
 	if rec := do(&api.Caller{Agents: []string{billing}, Person: "bob"}, "POST", path+"/resume", approve); rec.Code != http.StatusForbidden && rec.Code != http.StatusNotFound {
 		t.Errorf("who is not asked decides: %d %s", rec.Code, rec.Body)
 	}
-	if rec := do(nil, "GET", path, ""); rec.Code != http.StatusOK {
+	if rec := do(nil, "GET", path, ""); rec.Code != http.StatusOK || !strings.Contains(rec.Body.String(), `"may_decide":true`) {
 		t.Errorf("an operator sees %d %s", rec.Code, rec.Body)
+	}
+	for agent, may := range map[string]string{approvals: `"may_decide":true`, orders: `"may_decide":false`} {
+		if rec := do(&api.Caller{Agents: []string{agent}, Person: "ann"}, "GET", path, ""); !strings.Contains(rec.Body.String(), may) {
+			t.Errorf("%s sees %d %s, want %s", agent, rec.Code, rec.Body, may)
+		}
 	}
 	if rec := do(&api.Caller{Agents: []string{approvals}, Person: "ann@acme.example"}, "POST", path+"/resume", approve); rec.Code != http.StatusOK {
 		t.Fatalf("who is asked gets %d %s", rec.Code, rec.Body)

@@ -39,7 +39,11 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 	}
 	d := newDoc()
 	defer d.free()
-	d.open('{').boolean("ok", true).key("intent")
+	d.open('{').boolean("ok", true)
+	if isInside(r) && len(i.Envelope.GetHumanTask()) > 0 { // for the page, which has buttons for it
+		d.boolean("may_decide", a.mayDecideThread(callerOf(r), i))
+	}
+	d.key("intent")
 	a.writeIntent(d, i, whole)
 	return answer(w, d.close('}'))
 }

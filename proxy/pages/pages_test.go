@@ -27,6 +27,7 @@ type world struct {
 	why     string // the refusal, or what /why says
 	sent    map[string]any
 	key     string // of the decision
+	barred  bool   // the visitor may not decide
 }
 
 const open = `"intent_id":"I","status":"WAITING","intent_type":"a.v1","from_agent":"agent://acme/prod/orders","to_agent":"agent://acme/people/finance"`
@@ -35,6 +36,18 @@ func setup(t *testing.T, task string) *world {
 	w := &world{t: t, task: `{` + open + `,` + task + `}`, events: `[]`}
 	w.handler = pages.New(pages.Options{App: func(*api.Caller) http.Handler { return http.HandlerFunc(w.serve) }, Log: slog.New(slog.DiscardHandler)})
 	return w
+}
+
+// Who has only sent a task has no buttons that would be refused.
+func TestWhoIsNotAskedHasNoButtons(t *testing.T) {
+	w := setup(t, approval)
+	if page := w.get("/tasks/I"); !strings.Contains(page, `name="outcome"`) || strings.Contains(page, "Not yours") {
+		t.Errorf("who is asked sees %s", page)
+	}
+	w.barred = true
+	if page := w.get("/tasks/I"); strings.Contains(page, `name="outcome"`) || !strings.Contains(page, "Not yours to decide") {
+		t.Errorf("who is not asked sees %s", page)
+	}
 }
 
 func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
@@ -52,7 +65,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/v1/inbox/"):
 		fmt.Fprintf(rw, `{"thread":%s}`, w.thread)
 	case r.Method == http.MethodGet:
-		fmt.Fprintf(rw, `{"intent":%s}`, w.task)
+		fmt.Fprintf(rw, `{"may_decide":%t,"intent":%s}`, !w.barred, w.task)
 	case w.refusal != 0:
 		rw.WriteHeader(w.refusal)
 		fmt.Fprint(rw, w.why)

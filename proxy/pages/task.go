@@ -68,22 +68,23 @@ type happening struct {
 
 // taskView is what the page of a task shows.
 type taskView struct {
-	Intent   *intent
-	Payload  *payload
-	Whole    *whole // nil: it is asked for its own sake
-	Fields   []*field
-	Once     string
-	Comment  string
-	Evidence string
-	Fresh    bool              // this visitor has just decided it
-	Beaten   bool              // this visitor wanted to decide it, and somebody else has
-	Wanted   string            // the outcome they pressed
-	Faults   map[string]string // by pointer, those that are of no field
-	Wrong    []*field
-	Decision *decision // nil: it is open
-	Log      []happening
-	Thread   *thread // nil: there is none
-	Talk     talk
+	Intent    *intent
+	MayDecide bool // this visitor
+	Payload   *payload
+	Whole     *whole // nil: it is asked for its own sake
+	Fields    []*field
+	Once      string
+	Comment   string
+	Evidence  string
+	Fresh     bool              // this visitor has just decided it
+	Beaten    bool              // this visitor wanted to decide it, and somebody else has
+	Wanted    string            // the outcome they pressed
+	Faults    map[string]string // by pointer, those that are of no field
+	Wrong     []*field
+	Decision  *decision // nil: it is open
+	Log       []happening
+	Thread    *thread // nil: there is none
+	Talk      talk
 }
 
 // decision is how a task ended.
@@ -108,7 +109,10 @@ func (s *server) task(w http.ResponseWriter, r *http.Request, v *visitor) error 
 
 func (s *server) readTask(r *http.Request, v *visitor) (*taskView, error) {
 	id := r.PathValue("id")
-	var got struct{ Intent *intent }
+	var got struct {
+		Intent    *intent
+		MayDecide bool `json:"may_decide"`
+	}
 	if _, err := s.app(r, v, request{method: http.MethodGet, path: intentPath(id, ""), into: &got}); err != nil {
 		return nil, err
 	}
@@ -116,7 +120,7 @@ func (s *server) readTask(r *http.Request, v *visitor) (*taskView, error) {
 		return nil, &refused{Status: http.StatusNotFound, Detail: "This intent asks nobody: it is one for an app."}
 	}
 	t := &taskView{
-		Intent: got.Intent, Payload: showPayload(got.Intent.Payload), Fields: formOf(got.Intent.Task.Form),
+		Intent: got.Intent, MayDecide: got.MayDecide, Payload: showPayload(got.Intent.Payload), Fields: formOf(got.Intent.Task.Form),
 		Once: once(), Faults: map[string]string{},
 	}
 	s.readWhole(r, v, t)
