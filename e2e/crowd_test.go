@@ -18,6 +18,7 @@ type crowd struct {
 	home    *sidecar
 	holders []*sidecar
 	small   bool // few apps, in no hurry: where it is not the load that counts
+	pause   int  // of a sender, at most so many milliseconds
 
 	sendersDone, workersDone atomic.Bool
 	abandoned                atomic.Bool // not even a POST that owes its answer goes on
@@ -44,8 +45,9 @@ func (c *crowd) busy() int {
 
 func (c *crowd) begin() {
 	senders, workers := 6, 5
+	c.pause = 50
 	if c.small {
-		senders, workers = 1, 2
+		senders, workers, c.pause = 1, 2, 250
 	}
 	for i := range senders {
 		c.senders.Go(func() { c.send(i) })
@@ -83,7 +85,7 @@ func (c *crowd) send(n int) {
 				c.protest("key %s answered %s, and later %s", key, id, again)
 			}
 		}
-		time.Sleep(time.Duration(rand.IntN(50)) * time.Millisecond) // an app has other things to do
+		time.Sleep(time.Duration(rand.IntN(c.pause)) * time.Millisecond) // an app has other things to do
 	}
 }
 
@@ -239,7 +241,7 @@ func (c *crowd) ackAll(at *sidecar, agent string, items []item) {
 // in the end.
 func (c *crowd) watch() {
 	for !c.sendersDone.Load() {
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(time.Duration(c.pause) * time.Millisecond / 2)
 		c.h.mu.Lock()
 		id := ""
 		if n := len(c.h.posts); n > 0 {

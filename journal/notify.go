@@ -31,12 +31,18 @@ const (
 // subscription, none that an app can name.
 func NotifyAddress(target string) string { return notifyScheme + target }
 
+// IsOutside reports whether an address is of no agent, but of a subscriber or of a target
+// of notifications.
+func IsOutside(address string) bool {
+	return strings.HasPrefix(address, subscriberScheme) || strings.HasPrefix(address, notifyScheme)
+}
+
 func notifyTarget(address string) string { return strings.TrimPrefix(address, notifyScheme) }
 
 // toSelf reports whether an intent is a delivery of the sidecar's own, by which nobody
 // is asked and of which nobody has a thread.
 func toSelf(env *wire.Envelope) bool {
-	return strings.HasPrefix(env.ToAgent, subscriberScheme) || strings.HasPrefix(env.ToAgent, notifyScheme)
+	return IsOutside(env.ToAgent)
 }
 
 // Turn is what has happened to a person's task.

@@ -159,7 +159,9 @@ func (l *listener) run(ctx, force context.Context) error {
 	defer stop()
 	failed := make(chan error, l.most)
 	var working sync.WaitGroup
-	l.talk("listening for %s at %s; Ctrl-C stops", l.agent, l.client.target)
+	if l.show.how != quiet {
+		l.talk("listening for %s at %s; Ctrl-C stops", l.agent, l.client.target)
+	}
 	for range l.most {
 		working.Go(func() {
 			if err := l.work(ctx, force); err != nil {

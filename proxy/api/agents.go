@@ -34,7 +34,9 @@ func (a *API) directory() []registered {
 		return by[agent]
 	}
 	for _, agent := range a.mailbox.Served(math.MaxInt) {
-		add(agent)
+		if !journal.IsOutside(agent) {
+			add(agent)
+		}
 	}
 	for _, acc := range a.journal.Accounts() {
 		r := add(acc.Agent)

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"pannier/proxy/api"
+
+	"pannier/journal"
 )
 
 func TestAgents(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	w.mailbox.served = []string{orders, "xy", "billing-service"}
+	w.mailbox.served = []string{orders, "xy", "billing-service", journal.SubscriberAddress(journal.NewID()), journal.NotifyAddress("chat")} // the last two are no agents
 	w.post("/v1/service-accounts", `{"name":"refunds","agent_address":"`+refunds+`","display_name":"Refunds"}`).want(200)
 	w.intent(billing) // an address somebody sends to is not registered by that
 
