@@ -10,13 +10,16 @@ import (
 	"time"
 )
 
+// killsByDefault makes more than 300 SIGKILLs of the two loops together.
+const killsByDefault = 225
+
 // TestKillLoop kills home, holder and both, hundreds of times, under traffic
 // in both directions through the mailbox: shop → billing over the wire, and
 // shop → shop on home's local path. E2E_KILLS=n makes a shorter run of n
 // SIGKILLs.
 func TestKillLoop(t *testing.T) {
 	t.Parallel()
-	total := number(t, "E2E_KILLS", 305)
+	total := number(t, "E2E_KILLS", killsByDefault)
 	home, holder := startPair(t, nil)
 	n := newNemesis(t, home, holder)
 	both := max(total*50/300, 1)
@@ -31,7 +34,7 @@ func TestKillLoop(t *testing.T) {
 // the other one all the time, and comes back late.
 func TestKillLoopWithALostHolder(t *testing.T) {
 	t.Parallel()
-	total := number(t, "E2E_KILLS", 305) / 4
+	total := number(t, "E2E_KILLS", killsByDefault) / 4
 	c := startTrio(t, map[string]string{"holder_lost_after": "300ms", "unclean_wait": "300ms"})
 	n := newNemesis(t, c.home, c.holders[:]...)
 	n.h.cutOff = true
