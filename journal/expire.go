@@ -67,8 +67,8 @@ const (
 // so what ran out while the process was down ends at the first sweep.
 func (j *Journal) expiryLoop(ctx context.Context) {
 	c := j.indexes.cursor([]byte{classExpiry})
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	sleep := newPause()
+	defer sleep.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -76,12 +76,13 @@ func (j *Journal) expiryLoop(ctx context.Context) {
 		case <-j.stopped:
 			return
 		case <-j.expiryWake:
-		case <-timer.C:
+		case <-sleep.now:
+		case <-sleep.timer.C:
 		}
 		now, ok := j.keepTime(ctx)
 		if !ok {
 			j.expiryNext.Store(ms(now.Add(clockRest)))
-			timer.Reset(clockRest)
+			sleep.set(clockRest)
 			continue
 		}
 		var due []ID
@@ -101,7 +102,7 @@ func (j *Journal) expiryLoop(ctx context.Context) {
 		}
 		rest := min(expiryRest, j.untilNext(next))
 		j.expiryNext.Store(ms(j.now().Add(rest)))
-		timer.Reset(rest)
+		sleep.set(rest)
 		if again := c.pending(); !again.IsZero() && ms(again) < j.expiryNext.Load() {
 			j.expirySoon(ms(again)) // inserted between the scan and the line above
 		}

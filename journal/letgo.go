@@ -29,8 +29,8 @@ const (
 // begins at the old end, which is all there is.
 func (j *Journal) historyLoop(ctx context.Context) {
 	s := historySweep{j: j}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	sleep := newPause()
+	defer sleep.timer.Stop()
 	for wake := j.history.wake; ; {
 		select {
 		case <-ctx.Done():
@@ -38,7 +38,8 @@ func (j *Journal) historyLoop(ctx context.Context) {
 		case <-j.stopped:
 			return
 		case <-wake:
-		case <-timer.C:
+		case <-sleep.now:
+		case <-sleep.timer.C:
 		}
 		n, freed, err := s.round(ctx, s.j.clock.mayForget())
 		if err != nil {
@@ -52,7 +53,7 @@ func (j *Journal) historyLoop(ctx context.Context) {
 		case s.over && !freed: // nothing of it may go yet
 			wake, rest = nil, 2*historyYoung
 		}
-		timer.Reset(rest)
+		sleep.set(rest)
 	}
 }
 

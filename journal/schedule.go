@@ -187,8 +187,8 @@ func (j *Journal) Schedules() []*wire.Schedule {
 // scheduleLoop makes what is due. When is in the records alone, so what became due while
 // the process was down is found at the first look.
 func (j *Journal) scheduleLoop(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	sleep := newPause()
+	defer sleep.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -196,10 +196,11 @@ func (j *Journal) scheduleLoop(ctx context.Context) {
 		case <-j.stopped:
 			return
 		case <-j.schedules.wake:
-		case <-timer.C:
+		case <-sleep.now:
+		case <-sleep.timer.C:
 		}
 		if !j.clock.mayFire() {
-			timer.Reset(clockRest)
+			sleep.set(clockRest)
 			continue
 		}
 		rest, now := scheduleRest, j.now()
@@ -215,7 +216,7 @@ func (j *Journal) scheduleLoop(ctx context.Context) {
 				return // the journal is closing, or has failed
 			}
 		}
-		timer.Reset(rest) // what was made has moved its schedule on, which wakes us
+		sleep.set(rest) // what was made has moved its schedule on, which wakes us
 	}
 }
 
