@@ -45,7 +45,7 @@ func (c *crowd) busy() int {
 
 func (c *crowd) begin() {
 	senders, workers := 6, 5
-	c.pause = 50
+	c.pause = 100
 	if c.small {
 		senders, workers, c.pause = 1, 2, 250
 	}
@@ -241,7 +241,7 @@ func (c *crowd) ackAll(at *sidecar, agent string, items []item) {
 // in the end.
 func (c *crowd) watch() {
 	for !c.sendersDone.Load() {
-		time.Sleep(time.Duration(c.pause) * time.Millisecond / 2)
+		time.Sleep(time.Duration(c.pause) * time.Millisecond / 4)
 		c.h.mu.Lock()
 		id := ""
 		if n := len(c.h.posts); n > 0 {
