@@ -48,6 +48,29 @@ func (w *world) taken() (t taken) {
 	return t
 }
 
+// traffic accepts so many intents and has them answered, all at once.
+func (w *world) traffic(n int, payload []byte) {
+	w.Helper()
+	in := make([]journal.Accept, n)
+	for i := range in {
+		in[i].Envelope = envelope()
+		in[i].Envelope.Payload = payload
+	}
+	got, err := w.j.Accept(w.Context(), in)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for _, one := range got {
+		group.Go(func() {
+			if _, err := w.j.Answer(w.Context(), one.ID, journal.Answer{Trigger: state.Complete, Actor: "ann"}); err != nil {
+				w.Error(err)
+			}
+		})
+	}
+	group.Wait()
+}
+
 // TestSoak: under traffic that never pauses a journal takes what its history may, and what
 // the store needs to work with, however long that lasts. JOURNAL_SOAK=10m makes it as long;
 // the figures are of the whole process.
@@ -65,24 +88,7 @@ func TestSoak(t *testing.T) {
 	payload := fmt.Appendf(nil, `{"x":"%s"}`, bytes.Repeat([]byte("x"), body))
 	began, told, top := time.Now(), time.Now(), taken{}
 	for n := 0; n < least || time.Since(began) < long; n += round {
-		in := make([]journal.Accept, round)
-		for i := range in {
-			in[i].Envelope = envelope()
-			in[i].Envelope.Payload = payload
-		}
-		got, err := w.j.Accept(t.Context(), in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var group sync.WaitGroup
-		for _, one := range got {
-			group.Go(func() {
-				if _, err := w.j.Answer(t.Context(), one.ID, journal.Answer{Trigger: state.Complete, Actor: "ann"}); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		group.Wait()
+		w.traffic(round, payload)
 		if n%(10*round) != 0 {
 			continue
 		}
@@ -116,23 +122,7 @@ func TestHistoryUnderTraffic(t *testing.T) {
 	w := &world{T: t, dir: t.TempDir()}
 	w.open(journal.Options{History: journal.History{HistoryBytes: budget}})
 	for n := 0; n < 600 && w.j.Stats().LetGo < 5*round; n++ {
-		in := make([]journal.Accept, round)
-		for i := range in {
-			in[i].Envelope = envelope()
-		}
-		got, err := w.j.Accept(t.Context(), in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var group sync.WaitGroup
-		for _, one := range got {
-			group.Go(func() {
-				if _, err := w.j.Answer(t.Context(), one.ID, journal.Answer{Trigger: state.Complete, Actor: "ann"}); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		group.Wait()
+		w.traffic(round, envelope().Payload)
 	}
 	if s := w.j.Stats(); s.LetGo < 5*round {
 		t.Errorf("after 120,000 intents, of a history of %d bytes, where %d may be, %d intents were let go", s.History, s.HistoryMost, s.LetGo)
