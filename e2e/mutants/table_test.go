@@ -104,7 +104,7 @@ var all = []mutant{
 	},
 	{
 		guard: "a lost entry of an index is not named",
-		file:  "journal/verify.go",
+		file:  "journal/verifylive.go",
 		old:   "		if !seen {\n			v.report.at(",
 		new:   "		if seen && false {\n			v.report.at(",
 		pkg:   inJournal, test: "TestVerifyNamesDamage",

@@ -1,0 +1,258 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+func (v *verifier) heads() {
+	eachWhole(v.txn, classHead, func() *wire.Head { return &wire.Head{} }, func(key []byte, h *wire.Head) {
+		id := ID(key[1:17])
+		v.report.Intents++
+		v.parentage(id, h)
+		var log wire.Events
+		ok, missing := v.get(idKey(classEvents, id), &log)
+		if (ok || missing) && len(log.Events) != int(h.LastSeq) {
+			v.report.of(id, BrokenLog, "has %d events, its head says %d", len(log.Events), h.LastSeq)
+		}
+		if h.PolicyGeneration > 0 {
+			v.must(id, classPolicy)
+		}
+		if h.Thread {
+			v.must(id, classThread)
+		}
+		open := state.Status(h.Status).Open()
+		if !open {
+			if Place(h.Place) != PlaceEnded {
+				v.report.of(id, Contradictions, "has ended but is still placed")
+			}
+			if ok {
+				v.dead(id, h, &log)
+			}
+			if h.RetainMs != 0 {
+				v.kept(id, h.RetainMs)
+			}
+			return
+		}
+		if ok && log.Events[len(log.Events)-1].Status != h.Status {
+			v.report.of(id, BrokenLog, "is %s, its last event says %s", state.Status(h.Status), state.Status(log.Events[len(log.Events)-1].Status))
+		}
+		if h.HumanTask && v.lanes[Agent(h.Dest)] {
+			v.want(idKey(classTask, id))
+		}
+		v.report.Live++
+		v.envelope(id)
+		switch Place(h.Place) {
+		case PlaceDue:
+			v.want(dueKey(classDue, Agent(h.Dest), h.DueMs, id))
+		case PlaceHeld:
+			v.want(heldKey(ID(h.Holder), id))
+		case PlaceParked:
+			v.want(idKey(classParked, id))
+		case PlaceLocal: // its hand-over is in the mailbox
+		default:
+			v.report.of(id, Contradictions, "is open and nowhere")
+		}
+		if h.Gated || h.Stepped {
+			v.parts(id)
+		}
+		if h.ExpiryMs != 0 {
+			v.want(timeKey(classExpiry, h.ExpiryMs, id[:]))
+		}
+	})
+}
+
+// must checks that an intent has a record.
+func (v *verifier) must(id ID, class byte) {
+	if found, err := v.has(idKey(class, id)); err == nil && !found {
+		v.report.of(id, MissingRecord, "has no %s", keyClasses[class].name)
+	}
+}
+
+func (v *verifier) has(key []byte) (bool, error) {
+	item, err := readItem(v.txn, key)
+	return item != nil, err
+}
+
+// parts checks an intent that waits for parts: one of them is open.
+func (v *verifier) parts(id ID) {
+	var p wire.Plan
+	if ok, _ := v.get(idKey(classPlan, id), &p); !ok {
+		return // it is said
+	}
+	for _, part := range p.Parts {
+		if len(part.Id) == 0 || part.Status != 0 {
+			continue
+		}
+		var h wire.Head
+		if found, err := readMessage(v.txn, idKey(classHead, ID(part.Id)), &h); err == nil && found && state.Status(h.Status).Open() {
+			return
+		}
+	}
+	v.report.of(id, Contradictions, "waits for an approval that nobody is asked for, or a step that is not open")
+}
+
+// dead checks an ended intent of ours: a dead letter has its entry and its body,
+// and its successor knows of it.
+func (v *verifier) dead(id ID, h *wire.Head, log *wire.Events) {
+	if isDead := endedFor(log.Events).DeadLetter() != ""; isDead != (h.DeadMs != 0) && (v.laid || !isDead) {
+		v.report.of(id, Contradictions, "ended by %s: its head says %t of its being a dead letter", endedFor(log.Events), h.DeadMs != 0)
+	}
+	if h.DeadMs == 0 {
+		return
+	}
+	v.want(deadKey(h.DeadMs, id))
+	v.envelope(id)
+	as, err := IDOf(h.RedrivenAs)
+	if err != nil || v.gone(as) {
+		return
+	}
+	next, err := readIntent(v.txn, as)
+	if err != nil || next.Envelope == nil || string(next.Envelope.RedriveOf) != string(id[:]) {
+		v.report.of(id, Contradictions, "was redriven as %s, which does not say so: %v", as, err)
+	}
+}
+
+// successor checks that a redriven dead letter, where it is still here, names this
+// intent and no other.
+func (v *verifier) successor(id ID, e *wire.Envelope) {
+	of, err := IDOf(e.RedriveOf)
+	if err != nil {
+		return
+	}
+	var was wire.Head
+	if homed, err := readMessage(v.txn, idKey(classHead, of), &was); err == nil && homed && string(was.RedrivenAs) != string(id[:]) {
+		v.report.of(id, Contradictions, "is a redrive of %s, which names %x", of, was.RedrivenAs)
+	}
+}
+
+// gone reports whether an intent that is not here was purged, or may have been let go.
+func (v *verifier) gone(id ID) bool {
+	found, err := readMessage(v.txn, idKey(classPurged, id), &wire.Purged{})
+	if found && err == nil {
+		return true
+	}
+	homed, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{})
+	return err == nil && !homed && !v.letGo.IsZero()
+}
+
+// kept checks that an ended intent is where the history finds it.
+func (v *verifier) kept(id ID, retainMS int64) {
+	for _, class := range []byte{classRetain, classHistory} {
+		if _, found, err := readKey(v.txn, timeKey(class, retainMS, id[:])); found && err == nil {
+			return
+		}
+	}
+	v.report.of(id, MissingEntry, "has ended, and the history does not know")
+}
+
+func (v *verifier) want(key []byte) { v.expect[string(key)] = false }
+
+func (v *verifier) envelope(id ID) {
+	blob, found, err := readEnvelope(v.txn, id)
+	switch {
+	case err != nil: // it is said
+	case !found:
+		v.report.of(id, MissingRecord, "has no envelope")
+	default:
+		var e wire.Envelope
+		if err := proto.Unmarshal(blob, &e); err != nil {
+			v.report.of(id, DamagedRecord, "has an envelope that does not decode, or lacks the end of it: %v", err)
+			return
+		}
+		v.successor(id, &e)
+	}
+}
+
+func (v *verifier) handovers() {
+	eachWhole(v.txn, classHandover, func() *wire.Handover { return &wire.Handover{} }, func(key []byte, h *wire.Handover) {
+		id := ID(key[1:17])
+		if h.HumanTask && state.Phase(h.Phase).Open() {
+			v.want(idKey(classTask, id))
+		}
+		if h.Threaded {
+			v.must(id, classThread)
+		}
+		if homed, err := v.has(idKey(classHead, id)); err == nil && !homed {
+			if bytes.Equal(h.Home, v.self[:]) && !v.gone(id) {
+				v.report.of(id, MissingRecord, "is our own, and has no head")
+			}
+			v.report.Intents++
+			if state.Phase(h.Phase).Open() {
+				v.report.Live++
+			}
+		}
+		if state.Phase(h.Phase).Open() {
+			v.want(dueKey(classMail, Agent(h.Agent), h.DueMs, id))
+			v.envelope(id)
+		}
+		if h.DeadReason != 0 {
+			v.want(deadKey(h.EndedMs, id))
+			v.envelope(id)
+		}
+		if h.RetainMs != 0 {
+			v.kept(id, h.RetainMs)
+		}
+	})
+}
+
+// indexes compares the entries of each index with those that records name.
+func (v *verifier) indexes() {
+	for _, c := range []byte{classDue, classHeld, classParked, classExpiry, classMail, classDead, classInbox, classTask} {
+		keysOf(v.txn, c, func(key []byte) {
+			if _, wanted := v.expect[string(key)]; !wanted {
+				v.report.at(key, StrayEntry, "no record names it (%x)", key)
+				return
+			}
+			v.expect[string(key)] = true
+		})
+	}
+	for k, seen := range v.expect {
+		if !seen {
+			v.report.at([]byte(k), MissingEntry, "it is not there (%x)", k)
+		}
+	}
+}
+
+// keys checks reports (no gap per home) and idempotency keys (their intent
+// exists, or has left the history).
+func (v *verifier) keys() {
+	var home ID
+	var lastNo uint64
+	eachWhole(v.txn, classReport, func() *wire.Report { return &wire.Report{} }, func(key []byte, r *wire.Report) {
+		h, no := ID(key[1:17]), binary.BigEndian.Uint64(key[17:25])
+		if h == home && no != lastNo+1 {
+			v.report.at(key, BrokenReports, "reports for journal %s jump from %d to %d", h, lastNo, no)
+		}
+		if no != r.No {
+			v.report.at(key, BrokenReports, "report %d for journal %s says it is %d", no, h, r.No)
+		}
+		home, lastNo = h, no
+	})
+	eachWhole(v.txn, classDedupe, func() *wire.Dedupe { return &wire.Dedupe{} }, func(key []byte, d *wire.Dedupe) {
+		if len(d.Thing) > 0 {
+			return // of what is no intent
+		}
+		id, err := IDOf(d.Id)
+		if err != nil {
+			v.report.at(key, DamagedRecord, "%v", err)
+			return
+		}
+		homed, err := v.has(idKey(classHead, id))
+		held, heldErr := v.has(idKey(classHandover, id)) // answered there
+		if err != nil || heldErr != nil || !homed && !held && !v.gone(id) {
+			v.report.add(Damage{Kind: StrayRecord, Intent: id, Key: key, What: fmt.Sprintf("idempotency key %x names intent %s, which is not here", key[1:9], id)})
+		}
+	})
+	keysOf(v.txn, classForget, func(key []byte) {
+		if found, err := v.has(append([]byte{classDedupe}, key[9:]...)); err == nil && !found {
+			v.report.at(key, MissingRecord, "the idempotency key itself is gone")
+		}
+	})
+}
