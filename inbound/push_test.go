@@ -292,7 +292,7 @@ func next2(w *world) (ids []journal.ID) {
 // no reason not to probe, and the one that is never taken comes last.
 func TestTurnedAwayDoesNotHoldUpTheOthers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		w, p, ids := pushing(t, inbound.DefaultOptions(), 12)
+		w, p, ids := pushing(t, inbound.DefaultOptions(), 17)
 		hang := next(t, p, 3)
 		poison := next(t, p, 1)[0]
 		p.TurnedAway(poison.ID, inbound.Throttled, 0)
@@ -314,6 +314,13 @@ func TestTurnedAwayDoesNotHoldUpTheOthers(t *testing.T) {
 		}
 		if took := time.Since(began); took > 5*time.Second || tries > 1 {
 			t.Errorf("the others took %v, and the one that is not taken was tried %d times meanwhile", took, tries)
+		}
+		for more := range 4 { // beside the three of before, and behind the one that comes last
+			got := next(t, p, 1)
+			if len(got) != 1 || got[0].ID == poison.ID {
+				t.Fatalf("with %d at work since the door opened came %v, want another one", more, got)
+			}
+			hang = append(hang, got...)
 		}
 		if _, err := p.Answer(t.Context(), came(journal.Done, hang...)...); err != nil {
 			t.Fatal(err)

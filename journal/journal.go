@@ -74,8 +74,9 @@ type Journal struct {
 	ledger        *ledger
 	history       *history
 	space         space
-	scrub         scrub // owned by the committer
-	broken        bool  // an index is not what was written, and its records are whole
+	scrubbing     sync.Mutex // held by the one scrub there is
+	scrub         scrub      // owned by the committer
+	broken        bool       // an index is not what was written, and its records are whole
 	figures       figures
 	clock         *clock
 }

@@ -141,8 +141,11 @@ func (j *Journal) tables() map[uint64]struct{} {
 	return ids
 }
 
-// scrubOnce reads all of the live set, and the records that it names.
+// scrubOnce reads all of the live set, and the records that it names. One scrub at a time:
+// what the committer counts of it is one's alone.
 func (j *Journal) scrubOnce(ctx context.Context) error {
+	j.scrubbing.Lock()
+	defer j.scrubbing.Unlock()
 	// What is committed from this batch on is counted.
 	if err := j.do(ctx, last, &op{run: func(*tx) error { j.scrub = scrub{active: true}; return nil }}); err != nil {
 		return err

@@ -1177,6 +1177,13 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestDoorThatShutsDuringALook",
 	},
 	{
+		guard: "two scrubs count into one",
+		file:  "journal/scrub.go",
+		old:   "	j.scrubbing.Lock()\n	defer j.scrubbing.Unlock()\n",
+		new:   "",
+		pkg:   inJournal, test: "TestScrubOfWhatChanges",
+	},
+	{
 		guard: "what hangs with the app hides the rest",
 		file:  "inbound/turn.go",
 		old:   "		v.pushed = append(v.pushed, sent{id, due})\n		return true\n",
