@@ -323,4 +323,6 @@ type Stats struct {
 	LetGoUntil           time.Time // what ended up to then may have been; zero: nothing has
 
 	Scrubs, Aside, Rebuilt uint64 // since the start: times the live set was read whole, records set aside, entries of indexes built anew
+	Faults, ReportsAside   uint64 // since the start: intents set aside because we cannot work on them, reports of holders that could not be applied
+	LateAnswers            uint64 // since the start: answers to what had ended
 }

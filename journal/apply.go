@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,11 +26,7 @@ func (j *Journal) Apply(from Identity, reports []*wire.Report, done func(acked [
 			if failed != nil {
 				return failed
 			}
-			a, err := t.applyReport(from, r)
-			if err == nil && !t.op.fitsAlone() {
-				t.drop()
-				a, err = t.applyReport(from, withoutBody(r))
-			}
+			a, err := t.takeReport(from, r)
 			if err != nil {
 				failed = err
 				return err
@@ -41,13 +38,70 @@ func (j *Journal) Apply(from Identity, reports []*wire.Report, done func(acked [
 	j.submitAll(first, ops, func(err error) { done(acked, upTo, err) })
 }
 
+// takeReport applies a report. One that no batch has room for is applied without its body.
+// One that cannot be applied at all is set aside: its number counts, so that those after it
+// are heard, and its intent ends as a dead letter, if it has not ended. An error is about
+// all that follow, too.
+func (t *tx) takeReport(from Identity, r *wire.Report) (a Acked, err error) {
+	apply := func(r *wire.Report) error {
+		return t.attempt(func() (err error) { a, err = t.applyReport(from, r); return err })
+	}
+	why := apply(r)
+	if errors.Is(why, ErrTooLarge) {
+		why = apply(withoutBody(r))
+	}
+	if why == nil || errors.Is(why, errGap) || errors.Is(why, errStore) {
+		return a, why
+	}
+	id, _ := IDOf(r.Id) // zero, and nobody's, where it says none
+	fault := fmt.Errorf("report %d of journal %s could not be applied: %w", r.No, from.Journal, why)
+	for _, end := range append(t.endings(), func(ID, error) error { return nil }) {
+		err = t.attempt(func() error {
+			if err := t.passReport(from, r); err != nil {
+				return err
+			}
+			t.after(func() { t.j.figures.reportsAside.Add(1); t.j.warn(fault.Error()) })
+			a = Acked{ID: id}
+			if err := end(id, fault); err != nil {
+				return err
+			}
+			if l, found, err := t.life(id); err == nil && found {
+				a = l.acked()
+			}
+			return nil
+		})
+		if err == nil {
+			break
+		}
+	}
+	return a, err
+}
+
+// passReport counts a report as applied.
+func (t *tx) passReport(from Identity, r *wire.Report) error {
+	rec, err := t.pair(from)
+	if err != nil {
+		return err
+	}
+	if rec.Applied+1 < r.No {
+		return errGap // one that says no intent is found out before its number is
+	}
+	rec.Applied = max(rec.Applied, r.No)
+	return t.put(idKey(classHolder, from.Journal), rec)
+}
+
 // withoutBody is a report that says how an intent ended and where its body is, for one
 // that no batch has room for together with all it moves. Its holder has told the app that
 // it is taken, and would repeat it for ever, with nothing after it heard.
 func withoutBody(r *wire.Report) *wire.Report {
 	short := proto.CloneOf(r)
-	short.Body = fmt.Appendf(nil, `{"omitted":true,"bytes":%d}`, len(r.Body))
+	short.Body = OmittedBody(r)
 	return short
+}
+
+// OmittedBody stands for the body of a report that cannot be taken.
+func OmittedBody(r *wire.Report) []byte {
+	return fmt.Appendf(nil, `{"omitted":true,"bytes":%d}`, len(r.Body))
 }
 
 // pair reads the record of a holder, with applied counting for the present
@@ -73,12 +127,13 @@ func (t *tx) applyReport(from Identity, r *wire.Report) (Acked, error) {
 		return Acked{}, err
 	}
 	if r.No > rec.Applied+1 {
-		return Acked{}, fmt.Errorf("report %d of journal %s after %d: there is a gap", r.No, from.Journal, rec.Applied)
+		return Acked{}, fmt.Errorf("%w: report %d of journal %s after %d", errGap, r.No, from.Journal, rec.Applied)
 	}
 	l, found, err := t.life(id)
 	if err != nil {
 		return Acked{}, err
 	}
+	t.j.panics("report", id)
 	if r.No == rec.Applied+1 {
 		rec.Applied = r.No
 		if err := t.put(idKey(classHolder, from.Journal), rec); err != nil {
@@ -153,7 +208,11 @@ func (t *tx) fact(l *life, from ID, r *wire.Report) error {
 		return t.exhausted(l, e, r)
 	case state.FactRejected:
 		l.handedOver(e, r)
-		_, err := t.end(l, state.Fail, e, deliveryError("rejected", state.ReasonRejected, r.Text, r.Attempts), r.Text)
+		code, why := "rejected", state.ReasonRejected
+		if state.Reason(r.Reason) == state.ReasonSidecarFault { // it was not the app's word
+			code, why = "sidecar_fault", state.ReasonSidecarFault
+		}
+		_, err := t.end(l, state.Fail, e, deliveryError(code, why, r.Text, r.Attempts), r.Text)
 		return err
 	}
 	return t.saveLife(l)
@@ -210,7 +269,11 @@ func (t *tx) finalAnswer(l *life, from ID, r *wire.Report) error {
 	}
 	// The answer that won, said again by the journal that said it, is not late.
 	last := l.events.Events[len(l.events.Events)-1]
-	if len(l.head.LateAnswers) >= maxLateAnswers || string(last.Peer) == string(from[:]) {
+	if string(last.Peer) == string(from[:]) {
+		return nil
+	}
+	t.after(func() { t.j.figures.lateAnswers.Add(1) })
+	if len(l.head.LateAnswers) >= maxLateAnswers {
 		return nil
 	}
 	l.head.LateAnswers = append(l.head.LateAnswers, &wire.LateAnswer{

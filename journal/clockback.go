@@ -65,7 +65,7 @@ func (j *Journal) bringBackAll(ctx context.Context, prefix []byte, f func(*tx, I
 		}
 		ops := make([]*op, len(ids))
 		for i, id := range ids {
-			ops[i] = &op{run: func(t *tx) error { return f(t, id) }}
+			ops[i] = &op{about: id, run: func(t *tx) error { return f(t, id) }}
 		}
 		if err := j.do(ctx, first, ops...); err != nil && over(ctx, err) {
 			return err

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -87,21 +86,26 @@ func (j *Journal) runBatch(batch []*op) (carry []*op) {
 	j.figures.underWay.Store(t.seq)
 	defer j.figures.underWay.Store(0)
 	ran := batch[:len(batch):len(batch)]
+	var aside []*op
 	for i, o := range batch {
-		o.err = t.try(o.run)
+		o.err = t.try(o)
 		if t.fits() {
 			t.settle(o.err)
+			aside = append(aside, j.setsAside(t, o)...)
 			continue
 		}
 		t.drop()
 		if i == 0 {
 			o.err = ErrTooLarge
+			aside = append(aside, j.setsAside(t, o)...)
 			continue
 		}
 		ran, carry = batch[:i:i], batch[i:]
 		break
 	}
-	ran = append(ran, j.runLazy(t)...)
+	lazy, more := j.runLazy(t)
+	ran = append(ran, lazy...)
+	carry = append(append(aside, more...), carry...) // those first
 	if len(t.batch.writes) > 0 {
 		if err := j.commit(t, ran); err != nil {
 			// Whether the batch is on disk is not known, and asking again would
@@ -135,7 +139,7 @@ func (t *tx) settle(err error) {
 }
 
 // runLazy adds the operations that ride along with whatever batch comes next.
-func (j *Journal) runLazy(t *tx) (ran []*op) {
+func (j *Journal) runLazy(t *tx) (ran, aside []*op) {
 	for {
 		o := j.lazyCarry
 		j.lazyCarry = nil
@@ -143,38 +147,43 @@ func (j *Journal) runLazy(t *tx) (ran []*op) {
 			select {
 			case o = <-j.queues.lazy:
 			default:
-				return ran
+				return ran, aside
 			}
 		}
 		alone := len(t.batch.writes) == 0
-		o.err = t.try(o.run)
+		o.err = t.try(o)
 		if !t.fits() {
 			t.drop()
 			if !alone {
 				j.lazyCarry = o // the next batch has room
-				return ran
+				return ran, aside
 			}
 			o.err = ErrTooLarge // no batch has
 		}
 		t.settle(o.err)
+		aside = append(aside, j.setsAside(t, o)...)
 		ran = append(ran, o)
 	}
 }
 
-// try runs f so that a panic costs one operation, not the process: the record
-// at fault is reported, and the batch goes on without it. Each operation has a
+// try runs an operation so that a panic costs that alone, not the process: what is at fault
+// is reported, and the batch goes on without it. Each operation has a
 // time of its own: the batch may have begun before its caller last looked at
 // the clock, and would then find that what is late is not yet.
-func (t *tx) try(f func(*tx) error) (err error) {
+func (t *tx) try(o *op) error {
 	t.now = t.j.now()
-	t.mute = false
-	defer func() {
-		if r := recover(); r != nil {
-			t.j.warn(fmt.Sprintf("panic in a journal operation: %v\n%s", r, debug.Stack()))
-			err = fmt.Errorf("%w: %v", ErrFault, r)
+	t.mute, t.blamed = false, nil
+	err := t.j.guard(func() error {
+		if err := o.run(t); err != nil {
+			return err
 		}
-	}()
-	return f(t)
+		t.j.panics("run", o.about)
+		return nil
+	})
+	if err != nil {
+		t.drop()
+	}
+	return err
 }
 
 // commit makes the batch durable: one transaction, one sync.

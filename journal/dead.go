@@ -176,6 +176,10 @@ func (j *Journal) DeadLetters(f DeadFilter) (out []*DeadLetter, next DeadCursor,
 				return nil
 			}
 			d, err := readDead(txn, next, j.agentFilter(f))
+			if isFault(err) {
+				j.suspect(id, err)
+				d, err = nil, nil // one that cannot be read hides no other
+			}
 			if err != nil {
 				return fmt.Errorf("dead letter %s: %w", id, err)
 			}

@@ -105,6 +105,16 @@
 //     of an attempt is in the record of its hand-over before the app is told of it
 //     (of a push: with its answer), in its report, and in home's head. The journal
 //     reads nothing in them.
+//   - An operation that panics has changed nothing. The intent it is about ends as a dead
+//     letter (sidecar_fault) in the next batch, before its caller hears: the first time where
+//     it is we who come by (a timer, a lease, an offer, a report), the third where an app or a
+//     person asks, since it may be what was asked for that is at fault. Where the end panics,
+//     too, it ends with nothing else: nobody is told, and what waits for it as for a part ends
+//     likewise. Where even that does, it stays, and is passed over. At a holder it is rejected,
+//     and home told why. What panics after a commit (hooks, callers told) ends the process.
+//   - A report that cannot be applied counts as applied, and its intent ends so: else it would
+//     be repeated for ever. One that cannot be read at the holder is sent as one about nothing;
+//     home then is to ask what is held, offers again what it does not find, and is answered.
 //   - Reports of one home have consecutive numbers; what home has applied and the
 //     events it wrote are one commit.
 //   - A report that no batch has room for is applied without its body, and the outcome
@@ -171,7 +181,9 @@
 // the set of tables has changed. An index that is not what was written stops the journal like a
 // failed commit, before more is acknowledged; Open builds it anew from the records where those
 // name exactly what was written, and else refuses. A record that cannot be read is kept apart and
-// said (Corrupt), and its intent, where it was waiting here, is a dead letter.
+// said (Corrupt), and its intent is a dead letter, made of what is left: by the scrub, or at once where a
+// reader comes by. A hand-over that cannot be read is forgotten, since nothing tells whose it
+// is: home finds it missing when it asks next (Lost), and offers it again.
 //
 // After an unclean stop Open first verifies without compacting, because Badger's
 // compactions can make a damage permanent without saying so. The high-water mark
@@ -200,8 +212,8 @@
 // has no logger: it reports through Hooks. The scrub, and what builds
 // indexes anew, see to the live
 // set alone: entries of inboxes, of the history and of idempotency keys that the store loses are
-// found by Verify only. An intent whose head or events cannot be read, and one that is held for
-// another home, is set aside and said, but not ended. Addresses stay, of which there may be 20,000, and
+// found by Verify only. How a hand-over that is forgotten counted against credit is found out at the
+// next start. Addresses stay, of which there may be 20,000, and
 // what was answered here for a home that never comes back. Service accounts, at most 1,000 with 16 keys each, are all in
 // memory too.
 package journal

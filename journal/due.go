@@ -2,7 +2,6 @@ package journal
 
 import (
 	"cmp"
-	"errors"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -38,9 +37,11 @@ func (j *Journal) DuePart(a Agent, part int, now time.Time, max int, skip func(I
 		if skip(id) {
 			return true
 		}
-		o, ok, rerr := readOffer(txn, id, due, j.birth.Boot)
+		var o Offer
+		var ok bool
+		rerr := j.guard(func() (err error) { o, ok, err = readOffer(txn, id, due, j.birth.Boot); return err })
 		if rerr != nil {
-			return j.passOver(rerr, &err)
+			return j.passOver(id, rerr, &err)
 		}
 		if ok {
 			o.Deadline, o.DeliverBy, o.Policy.Deadline = j.clock.limit(o.Deadline), j.clock.limit(o.DeliverBy), j.clock.limit(o.Policy.Deadline)
@@ -52,12 +53,12 @@ func (j *Journal) DuePart(a Agent, part int, now time.Time, max int, skip func(I
 }
 
 // passOver decides what a scan does at a record it cannot read: one that is
-// corrupt is reported and left where it is, and must not block what comes after
+// corrupt is reported and looked into, and must not block what comes after
 // it; any other error ends the scan.
-func (j *Journal) passOver(err error, failed *error) (more bool) {
-	var corrupt *CorruptError
-	if errors.As(err, &corrupt) {
+func (j *Journal) passOver(id ID, err error, failed *error) (more bool) {
+	if isFault(err) {
 		j.warn(err.Error())
+		j.suspect(id, err)
 		return true
 	}
 	*failed = err

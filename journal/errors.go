@@ -50,6 +50,10 @@ var (
 	ErrNoThread = errors.New("no such thread")
 	// ErrThreadFull: the timeline has no room for another entry.
 	ErrThreadFull = errors.New("thread is full")
+	// errGap: a report before it is missing.
+	errGap = errors.New("a gap in the numbers of reports")
+	// errStore: the store cannot read; that says nothing of the record.
+	errStore = errors.New("the store cannot read")
 	// ErrFault: an operation panicked; it has changed nothing, and the others go on.
 	ErrFault = errors.New("sidecar fault")
 )

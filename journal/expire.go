@@ -95,7 +95,7 @@ func (j *Journal) expiryLoop(ctx context.Context) {
 		}
 		ops := make([]*op, len(due))
 		for i, id := range due {
-			ops[i] = &op{run: func(t *tx) error { return t.expire(id) }}
+			ops[i] = &op{about: id, run: func(t *tx) error { return t.expire(id) }}
 		}
 		if err := j.do(ctx, first, ops...); err != nil && (errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed) || ctx.Err() != nil) {
 			return

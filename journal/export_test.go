@@ -74,6 +74,13 @@ func (j *Journal) HangCommit(release <-chan struct{}) (hung <-chan struct{}) {
 	return waits
 }
 
+// PlantPanics makes work on intents panic where f does: "run" is an operation on one, when all is
+// written, "held" that it is recorded as held, "report" that a report of it is applied, "whole"
+// that it is set aside, "bare" that it is with nothing else.
+func (j *Journal) PlantPanics(f func(where string, id ID)) {
+	_ = j.do(context.Background(), first, &op{run: func(*tx) error { j.planted = f; return nil }})
+}
+
 // Queue submits an operation that tells its time, then waits for the end of release.
 func (j *Journal) Queue(release <-chan struct{}) (told <-chan time.Time) {
 	at := make(chan time.Time, 1)
@@ -181,6 +188,37 @@ func (j *Journal) MakeOld(ids ...ID) error {
 // BreakEnvelope makes the envelope of an intent unreadable.
 func (j *Journal) BreakEnvelope(id ID) error {
 	return j.db.Update(func(txn *badger.Txn) error { return txn.Set(chunkKey(classEnvelope, id, 0), []byte("broken")) })
+}
+
+// Break makes records of an intent unreadable, and Lose takes them away, behind the journal's
+// back; a class of chunks is its first.
+func (j *Journal) Break(id ID, classes ...byte) error {
+	return j.behind(id, classes, func(txn *badger.Txn, key []byte) error { return txn.Set(key, []byte("broken")) })
+}
+
+// Lose takes records away.
+func (j *Journal) Lose(id ID, classes ...byte) error {
+	return j.behind(id, classes, (*badger.Txn).Delete)
+}
+
+func (j *Journal) behind(id ID, classes []byte, do func(*badger.Txn, []byte) error) error {
+	return j.Behind(func(txn *badger.Txn) error {
+		for _, class := range classes {
+			key := idKey(class, id)
+			if keyClasses[class].chunks {
+				key = chunkKey(class, id, 0)
+			}
+			if err := do(txn, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// BreakReport makes a report unreadable.
+func (j *Journal) BreakReport(home ID, no uint64) error {
+	return j.Behind(func(txn *badger.Txn) error { return txn.Set(reportKey(home, no), []byte("broken")) })
 }
 
 // MakeOldHandover turns a hand-over into one of before these said who had sent it.

@@ -222,8 +222,8 @@ func TestFirstAnswerWins(t *testing.T) {
 	}
 	p.home.wantEvents(id, "created", "submitted", "delivered", "transfer", "delivered", "in_progress", "completed")
 	i, err := p.home.j.Get(id)
-	if err != nil || string(i.Outcome.Body) != `{"by":"second"}` || len(i.Head.LateAnswers) != 1 {
-		t.Fatalf("%v: outcome %s, %d late answers", err, i.Outcome.Body, len(i.Head.LateAnswers))
+	if err != nil || string(i.Outcome.Body) != `{"by":"second"}` || len(i.Head.LateAnswers) != 1 || p.home.j.Stats().LateAnswers != 1 {
+		t.Fatalf("%v: outcome %s, %d late answers, %d counted", err, i.Outcome.Body, len(i.Head.LateAnswers), p.home.j.Stats().LateAnswers)
 	}
 	p.home.whole()
 }

@@ -19,7 +19,7 @@ import (
 // number taken over.
 func (j *Journal) Hold(home Identity, rs []HoldRequest, done func([]HoldResult, error)) {
 	out := make([]HoldResult, len(rs))
-	ops := make([]*op, 0, len(rs))
+	ops, of := make([]*op, 0, len(rs)), make([]*HoldResult, 0, len(rs))
 	for i := range rs {
 		r, res := &rs[i], &out[i]
 		var env wire.Envelope
@@ -33,28 +33,35 @@ func (j *Journal) Hold(home Identity, rs []HoldRequest, done func([]HoldResult, 
 			continue
 		}
 		res.ID, res.OfferNo = id, r.OfferNo
-		o := &op{before: failpoint.HolderBeforeHeldCommit, after: failpoint.HolderAfterHeldCommit}
+		o := &op{before: failpoint.HolderBeforeHeldCommit, after: failpoint.HolderAfterHeldCommit, about: id}
 		o.run = func(t *tx) error {
 			res.Handed, res.Fresh = nil, false
 			res.Err = t.hold(home, id, r, &env, res)
 			return res.Err
 		}
-		ops = append(ops, o)
+		ops, of = append(ops, o), append(of, res)
 	}
 	j.submitAll(second, ops, func(err error) {
-		for i := range out {
-			out[i].fill(err)
+		for i, o := range ops {
+			if o.err != nil {
+				of[i].refuse(o.err)
+			}
 		}
-		if j.running() == nil {
+		switch {
+		case j.running() == nil:
 			err = nil // each result carries its own
+		case err != nil:
+			for i := range out {
+				out[i].refuse(err)
+			}
 		}
 		done(out, err)
 	})
 }
 
-// fill makes sure that nothing is reported as held that the journal refused.
-func (r *HoldResult) fill(err error) {
-	if r.Err == nil && (errors.Is(err, ErrFailed) || errors.Is(err, ErrClosed)) {
+// refuse makes sure that nothing is reported as held that is not.
+func (r *HoldResult) refuse(err error) {
+	if r.Err == nil {
 		r.Err, r.Handed = err, nil
 	}
 }
@@ -221,7 +228,7 @@ func (j *Journal) HoldLocal(ctx context.Context, offers []Offer, lease []Terms) 
 			return nil, &CorruptError{Key: chunkKey(classEnvelope, o.ID, 0), Why: err.Error()}
 		}
 		ops[i] = &op{
-			before: failpoint.HolderBeforeHeldCommit, after: failpoint.HolderAfterHeldCommit,
+			before: failpoint.HolderBeforeHeldCommit, after: failpoint.HolderAfterHeldCommit, about: o.ID,
 			run: func(t *tx) error {
 				res.Handed, res.Fresh = nil, false
 				res.Err = t.holdLocal(o, &env, lease[i], res)

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"pannier/journal/state"
@@ -16,7 +17,7 @@ const actorSelf = "pannier"
 func (j *Journal) Raise(ctx context.Context, ids []ID) error {
 	ops := make([]*op, len(ids))
 	for i, id := range ids {
-		ops[i] = &op{run: func(t *tx) error {
+		ops[i] = &op{about: id, run: func(t *tx) error {
 			l, found, err := t.life(id)
 			if err != nil || !found || l.place() != PlaceDue {
 				return err
@@ -26,7 +27,7 @@ func (j *Journal) Raise(ctx context.Context, ids []ID) error {
 			return t.saveLife(l)
 		}}
 	}
-	return j.do(ctx, first, ops...)
+	return j.doApart(ctx, first, ops...)
 }
 
 // RecordHeld notes which journal has said held. Nothing waits for it: it rides
@@ -35,14 +36,7 @@ func (j *Journal) Raise(ctx context.Context, ids []ID) error {
 // waits to hear that a receiver has the intent.
 func (j *Journal) RecordHeld(holder Identity, ids []ID, offerNos []uint64, now bool, done func()) {
 	o := &op{
-		run: func(t *tx) error {
-			for i, id := range ids {
-				if err := t.recordHeld(id, offerNos[i], holder.Journal); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+		run:  func(t *tx) error { return t.recordAllHeld(ids, offerNos, holder.Journal) },
 		done: func(error) { done() },
 	}
 	if now {
@@ -52,7 +46,27 @@ func (j *Journal) RecordHeld(holder Identity, ids []ID, offerNos []uint64, now b
 	j.rideAlong(o)
 }
 
+// recordAllHeld leaves out what cannot be worked on, and begins anew without it.
+func (t *tx) recordAllHeld(ids []ID, offerNos []uint64, holder ID) error {
+	for i := 0; i < len(ids); i++ {
+		id := ids[i]
+		if slices.ContainsFunc(t.blamed, func(b blame) bool { return b.id == id }) {
+			continue
+		}
+		switch err := t.j.guard(func() error { return t.recordHeld(id, offerNos[i], holder) }); {
+		case isFault(err):
+			t.blamed = append(t.blamed, blame{id, err})
+			t.drop()
+			i = -1
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *tx) recordHeld(id ID, offerNo uint64, holder ID) error {
+	t.j.panics("held", id)
 	l, found, err := t.life(id)
 	if err != nil || !found || !l.open() || l.place() != PlaceDue || l.head.OfferNo != offerNo {
 		return err
@@ -66,9 +80,9 @@ func (t *tx) recordHeld(id ID, offerNo uint64, holder ID) error {
 func (j *Journal) Requeue(ctx context.Context, holder ID, rs []Requeue) error {
 	ops := make([]*op, len(rs))
 	for i, r := range rs {
-		ops[i] = &op{run: func(t *tx) error { return t.requeue(holder, r) }}
+		ops[i] = &op{about: r.ID, run: func(t *tx) error { return t.requeue(holder, r) }}
 	}
-	return j.do(ctx, first, ops...)
+	return j.doApart(ctx, first, ops...)
 }
 
 func (t *tx) requeue(holder ID, r Requeue) error {
@@ -120,7 +134,7 @@ func (j *Journal) Reconcile(ctx context.Context, holder Identity, list []Holding
 	words, policies := make([]*Continued, len(list)), make([]*Policy, len(list))
 	ops := make([]*op, len(list))
 	for i, h := range list {
-		ops[i] = &op{run: func(t *tx) (err error) {
+		ops[i] = &op{about: h.ID, run: func(t *tx) (err error) {
 			verdicts[i], words[i], policies[i] = nil, nil, nil
 			l, found, err := t.life(h.ID)
 			if err != nil {
@@ -142,7 +156,7 @@ func (j *Journal) Reconcile(ctx context.Context, holder Identity, list []Holding
 			return nil
 		}}
 	}
-	if err := j.do(ctx, first, ops...); err != nil {
+	if err := j.doApart(ctx, first, ops...); err != nil {
 		return nil, nil, nil, err
 	}
 	return some(verdicts), some(words), some(policies), nil
@@ -186,7 +200,7 @@ func (t *tx) reconcile(holder Identity, h Holding, l *life, found bool) (*Verdic
 
 // Refuse ends an intent that every endpoint has refused for good.
 func (j *Journal) Refuse(ctx context.Context, id ID, offerNo uint64, why state.Reason, text string) error {
-	return j.do(ctx, first, &op{run: func(t *tx) error {
+	return j.do(ctx, first, &op{about: id, run: func(t *tx) error {
 		l, found, err := t.life(id)
 		if err != nil || !found || !l.open() || l.head.OfferNo != offerNo || l.place() != PlaceDue {
 			return err

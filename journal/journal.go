@@ -58,7 +58,9 @@ type Journal struct {
 	lazyCarry *op // found no room in its batch
 	commitTxn func(*badger.Txn) error
 	syncWAL   func() error
-	reportNo  map[ID]uint64 // last report number per home
+	reportNo  map[ID]uint64             // last report number per home
+	faults    map[ID]int                // how often what was asked for of an intent has panicked
+	planted   func(where string, id ID) // by a test, to panic there
 
 	names    *names
 	schemas  *schemas
@@ -76,6 +78,7 @@ type Journal struct {
 	space         space
 	scrubbing     sync.Mutex // held by the one scrub there is
 	scrub         scrub      // owned by the committer
+	suspects      chan blame // what a reader could not read
 	broken        bool       // an index is not what was written, and its records are whole
 	figures       figures
 	clock         *clock
@@ -90,6 +93,8 @@ type figures struct {
 	live     [len(liveClasses)]atomic.Uint64
 
 	scrubs, aside, rebuilt atomic.Uint64
+	faults, reportsAside   atomic.Uint64
+	lateAnswers            atomic.Uint64
 }
 
 func (j *Journal) publishSums() {
@@ -115,6 +120,7 @@ func (j *Journal) Stats() Stats {
 	s.Stalled = j.stalled()
 	j.history.stats(&s)
 	s.Scrubs, s.Aside, s.Rebuilt = j.figures.scrubs.Load(), j.figures.aside.Load(), j.figures.rebuilt.Load()
+	s.Faults, s.ReportsAside, s.LateAnswers = j.figures.faults.Load(), j.figures.reportsAside.Load(), j.figures.lateAnswers.Load()
 	return s
 }
 

@@ -74,7 +74,7 @@ func (j *Journal) Lease(ctx context.Context, ids []ID, terms []Terms) ([]Handed,
 	ops := make([]*op, len(ids))
 	for i, id := range ids {
 		res := &out[i]
-		ops[i] = &op{after: failpoint.HolderAfterLeaseCommit, run: func(t *tx) error {
+		ops[i] = &op{after: failpoint.HolderAfterLeaseCommit, about: id, run: func(t *tx) error {
 			handed, err := t.leaseReady(id, terms[i])
 			if handed != nil {
 				*res = *handed
@@ -127,7 +127,7 @@ func (t *tx) leaseReady(id ID, terms Terms) (*Handed, error) {
 func (j *Journal) Renew(ctx context.Context, list []Renewal) error {
 	ops := make([]*op, len(list))
 	for i, r := range list {
-		ops[i] = &op{run: func(t *tx) error {
+		ops[i] = &op{about: r.ID, run: func(t *tx) error {
 			h, found, err := t.hand(r.ID)
 			if err != nil || !found || leaseOf(&h.rec) != r.Lease || h.rec.DueMs >= ms(r.Until) {
 				return err
@@ -141,5 +141,5 @@ func (j *Journal) Renew(ctx context.Context, list []Renewal) error {
 			return t.saveHand(h)
 		}}
 	}
-	return j.do(ctx, first, ops...)
+	return j.doApart(ctx, first, ops...)
 }

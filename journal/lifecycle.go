@@ -116,30 +116,8 @@ func (l *life) textRoom() int {
 // end moves the intent to a terminal status with its outcome, takes it out of every
 // index, and accepts its completion where somebody is to be told. It reports false where it has ended already.
 func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text string) (bool, error) {
-	e.Outcome = true
-	if !t.move(l, on, e) {
-		return false, nil
-	}
-	out, err := proto.Marshal(&wire.Outcome{Status: l.head.Status, Body: body, Text: cut(text, maxText)})
-	if err != nil {
-		return false, err
-	}
-	t.putChunks(classOutcome, l.id, out)
-	holder := l.holder()
-	ended := Ended{ID: l.id, Agent: l.agent(), Holder: holder, OfferNo: l.head.OfferNo, Status: l.status(), Reason: state.Reason(e.Reason)}
-	wasLocal := l.place() == PlaceLocal
-	t.goTo(l, PlaceEnded, time.Time{}, holder)
-	if l.head.ExpiryMs != 0 {
-		t.delIndex(timeKey(classExpiry, l.head.ExpiryMs, l.id[:]))
-		l.head.ExpiryMs = 0
-	}
-	l.head.RemindMs, l.head.WakeMs = 0, 0
-	t.taskOver(l)
-	t.lay(l, on, state.Reason(e.Reason))
-	t.keepLife(l, len(out))
-	ended.Events = l.toldEvents()
-	t.ended(l)
-	if err := t.saveLife(l); err != nil {
+	ended, local, ok, err := t.close(l, on, e, body, text)
+	if err != nil || !ok {
 		return false, err
 	}
 	if l.head.Thread {
@@ -158,8 +136,42 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 	if err := t.endFamily(l, e, body, text); err != nil {
 		return false, err
 	}
-	if wasLocal {
-		return true, t.revokeLocal(l.id, l.status())
+	return true, t.leave(l, ended, local)
+}
+
+// close is the end of one intent by itself: its status, its outcome and its place. local says
+// that it was in our own mailbox, ok that it was open.
+func (t *tx) close(l *life, on state.Trigger, e *wire.Event, body []byte, text string) (ended Ended, local, ok bool, err error) {
+	e.Outcome = true
+	if !t.move(l, on, e) {
+		return Ended{}, false, false, nil
+	}
+	out, err := proto.Marshal(&wire.Outcome{Status: l.head.Status, Body: body, Text: cut(text, maxText)})
+	if err != nil {
+		return Ended{}, false, false, err
+	}
+	t.putChunks(classOutcome, l.id, out)
+	holder := l.holder()
+	ended = Ended{ID: l.id, Agent: l.agent(), Holder: holder, OfferNo: l.head.OfferNo, Status: l.status(), Reason: state.Reason(e.Reason)}
+	local = l.place() == PlaceLocal
+	t.goTo(l, PlaceEnded, time.Time{}, holder)
+	if l.head.ExpiryMs != 0 {
+		t.delIndex(timeKey(classExpiry, l.head.ExpiryMs, l.id[:]))
+		l.head.ExpiryMs = 0
+	}
+	l.head.RemindMs, l.head.WakeMs = 0, 0
+	t.taskOver(l)
+	t.lay(l, on, state.Reason(e.Reason))
+	t.keepLife(l, len(out))
+	ended.Events = l.toldEvents()
+	t.ended(l)
+	return ended, local, true, t.saveLife(l)
+}
+
+// leave tells whoever has an intent that has ended.
+func (t *tx) leave(l *life, ended Ended, local bool) error {
+	if local {
+		return t.revokeLocal(l.id, l.status())
 	}
 	t.after(func() {
 		failpoint.Hit(failpoint.HomeAfterEnd)
@@ -167,7 +179,7 @@ func (t *tx) end(l *life, on state.Trigger, e *wire.Event, body []byte, text str
 			f(ended)
 		}
 	})
-	return true, nil
+	return nil
 }
 
 // goTo takes the intent out of the index it is in and puts it into the one of

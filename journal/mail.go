@@ -26,9 +26,11 @@ func (j *Journal) Mail(a Agent, now time.Time, max int, pass func(ID, time.Time)
 		if pass(id, due) {
 			return true
 		}
-		m, ok, rerr := readMail(txn, id)
+		var m Mail
+		var ok bool
+		rerr := j.guard(func() (err error) { m, ok, err = readMail(txn, id); return err })
 		if rerr != nil {
-			return j.passOver(rerr, &err)
+			return j.passOver(id, rerr, &err)
 		}
 		if ok && m.Due.Equal(due) {
 			mail = append(mail, m)
@@ -77,6 +79,9 @@ func eachMail(txn *badger.Txn, prefix []byte, visit func(Mail, *wire.Handover) b
 		_, id := splitDue(it.Item().Key())
 		var rec wire.Handover
 		found, err := readMessage(txn, idKey(classHandover, id), &rec)
+		if isFault(err) {
+			continue // the scrub comes by; the others are no less here
+		}
 		if err != nil {
 			return err
 		}
@@ -112,10 +117,12 @@ func (j *Journal) Holding(home ID) (out []Holding, err error) {
 			return err
 		}
 		var settled []ID
-		err = eachRecord(txn, idKey(classReport, home), func() *wire.Report { return &wire.Report{} }, func(_ []byte, r *wire.Report) {
-			if f := state.Fact(r.Fact); f == state.FactAnswered || f == state.FactRejected {
-				settled = append(settled, ID(r.Id))
+		err = eachReadable(txn, idKey(classReport, home), func() *wire.Report { return &wire.Report{} }, func(_ []byte, r *wire.Report, bad error) error {
+			f := state.Fact(r.Fact)
+			if id, err := IDOf(r.Id); bad == nil && err == nil && (f == state.FactAnswered || f == state.FactRejected) {
+				settled = append(settled, id)
 			}
+			return nil // what one cannot say, home asks for: it finds the intent missing
 		})
 		if err != nil {
 			return err
@@ -123,10 +130,10 @@ func (j *Journal) Holding(home ID) (out []Holding, err error) {
 		for _, id := range settled {
 			var rec wire.Handover
 			found, err := readMessage(txn, idKey(classHandover, id), &rec)
-			if err != nil {
+			if err != nil && !isFault(err) {
 				return err
 			}
-			if found && state.Phase(rec.Phase).Settled() {
+			if err == nil && found && state.Phase(rec.Phase).Settled() {
 				out = append(out, Holding{ID: id, OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), HomeEpoch: rec.HomeEpoch, Continued: rec.Continued, Policy: rec.PolicyGeneration})
 			}
 		}

@@ -98,7 +98,7 @@ func newJournal(o Options) *Journal {
 	j := &Journal{
 		dir: o.Dir, store: storeDir(o.Dir), durable: !o.Ephemeral, hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace, elsewhere: o.Elsewhere, tell: o.Tell,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
-		reportNo: map[ID]uint64{}, names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), watches: newWatches(), ledger: newLedger(), history: newHistory(o),
+		reportNo: map[ID]uint64{}, faults: map[ID]int{}, suspects: make(chan blame, suspectsMost), names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), watches: newWatches(), ledger: newLedger(), history: newHistory(o),
 		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1), clock: newClock(o),
 	}
 	j.wal.dir, j.syncWAL = j.store, j.wal.sync

@@ -62,6 +62,8 @@ type Hooks struct {
 	Failed     func(error)      // fail-stop: the process must exit; it must not call the journal
 	Warning    func(string)     // Badger said something that no one should have to see
 	Corrupt    func(Corrupt)    // a record that cannot be read was set aside
+	Lost       func(ID)         // what we hold of another home, or say to it, could not be read: it must ask what we hold; zero: not known of which
+	Faulty     func(ID, error)  // an intent was ended because we cannot work on it, and why
 	Counted    func(*Tally)     // a batch was run: the first to hear of it
 	// Clock: the wall clock has jumped, or is believed again. It is called from anywhere.
 	Clock func(Clock)

@@ -271,6 +271,16 @@ func hasPrefix(txn *badger.Txn, prefix []byte) bool {
 
 // eachRecord decodes every record below prefix.
 func eachRecord[M proto.Message](txn *badger.Txn, prefix []byte, empty func() M, visit func(key []byte, m M)) error {
+	return eachReadable(txn, prefix, empty, func(key []byte, m M, bad error) error {
+		if bad == nil {
+			visit(key, m)
+		}
+		return bad
+	})
+}
+
+// eachReadable decodes every record below prefix, and says of one why it cannot be read.
+func eachReadable[M proto.Message](txn *badger.Txn, prefix []byte, empty func() M, visit func(key []byte, m M, bad error) error) error {
 	opts := badger.DefaultIteratorOptions
 	opts.Prefix = prefix
 	it := txn.NewIterator(opts)
@@ -282,10 +292,9 @@ func eachRecord[M proto.Message](txn *badger.Txn, prefix []byte, empty func() M,
 			return err
 		}
 		m := empty()
-		if err := unsealMessage(key, rec, m); err != nil {
+		if err := visit(key, m, unsealMessage(key, rec, m)); err != nil {
 			return err
 		}
-		visit(key, m)
 	}
 	return nil
 }

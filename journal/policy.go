@@ -223,7 +223,7 @@ type Update struct {
 func (j *Journal) Adopt(ctx context.Context, home ID, updates []Update) error {
 	ops := make([]*op, len(updates))
 	for i, u := range updates {
-		ops[i] = &op{run: func(t *tx) error {
+		ops[i] = &op{about: u.ID, run: func(t *tx) error {
 			h, found, err := t.hand(u.ID)
 			if err != nil || !found || h.home() != home || !h.phase().Open() {
 				return err
@@ -235,7 +235,7 @@ func (j *Journal) Adopt(ctx context.Context, home ID, updates []Update) error {
 			return t.policyHere(u.ID, u.Policy, deadline)
 		}}
 	}
-	return j.do(ctx, first, ops...)
+	return j.doApart(ctx, first, ops...)
 }
 
 // mergePatch applies a JSON merge patch (RFC 7396) to an object, nil for none:

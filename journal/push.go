@@ -50,9 +50,13 @@ func (j *Journal) Peek(ctx context.Context, ids []ID) ([]Handed, error) {
 	agents := map[Agent]struct{}{}
 	err := j.view(func(txn *badger.Txn) error {
 		for i, id := range ids {
-			agent, err := j.peek(txn, id, now, &out[i])
+			var agent Agent
+			err := j.guard(func() (err error) { agent, err = j.peek(txn, id, now, &out[i]); return err })
 			if err != nil {
 				out[i] = Handed{ID: id, Err: err}
+				if isFault(err) {
+					j.suspect(id, err)
+				}
 				continue
 			}
 			agents[agent] = struct{}{}
@@ -169,7 +173,7 @@ func (j *Journal) Push(ctx context.Context, list []Pushed) ([]Settled, error) {
 	for i := range list {
 		p, res := &list[i], &out[i]
 		ops[i] = &op{
-			before: failpoint.HolderBeforeSettleCommit, after: failpoint.HolderAfterSettleCommit,
+			before: failpoint.HolderBeforeSettleCommit, after: failpoint.HolderAfterSettleCommit, about: p.ID, asked: true,
 			run: func(t *tx) error { return t.pushed(p, res) },
 		}
 	}

@@ -25,6 +25,8 @@ type op struct {
 	before string // failpoint before and after the commit
 	after  string
 	err    error
+	about  ID   // the intent that is set aside where this cannot be done; zero: of none
+	asked  bool // somebody asks for it, and hears that it cannot
 }
 
 type queues struct {
@@ -68,6 +70,20 @@ func (j *Journal) do(ctx context.Context, p priority, ops ...*op) error {
 	finished := make(chan error, 1)
 	j.submitAll(p, ops, func(err error) { finished <- err })
 	return <-finished
+}
+
+// doApart is do, but for what has cost one intent alone: that is set aside when it returns,
+// and the rest is done.
+func (j *Journal) doApart(ctx context.Context, p priority, ops ...*op) error {
+	if err := j.do(ctx, p, ops...); !isFault(err) {
+		return err
+	}
+	for _, o := range ops {
+		if o.err != nil && !isFault(o.err) {
+			return o.err
+		}
+	}
+	return j.running()
 }
 
 // submitAll queues operations without waiting for them. done runs once, when

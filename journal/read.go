@@ -18,7 +18,7 @@ func readItem(txn *badger.Txn, key []byte) (*badger.Item, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %x: %w", key, err)
+		return nil, storeError(key, err)
 	}
 	return item, nil
 }
@@ -28,9 +28,13 @@ func readKey(txn *badger.Txn, key []byte) (rec []byte, found bool, err error) {
 	if err != nil || item == nil {
 		return nil, false, err
 	}
-	rec, err = item.ValueCopy(nil)
-	return rec, err == nil, err
+	if rec, err = item.ValueCopy(nil); err != nil {
+		return nil, false, storeError(key, err)
+	}
+	return rec, true, nil
 }
+
+func storeError(key []byte, err error) error { return fmt.Errorf("%w %x: %w", errStore, key, err) }
 
 // readMessage decodes where the record lies: Badger has copied it twice by then.
 func readMessage(txn *badger.Txn, key []byte, m proto.Message) (bool, error) {
@@ -38,7 +42,11 @@ func readMessage(txn *badger.Txn, key []byte, m proto.Message) (bool, error) {
 	if err != nil || item == nil {
 		return false, err
 	}
-	return true, item.Value(func(rec []byte) error { return unsealMessage(key, rec, m) })
+	var bad error
+	if err := item.Value(func(rec []byte) error { bad = unsealMessage(key, rec, m); return nil }); err != nil {
+		return false, storeError(key, err)
+	}
+	return true, bad
 }
 
 func reader(txn *badger.Txn) func([]byte) ([]byte, bool, error) {
@@ -156,6 +164,10 @@ func (j *Journal) List(f Filter) (out []*Intent, next ID, err error) {
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}
+			if isFault(err) {
+				j.suspect(id, err)
+				continue // one that cannot be read hides no other
+			}
 			if err != nil {
 				return fmt.Errorf("list: %w", err)
 			}
@@ -245,13 +257,19 @@ func (j *Journal) HeldAt(holder, after ID, max int) (ids []ID, err error) {
 	return ids, err
 }
 
-// Dests returns the destination of each intent homed here; 0 for the others.
+// Dests returns the destination of each intent homed here; 0 for the others, and for one
+// that cannot be read.
 func (j *Journal) Dests(ids []ID) ([]Agent, error) {
 	out := make([]Agent, len(ids))
 	err := j.view(func(txn *badger.Txn) error {
 		for i, id := range ids {
 			var h wire.Head
-			if _, err := readMessage(txn, idKey(classHead, id), &h); err != nil {
+			_, err := readMessage(txn, idKey(classHead, id), &h)
+			if isFault(err) {
+				j.suspect(id, err)
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			out[i] = Agent(h.Dest)

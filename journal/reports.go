@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 
 	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
@@ -87,6 +88,12 @@ func (j *Journal) loadReportNumbers(txn *badger.Txn) error {
 // Reports returns unacked reports for home with numbers above after, in order:
 // at most max of them, and at most about 1 MiB.
 func (j *Journal) Reports(home ID, after uint64, max int) (out []*wire.Report, err error) {
+	var lost []uint64
+	defer func() {
+		for _, no := range lost {
+			err = errors.Join(err, j.loseReport(home, no))
+		}
+	}()
 	err = j.view(func(txn *badger.Txn) error {
 		opts := badger.DefaultIteratorOptions
 		opts.Prefix = idKey(classReport, home)
@@ -102,9 +109,14 @@ func (j *Journal) Reports(home ID, after uint64, max int) (out []*wire.Report, e
 			}
 			r := &wire.Report{}
 			if err := unsealMessage(key, rec, r); err != nil {
-				return err
+				j.warn(err.Error())
+				r = lostReport(binary.BigEndian.Uint64(key[17:25]))
+				lost = append(lost, r.No)
 			}
-			if err := addBody(txn, r); err != nil {
+			if err := addBody(txn, r); isFault(err) {
+				j.warn(err.Error())
+				r.Body = OmittedBody(r)
+			} else if err != nil {
 				return err
 			}
 			size += len(rec) + len(r.Body)
@@ -113,6 +125,31 @@ func (j *Journal) Reports(home ID, after uint64, max int) (out []*wire.Report, e
 		return nil
 	})
 	return out, err
+}
+
+// lostReport has the number of a report that cannot be read, and is about nothing: those that
+// follow it are heard.
+func lostReport(no uint64) *wire.Report { return &wire.Report{No: no, Id: make([]byte, 16)} }
+
+// loseReport puts that in its place. What it said home asks for when it is told next what we
+// hold: the intent is not listed, and is offered again; settled, it is answered so again.
+func (j *Journal) loseReport(home ID, no uint64) error {
+	return j.do(context.Background(), first, &op{run: func(t *tx) error {
+		key := reportKey(home, no)
+		if there, err := t.has(key); err != nil || !there {
+			return err
+		}
+		t.after(func() {
+			j.figures.aside.Add(1)
+			if f := j.hooks.Corrupt; f != nil {
+				f(Corrupt{Record: describe(key), Why: "it cannot be read"})
+			}
+			if f := j.hooks.Lost; f != nil {
+				f(ID{})
+			}
+		})
+		return t.put(key, lostReport(no))
+	}})
 }
 
 // addBody joins a report of an answer with the outcome that is kept beside it.
@@ -141,7 +178,7 @@ func addBody(txn *badger.Txn, r *wire.Report) error {
 func (j *Journal) AckReports(ctx context.Context, home ID, upTo uint64, acked []Acked) error {
 	ops := make([]*op, 0, len(acked)+1)
 	for _, a := range acked {
-		ops = append(ops, &op{run: func(t *tx) error { return t.ackedByHome(home, a) }})
+		ops = append(ops, &op{about: a.ID, run: func(t *tx) error { return t.ackedByHome(home, a) }})
 	}
 	// The numbers go last: if the batch is cut between, the reports are sent
 	// again and acked again.
@@ -158,7 +195,7 @@ func (j *Journal) AckReports(ctx context.Context, home ID, upTo uint64, acked []
 		rec.Acked = max(rec.Acked, upTo)
 		return t.put(key, &rec)
 	}})
-	return j.do(ctx, first, ops...)
+	return j.doApart(ctx, first, ops...)
 }
 
 func (t *tx) ackedByHome(home ID, a Acked) error {

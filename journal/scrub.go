@@ -119,6 +119,9 @@ func (j *Journal) scrubLoop(ctx context.Context) {
 			return
 		case <-j.stopped:
 			return
+		case b := <-j.suspects:
+			j.lookInto(ctx, b)
+			continue
 		case <-tick.C:
 		}
 		now := j.tables()
@@ -199,35 +202,36 @@ func (j *Journal) readNamed(ctx context.Context, keys [][]byte) error {
 			if item, err := readItem(txn, key); err != nil || item == nil {
 				continue // it has gone since
 			}
-			if readAll(reader(txn), id) != nil {
+			if readAll(reader(txn), id, j.self.Journal) != nil {
 				bad = append(bad, id)
 			}
 		}
 		return nil
 	})
 	for _, id := range bad {
-		var why *CorruptError
-		err = errors.Join(err, j.do(ctx, first, &op{run: func(t *tx) (err error) { why, err = t.setAside(id); return err }}))
-		if why != nil { // crashed here: the next scrub comes by again
-			err = errors.Join(err, j.do(ctx, first, &op{run: func(t *tx) error { return t.endAside(id, why) }}))
-		}
+		err = errors.Join(err, j.see(ctx, id))
 	}
 	return err
 }
 
-// readAll reads what must be there of an intent that an index names.
-func readAll(lookup func([]byte) ([]byte, bool, error), id ID) error {
+// readAll reads what must be there of an intent that an index names. What is held for self
+// has a head.
+func readAll(lookup func([]byte) ([]byte, bool, error), id, self ID) error {
 	var h wire.Head
+	var rec wire.Handover
 	head, err := lookMessage(lookup, idKey(classHead, id), &h)
 	if err != nil {
 		return err
 	}
-	hand, err := lookMessage(lookup, idKey(classHandover, id), &wire.Handover{})
+	hand, err := lookMessage(lookup, idKey(classHandover, id), &rec)
 	if err != nil {
 		return err
 	}
-	if !head && !hand {
+	switch {
+	case !head && !hand:
 		return &CorruptError{Key: idKey(classHead, id), Why: "it is missing, and an index names it"}
+	case !head && string(rec.Home) == string(self[:]) && state.Phase(rec.Phase).Open():
+		return &CorruptError{Key: idKey(classHead, id), Why: "it is missing, and its hand-over is not"}
 	}
 	if head {
 		var log wire.Events
@@ -263,7 +267,7 @@ func lookMessage(lookup func([]byte) ([]byte, bool, error), key []byte, m proto.
 // setAside keeps what is left of a record that is corrupt or gone (classAside), and says so,
 // once.
 func (t *tx) setAside(id ID) (corrupt *CorruptError, err error) {
-	if err := readAll(t.lookup, id); !errors.As(err, &corrupt) {
+	if err := readAll(t.lookup, id, t.j.self.Journal); !errors.As(err, &corrupt) {
 		return nil, err // it has come right, or the disk itself fails
 	}
 	aside := idKey(classAside, id)
@@ -288,35 +292,6 @@ func (t *tx) setAside(id ID) (corrupt *CorruptError, err error) {
 
 // maxAside bounds what is kept of a corrupt record: a chunk of an envelope is no larger.
 const maxAside = chunkSize + headerSize
-
-// endAside ends an intent of home's own whose envelope cannot be read: as a dead letter that
-// says why, with another envelope, that of nothing. One that another journal has ends by what
-// that says, unless somebody is to be told then. Of an intent whose head or events cannot be
-// read nothing more is written: it stays where it is, and is passed over.
-func (t *tx) endAside(id ID, why *CorruptError) error {
-	if why.Key[0] != classEnvelope {
-		return nil
-	}
-	l, homed, err := t.life(id)
-	if err != nil || !homed || !l.open() || l.place() == PlaceHeld && l.head.ReplyDest == 0 {
-		return err
-	}
-	stub, err := proto.Marshal(&wire.Envelope{
-		Id: id[:], ToAgent: t.j.AgentName(l.agent()), Payload: []byte("{}"), CreatedAtMs: l.head.CreatedMs, Parent: l.head.Parent,
-	})
-	if err != nil {
-		return err
-	}
-	if err := t.delChunks(classEnvelope, id); err != nil {
-		return err
-	}
-	t.putChunks(classEnvelope, id, stub)
-	l.head.ReplyDest = 0 // who is to be told stood in the envelope
-	text := CorruptRecord + ": " + why.Why
-	_, err = t.end(l, state.Fail, &wire.Event{Actor: actorSelf, Reason: uint32(state.ReasonSidecarFault), Text: text},
-		deliveryError("sidecar_fault", state.ReasonSidecarFault, text, l.head.Attempts), "")
-	return err
-}
 
 // CorruptRecord is how a record that cannot be read is called, in events and logs.
 const CorruptRecord = "journal.corrupt_record"

@@ -31,7 +31,7 @@ func (j *Journal) Settle(ctx context.Context, settles []Settle) ([]Settled, erro
 	for i := range settles {
 		s, res := &settles[i], &out[i]
 		ops[i] = &op{
-			before: failpoint.HolderBeforeSettleCommit, after: failpoint.HolderAfterSettleCommit,
+			before: failpoint.HolderBeforeSettleCommit, after: failpoint.HolderAfterSettleCommit, about: s.ID, asked: true,
 			run: func(t *tx) error { return t.settleOne(s, res) },
 		}
 	}
@@ -350,11 +350,12 @@ func (j *Journal) Revoke(ctx context.Context, home ID, verdicts []Verdict) error
 	})
 }
 
-// each runs f for every id that has a hand-over here, one operation each.
+// each runs f for every id that has a hand-over here, one operation each. One that cannot
+// be worked on is set aside, and is no error.
 func (j *Journal) each(ctx context.Context, ids []ID, f func(t *tx, h *hand, i int) error) error {
 	ops := make([]*op, len(ids))
 	for i, id := range ids {
-		ops[i] = &op{run: func(t *tx) error {
+		ops[i] = &op{about: id, run: func(t *tx) error {
 			h, found, err := t.hand(id)
 			if err != nil || !found {
 				return err
@@ -362,5 +363,5 @@ func (j *Journal) each(ctx context.Context, ids []ID, f func(t *tx, h *hand, i i
 			return f(t, h, i)
 		}}
 	}
-	return j.do(ctx, first, ops...)
+	return j.doApart(ctx, first, ops...)
 }

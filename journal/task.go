@@ -50,7 +50,7 @@ func (j *Journal) AskElsewhere(ctx context.Context) error {
 		}
 		ops := make([]*op, len(ids))
 		for i, id := range ids {
-			ops[i] = &op{run: func(t *tx) error { return t.askElsewhere(id) }}
+			ops[i] = &op{about: id, run: func(t *tx) error { return t.askElsewhere(id) }}
 		}
 		if err := j.do(ctx, first, ops...); err != nil && j.running() != nil {
 			return err
@@ -73,6 +73,10 @@ func (j *Journal) waitingHere(before ID) (ids []ID, next ID, err error) {
 			next = ID(parked.Item().Key()[1:])
 			var head wire.Head
 			found, err := readMessage(txn, idKey(classHead, next), &head)
+			if isFault(err) {
+				j.suspect(next, err)
+				continue
+			}
 			if err != nil {
 				return err
 			}

@@ -18,6 +18,8 @@ type tx struct {
 	told uint64    // threads that the batch has changed so far
 	mute bool      // the present operation shows what happened before: nobody is told
 
+	blamed []blame // intents that the present operation has passed over
+
 	batch layer
 	op    layer
 }

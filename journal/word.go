@@ -14,7 +14,7 @@ import (
 // wins: an *EndedError names the end that was there before.
 func (j *Journal) Answer(ctx context.Context, id ID, a Answer) (Answered, error) {
 	var res Answered
-	err := j.do(ctx, first, &op{run: func(t *tx) error {
+	err := j.do(ctx, first, &op{about: id, asked: true, run: func(t *tx) error {
 		res = Answered{}
 		return t.answer(id, a, &res)
 	}})
@@ -340,7 +340,7 @@ func (t *tx) continueHere(h *hand, on state.Trigger) error {
 func (j *Journal) Continue(ctx context.Context, home ID, words []Continued) error {
 	ops := make([]*op, len(words))
 	for i, c := range words {
-		ops[i] = &op{run: func(t *tx) error {
+		ops[i] = &op{about: c.ID, run: func(t *tx) error {
 			h, found, err := t.hand(c.ID)
 			if err != nil || !found || h.home() != home || h.rec.OfferNo != c.OfferNo || h.rec.Continued >= c.No {
 				return err
@@ -353,5 +353,5 @@ func (j *Journal) Continue(ctx context.Context, home ID, words []Continued) erro
 			return t.continueHere(h, c.Trigger)
 		}}
 	}
-	return j.do(ctx, first, ops...)
+	return j.doApart(ctx, first, ops...)
 }

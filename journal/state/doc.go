@@ -33,7 +33,8 @@
 // ready: in the mailbox, unleased; working: the app extended; parked: the app
 // waits for somebody (no route lets it yet); spent: out of attempts, home decides.
 // What moves from ready without a lease is an answer given without one, or a push,
-// which needs none. none is the absence of a record; a released one is deleted.
+// which needs none. none is the absence of a record; a released one is deleted. What is
+// rejected while parked or spent is so by us: for sidecar_fault.
 //
 //	none    --hold-->    ready
 //	ready   --lease-->   leased
@@ -57,6 +58,8 @@
 //	spent   --recover--> ready
 //	leased  --reject-->  rejected
 //	working --reject-->  rejected
+//	parked  --reject-->  rejected
+//	spent   --reject-->  rejected
 //
 // What a move tells home: lease is deliver; the first extend of a lease is
 // acknowledge, the second start, later ones nothing; a resume at the holder is

@@ -139,11 +139,13 @@ var handover = []HandoverRow{
 
 	{Parked, Extend, Working, FactWorking},
 	{Parked, GiveFinal, Answered, FactAnswered},
+	{Parked, Refuse, Rejected, FactRejected}, // not by its app: we cannot work on it
 	{Parked, Revoke, Revoked, NoFact},
 
 	// An operator lets a spent hand-over continue (on_exhausted: hold).
 	{Spent, Recover, Ready, NoFact},
 	{Spent, GiveFinal, Answered, FactAnswered},
+	{Spent, Refuse, Rejected, FactRejected}, // likewise
 	{Spent, Revoke, Revoked, NoFact},
 }
 

@@ -1,0 +1,218 @@
+package journal_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+// Whatever of an intent of our own cannot be read, and wherever it is, it ends as a dead
+// letter, and is in no index afterwards; who is to be told of its end is told. The one beside
+// it goes on.
+func TestUnreadableIntentEnds(t *testing.T) {
+	t.Parallel()
+	held := func(p *pair) {
+		res, err := p.offer(0)
+		if err != nil {
+			p.Fatal(err)
+		}
+		noted := make(chan struct{})
+		ids, nos := []journal.ID{}, []uint64{}
+		for _, r := range res {
+			ids, nos = append(ids, r.ID), append(nos, r.OfferNo)
+		}
+		p.home.j.RecordHeld(p.holder.j.Identity(), ids, nos, true, func() { close(noted) })
+		<-noted
+	}
+	for name, c := range map[string]struct {
+		put    func(p *pair) // where it is
+		broken string        // classes of its records
+		lose   string
+		told   bool // its envelope says who is to be told, and can be read
+	}{
+		"its head, due":                      {func(*pair) {}, "i", "", true},
+		"its head, held elsewhere":           {held, "i", "", true},
+		"its head, here":                     {func(p *pair) { p.home.hold() }, "i", "", true},
+		"its head, gone":                     {func(*pair) {}, "", "i", true},
+		"its head, gone from a hand-over":    {func(p *pair) { p.home.hold() }, "", "i", true},
+		"its events":                         {held, "t", "", true},
+		"its envelope":                       {func(*pair) {}, "v", "", false},
+		"its head and envelope":              {func(*pair) {}, "iv", "", false},
+		"its head and events":                {func(*pair) {}, "it", "", true},
+		"its head and its hand-over":         {func(p *pair) { p.home.hold() }, "ih", "", true},
+		"its events, here, and its envelope": {func(p *pair) { p.home.hold() }, "tv", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := setupPair(t)
+			bad, good := p.home.asked(), p.home.accept()
+			c.put(p)
+			was := len(p.home.events(bad))
+			if err := p.home.j.Break(bad, []byte(c.broken)...); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.home.j.Lose(bad, []byte(c.lose)...); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := p.home.j.Scrub(t.Context()); err != nil || p.home.j.Err() != nil {
+					t.Fatalf("scrub: %v, %v", err, p.home.j.Err())
+				}
+			}
+			p.home.wantAside(bad)
+			if got := len(p.home.events(bad)); got != was+1 && c.broken != "it" { // whoever follows them does so by their number
+				t.Errorf("it has %d events, and had %d", got, was)
+			}
+			p.home.wantDead(journal.DeadFilter{}, bad)
+			if got := p.home.status(good); !got.Open() {
+				t.Errorf("the other is %s", got)
+			}
+			if got := len(p.home.completions()); c.told != (got == 1) {
+				t.Errorf("%d are told of the end", got)
+			}
+			if got := p.home.j.Stats(); got.Aside != 1 || got.Faults != 1 {
+				t.Errorf("%d records and %d intents set aside, want one each", got.Aside, got.Faults)
+			}
+			p.home.reopen()
+			p.home.whole()
+		})
+	}
+}
+
+// A reader that comes by has it looked into at once: it does not wait for the scrub.
+func TestUnreadableIntentIsLookedInto(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		bad, good := w.accept(), w.accept()
+		if err := w.j.Break(bad, 'i'); err != nil {
+			t.Fatal(err)
+		}
+		if offers := w.due(); len(offers) != 1 || offers[0].ID != good {
+			t.Fatalf("%d are due, want the other one", len(offers))
+		}
+		time.Sleep(time.Second)
+		w.wantAside(bad)
+		list, _, err := w.j.List(journal.Filter{Limit: 10})
+		if err != nil || len(list) != 2 {
+			t.Errorf("%d listed, %v", len(list), err)
+		}
+		w.whole()
+	})
+}
+
+// Lists leave out what cannot be read.
+func TestListsLeaveOutWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	bad, good := w.accept(), w.accept()
+	for _, id := range []journal.ID{bad, good} {
+		if err := w.j.Refuse(t.Context(), id, 1, state.ReasonRejected, "no"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.j.Break(bad, 'v'); err != nil {
+		t.Fatal(err)
+	}
+	w.wantDead(journal.DeadFilter{}, good)
+	list, _, err := w.j.List(journal.Filter{Limit: 10})
+	if err != nil || len(list) != 1 || list[0].ID != good {
+		t.Errorf("listed %v, %v", list, err)
+	}
+}
+
+// What a holder cannot read of an intent of another home that home hears of: as a dead letter,
+// or, where even whose it is cannot be read, because it is not there any more when home asks.
+func TestUnreadableAtHolder(t *testing.T) {
+	t.Parallel()
+	t.Run("its envelope", func(t *testing.T) {
+		t.Parallel()
+		p := setupPair(t)
+		id := p.home.accept()
+		if res, err := p.offer(0); err != nil || res[0].Err != nil {
+			t.Fatalf("offer: %v %+v", err, res)
+		}
+		if err := p.holder.j.Break(id, 'v'); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.holder.j.Scrub(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.report(); err != nil {
+			t.Fatal(err)
+		}
+		p.home.wantAside(id)
+		p.home.whole()
+	})
+	for _, how := range []string{"broken", "gone"} {
+		t.Run("its hand-over, "+how, func(t *testing.T) {
+			t.Parallel()
+			p := setupPair(t)
+			lost := []journal.ID{}
+			p.holder.j.Close()
+			p.holder.open(journal.Options{Hooks: journal.Hooks{Lost: func(id journal.ID) { lost = append(lost, id) }}})
+			id := p.home.accept()
+			res, err := p.offer(time.Minute)
+			if err != nil || res[0].Err != nil {
+				t.Fatalf("offer: %v %+v", err, res)
+			}
+			if err := p.report(); err != nil {
+				t.Fatal(err)
+			}
+			if how == "gone" {
+				err = p.holder.j.Lose(id, 'h')
+			} else {
+				err = p.holder.j.Break(id, 'h')
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if list, err := p.holder.j.Holding(p.home.j.Identity().Journal); err != nil || len(list) != 0 {
+				t.Errorf("it lists %v, %v", list, err)
+			}
+			if err := p.holder.j.Scrub(t.Context()); err != nil || p.holder.j.Err() != nil {
+				t.Fatalf("scrub: %v, %v", err, p.holder.j.Err())
+			}
+			if len(lost) != 1 || lost[0] != id {
+				t.Errorf("told to have home ask for %v", lost)
+			}
+			if err := p.home.j.Requeue(context.Background(), p.holder.j.Identity().Journal, []journal.Requeue{{ID: id, OfferNo: 1, Raise: true}}); err != nil {
+				t.Fatal(err)
+			}
+			res, err = p.offer(time.Minute)
+			if err != nil || res[0].Err != nil || res[0].Handed == nil || !res[0].Handed.Redelivered {
+				t.Fatalf("offered again: %v %+v", err, res)
+			}
+			p.holder.settle(journal.Settle{ID: id, Lease: res[0].Handed.Lease, Action: journal.Ack})
+			if err := p.report(); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.home.status(id); got != state.Completed {
+				t.Errorf("home has it as %s", got)
+			}
+			p.home.whole()
+			p.holder.whole()
+		})
+	}
+}
+
+// A hand-over of our own that cannot be read is forgotten, and the intent offered again.
+func TestUnreadableHandoverOfOurOwn(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	w.hold()
+	if err := w.j.Break(id, 'h'); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.j.Scrub(t.Context()); err != nil || w.j.Err() != nil {
+		t.Fatalf("scrub: %v, %v", err, w.j.Err())
+	}
+	if h := w.local(time.Minute); h.ID != id || !h.Redelivered {
+		t.Errorf("handed over: %+v", h)
+	}
+	w.whole()
+}
