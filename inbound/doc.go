@@ -122,9 +122,11 @@
 //     waits in the journal; only a start, a release, and at a connect the list and
 //     whom its home has sent for, read, a few words each and no envelopes, all that is
 //     open here, parked and spent included.
-//   - The journal is written to, and pages of it are read, with no mutex held; only
-//     an offer about to be refused looks up its one record under the mailbox's.
-//     Hooks only note and wake. Mutexes are taken in the order session, mailbox.
+//   - The journal is written to, and read, with no mutex held: who asks for figures
+//     does not wait for a disk that hangs.
+//   - An offer that nobody could be handed, or on which we panic, is refused for good
+//     (schema_invalid, sidecar_fault); a frame on which we panic ends its stream.
+//   - Hooks only note and wake. Mutexes are taken in the order session, mailbox.
 //   - Where trust is set, an offer is taken only if its home may bring it (refused:
 //     policy_denied, with the reason), and a hello only from a peer that may speak
 //     for all that its journal has sent and that is here, or reported and not acked,

@@ -80,3 +80,24 @@ func (m *Mailbox) TurnAround(ctx context.Context, agent string, between func()) 
 		over = m.conclude(ctx, b, p, found, err)
 	}
 }
+
+// RefusalOf is what home is told of an offer that the journal would not take.
+func RefusalOf(err error) (code string) {
+	code, _ = refusalOf(err)
+	return code
+}
+
+// Locked reports whether somebody has the lock that figures wait for.
+func (m *Mailbox) Locked() bool {
+	if !m.mu.TryLock() {
+		return true
+	}
+	m.mu.Unlock()
+	return false
+}
+
+// BeforeRead runs f before the journal is read for an offer.
+func (m *Mailbox) BeforeRead(f func()) {
+	get := m.get
+	m.get = func(id journal.ID) (*journal.Intent, error) { f(); return get(id) }
+}

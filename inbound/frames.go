@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,9 +24,21 @@ const busyRetry = 500 * time.Millisecond
 // refusedMost bounds the refusals a home has not read.
 const refusedMost = 1 << 16
 
-// handle acts on one frame of home, in field order. An error is a breach of
+// handle acts on a frame of home. One that we cannot work on costs the stream, not the
+// process: home sends it again, on the next.
+func (ss *session) handle(ctx context.Context, f *peer.Frame) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			ss.s.log.Error("panic at a frame of a home", "peer", ss.home.Journal.String(), "err", fmt.Sprintf("%v\n%s", r, debug.Stack()))
+			err = status.Error(codes.Internal, "this sidecar failed on a frame")
+		}
+	}()
+	return ss.act(ctx, f)
+}
+
+// act does what a frame says, in field order. An error is a breach of
 // the protocol and ends the stream.
-func (ss *session) handle(ctx context.Context, f *peer.Frame) error {
+func (ss *session) act(ctx context.Context, f *peer.Frame) error {
 	if f.Hello != nil {
 		return breach(errors.New("a second hello"))
 	}
@@ -70,27 +83,58 @@ func (ss *session) offered(offers []*peer.Offer) error {
 	size := 0
 	var broken error
 	for _, o := range offers {
-		h, err := ss.readOffer(o)
+		h, taken, err := ss.consider(o)
 		if err != nil {
 			broken = err
 			break // what came before it is good
 		}
-		h.request.Trace.Foreign = ss.peer != nil && ss.peer.Foreign()
-		if why := ss.denied(&h); why != "" {
-			ss.refuse(h.id, o.OfferNo, "policy_denied", why)
-			continue
+		if taken {
+			in, size = append(in, h), size+len(o.Envelope)
 		}
-		if code := ss.admit(&h); code != "" {
-			ss.refuse(h.id, o.OfferNo, code, "")
-			continue
-		}
-		in, size = append(in, h), size+len(o.Envelope)
 	}
 	if len(in) > 0 {
 		ss.hold(in, size)
 	}
 	return broken
 }
+
+// consider keeps a place for an offer, or refuses it. Sent again on the next stream, one that
+// we cannot work on would end that, too: it is refused for good.
+func (ss *session) consider(o *peer.Offer) (h holding, taken bool, err error) {
+	var id journal.ID
+	defer func() {
+		if r := recover(); r != nil && !id.IsZero() {
+			ss.s.log.Error("panic at an offer", "intent_id", id.String(), "peer", ss.home.Journal.String(), "err", fmt.Sprintf("%v\n%s", r, debug.Stack()))
+			ss.refuse(id, o.OfferNo, faultCode, faultText)
+			taken, err = false, nil
+		} else if r != nil {
+			panic(r)
+		}
+	}()
+	h, unfit, err := ss.readOffer(o)
+	if err != nil {
+		return h, false, err
+	}
+	id = h.id
+	h.request.Trace.Foreign = ss.peer != nil && ss.peer.Foreign()
+	code, text := "schema_invalid", unfit
+	if unfit == "" {
+		code, text = "policy_denied", ss.denied(&h)
+	}
+	if text == "" {
+		code = ss.admit(&h)
+	}
+	if code == "" {
+		return h, true, nil
+	}
+	ss.refuse(h.id, o.OfferNo, code, text)
+	return h, false, nil
+}
+
+const (
+	faultCode = "sidecar_fault"
+	faultText = "this sidecar cannot work on it"
+)
 
 // holding is one offer with the place kept for it.
 type holding struct {
@@ -104,29 +148,31 @@ type holding struct {
 	place      place
 }
 
-func (ss *session) readOffer(o *peer.Offer) (holding, error) {
+// readOffer reads an offer. An error is one that cannot even be refused; unfit says why nobody
+// could be handed it.
+func (ss *session) readOffer(o *peer.Offer) (h holding, unfit string, err error) {
 	var env wire.Envelope
 	if err := proto.Unmarshal(o.Envelope, &env); err != nil {
-		return holding{}, fmt.Errorf("envelope: %w", err)
+		return holding{}, "", fmt.Errorf("envelope: %w", err)
 	}
 	id, err := journal.IDOf(env.Id)
 	if err != nil {
-		return holding{}, fmt.Errorf("envelope: %w", err)
+		return holding{}, "", fmt.Errorf("envelope: %w", err)
 	}
 	if id.IsZero() || env.ToAgent == "" || o.OfferNo == 0 {
-		return holding{}, errors.New("an offer has an id, an agent and a number")
+		return holding{}, "", errors.New("an offer has an id, an agent and a number")
 	}
 	// The app gets these bytes inside ours: they must not be able to say more
 	// than a payload.
 	if p := jsontext.Value(env.Payload); p.Kind() != '{' || !p.IsValid() {
-		return holding{}, fmt.Errorf("the payload of %s is no JSON object", id)
+		return holding{id: id}, "its payload is no JSON object", nil
 	}
 	return holding{id: id, agent: env.ToAgent, from: env.FromAgent, intentType: env.IntentType, completion: len(env.CompletionOf) > 0, task: len(env.HumanTask) > 0, request: journal.HoldRequest{
 		Envelope: o.Envelope, OfferNo: o.OfferNo, Received: time.Now(), Attempts: o.Attempts, Redelivered: o.Redelivered, Taken: o.Taken, Continued: o.Continued,
 		Handovers: o.DeliveryAttempt, DeliverBy: left(o.DeliverByLeftMs), Deadline: left(o.DeadlineLeftMs),
 		Policy: journal.Policy{ID: id, Generation: o.PolicyGeneration, MaxAttempts: o.MaxDeliveryAttempts, Work: left(o.WorkTimeoutMs)},
 		Trace:  journal.Trace{Offer: o.Traceparent, Previous: o.PreviousTraceparent}, Offered: o.OfferedMs, Waited: o.Waited,
-	}}, nil
+	}}, "", nil
 }
 
 // left is a remaining time; one that has run out is not none.
@@ -196,15 +242,31 @@ func (ss *session) sayHeld(in []holding, results []journal.HoldResult, err error
 			ss.mu.out.held = append(ss.mu.out.held, &peer.Verdict{Id: id[:], OfferNo: h.request.OfferNo})
 			continue
 		}
-		code := "disk"
-		if err == nil && errors.Is(results[i].Err, journal.ErrTooLarge) {
-			code = "too_large"
+		why := err
+		if why == nil {
+			why = results[i].Err
 		}
+		code, text := refusalOf(why)
 		ss.mu.out.refused = append(ss.mu.out.refused, &peer.Refused{
-			Id: id[:], OfferNo: h.request.OfferNo, Code: code, RetryAfterMs: uint32(busyRetry.Milliseconds()),
+			Id: id[:], OfferNo: h.request.OfferNo, Code: code, Text: text, RetryAfterMs: uint32(busyRetry.Milliseconds()),
 		})
 	}
 	ss.notify()
+}
+
+// refusalOf is what home is told of an offer that our journal would not take. What is wrong
+// with one intent must not keep others away, as a full disk does.
+func refusalOf(err error) (code, text string) {
+	var corrupt *journal.CorruptError
+	switch {
+	case errors.Is(err, journal.ErrTooLarge):
+		return "too_large", ""
+	case errors.Is(err, journal.ErrFault):
+		return faultCode, faultText
+	case errors.As(err, &corrupt): // what was here of it is being set aside
+		return "busy", ""
+	}
+	return "disk", ""
 }
 
 // revoke takes back what home has ended or given to another. An offer of the

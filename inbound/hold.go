@@ -26,28 +26,38 @@ type place struct {
 // A task, and what is for an inbox, goes into that: people take any number, up to max_open.
 //
 // An intent that is here already is never refused for want of room: home has
-// asked because it does not know, and would offer it elsewhere.
+// asked because it does not know, and would offer it elsewhere. The journal is asked
+// without the lock: figures wait for that, and must not wait for a disk that hangs.
 func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID, completion, task bool) (place, error) {
+	p, err := m.admitNew(home, agent, completion, task, false)
+	if err != nil && m.here(home, id) {
+		return m.admitNew(home, agent, completion, task, true)
+	}
+	return p, err
+}
+
+// admitNew is admit for one of which it is known whether it is here.
+func (m *Mailbox) admitNew(home journal.ID, agent string, completion, task, here bool) (place, error) {
 	m.mu.Lock()
 	defer m.unlock()
-	if m.mu.draining && !m.here(home, id) {
+	if m.mu.draining && !here {
 		return place{}, ErrDraining
 	}
-	if !m.serves(agent) && !m.here(home, id) {
+	if !m.serves(agent) && !here {
 		return place{}, ErrNotServed
 	}
 	if completion && !m.mu.completions[agent] {
 		return place{lease: journal.Terms{Thread: true}}, nil
 	}
 	if task || m.mu.inboxes[agent] {
-		if m.j.OpenMail(agent) >= m.o.MaxOpen && !m.here(home, id) {
+		if m.j.OpenMail(agent) >= m.o.MaxOpen && !here {
 			return place{}, ErrBusy
 		}
 		return place{lease: journal.Terms{Inbox: true}}, nil
 	}
 	b := m.box(agent)
 	if !b.credit.admit(home, m.window(b)) {
-		if !m.here(home, id) {
+		if !here {
 			return place{}, ErrBusy
 		}
 		b.credit.count(home, 1)
@@ -66,7 +76,7 @@ func (m *Mailbox) admit(home journal.ID, agent string, id journal.ID, completion
 // revoked or given back is not. It reads the journal, and is asked only where
 // an offer would be refused.
 func (m *Mailbox) here(home, id journal.ID) bool {
-	i, err := m.j.Get(id)
+	i, err := m.get(id)
 	if err != nil || i.Handover == nil || journal.ID(i.Handover.Home) != home {
 		return false
 	}

@@ -28,6 +28,7 @@ const turnsAtOnce = 16
 type Mailbox struct {
 	o    Options
 	j    *journal.Journal
+	get  func(journal.ID) (*journal.Intent, error) // of j
 	log  *slog.Logger
 	self journal.ID
 
@@ -69,7 +70,7 @@ type news struct {
 // NewMailbox returns a mailbox over the journal. It does nothing before Run.
 func NewMailbox(o Options, j *journal.Journal, log *slog.Logger) *Mailbox {
 	m := &Mailbox{
-		o: o, j: j, log: log, self: j.Identity().Journal,
+		o: o, j: j, get: j.Get, log: log, self: j.Identity().Journal,
 		ready: make(chan struct{}), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	m.mu.boxes = map[string]*box{}

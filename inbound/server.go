@@ -28,6 +28,7 @@ var (
 
 	errSuperseded = status.Error(codes.Aborted, "a newer stream of the same journal is open")
 	errStopping   = status.Error(codes.Unavailable, "stopping")
+	errRelist     = status.Error(codes.Unavailable, "what is held has to be listed anew")
 	errHelloLate  = status.Error(codes.DeadlineExceeded, "no hello")
 )
 
@@ -281,6 +282,14 @@ func (s *Server) Reports(home journal.ID) {
 		return
 	}
 	s.rouse()
+}
+
+// Relist has every home ask again what we hold: of something that we had, or had to tell,
+// we know no more than that it was there. It does not block.
+func (s *Server) Relist() {
+	for _, ss := range s.all() {
+		ss.end(errRelist)
+	}
 }
 
 // creditChanged has every home told the window of an agent.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -58,6 +59,9 @@ func (b bearer) Grants() []string { return []string{b.agent} }
 func (b bearer) MaySend(from, _, intentType string) error {
 	if intentType == "secret.v1" {
 		return errors.New("no secrets")
+	}
+	if intentType == "poison.v1" {
+		panic("planted")
 	}
 	return b.SpeaksFor(from)
 }
@@ -232,4 +236,80 @@ func TestHomeStaysWithItsPeer(t *testing.T) {
 	refused("its stream has just ended")
 	p.is("orders")
 	heard(w.dialOn(conn, id, 2), 2)
+}
+
+// An offer that nobody could be handed, or on which the sidecar itself fails, is refused for
+// good; what is beside it in the frame is taken, and the stream goes on.
+func TestOfferThatCannotBeHeldIsRefused(t *testing.T) {
+	t.Parallel()
+	w, p := trusting(t)
+	p.is("orders")
+	h := w.dialHome(journal.NewID(), 1)
+	w.ready(8)
+	good, env := from("orders", "charge.v1", nil)
+	poison, poisonEnv := from("orders", "poison.v1", nil)
+	id := journal.NewID()
+	listEnv, err := proto.Marshal(&wire.Envelope{Id: id[:], FromAgent: "orders", ToAgent: agent, Payload: []byte("[1]")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.send(&peer.Frame{Offers: []*peer.Offer{{Envelope: listEnv, OfferNo: 1}, {Envelope: poisonEnv, OfferNo: 1}, {Envelope: env, OfferNo: 1}}})
+	for id, want := range map[journal.ID]string{id: "schema_invalid", poison: "sidecar_fault", good: "held"} {
+		if got := h.verdict(id); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// A frame on which the sidecar fails costs its stream alone.
+func TestFrameThatPanics(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	h := w.dialHome(journal.NewID(), 1)
+	id := h.holds(1, 1)
+	w.m.BeforeRead(func() { panic("planted") })
+	h.send(&peer.Frame{Asks: []*peer.Ask{{No: 1, What: peer.Ask_WHY, Id: id[:]}}})
+	if err := h.ended(); status.Code(err) != codes.Internal {
+		t.Errorf("the stream ends with %v", err)
+	}
+}
+
+// Nobody who asks for figures waits for the disk because an offer does.
+func TestOffersReadWithoutTheLock(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	h := w.dialHome(journal.NewID(), 1)
+	h.holds(1, 1)
+	locked := make(chan bool, 1)
+	w.m.BeforeRead(func() {
+		free := false
+		for n := 0; n < 1000 && !free; n++ { // others have it for a moment
+			free = !w.m.Locked()
+			runtime.Gosched()
+		}
+		locked <- !free
+	})
+	id, env := envelope(2)
+	h.offer(env, 1)
+	if got := h.verdict(id); got != "busy" {
+		t.Fatalf("beyond the window it is %s, want busy", got)
+	}
+	if <-locked {
+		t.Error("the journal is read under the lock")
+	}
+}
+
+// What is wrong with one offer keeps no other away.
+func TestRefusalOfOneOffer(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"sidecar_fault": fmt.Errorf("%w: index out of range", journal.ErrFault),
+		"busy":          &journal.CorruptError{Key: []byte("h"), Why: "checksum mismatch"},
+		"too_large":     journal.ErrTooLarge,
+		"disk":          journal.ErrFull,
+	} {
+		if got := inbound.RefusalOf(err); got != want {
+			t.Errorf("%v: %s, want %s", err, got, want)
+		}
+	}
 }

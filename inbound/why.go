@@ -36,7 +36,7 @@ func (m *Mailbox) Door(agent string) DoorStatus {
 // Why says what delays an intent held here, the nearest cause first; nothing
 // where it is not held here.
 func (m *Mailbox) Why(id journal.ID) []state.Delay {
-	i, err := m.j.Get(id)
+	i, err := m.get(id)
 	if err != nil || i.Handover == nil {
 		return nil
 	}

@@ -29,7 +29,11 @@ func (s *session) clock(ctx context.Context) {
 				timer.Reset(time.Until(at))
 			}
 		case now := <-timer.C:
-			if err := s.check(now); err != nil {
+			err := s.check(now)
+			if err == nil {
+				err = s.closeIdle(now)
+			}
+			if err != nil {
 				s.cancel(err)
 				return
 			}
@@ -89,23 +93,39 @@ func (s *session) check(now time.Time) error {
 		p.done(nil)
 		d.wakeAllLocked()
 	}
-	return s.closeIdle(now)
+	return nil
 }
 
 // closeIdle says goodbye where nothing has been going on for a while, nothing
-// of ours is held there and no report is unacked. Called with mu held.
+// of ours is held there and no report is unacked. The journal is asked without the lock:
+// figures wait for that, and must not wait for a disk that hangs.
 func (s *session) closeIdle(now time.Time) error {
 	d := s.d
+	d.mu.Lock()
+	gone := s.leaving && now.Sub(s.lastWork) > d.opt.OfferTimeout && s.inFlight == 0
+	idle := s.idle(now)
+	if idle {
+		s.lastWork = now // it is looked at again an IdleClose later
+	}
+	d.mu.Unlock()
 	switch {
-	case s.leaving && now.Sub(s.lastWork) > d.opt.OfferTimeout && s.inFlight == 0:
+	case gone:
 		return errIdle // goodbye was said, by either, and the stream is still there
-	case s.leaving || !s.live || now.Sub(s.lastWork) < d.opt.IdleClose || s.inFlight+s.held+s.applying+s.link.dests > 0:
+	case !idle:
 		return nil
 	}
-	s.lastWork = now // it is looked at again an IdleClose later
-	if ids, err := d.journal.HeldAt(s.peer.Journal, journal.ID{}, 1); err == nil && len(ids) == 0 {
+	ids, err := d.journal.HeldAt(s.peer.Journal, journal.ID{}, 1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	// What has come meanwhile has moved lastWork, or is counted.
+	if err == nil && len(ids) == 0 && s.lastWork.Equal(now) && s.idle(now.Add(d.opt.IdleClose)) {
 		s.leaving = true
 		s.out.goodbye()
 	}
 	return nil
+}
+
+// idle reports whether nothing has been going on for an IdleClose. Called with mu held.
+func (s *session) idle(now time.Time) bool {
+	return !s.leaving && s.live && now.Sub(s.lastWork) >= s.d.opt.IdleClose && s.inFlight+s.held+s.applying+s.link.dests == 0
 }

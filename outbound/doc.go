@@ -26,8 +26,7 @@
 // a reader, a writer and a clock; the reader waits for the writer only while it
 // lists or answers questions, at most OfferTimeout; a redrive that a holder asks for
 // is made beside it. State has one lock, mu, that
-// is never held while something waits or writes (closing an idle stream looks up
-// one key of the journal); a breaker and an outbox have their own, taken inside it.
+// is never held while something waits, writes or reads the journal; a breaker and an outbox have their own, taken inside it.
 // Where our own mailbox serves the agent and has room, it comes before every peer.
 //
 // # Invariants
@@ -72,6 +71,9 @@
 //     that discovery calls healthy, and whose breaker is not open, has refused it:
 //     one that is being dialed or has no room is waited for, however many wait.
 //   - A dead letter is redriven for the holder on record alone, for the same agent.
+//   - A report that cannot be taken is the journal's to pass over, an outcome that is no
+//     JSON object is left out: no report keeps those after it away. A frame on which we
+//     panic ends its stream.
 //   - No attempt is counted here, whatever fails.
 //   - A [Tracer] is told of each offer before it is written, with no lock held, and of
 //     its answer; it delays nothing. Its context rides in the offer.

@@ -691,3 +691,72 @@ func TestReportGap(t *testing.T) {
 		}
 	})
 }
+
+// A report that cannot be taken as it is costs itself alone: the stream goes on, and what
+// follows it is heard.
+func TestReportThatIsNotFit(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.holder(addrA)
+		a.set(func() { a.mu.credits[billing] = 3 })
+		w.peers.set(billing, addrA)
+		ids := w.accept(billing, 3)
+		offers := a.expect(3)
+		a.hold(offers...)
+		bad := report(1, offers[0], state.FactAnswered)
+		bad.Body = []byte("[1]")
+		strange := report(2, offers[1], state.FactAnswered)
+		strange.Answer = uint32(state.Assign)
+		a.report(bad)
+		a.report(strange)
+		a.report(report(3, offers[2], state.FactAnswered))
+		w.after(time.Second)
+		for i, want := range []state.Status{state.Completed, state.Failed, state.Completed} {
+			if got := w.status(ids[i]); got != want {
+				t.Errorf("the end of the %d. is %s, want %s", i+1, got, want)
+			}
+		}
+		if i, err := w.j.Get(ids[0]); err != nil || string(i.Outcome.Body) != `{"omitted":true,"bytes":3}` {
+			t.Errorf("the outcome that was none: %v, %s", err, i.Outcome.GetBody())
+		}
+		if n := w.net.dialed(addrA); n != 1 || !a.connected() {
+			t.Errorf("dialed %d times", n)
+		}
+	})
+}
+
+// What a holder cannot work on is a dead letter when there is no other.
+func TestHolderThatCannotWorkOnIt(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		a := w.receiver(addrA)
+		id := w.accept(billing, 1)[0]
+		a.refuse(a.expect(1)[0], "sidecar_fault", 0)
+		w.after(time.Second)
+		if i, err := w.j.Get(id); err != nil || i.DeadReason() != state.ReasonSidecarFault {
+			t.Errorf("%v, it is dead for %q", err, i.DeadReason())
+		}
+	})
+}
+
+// A frame on which home fails costs its stream, not the process.
+func TestFrameThatPanics(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		left := 1
+		w.d.SetTold(outbound.Told{Offers: func(string, string, int) {
+			if left--; left == 0 {
+				panic("planted")
+			}
+		}})
+		a := w.receiver(addrA)
+		id := w.accept(billing, 1)[0]
+		o := a.expect(1)[0]
+		a.set(func() { a.mu.holdings = []*peer.Holding{holding(id, 1)} })
+		a.hold(o)
+		w.after(10 * time.Second)
+		if n := w.net.dialed(addrA); n != 2 {
+			t.Errorf("dialed %d times, want twice", n)
+		}
+		if place, _, _ := w.where(id); place != journal.PlaceHeld {
+			t.Errorf("it is at place %d, want held", place)
+		}
+	})
+}

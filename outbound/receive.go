@@ -2,8 +2,10 @@ package outbound
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -12,11 +14,25 @@ import (
 	"pannier/journal/wire/peer"
 )
 
-// handle acts on a frame of the holder, in field order. What it names is
+// handle acts on a frame of the holder. One that we cannot work on costs the stream, not the
+// process: what is in it comes again, on the next.
+func (s *session) handle(ctx context.Context, f *peer.Frame) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.d.log.Error("panic at a frame of a peer", "peer", s.link.address, "err", fmt.Sprintf("%v\n%s", r, debug.Stack()))
+			err = errFrame
+		}
+	}()
+	return s.act(ctx, f)
+}
+
+var errFrame = errors.New("this sidecar failed on a frame of the peer")
+
+// act does what a frame of the holder says, in field order. What it names is
 // checked against what we have offered it or know it holds; anything else is
 // ignored, so that no frame can make home journal what is not so. An error ends
 // the session.
-func (s *session) handle(ctx context.Context, f *peer.Frame) error {
+func (s *session) act(ctx context.Context, f *peer.Frame) error {
 	d := s.d
 	d.credit(s, f.Credits)
 	d.held(s, f.Held)

@@ -30,9 +30,7 @@ func (s *session) reports(list []*wire.Report) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if err := checkBodies(list); err != nil {
-		return err
-	}
+	s.checkBodies(list)
 	strange, err := s.disown(list)
 	if err != nil {
 		return err
@@ -99,15 +97,16 @@ func (d *Dispatcher) heard(s *session, list []*wire.Report) (h *holder, finals [
 	return h, finals, proven, unsure
 }
 
-// checkBodies refuses outcomes that are no JSON objects: one is shown inside our own
-// JSON, and must not be able to say more than an outcome.
-func checkBodies(list []*wire.Report) error {
+// checkBodies leaves out outcomes that are no JSON objects: one is shown inside our own
+// JSON, and must not be able to say more than an outcome. How it ended counts all the same:
+// refused, the report would be repeated for ever, and none after it heard.
+func (s *session) checkBodies(list []*wire.Report) {
 	for _, r := range list {
 		if b := jsontext.Value(r.Body); len(b) > 0 && (b.Kind() != '{' || !b.IsValid()) {
-			return fmt.Errorf("report %d: its body is no JSON object", r.No)
+			s.d.log.Warn("an outcome that is no JSON object is left out", "peer", s.link.address, "intent_id", fmt.Sprintf("%x", r.Id))
+			r.Body = journal.OmittedBody(r)
 		}
 	}
-	return nil
 }
 
 // has reports whether this holder was offered the intent and has not said no.

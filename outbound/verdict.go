@@ -36,6 +36,7 @@ var verdicts = map[string]verdict{
 	"policy_denied":  {scope: ofIntent, reason: state.ReasonPolicyDenied},
 	"too_large":      {scope: ofIntent, reason: state.ReasonTooLarge},
 	"schema_invalid": {scope: ofIntent, reason: state.ReasonSchemaInvalid},
+	"sidecar_fault":  {scope: ofIntent, reason: state.ReasonSidecarFault},
 }
 
 // judge translates a refusal code. One that a later version made up is read as

@@ -1114,7 +1114,7 @@ type Refused struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	OfferNo       uint64                 `protobuf:"varint,2,opt,name=offer_no,json=offerNo,proto3" json:"offer_no,omitempty"`
-	Code          string                 `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"` // busy draining disk agent_unknown version policy_denied too_large schema_invalid
+	Code          string                 `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"` // busy draining disk agent_unknown version policy_denied too_large schema_invalid sidecar_fault
 	RetryAfterMs  uint32                 `protobuf:"varint,4,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
 	Text          string                 `protobuf:"bytes,230,opt,name=text,proto3" json:"text,omitempty"` // why, where the code alone does not say
 	unknownFields protoimpl.UnknownFields
