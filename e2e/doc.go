@@ -133,6 +133,7 @@
 //	fdatasync or fsync fails       go test ./e2e -run TestSyncError -v            (root, strace)
 //	syncs that take half a second  go test ./e2e -run TestSlowDisk -v             (root, strace)
 //	a disk that hangs              go test ./journal -run TestHungDisk -v
+//	  what operators see meanwhile   go test ./e2e -run TestFiguresOfAHungDisk -v   (root, strace)
 //	no page, block or inode left   go test ./journal -run 'FullDisk|SpaceGuard' -v  (root)
 //	wrong bits in files            go test ./journal -run TestFlips -v -flip.n 1200 -flip.seed 77
 //	a compaction loses a table     go test ./journal -run 'Scrub|LostRecord' -v

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -79,6 +80,41 @@ func TestSlowDisk(t *testing.T) {
 	t.Logf("figure: %d posts at once on a disk whose syncs take 500 ms: acked in %v (median), %v (longest)",
 		posts, took[posts/2].Round(time.Millisecond), took[posts-1].Round(time.Millisecond))
 	drained(t, s, posts)
+}
+
+// TestFiguresOfAHungDisk: while a batch has been on its way to the disk for five seconds, and
+// the post in it is not answered, all that operators look at is there: health, metrics, the
+// page of all, and lists.
+func TestFiguresOfAHungDisk(t *testing.T) {
+	t.Parallel()
+	need(t, true, "strace")
+	s := start(t, setup{name: "hung", agents: []string{billing}})
+	s.poll(billing, take{})
+	traced(t, s, "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=25000000") // of thirty that the journal waits
+	eventually(t, "all answer before the disk does", func() error {
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			s.tryPost(message(billing, map[string]any{"n": 1}), "")
+		}()
+		eventually(t, "the batch is stalled", func() error {
+			if a := s.operate("GET", "/readyz", nil); a.code != 503 {
+				return fmt.Errorf("ready: %v", a)
+			}
+			return nil
+		})
+		for _, path := range []string{"/healthz", "/readyz?verbose", "/metrics", "/", "/v1/admin/status", "/v1/admin/peers", "/v1/admin/agents", "/v1/admin/destinations"} {
+			if a := s.operate("GET", path, nil); a.err != nil || a.code != 200 && !strings.HasPrefix(path, "/readyz") {
+				t.Errorf("%s: %v", path, a)
+			}
+		}
+		select {
+		case <-answered:
+			return errors.New("the post was answered first")
+		default:
+			return nil
+		}
+	})
 }
 
 // postUntilDeath posts one after the other until the process has ended, and

@@ -115,6 +115,9 @@ func (c *trio) lateAnswerCounted(id string) {
 		}
 		return nil
 	})
+	if why := c.home.why(id).Text; !strings.Contains(why, "Answers that came after that: 1.") {
+		c.t.Errorf("why says %q, and nothing of the late answer", why)
+	}
 }
 
 // TestSettledGoesNowhereElse: the holder dies with the app's answer journaled

@@ -76,6 +76,10 @@ func (r *run) hooks() journal.Hooks {
 		Warning:   func(text string) { r.log.Warn("journal", "reason", text) },
 		Counted:   r.metrics.Counted,
 		Clock:     r.clock,
+		Faulty: func(id journal.ID, why error) {
+			r.log.Error("intent set aside", "intent_id", id.String(), "err", why)
+		},
+		Lost: func(journal.ID) { with(func(p *parts) { p.server.Relist() }) },
 		Corrupt: func(c journal.Corrupt) {
 			r.log.Error(journal.CorruptRecord, "intent_id", c.ID.String(), "reason", c.Record+": "+c.Why)
 		},

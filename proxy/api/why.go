@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type account struct {
 	attempts, max uint32
 	next          time.Time
 	heldBy        string
+	late          int // answers that came after the end
 	asOf          time.Time
 }
 
@@ -56,6 +58,9 @@ func (acc *account) text() string {
 	for _, c := range acc.causes {
 		texts = append(texts, c.Detail())
 	}
+	if acc.late > 0 {
+		texts = append(texts, fmt.Sprintf("Answers that came after that: %d. They change nothing; GET /v1/intents/{id} shows them as late_answers.", acc.late))
+	}
 	return strings.Join(texts, " ")
 }
 
@@ -85,6 +90,7 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 	switch place(i) {
 	case journal.PlaceEnded:
 		acc.add(state.Delay{Cause: state.CauseEnded})
+		acc.late = len(h.LateAnswers)
 	case journal.PlaceParked:
 		if h.Gated {
 			whyGated(i, acc)

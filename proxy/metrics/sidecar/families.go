@@ -65,6 +65,8 @@ var (
 	history    = Families.Gauge("pannier_intent_journal_history_bytes", "Bytes that ended intents take, about.")
 	failed     = Families.Gauge("pannier_intent_journal_failed", "1 once a commit has failed: the process is about to end.")
 	scrubs     = Families.Counter("pannier_intent_journal_scrubs_total", "Times its live set was read whole and found to be what was written.")
+	unapplied  = Families.Counter("pannier_intent_reports_set_aside_total", "Reports of other sidecars that could not be applied; each costs its intent alone, which is a dead letter for sidecar_fault.")
+	lateOnes   = Families.Counter("pannier_intent_late_answers_total", "Answers that came when their intent had ended otherwise: kept with it, at most four, and of no effect.")
 	corrupt    = Families.Counter("pannier_intent_journal_corrupt_records_total", "Records that could not be read and were set aside; each costs its intent alone.")
 	durable    = Families.Gauge("pannier_intent_journal_durable", "0 where the journal's volume does not outlive the host.")
 	clockAhead = Families.Gauge("pannier_clock_ahead_seconds", "How far the host's clock has jumped ahead of the time that has passed; negative: back; 0 while it is believed.")

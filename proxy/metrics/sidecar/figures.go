@@ -127,6 +127,8 @@ func (s *Sidecar) journal(to metrics.To, from *Source, now time.Time) {
 	failed.Is(to, from.Journal.Err() != nil)
 	scrubs.Send(to, float64(stats.Scrubs))
 	corrupt.Send(to, float64(stats.Aside))
+	unapplied.Send(to, float64(stats.ReportsAside))
+	lateOnes.Send(to, float64(stats.LateAnswers))
 	durable.Is(to, stats.Durable)
 	for _, u := range from.Journal.Uses() {
 		limitUsed.Send(to, float64(u.Used), u.Name)
