@@ -313,3 +313,15 @@ func TestRefusalOfOneOffer(t *testing.T) {
 		}
 	}
 }
+
+// Where it is not known any more what is held, each home asks anew.
+func TestRelist(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	h := w.dialHome(journal.NewID(), 1)
+	h.holds(1, 1)
+	w.s.Relist()
+	if err := h.ended(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the stream ends with %v", err)
+	}
+}

@@ -2377,4 +2377,18 @@ var all = []mutant{
 		new:   "			panic(r)\n",
 		pkg:   inOutbound, test: "TestFrameThatPanics",
 	},
+	{
+		guard: "a push on which we panic ends the process",
+		file:  "proxy/webhook/request.go",
+		old:   "			v, sent, err = failure(fmt.Sprintf(\"this sidecar failed on it: %v\", r)), true, nil\n",
+		new:   "			panic(r)\n",
+		pkg:   inWebhook, test: "TestPushThatPanics",
+	},
+	{
+		guard: "what is lost is not asked for",
+		file:  "inbound/server.go",
+		old:   "		ss.end(errRelist)\n",
+		new:   "		_ = ss\n",
+		pkg:   inInbound, test: "TestRelist",
+	},
 }

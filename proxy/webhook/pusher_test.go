@@ -91,6 +91,23 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// A push on which the sidecar itself fails is a failed attempt, and the process lives.
+func TestPushThatPanics(t *testing.T) {
+	t.Parallel()
+	o := quick()
+	o.Told = func(r webhook.Request) {
+		if r.Status == 299 {
+			panic("planted")
+		}
+	}
+	w := setup(t, o)
+	w.p.Set(map[string]string{billing: w.app(func(rw http.ResponseWriter, r *http.Request) { rw.WriteHeader(299) })})
+	i := w.ends(w.post(1)[0], state.Failed)
+	if i.Head.Attempts != 3 || i.Outcome.Text != "this sidecar failed on it: planted" {
+		t.Errorf("after %d attempts: %q", i.Head.Attempts, i.Outcome.Text)
+	}
+}
+
 // 409 to a hand-over that may not be the first one: it was done before.
 func TestConflictAfterARetryIsDone(t *testing.T) {
 	t.Parallel()

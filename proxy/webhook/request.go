@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -69,8 +70,15 @@ func (p *pump) tracer() *trace.Tracer {
 	return p.o.Tracer
 }
 
-// attempt takes the intent to where it is to go.
+// attempt takes the intent to where it is to go. One on which we panic has failed, and
+// uses up its own attempts.
 func (p *pump) attempt(ctx context.Context, h *journal.Handed, span trace.Pushing) (v verdict, sent bool, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.log.Error("panic at a push", "intent_id", h.ID.String(), "agent", p.agent, "err", fmt.Sprintf("%v\n%s", r, debug.Stack()))
+			v, sent, err = failure(fmt.Sprintf("this sidecar failed on it: %v", r)), true, nil
+		}
+	}()
 	if p.courier != nil {
 		return p.carry(ctx, h)
 	}
