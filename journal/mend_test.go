@@ -216,3 +216,25 @@ func TestUnreadableHandoverOfOurOwn(t *testing.T) {
 	}
 	w.whole()
 }
+
+// Where nothing is left of an intent but an entry of an index, that goes, and it is said.
+func TestNothingIsLeftOfIt(t *testing.T) {
+	t.Parallel()
+	var told []journal.Corrupt
+	w := &world{T: t, dir: t.TempDir()}
+	w.open(journal.Options{Hooks: journal.Hooks{Corrupt: func(c journal.Corrupt) { told = append(told, c) }}})
+	bad, good := w.accept(), w.accept()
+	if err := w.j.Lose(bad, 'i', 't', 'v'); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := w.j.Scrub(t.Context()); err != nil || w.j.Err() != nil {
+			t.Fatalf("scrub: %v, %v", err, w.j.Err())
+		}
+	}
+	if offers := w.due(); len(offers) != 1 || offers[0].ID != good || len(told) != 1 || told[0].ID != bad {
+		t.Errorf("%d are due, told of %+v", len(offers), told)
+	}
+	w.wantBacklog(journal.BacklogOpen, 1, 0)
+	w.whole()
+}
