@@ -209,6 +209,8 @@ type Mail struct {
 	// OutOfAttempts: ready, and not to be handed over: the limit was lowered to the
 	// attempts it has had. Exhaust leaves it to home.
 	OutOfAttempts bool
+
+	ends time.Time // Due, and later by what the clock has jumped ahead since
 }
 
 // Action is what a settle does.
@@ -321,6 +323,8 @@ type Stats struct {
 	History, HistoryMost int64     // about the bytes that ended intents take, and may take
 	LetGo                uint64    // of them, intents that have been let go whole since the start
 	LetGoUntil           time.Time // what ended up to then may have been; zero: nothing has
+
+	Loss string // what this start has gone on without (Options.AcceptLoss); empty: nothing
 
 	Scrubs, Aside, Rebuilt uint64 // since the start: times the live set was read whole, records set aside, entries of indexes built anew
 	Faults, ReportsAside   uint64 // since the start: intents set aside because we cannot work on them, reports of holders that could not be applied

@@ -186,6 +186,16 @@ func (c *clock) limit(t time.Time) time.Time {
 // forLimits is now as far as limits of time are concerned.
 func (c *clock) forLimits(now time.Time) time.Time { return now.Add(-c.forward()) }
 
+// keeps is when something is due that was put off to then at the time set: as much later
+// as the clock has jumped ahead since.
+func (c *clock) keeps(due, set time.Time) time.Time {
+	now, is := c.look()
+	if ahead := max(0, is.Ahead); ahead > 0 && !set.After(now.Add(-ahead)) {
+		return due.Add(ahead)
+	}
+	return due
+}
+
 func (c *clock) forward() time.Duration {
 	_, now := c.look()
 	return max(0, now.Ahead)

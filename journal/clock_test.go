@@ -332,3 +332,52 @@ func TestSchedulesWhenTheClockJumps(t *testing.T) {
 		})
 	}
 }
+
+// A lease lasts as long as it was given for, however the clock jumps: one put forward ends
+// none, and one put back, here by an hour, keeps a dead app's for two minutes at most.
+func TestLeaseLastsByTheTimeThatPasses(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"forward": 3 * time.Hour, "years": 10 * year, "back": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := setupWrong(t, 0)
+				id := w.limited(48*time.Hour, 0)
+				w.lease(10*time.Minute, w.offers())
+				w.set(ahead, false)
+				lapsed := func() bool {
+					t.Helper()
+					mail, next, err := w.j.Mail(1, w.now(), 10, func(journal.ID, time.Time) bool { return false })
+					if err != nil || len(mail) == 0 && next.IsZero() {
+						t.Fatalf("nothing is in the mailbox, and nothing comes: %v", err)
+					}
+					if len(mail) > 0 {
+						if err := w.j.Lapse(t.Context(), []journal.ID{mail[0].ID}); err != nil {
+							t.Fatal(err)
+						}
+					}
+					return len(mail) > 0
+				}
+				time.Sleep(9 * time.Minute)
+				if lapsed() {
+					t.Error("it has lapsed before its time")
+				}
+				time.Sleep(4 * time.Minute)
+				if !lapsed() {
+					t.Error("it has not lapsed in its time")
+				}
+				// What is leased by the clock as it is has its own time.
+				time.Sleep(time.Second)
+				if got, err := w.j.Lease(t.Context(), []journal.ID{id}, []journal.Terms{{For: 10 * time.Minute}}); err != nil || got[0].Err != nil {
+					t.Fatal(got, err)
+				}
+				time.Sleep(9 * time.Minute)
+				if lapsed() {
+					t.Error("the next one has lapsed before its time")
+				}
+				time.Sleep(2 * time.Minute)
+				if !lapsed() {
+					t.Error("the next one has not lapsed in its time")
+				}
+			})
+		})
+	}
+}

@@ -7,8 +7,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// longBack is how far the clock must have been put back for what was put off by it to be
-// found: until then it is late by as much.
+// longBack is how far the clock must have been put back for what home has put off by it to
+// be found: until then it is late by as much, for deliver_at is a time that somebody has
+// named. Leases and pauses are so long from when they began, and found after any jump.
 const longBack = 24 * time.Hour
 
 // keepTime reports whether the wall clock, which says now, may end what has run out of
@@ -22,19 +23,21 @@ func (j *Journal) keepTime(ctx context.Context) (now time.Time, ok bool) {
 		return now, false
 	}
 	// A crash here, or in it: the next start finds the clock as it was, and does it again.
-	if c.Back > longBack && j.bringBack(ctx) != nil {
+	if c.Back > clockJump && j.bringBack(ctx, c.Back) != nil {
 		return now, false
 	}
 	j.clock.believe()
 	return now, true
 }
 
-// bringBack finds what was put off by a clock that was far ahead: it would wait for years.
-// As much as it had to wait then it waits from now on. Limits of time stay where they are:
+// bringBack finds what was put off by a clock that was ahead by so much: if that was far, it
+// would wait for years. As much as it had to wait then it waits from now on. Limits of time stay where they are:
 // which of them a wrong clock has made is not known, and late is better than early.
-func (j *Journal) bringBack(ctx context.Context) error {
-	if err := j.bringBackAll(ctx, []byte{classExpiry}, (*tx).bringLifeBack); err != nil {
-		return err
+func (j *Journal) bringBack(ctx context.Context, by time.Duration) error {
+	if by > longBack {
+		if err := j.bringBackAll(ctx, []byte{classExpiry}, (*tx).bringLifeBack); err != nil {
+			return err
+		}
 	}
 	return j.bringBackAll(ctx, []byte{classMail}, (*tx).bringHandBack)
 }
@@ -109,7 +112,8 @@ func (t *tx) bringHandBack(id ID) error {
 	if err != nil || !found || !h.phase().Open() || h.rec.DueMs == ms(never) || h.rec.DueMs <= ms(t.now) {
 		return err
 	}
-	by := t.back(max(h.rec.HeldMs, h.rec.LeasedAtMs))
+	_, set := dueOf(&h.rec)
+	by := t.back(ms(set))
 	if wait := at(h.rec.DueMs).Sub(t.now); by == 0 && wait > 2*longBack {
 		by = wait // no lease and no pause is as long: a try failed when the clock was wrong
 	}

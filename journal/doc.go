@@ -162,9 +162,10 @@
 // A clock that is right again ends that in two minutes; one that stays ten years ahead ends
 // nothing until somebody says that it is right (AcceptClock). Schedules go by a clock that
 // has held for two minutes, and treat what it has passed over as missed; a clock put back
-// makes nothing twice. What is due later (deliver_at, pauses, leases) is due by the wall
-// clock: ahead it comes early, back late, but not by more than a day: after that what a clock
-// far ahead has put off is brought back by as much as it was ahead. A limit set by it stays.
+// makes nothing twice. What is due later (deliver_at, pauses) is due by the wall clock:
+// ahead it comes early, back late. A lease is ended by no clock that has jumped ahead since.
+// Once a clock that was put back has held, leases and pauses are brought back by as much,
+// and with more than a day all that it has put off. A limit set by it stays.
 // A machine that slept looks like one whose clock was put ahead.
 //
 // # Crashes

@@ -72,7 +72,7 @@ func (t *tx) step(h *hand, m state.Move, due time.Time) (state.HandoverRow, erro
 }
 
 func (t *tx) mailAt(h *hand, due time.Time) {
-	h.rec.DueMs = ms(due)
+	h.rec.DueMs, h.rec.DueSetMs = ms(due), ms(t.now)
 	key := dueKey(classMail, h.agent(), h.rec.DueMs, h.id)
 	t.putIndex(key)
 	agent := h.agent()

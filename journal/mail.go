@@ -11,7 +11,8 @@ import (
 )
 
 // Mail returns up to max entries of the agent's mailbox whose time has come:
-// ready ones may be leased, leased and working ones have lapsed. Like Due, it
+// ready ones may be leased, leased and working ones have lapsed, and not by a clock that
+// has jumped ahead. Like Due, it
 // starts from a remembered place and may return an entry again. Those that pass says
 // yes to are passed over, and their records not read.
 func (j *Journal) Mail(a Agent, now time.Time, max int, pass func(ID, time.Time) bool) (mail []Mail, next time.Time, err error) {
@@ -19,6 +20,7 @@ func (j *Journal) Mail(a Agent, now time.Time, max int, pass func(ID, time.Time)
 		return nil, time.Time{}, err
 	}
 	c := j.indexes.cursor(agentPrefix(classMail, a))
+	var kept, later time.Time // leases that a clock ahead would end: where they are, and when the first of them ends
 	next, stopped := c.scan(j, now, func(txn *badger.Txn, due time.Time, id ID) bool {
 		if len(mail) >= max {
 			return false
@@ -28,25 +30,47 @@ func (j *Journal) Mail(a Agent, now time.Time, max int, pass func(ID, time.Time)
 		}
 		var m Mail
 		var ok bool
-		rerr := j.guard(func() (err error) { m, ok, err = readMail(txn, id); return err })
+		rerr := j.guard(func() (err error) { m, ok, err = j.readMail(txn, id); return err })
 		if rerr != nil {
 			return j.passOver(id, rerr, &err)
 		}
-		if ok && m.Due.Equal(due) {
+		switch {
+		case !ok || !m.Due.Equal(due): // the record decides
+		case (m.Phase == state.Leased || m.Phase == state.Working) && m.ends.After(now):
+			if kept.IsZero() {
+				kept = m.Due
+			}
+			if later.IsZero() || m.ends.Before(later) {
+				later = m.ends
+			}
+		default:
 			mail = append(mail, m)
 		}
 		return true
 	})
+	if !kept.IsZero() {
+		j.RewindMail(a, kept) // it is read again when its time has passed
+		if next.IsZero() || later.Before(next) {
+			next = later
+		}
+	}
 	return mail, next, cmp.Or(err, stopped)
 }
 
-func readMail(txn *badger.Txn, id ID) (Mail, bool, error) {
+func (j *Journal) readMail(txn *badger.Txn, id ID) (Mail, bool, error) {
 	var rec wire.Handover
 	found, err := readMessage(txn, idKey(classHandover, id), &rec)
 	if err != nil || !found || !state.Phase(rec.Phase).Open() {
 		return Mail{}, false, err
 	}
-	return mailOf(id, &rec), true, nil
+	m := mailOf(id, &rec)
+	m.ends = j.clock.keeps(dueOf(&rec))
+	return m, true, nil
+}
+
+// dueOf is when a hand-over is due, and when that was said.
+func dueOf(rec *wire.Handover) (due, set time.Time) {
+	return time.UnixMilli(rec.DueMs), at(cmp.Or(rec.DueSetMs, rec.LeasedAtMs, rec.HeldMs))
 }
 
 func mailOf(id ID, rec *wire.Handover) Mail {

@@ -236,7 +236,7 @@ func (h *hand) seeWorking(start bool) {
 func (j *Journal) Lapse(ctx context.Context, ids []ID) error {
 	return j.each(ctx, ids, func(t *tx, h *hand, _ int) error {
 		p := h.phase()
-		if p != state.Leased && p != state.Working || h.rec.DueMs > ms(t.now) {
+		if p != state.Leased && p != state.Working || t.j.clock.keeps(dueOf(&h.rec)).After(t.now) {
 			return nil
 		}
 		if h.rec.Boot != t.j.birth.Boot {

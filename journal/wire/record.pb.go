@@ -1752,6 +1752,7 @@ type Handover struct {
 	RetainMs            int64                  `protobuf:"varint,470,opt,name=retain_ms,json=retainMs,proto3" json:"retain_ms,omitempty"`                                 // as in Head
 	KeptBytes           int64                  `protobuf:"varint,471,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`                              // likewise; while it is open what its envelope will take
 	BodyGone            bool                   `protobuf:"varint,472,opt,name=body_gone,json=bodyGone,proto3" json:"body_gone,omitempty"`                                 // likewise
+	DueSetMs            int64                  `protobuf:"varint,540,opt,name=due_set_ms,json=dueSetMs,proto3" json:"due_set_ms,omitempty"`                               // when due_ms was said; 0: an earlier program has
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -2120,6 +2121,13 @@ func (x *Handover) GetBodyGone() bool {
 		return x.BodyGone
 	}
 	return false
+}
+
+func (x *Handover) GetDueSetMs() int64 {
+	if x != nil {
+		return x.DueSetMs
+	}
+	return 0
 }
 
 // Report is a fact the holder tells home, numbered per pair of identities.
@@ -4551,7 +4559,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\x99\f\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xb8\f\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -4611,7 +4619,9 @@ const file_record_proto_rawDesc = "" +
 	"\tretain_ms\x18\xd6\x03 \x01(\x03R\bretainMs\x12\x1e\n" +
 	"\n" +
 	"kept_bytes\x18\xd7\x03 \x01(\x03R\tkeptBytes\x12\x1c\n" +
-	"\tbody_gone\x18\xd8\x03 \x01(\bR\bbodyGoneB\r\n" +
+	"\tbody_gone\x18\xd8\x03 \x01(\bR\bbodyGone\x12\x1d\n" +
+	"\n" +
+	"due_set_ms\x18\x9c\x04 \x01(\x03R\bdueSetMsB\r\n" +
 	"\v_from_agent\"\xb7\x04\n" +
 	"\x06Report\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\x04R\x02no\x12\x0e\n" +
