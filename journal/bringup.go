@@ -90,5 +90,11 @@ func (j *Journal) commitAlone(f func(*tx) error) error {
 		return err
 	}
 	t.keep()
-	return j.commit(t, nil)
+	if err := j.commit(t, nil); err != nil {
+		return err
+	}
+	for _, f := range t.batch.after {
+		f()
+	}
+	return nil
 }

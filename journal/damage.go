@@ -56,7 +56,7 @@ func (d Damage) Do() string { return whatToDo[d.Kind] }
 const mostDamages = 1000
 
 func (r *VerifyReport) add(d Damage) {
-	if len(r.Damages) < mostDamages {
+	if len(r.Damages) < mostDamages || r.all {
 		r.Damages = append(r.Damages, d)
 	}
 }

@@ -162,6 +162,9 @@ func (j *Journal) Behind(f func(*badger.Txn) error) error {
 // Compact moves all there is into tables of one level.
 func (j *Journal) Compact() error { return j.db.Flatten(1) }
 
+// Tripwire is what Badger logs to.
+func Tripwire(fail func(error), warning func(string)) badger.Logger { return tripwire{fail, warning} }
+
 // OwnerName is the file that says who has the journal.
 const OwnerName = ownerName
 

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/fb"
@@ -27,73 +30,106 @@ import (
 //	NNNNN.mem    drops the rest                          see logCheck
 //	all others   an error, or nothing rests on it        nothing
 
-// checkFiles reads what is there of a store that no process has open.
-func checkFiles(store string) error {
-	tables, err := checkManifest(filepath.Join(store, badger.ManifestFilename))
-	if err != nil {
-		return err
+// badFile is a file of a store that Badger is not to see.
+type badFile struct {
+	name  string
+	kind  fileKind
+	table uint64 // its number, of a table
+	why   error
+}
+
+type fileKind string
+
+const (
+	manifestFile fileKind = "MANIFEST" // all else rests on it
+	tableFile    fileKind = "table"
+	logFile      fileKind = "log"
+)
+
+func (b badFile) Error() string {
+	if b.kind == manifestFile {
+		return b.why.Error()
 	}
-	for id, plain := range tables {
-		name := fmt.Sprintf("%06d%s", id, tableExt)
-		if !plain {
+	return fmt.Sprintf("%s %s: %v", b.kind, b.name, b.why)
+}
+
+// together is what is wrong with several, in one line.
+func together(bad []badFile) error {
+	var all []string
+	for _, b := range bad {
+		all = append(all, b.Error())
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
+// checkFiles reads what is there of a store that no process has open.
+func checkFiles(store string) (bad []badFile) {
+	tables, _, err := readManifest(filepath.Join(store, badger.ManifestFilename))
+	if err != nil {
+		return []badFile{{name: badger.ManifestFilename, kind: manifestFile, why: err}}
+	}
+	for _, id := range slices.Sorted(maps.Keys(tables)) {
+		name := tableName(id)
+		if !tables[id] {
 			continue // a tool of Badger's has written it
 		}
 		if err := checkTable(filepath.Join(store, name)); err != nil {
-			return fmt.Errorf("table %s: %w", name, err)
+			bad = append(bad, badFile{name, tableFile, id, err})
 		}
 	}
-	logs, err := filepath.Glob(filepath.Join(store, "*.mem"))
-	if err != nil {
-		return err
-	}
+	logs, _ := filepath.Glob(filepath.Join(store, "*.mem")) // the one error is of a bad pattern
 	for _, path := range logs {
 		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
+		if err == nil {
+			err = checkLog(b)
 		}
-		if err := checkLog(b); err != nil {
-			return fmt.Errorf("log %s: %w", filepath.Base(path), err)
+		if err != nil {
+			bad = append(bad, badFile{name: filepath.Base(path), kind: logFile, why: err})
 		}
 	}
-	return nil
+	return bad
 }
 
-// checkManifest returns the tables that there are to be, and which of them are plain.
-func checkManifest(path string) (map[uint64]bool, error) {
+func tableName(id uint64) string { return fmt.Sprintf("%06d%s", id, tableExt) }
+
+// readManifest returns the tables that there are to be, and which of them are plain; and
+// where the records end.
+func readManifest(path string) (tables map[uint64]bool, at int, err error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, checkEmpty(filepath.Dir(path))
+		return nil, 0, checkEmpty(filepath.Dir(path))
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	const magic, head = 8, 8 // of the file, of a record
-	tables := map[uint64]bool{}
-	for at := magic; at+head <= len(b); {
+	tables = map[uint64]bool{}
+	for at = manifestMagic; at+manifestHead <= len(b); {
 		length, sum := int(binary.BigEndian.Uint32(b[at:])), binary.BigEndian.Uint32(b[at+4:])
-		rest := b[at+head:]
+		rest := b[at+manifestHead:]
 		if length > len(rest) {
 			if endsSomewhere(rest, sum) {
-				return nil, errors.New("the length of a record in MANIFEST is wrong")
+				return nil, 0, errors.New("the length of a record in MANIFEST is wrong")
 			}
-			return tables, nil // cut short while it was written, before anything rested on it
+			return tables, at, nil // cut short while it was written, before anything rested on it
 		}
 		if crc32.Checksum(rest[:length], castagnoli) != sum {
-			return nil, errors.New("the checksum of a record in MANIFEST is wrong")
+			return nil, 0, errors.New("the checksum of a record in MANIFEST is wrong")
 		}
 		var set pb.ManifestChangeSet
 		if err := proto.Unmarshal(rest[:length], &set); err != nil {
-			return nil, fmt.Errorf("a record in MANIFEST: %w", err)
+			return nil, 0, fmt.Errorf("a record in MANIFEST: %w", err)
 		}
 		for _, c := range set.Changes {
 			if tables[c.Id] = c.Compression == 0; c.Op == pb.ManifestChange_DELETE {
 				delete(tables, c.Id)
 			}
 		}
-		at += head + length
+		at += manifestHead + length
 	}
-	return tables, nil
+	return tables, at, nil
 }
+
+const manifestMagic, manifestHead = 8, 8 // bytes that begin the file, and each record
 
 // endsSomewhere reports whether a record of that checksum begins b, of whatever length.
 func endsSomewhere(b []byte, sum uint32) bool {

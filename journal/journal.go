@@ -79,7 +79,9 @@ type Journal struct {
 	scrubbing     sync.Mutex // held by the one scrub there is
 	scrub         scrub      // owned by the committer
 	suspects      chan blame // what a reader could not read
-	broken        bool       // an index is not what was written, and its records are whole
+	scrubEvery    time.Duration
+	broken        bool // an index is not what was written, and its records are whole
+	loss          loss
 	figures       figures
 	clock         *clock
 }
@@ -117,7 +119,7 @@ func (j *Journal) Stats() Stats {
 	for i, c := range liveClasses {
 		s.Live[classNames[c]] = j.figures.live[i].Load()
 	}
-	s.Stalled = j.stalled()
+	s.Stalled, s.Loss = j.stalled(), j.loss.String()
 	j.history.stats(&s)
 	s.Scrubs, s.Aside, s.Rebuilt = j.figures.scrubs.Load(), j.figures.aside.Load(), j.figures.rebuilt.Load()
 	s.Faults, s.ReportsAside, s.LateAnswers = j.figures.faults.Load(), j.figures.reportsAside.Load(), j.figures.lateAnswers.Load()

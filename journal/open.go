@@ -65,8 +65,11 @@ func (j *Journal) openLocked(o Options) error {
 	if err := sweepTorn(j.store); err != nil {
 		return err
 	}
-	if err := checkFiles(j.store); err != nil {
-		return damaged(o.Dir, err)
+	bad := checkFiles(j.store)
+	if len(bad) > 0 {
+		if err := j.openWithout(bad); err != nil {
+			return err
+		}
 	}
 	fresh, err := isFresh(j.store)
 	if err != nil {
@@ -78,7 +81,7 @@ func (j *Journal) openLocked(o Options) error {
 			Hint: "bring the store directory back, or move the whole directory away to start an empty journal",
 		}
 	}
-	j.unclean = last != nil && !last.Clean || last == nil && !fresh
+	j.unclean = last != nil && !last.Clean || last == nil && !fresh || len(bad) > 0
 	if j.unclean {
 		if err := j.verifyStore(); err != nil {
 			return err
@@ -87,7 +90,7 @@ func (j *Journal) openLocked(o Options) error {
 	if err := j.open(fresh); err != nil {
 		return err
 	}
-	if err := j.load(last, o.AcceptLoss); err != nil {
+	if err := j.load(last); err != nil {
 		j.db.Close()
 		return err
 	}
@@ -99,7 +102,7 @@ func newJournal(o Options) *Journal {
 		dir: o.Dir, store: storeDir(o.Dir), durable: !o.Ephemeral, hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace, elsewhere: o.Elsewhere, tell: o.Tell,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
 		reportNo: map[ID]uint64{}, faults: map[ID]int{}, suspects: make(chan blame, suspectsMost), names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), watches: newWatches(), ledger: newLedger(), history: newHistory(o),
-		commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1), clock: newClock(o),
+		loss: loss{asked: o.AcceptLoss, unfit: map[ID]string{}}, commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1), clock: newClock(o),
 	}
 	j.wal.dir, j.syncWAL = j.store, j.wal.sync
 	measure := func() (free, total room, ok bool) { return statfs(o.Dir) }
@@ -108,6 +111,7 @@ func newJournal(o Options) *Journal {
 		j.backoff = func(int) time.Duration { return time.Second }
 	}
 	j.workTimeout, j.workMax = cmp.Or(o.WorkTimeout, time.Hour), cmp.Or(o.WorkMax, 24*time.Hour)
+	j.scrubEvery = cmp.Or(o.ScrubEvery, DefaultScrub)
 	j.deliverBy, j.deadline = cmp.Or(o.DeliverBy, DefaultDeliverBy), cmp.Or(o.Deadline, DefaultDeadline)
 	return j
 }
@@ -166,6 +170,14 @@ func (j *Journal) verifyStore() (err error) {
 	return j.checkFingerprint(db)
 }
 
+// lossy is damaged of what a start may go on without.
+func lossy(dir string, err error) error {
+	return &DamageError{
+		What: fmt.Sprintf("the journal in %s is damaged: %v", dir, err),
+		Hint: "nothing was changed; run `pannier verify " + dir + "` for the details, and restore a backup, or start once with --accept-loss to go on with what is left",
+	}
+}
+
 func damaged(dir string, err error) error {
 	return &DamageError{
 		What: fmt.Sprintf("the journal in %s is damaged: %v", dir, err),
@@ -177,21 +189,21 @@ func damaged(dir string, err error) error {
 // out whether one that is wrong can be built anew.
 func (j *Journal) checkFingerprint(db *badger.DB) error {
 	return db.View(func(txn *badger.Txn) error {
-		var meta wire.Meta
-		found, err := readMessage(txn, metaKey, &meta)
+		meta, err := j.readMeta(txn)
 		if err != nil {
 			return damaged(j.dir, err)
 		}
-		if !found {
-			return nil // killed before the first commit
-		}
-		written := decodeSums(meta.Sums)
+		written := decodeSums(meta.Sums) // nothing, where it was killed before the first commit
 		diff := written.differences(scanSums(txn))
 		if len(diff) == 0 {
 			return nil
 		}
+		if j.loss.asked {
+			j.loss.entries = append(j.loss.entries, diff...)
+			return nil
+		}
 		if j.broken = canRebuild(txn, written); !j.broken {
-			return damaged(j.dir, errors.New(strings.Join(diff, "; ")+", and the records do not say what is missing"))
+			return lossy(j.dir, errors.New(strings.Join(diff, "; ")+", and the records do not say what is missing"))
 		}
 		return nil
 	})
@@ -217,12 +229,12 @@ func (j *Journal) open(fresh bool) error {
 
 // load reads what the committer keeps in memory, and makes this start durable
 // before anything else is.
-func (j *Journal) load(last *mark, acceptLoss bool) error {
-	meta, err := j.readStart()
+func (j *Journal) load(last *mark) error {
+	meta, err := j.readStart(last)
 	if err != nil {
 		return err
 	}
-	if last != nil && meta.Seq < last.Seq && !acceptLoss {
+	if last != nil && meta.Seq < last.Seq && !j.loss.asked {
 		return &DamageError{
 			What: fmt.Sprintf("the journal in %s holds %d batches but %d were acknowledged: intents that were accepted are gone", j.dir, meta.Seq, last.Seq),
 			Hint: "restore a backup, or start once with --accept-loss to go on without them",
@@ -235,11 +247,6 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 	if j.unclean {
 		j.birth.UncleanBoot = j.birth.Boot
 	}
-	if acceptLoss {
-		// What others remember of us may be newer than what we do: a new epoch
-		// has them count from the start.
-		j.birth.Epoch++
-	}
 	id, err := IDOf(j.birth.Id)
 	if err != nil {
 		return damaged(j.dir, err)
@@ -250,12 +257,20 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 			Hint: "bring both back from one copy",
 		}
 	}
-	j.self = Identity{Journal: id, Epoch: j.birth.Epoch}
 	j.seq, j.sums = meta.Seq, *decodeSums(meta.Sums)
+	if j.loss.asked {
+		j.beginEpoch(last)
+	}
+	j.self = Identity{Journal: id, Epoch: j.birth.Epoch}
 	j.history.load(meta)
 	j.durable = j.durable && durableVolume(j.dir)
 	if j.wal.no, err = newestMemtable(j.store); err != nil {
 		return err
+	}
+	if j.loss.asked {
+		if err := j.salvage(); err != nil {
+			return fmt.Errorf("go on with what is left of the journal in %s: %w", j.dir, err)
+		}
 	}
 	if j.broken {
 		if err := j.rebuild(); err != nil {
@@ -274,27 +289,24 @@ func (j *Journal) load(last *mark, acceptLoss bool) error {
 	if err := j.bringUp(); err != nil {
 		return fmt.Errorf("bring the journal in %s to schema %d: %w", j.dir, schemaVersion, err)
 	}
-	return nil
+	return j.endUnfit()
 }
 
 // readStart reads who this journal is, and how far it had come.
-func (j *Journal) readStart() (*wire.Meta, error) {
-	meta := &wire.Meta{}
-	j.birth = &wire.Birth{}
-	err := j.db.View(func(txn *badger.Txn) error {
-		_, err := readMessage(txn, metaKey, meta)
-		if err != nil {
+func (j *Journal) readStart(last *mark) (meta *wire.Meta, err error) {
+	err = j.db.View(func(txn *badger.Txn) (err error) {
+		if meta, err = j.readMeta(txn); err != nil {
 			return err
 		}
-		found, err := readMessage(txn, birthKey, j.birth)
-		if err == nil && !found {
-			id := NewID()
-			j.birth = &wire.Birth{Schema: schemaVersion, Id: id[:], Epoch: 1, BroughtTo: schemaVersion}
-		}
+		j.birth, err = j.readBirth(txn, last)
 		return err
 	})
 	if err != nil {
 		return nil, damaged(j.dir, err)
+	}
+	if j.birth == nil {
+		id := NewID()
+		j.birth = &wire.Birth{Schema: schemaVersion, Id: id[:], Epoch: 1, BroughtTo: schemaVersion}
 	}
 	if j.birth.Schema > schemaVersion {
 		return nil, &DamageError{

@@ -10,7 +10,7 @@ import (
 // Options configure Open. The zero value of every field but Dir is usable.
 type Options struct {
 	Dir         string
-	AcceptLoss  bool // open although batches are gone or the journal is an older copy; a new epoch begins
+	AcceptLoss  bool // go on without what is gone, or as an older copy: a new epoch begins; see loss
 	AcceptClock bool // believe the wall clock, however far it is from when the journal was last open
 	Ephemeral   bool // the volume goes with its host, which it does not show: see durableVolume
 
@@ -27,7 +27,8 @@ type Options struct {
 	// asked is to be shown to them. It runs on the committer and must not block. nil: none are.
 	Elsewhere   func(address string) bool
 	History     History
-	NoSchedules bool // schedules make nothing: whoever empties a journal wants no more in it
+	ScrubEvery  time.Duration // how often the live set is read again; 0: DefaultScrub
+	NoSchedules bool          // schedules make nothing: whoever empties a journal wants no more in it
 	Hooks       Hooks
 	// Trace returns the traceparent of a hand-over on a stream, which is about to be
 	// durable; empty: it has none. It runs on the committer, perhaps twice for one

@@ -26,13 +26,16 @@ import (
 // costs its intent alone. An index that is not what was written stops the journal, like a
 // failed commit; the next start builds it anew where the records are whole.
 const (
-	scrubPage  = 256
-	scrubLook  = 10 * time.Second // has the set of tables changed?
-	scrubEvery = 5 * time.Minute
-	scrubRest  = 30 * time.Second // at least, between two of them
+	scrubPage = 256
+	scrubLook = 10 * time.Second // has the set of tables changed?
+	scrubRest = 30 * time.Second // at least, between two of them, unless they are to be more often
 	// scrubShare is how much longer than a page takes it waits before the next.
 	scrubShare = 10
 )
+
+// DefaultScrub is how often the live set is read where nobody says otherwise. It takes one
+// part in scrubShare of a core while it is under way, about a second for a million intents.
+const DefaultScrub = 5 * time.Minute
 
 // scrub is the committer's part: how far it has come, and the fingerprint of that.
 type scrub struct {
@@ -110,9 +113,10 @@ func nextLive(class byte) byte {
 }
 
 func (j *Journal) scrubLoop(ctx context.Context) {
-	tick := time.NewTicker(scrubLook)
+	tick := time.NewTicker(min(scrubLook, j.scrubEvery))
 	defer tick.Stop()
-	last, tables := time.Now(), j.tables() // the open has just compared
+	// The open has just compared the set, and not read what it names: that comes soon.
+	last, tables := time.Now(), map[uint64]struct{}(nil)
 	for {
 		select {
 		case <-ctx.Done():
@@ -126,7 +130,7 @@ func (j *Journal) scrubLoop(ctx context.Context) {
 		}
 		now := j.tables()
 		since := time.Since(last)
-		if since < scrubRest || since < scrubEvery && maps.Equal(now, tables) {
+		if since < min(scrubRest, j.scrubEvery) || since < j.scrubEvery && maps.Equal(now, tables) {
 			continue
 		}
 		last, tables = time.Now(), now

@@ -32,3 +32,22 @@ func TestMemtableAfter(t *testing.T) {
 		}
 	}
 }
+
+// What Badger only logs of a disk that fails stops the journal; what else it logs is told.
+func TestTripwire(t *testing.T) {
+	t.Parallel()
+	for line, stops := range map[string]bool{
+		"Error while curlf sync: input/output error":                   true,
+		"error flushing memtable to disk: no space left, retrying":     true,
+		"[Compactor: 1] LOG Compact FAILED with error: too many files": true,
+		"while deleting file: 000003.sst, error: permission denied":    true,
+		"Got error: input/output error":                                true,
+		"Block cache might be too small":                               false,
+	} {
+		var failed, told []string
+		journal.Tripwire(func(err error) { failed = append(failed, err.Error()) }, func(s string) { told = append(told, s) }).Errorf("%s\n", line)
+		if stops != (len(failed) == 1) || stops == (len(told) == 1) {
+			t.Errorf("%q: failed with %q, told %q", line, failed, told)
+		}
+	}
+}

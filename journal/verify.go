@@ -15,15 +15,18 @@ import (
 type VerifyReport struct {
 	Intents int      // homed or held
 	Live    int      // not ended
-	Damages []Damage // none: the journal is whole
+	Damages []Damage // none: the journal is whole; at most 1,000
+
+	all bool // of them, however many
 }
 
 // Verify reads all of a journal that no process has open: every record
 // decodes, every live intent is in exactly one index and every index entry has
 // its intent, events have no gap, a dead letter and its successor know of each
 // other, threads, tasks, plans and schedules agree with the intents they are of,
-// the fingerprint holds. It reads a copy of what the store would change
-// by opening it, so nothing in the directory changes. The error is for a journal that
+// the fingerprint holds. A table or log that is damaged is named, and the rest is read
+// without it: what it held is then among what is missing. It reads a copy of what the
+// store would change by opening it, so nothing in the directory changes. The error is for a journal that
 // is not there, or in use.
 func Verify(dir string) (r VerifyReport, err error) {
 	fresh, err := isFresh(storeDir(dir))
@@ -63,9 +66,17 @@ func (r *VerifyReport) look(store string, last *mark) {
 		r.whole(DamagedFile, "%v", err)
 		return
 	}
-	if err := checkFiles(store); err != nil {
+	bad := checkFiles(store)
+	for _, b := range bad {
+		r.whole(DamagedFile, "%v", b)
+	}
+	if !canLeaveOut(bad) {
+		return // the store would end the process
+	}
+	// What was in them is then found missing.
+	if err := leaveOut(store, "", bad); err != nil {
 		r.whole(DamagedFile, "%v", err)
-		return // the store would make it worse, or end the process
+		return
 	}
 	db, err := badger.Open(lookOptions(store, log))
 	if err != nil {
@@ -77,20 +88,25 @@ func (r *VerifyReport) look(store string, last *mark) {
 		r.whole(DamagedFile, "a table is damaged: %v", err)
 	}
 	_ = db.View(func(txn *badger.Txn) error {
-		v := verifier{txn: txn, report: r, expect: map[string]bool{}}
-		v.records()
-		v.mark(last)
-		v.birth()
-		v.addresses()
-		v.heads()
-		v.handovers()
-		v.threads()
-		v.indexes()
-		v.ended()
-		v.keys()
-		v.others()
+		r.read(txn, last)
 		return nil
 	})
+}
+
+// read verifies all that a snapshot has.
+func (r *VerifyReport) read(txn *badger.Txn, last *mark) {
+	v := verifier{txn: txn, report: r, expect: map[string]bool{}}
+	v.records()
+	v.mark(last)
+	v.birth()
+	v.addresses()
+	v.heads()
+	v.handovers()
+	v.threads()
+	v.indexes()
+	v.ended()
+	v.keys()
+	v.others()
 }
 
 type verifier struct {

@@ -113,6 +113,55 @@ func TestVerifyNamesDamage(t *testing.T) {
 	}
 }
 
+// A file that cannot be used does not hide what else is wrong: each damage is named, and the
+// directory is left as it is.
+func TestVerifyGoesOnPastAFile(t *testing.T) {
+	t.Parallel()
+	w, older, newer := halves(t)
+	w.plant(rewrite('v', func(rec []byte) []byte { rec[20] ^= 1; return rec })) // in a table of its own
+	for name, change := range map[string]func(b []byte){
+		"store/000001.sst": func(b []byte) { b[100] ^= 1 },
+		"journal.hwm":      func(b []byte) { b[0] = 'x' },
+	} {
+		b, err := os.ReadFile(filepath.Join(w.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(b)
+		if err := os.WriteFile(filepath.Join(w.dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := contents(t, w.dir)
+	r, err := journal.Verify(w.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, d := range r.Damages {
+		fmt.Fprintln(&all, d)
+	}
+	for _, want := range []string{
+		"file: table 000001.sst: the checksum of block 0 is wrong",
+		"file: the high-water mark",
+		"record: envelope of " + older[0].String(),
+		"fingerprint: index due: 6 keys expected, 3 found",
+	} {
+		if !strings.Contains(all.String(), want) {
+			t.Errorf("not found: %q", want)
+		}
+	}
+	if r.Live != len(newer) {
+		t.Errorf("%d intents are open, want those of the other table, %d", r.Live, len(newer))
+	}
+	if t.Failed() {
+		t.Log(all.String())
+	}
+	if after := contents(t, w.dir); after != before {
+		t.Errorf("changed\n%s\nto\n%s", before, after)
+	}
+}
+
 // removeBodies takes away the envelopes of all.
 func removeBodies(txn *badger.Txn) error {
 	for {

@@ -56,6 +56,7 @@ func (v *verifier) heads() {
 		case PlaceParked:
 			v.want(idKey(classParked, id))
 		case PlaceLocal: // its hand-over is in the mailbox
+			v.must(id, classHandover)
 		default:
 			v.report.of(id, Contradictions, "is open and nowhere")
 		}
@@ -149,7 +150,7 @@ func (v *verifier) kept(id ID, retainMS int64) {
 			return
 		}
 	}
-	v.report.of(id, MissingEntry, "has ended, and the history does not know")
+	v.report.add(Damage{Kind: MissingEntry, Intent: id, Key: timeKey(classHistory, retainMS, id[:]), What: fmt.Sprintf("intent %s has ended, and the history does not know", id)})
 }
 
 func (v *verifier) want(key []byte) { v.expect[string(key)] = false }
@@ -178,6 +179,9 @@ func (v *verifier) handovers() {
 		}
 		if h.Threaded {
 			v.must(id, classThread)
+		}
+		if _, known := v.lanes[Agent(h.Agent)]; !known {
+			v.report.of(id, MissingRecord, "is for address number %d, which is not here", h.Agent)
 		}
 		if homed, err := v.has(idKey(classHead, id)); err == nil && !homed {
 			if bytes.Equal(h.Home, v.self[:]) && !v.gone(id) {

@@ -27,6 +27,9 @@ func (v *verifier) threads() {
 		th := thread{id: ID(key[1:17])}
 		th.rec.Views = rec.Views
 		for _, owner := range th.owners() {
+			if _, known := v.lanes[Agent(owner)]; !known && owner != 0 {
+				v.report.at(key, MissingRecord, "it is in the inbox of address number %d, which is not here", owner)
+			}
 			v.want(inboxKey(owner, rec.Change, th.id))
 		}
 		if len(rec.Entries) == 0 {

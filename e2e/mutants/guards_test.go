@@ -1,0 +1,51 @@
+package mutants_test
+
+import (
+	"fmt"
+	"testing"
+)
+
+// The guards around the store, each with mutants that switch it off, or part of it.
+var guards = []struct {
+	name    string
+	is      string
+	mutants []string
+}{
+	{"J1", "one committer, one sync for a batch", []string{"no sync", "a sync of the log that was new at the start", "readers of what is not synced", "a batch's clock for all of its operations", "no dedupe"}},
+	{"J2", "a commit that fails stops the journal", []string{"no fail-stop"}},
+	{"J3", "so does what the store only logs", []string{"what the store logs of a failing disk is a warning"}},
+	{"J4", "room on the disk", []string{"a disk that is nearly full takes more", "a disk without room is written to", "a journal is opened on a full disk"}},
+	{"J5", "open files", []string{"strangers may take all files", "who has proven who they are makes way for strangers"}},
+	{"J6", "checksums of records", []string{"no checksum", "the scrub reads no records"}},
+	{"J7", "the fingerprint of the live set, read again", []string{"no fingerprint check", "the scrub does not see that keys are lost", "the scrub forgets what is committed behind it", "indexes are built anew although records are gone"}},
+	{"J8", "the high-water mark, and older copies", []string{"no high-water mark check", "a lost store starts empty", "an older copy is believed"}},
+	{"J9", "a look before an open that compacts", []string{"a journal that was killed is opened for use unread", "files that the store cannot bear are opened", "a store without its MANIFEST is a new one", "a damaged log is taken for one that a crash has cut", "a start waits for a compaction that never comes"}},
+	{"J10", "a disk that hangs", []string{"a disk that hangs is waited for"}},
+	{"J11", "figures from memory", []string{"an overview waits for a disk that hangs"}},
+	{"J12", "short reads", []string{"all that was left is read at once"}},
+	{"J13", "verify", []string{"a journal that is verified changes", "a lost entry of an index is not named", "verify stops at a file that is damaged"}},
+	{"J14", "a copy brought back begins an epoch", []string{"a start that accepts a loss begins no epoch", "an older copy gives numbers of batches again", "an older copy gives numbers of hand-overs again", "a lost table is gone on without unasked", "a key answers for an intent that is lost"}},
+	{"J15", "one process, whatever the host", []string{"a journal on a shared volume is taken from who has it", "a process goes on with a journal that another has taken"}},
+}
+
+// TestGuards: each guard has a mutant that exists, so that a test holds it.
+func TestGuards(t *testing.T) {
+	t.Parallel()
+	exists := map[string]bool{}
+	for _, m := range all {
+		exists[m.guard] = true
+	}
+	for n, g := range guards {
+		if want := fmt.Sprintf("J%d", n+1); g.name != want || len(g.mutants) == 0 {
+			t.Errorf("guard %s (%s) is in the place of %s, with %d mutants", g.name, g.is, want, len(g.mutants))
+		}
+		for _, name := range g.mutants {
+			if !exists[name] {
+				t.Errorf("guard %s (%s): there is no mutant %q", g.name, g.is, name)
+			}
+		}
+	}
+	if len(guards) != 15 {
+		t.Errorf("there are %d guards, want 15", len(guards))
+	}
+}

@@ -1,0 +1,108 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"google.golang.org/protobuf/proto"
+)
+
+// lostDir is where files of the store go that it was opened without: Badger deletes
+// tables that it does not know of, and cuts logs where it cannot read on.
+const lostDir = "lost"
+
+// canLeaveOut reports whether a store can be opened without those of its files.
+func canLeaveOut(bad []badFile) bool {
+	for _, b := range bad {
+		if b.kind == manifestFile {
+			return false
+		}
+	}
+	return true
+}
+
+// leaveOut makes a store one that Badger opens without some of its files. They are kept in
+// another directory; "": the store is a copy, and they are in the original. A table's keys
+// are gone then, and what they were before it was written may be back.
+//
+// A crash between the two: a table that MANIFEST names is gone, and is left out by the next
+// start that may do so.
+func leaveOut(store, keep string, bad []badFile) error {
+	if keep != "" {
+		if err := os.MkdirAll(keep, 0o700); err != nil {
+			return err
+		}
+	}
+	var set pb.ManifestChangeSet
+	for _, b := range bad {
+		if err := setFileAside(store, keep, b); err != nil {
+			return fmt.Errorf("leave out %s %s: %w", b.kind, b.name, err)
+		}
+		if b.kind == tableFile {
+			set.Changes = append(set.Changes, &pb.ManifestChange{Id: b.table, Op: pb.ManifestChange_DELETE})
+		}
+	}
+	if keep != "" {
+		if err := syncDir(keep); err != nil {
+			return err
+		}
+	}
+	return appendToManifest(filepath.Join(store, badger.ManifestFilename), &set)
+}
+
+// setFileAside keeps a file; of a log Badger goes on with what can be read.
+func setFileAside(store, keep string, b badFile) error {
+	from := filepath.Join(store, b.name)
+	if b.kind == logFile {
+		if keep == "" {
+			return nil
+		}
+		to, err := os.MkdirTemp(keep, b.name+"-") // numbers of logs come again
+		if err != nil {
+			return err
+		}
+		return copySparse(from, filepath.Join(to, b.name))
+	}
+	var err error
+	if keep == "" {
+		err = os.Remove(from)
+	} else {
+		err = os.Rename(from, filepath.Join(keep, b.name))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // that is what is wrong with it
+	}
+	return err
+}
+
+// appendToManifest writes a record behind the last one that is whole.
+func appendToManifest(path string, set *pb.ManifestChangeSet) error {
+	if len(set.Changes) == 0 {
+		return nil
+	}
+	_, end, err := readManifest(path)
+	if err != nil {
+		return err
+	}
+	body, err := proto.Marshal(set)
+	if err != nil {
+		return err
+	}
+	rec := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
+	rec = append(binary.BigEndian.AppendUint32(rec, crc32.Checksum(body, castagnoli)), body...)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if err = f.Truncate(int64(end)); err == nil {
+		_, err = f.WriteAt(rec, int64(end))
+	}
+	return errors.Join(err, f.Sync(), f.Close())
+}

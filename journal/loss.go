@@ -1,0 +1,126 @@
+package journal
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal/wire"
+)
+
+// A start with AcceptLoss goes on without what is gone. Files that the store cannot bear
+// are left out of it (leaveout.go). Then all there is is verified, and what does not hold is
+// made to: entries of indexes follow the records, what is left of an intent that cannot be
+// read is removed, so that whoever sends or offers it again is heard, and one of home's that
+// can be read and cannot go on ends as a dead letter. It begins a new epoch, in the commit
+// before any of that, so wherever it is cut short the next start does not take the journal
+// for what it was.
+
+// loss is what such a start has found gone.
+type loss struct {
+	asked     bool // Options.AcceptLoss
+	batches   uint64
+	files     []string
+	entries   []string // what indexes lack
+	forgotten int      // intents of which too little was left
+	removed   int      // records and entries that no intent goes with
+	mended    int      // entries of indexes
+
+	unfit map[ID]string // those of home's that are open and cannot go on, and why
+	order []ID          // of them, a whole before its parts
+}
+
+func (l *loss) cannotGoOn(id ID, why string) (news bool) {
+	if _, known := l.unfit[id]; known {
+		return false
+	}
+	l.unfit[id], l.order = why, append(l.order, id)
+	return true
+}
+
+// String is one sentence, or empty where nothing is gone.
+func (l *loss) String() string {
+	var all []string
+	if len(l.files) > 0 {
+		all = append(all, fmt.Sprintf("left out and kept in %s: %s", lostDir, strings.Join(l.files, ", ")))
+	}
+	all = append(all, l.entries...)
+	for _, c := range []struct {
+		n    uint64
+		what string
+	}{
+		{l.batches, "batches that were acknowledged are gone"},
+		{uint64(l.forgotten), "intents could not be read, and what was left of them was removed"},
+		{uint64(len(l.unfit)), "intents could not go on, and end as dead letters"},
+		{uint64(l.removed), "records of nothing were removed"},
+		{uint64(l.mended), "entries of indexes were mended"},
+	} {
+		if c.n > 0 {
+			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// epochSkip is how many numbers of batches and of hand-overs a new epoch passes over: what
+// an older copy does not know of was given some that nobody is to get again.
+const epochSkip = 1 << 28
+
+// beginEpoch has others count from the start, and numbers go on where the last journal was:
+// what they remember of us may be newer than what we do.
+func (j *Journal) beginEpoch(last *mark) {
+	j.birth.Epoch++
+	if last != nil && last.Seq > j.seq {
+		j.loss.batches = last.Seq - j.seq
+		j.seq = last.Seq
+	}
+	j.seq += epochSkip
+}
+
+// openWithout leaves bad files out of the store, where that was asked for.
+func (j *Journal) openWithout(bad []badFile) error {
+	switch {
+	case !canLeaveOut(bad):
+		return damaged(j.dir, together(bad))
+	case !j.loss.asked:
+		return lossy(j.dir, together(bad))
+	}
+	// A crash in it: the next start finds them damaged, or gone, again.
+	for _, b := range bad {
+		j.loss.files = append(j.loss.files, b.Error())
+	}
+	return leaveOut(j.store, filepath.Join(j.dir, lostDir), bad)
+}
+
+// readMeta reads how far the journal had come. Where loss is accepted nobody has to know.
+func (j *Journal) readMeta(txn *badger.Txn) (*wire.Meta, error) {
+	meta := &wire.Meta{}
+	if _, err := readMessage(txn, metaKey, meta); err != nil {
+		if !j.loss.asked {
+			return nil, err
+		}
+		return &wire.Meta{}, nil
+	}
+	return meta, nil
+}
+
+// readBirth reads who the journal is; nil: nobody yet. The mark knows, too.
+func (j *Journal) readBirth(txn *badger.Txn, last *mark) (*wire.Birth, error) {
+	birth := &wire.Birth{}
+	found, err := readMessage(txn, birthKey, birth)
+	switch {
+	case found && err == nil:
+		return birth, nil
+	case !j.loss.asked || last == nil:
+		return nil, err
+	}
+	id, err := ParseID(last.Journal)
+	if err != nil {
+		return nil, err
+	}
+	j.loss.entries = append(j.loss.entries, "who it is was taken from "+markName)
+	// Each start makes a batch: there were no more starts than batches.
+	return &wire.Birth{Schema: schemaVersion, Id: id[:], Epoch: last.Epoch, Boot: uint32(last.Seq), BroughtTo: schemaVersion}, nil
+}

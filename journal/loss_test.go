@@ -1,0 +1,223 @@
+package journal_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal"
+)
+
+// halves is a stopped journal of three intents in each of two tables, the older first. What
+// it knows of their address is in the older table.
+func halves(t *testing.T) (w *world, older, newer []journal.ID) {
+	t.Helper()
+	w = setup(t)
+	for range 3 {
+		older = append(older, w.accept())
+	}
+	w.reopen()
+	for range 3 {
+		newer = append(newer, w.accept())
+	}
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return w, older, newer
+}
+
+// goOn opens a journal with --accept-loss, and returns the intents that it says are gone.
+func (w *world) goOn() (gone []journal.ID) {
+	w.Helper()
+	w.open(journal.Options{AcceptLoss: true, Hooks: journal.Hooks{
+		Corrupt: func(c journal.Corrupt) { gone = append(gone, c.ID) },
+		Warning: func(line string) { w.Log(line) },
+	}})
+	return gone
+}
+
+// holds fails the test unless the journal takes work, and is whole in the end.
+func (w *world) holds() {
+	w.Helper()
+	h := w.hand1(w.accept())
+	if got := w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack}); got.Err != nil {
+		w.Fatalf("what is new is not taken: %v", got.Err)
+	}
+	w.whole()
+}
+
+// A start that accepts the loss of a table goes on with what the others have, and says what
+// is gone.
+func TestAcceptLossOfATable(t *testing.T) {
+	t.Parallel()
+	for damage, f := range map[string]func(path string, b []byte) error{
+		"it is gone":       func(path string, _ []byte) error { return os.Remove(path) },
+		"a bit of a block": func(path string, b []byte) error { b[100] ^= 1; return os.WriteFile(path, b, 0o600) },
+	} {
+		t.Run(damage, func(t *testing.T) {
+			t.Parallel()
+			w, older, newer := halves(t)
+			path := filepath.Join(w.dir, "store", "000001.sst")
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f(path, b); err != nil {
+				t.Fatal(err)
+			}
+			w.wantDamage("--accept-loss")
+			w.goOn()
+			if _, err := os.Stat(filepath.Join(w.dir, "lost", "000001.sst")); damage != "it is gone" && err != nil {
+				t.Errorf("it is not kept: %v", err)
+			}
+			if said := w.j.Stats().Loss; !strings.Contains(said, "000001.sst") || !strings.Contains(said, "index due: 6 keys expected, 3 found") {
+				t.Errorf("said to be lost: %q", said)
+			}
+			for _, id := range older {
+				if _, err := w.j.Get(id); !errors.Is(err, journal.ErrNotFound) {
+					t.Errorf("one of the lost table: %v", err)
+				}
+			}
+			if got := len(w.due()); got != len(newer) {
+				t.Errorf("%d are due, want %d", got, len(newer))
+			}
+			w.holds()
+			w.open(journal.Options{}) // as if nothing had been
+			if s := w.j.Stats(); s.Loss != "" || s.Identity.Epoch != 2 {
+				t.Errorf("the next start says %q, in epoch %d", s.Loss, s.Identity.Epoch)
+			}
+		})
+	}
+}
+
+// Whatever records are lost, a start that accepts it makes the rest hold.
+func TestAcceptLossOfRecords(t *testing.T) {
+	t.Parallel()
+	whole := varied(t)
+	for _, c := range []struct {
+		damage string
+		plant  func(*badger.Txn) error
+		gone   int // of the intents
+		dead   int // 0: it is not looked at
+	}{
+		{"nothing", func(*badger.Txn) error { return nil }, 0, 0},
+		{"a head", remove('i'), 1, 0},
+		{"a bit of a head", rewrite('i', func(rec []byte) []byte { rec[len(rec)-1] ^= 1; return rec }), 1, 0},
+		{"an entry of an index", remove('o'), 0, 0},
+		{"all of an intent but its events", func(txn *badger.Txn) error {
+			return errors.Join(txn.Delete(firstKey(txn, 'o')), txn.Delete(firstKey(txn, 'x')), txn.Delete(firstKey(txn, 'i')), txn.Delete(firstKey(txn, 'v')))
+		}, 1, 0},
+		{"the envelopes", removeBodies, 5, 0},
+		{"a plan", remove('j'), 0, 2},
+		{"an address", remove('u'), 0, 0},
+		{"a schedule", rewrite('S', func(rec []byte) []byte { return rec[:14] }), 0, 0},
+		{"how far it had come", func(txn *badger.Txn) error { return txn.Delete([]byte("mm")) }, 0, 0},
+		{"who it is", func(txn *badger.Txn) error { return txn.Delete([]byte("mb")) }, 0, 0},
+	} {
+		t.Run(c.damage, func(t *testing.T) {
+			t.Parallel()
+			w := &world{T: t, dir: t.TempDir()}
+			if err := os.CopyFS(w.dir, os.DirFS(whole.dir)); err != nil {
+				t.Fatal(err)
+			}
+			w.plant(c.plant)
+			gone := w.goOn()
+			if len(gone) != c.gone {
+				t.Errorf("%v are said to be gone, want %d: %s", gone, c.gone, w.j.Stats().Loss)
+			}
+			if said := w.j.Stats().Loss; (said == "") != (c.damage == "nothing") {
+				t.Errorf("said to be lost: %q", said)
+			}
+			if w.j.Identity().Journal != whole.j.Identity().Journal || w.j.Identity().Epoch != 2 {
+				t.Errorf("it is %v, and was %v", w.j.Identity(), whole.j.Identity())
+			}
+			dead, _, err := w.j.DeadLetters(journal.DeadFilter{Limit: 100})
+			if err != nil || c.dead > 0 && len(dead) != c.dead {
+				t.Errorf("%d dead letters, %v; want %d", len(dead), err, c.dead)
+			}
+			w.holds()
+		})
+	}
+}
+
+// A key that names what is gone does not answer for it: whoever sends again is heard.
+func TestKeyOfALostIntent(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	keyed := func() journal.Accepted {
+		t.Helper()
+		key := &journal.Key{Hash: [32]byte{1}, Fingerprint: [32]byte{1}}
+		got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope(), Key: key}})
+		if err != nil || got[0].Err != nil {
+			t.Fatal(got, err)
+		}
+		return got[0]
+	}
+	before := keyed()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.plant(func(txn *badger.Txn) error {
+		for _, class := range []byte("oxivt") {
+			if err := txn.Delete(firstKey(txn, class)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.wantDamage("--accept-loss")
+	w.goOn()
+	if after := keyed(); after.ID == before.ID {
+		t.Errorf("the answer is %s, which is gone", after.ID)
+	}
+	w.whole()
+}
+
+// An older copy of a whole directory looks like a journal that has done no more. Started
+// with --accept-loss it gives no number again that it gave since.
+func TestOlderCopyBeginsAnEpoch(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	give := func() journal.Handed {
+		h := w.hand1(w.accept())
+		w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack})
+		return h
+	}
+	give()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	older := t.TempDir()
+	if err := journal.CopyStopped(w.dir, older); err != nil {
+		t.Fatal(err)
+	}
+	w.open(journal.Options{})
+	var lastGiven journal.Handed
+	for range 5 {
+		lastGiven = give()
+	}
+	before, change := w.j.Stats(), w.j.LastChange()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.dir = older
+	w.goOn()
+	after := w.j.Stats()
+	if after.Identity.Journal != before.Identity.Journal || after.Identity.Epoch != before.Identity.Epoch+1 {
+		t.Errorf("it was %v, and is %v", before.Identity, after.Identity)
+	}
+	if after.Seq <= before.Seq || w.j.LastChange() <= change {
+		t.Errorf("batch %d and change %d come after %d and %d", after.Seq, w.j.LastChange(), before.Seq, change)
+	}
+	if h := give(); h.Seq <= lastGiven.Seq || h.Lease == lastGiven.Lease {
+		t.Errorf("hand-over %d under lease %s comes after %d under %s", h.Seq, h.Lease, lastGiven.Seq, lastGiven.Lease)
+	}
+	if after.Loss != "" {
+		t.Errorf("said to be lost: %q", after.Loss) // nobody here can know
+	}
+	w.whole()
+}

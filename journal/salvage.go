@@ -1,0 +1,330 @@
+package journal
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// salvageRounds bounds how often what was made to hold is verified again: what is removed
+// leaves others without what they name.
+const salvageRounds = 8
+
+// salvage makes what is left of the journal hold, before anything of it is in memory. The
+// records decide. Intents that are to end are left in j.loss for endUnfit.
+func (j *Journal) salvage() error {
+	if err := j.commitAlone(func(t *tx) error { return t.put(birthKey, j.birth) }); err != nil {
+		return err
+	}
+	for range salvageRounds {
+		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}}
+		err := j.db.View(func(txn *badger.Txn) error {
+			found := VerifyReport{all: true}
+			found.read(txn, nil)
+			return s.take(txn, found.Damages)
+		})
+		if err != nil {
+			return err
+		}
+		if len(s.todo) == 0 {
+			break
+		}
+		if err := j.commitInTurn(s.todo); err != nil {
+			return err
+		}
+	}
+	if err := j.db.View(j.unfitParts); err != nil {
+		return err
+	}
+	return j.adoptSums()
+}
+
+// unfitParts adds the parts of what cannot go on, which may not know of them any more.
+func (j *Journal) unfitParts(txn *badger.Txn) error {
+	for news := len(j.loss.unfit) > 0; news; {
+		news = false
+		err := eachRecord(txn, []byte{classHead}, func() *wire.Head { return &wire.Head{} }, func(key []byte, h *wire.Head) {
+			parent, err := IDOf(h.Parent)
+			if _, ends := j.loss.unfit[parent]; err == nil && ends && state.Status(h.Status).Open() {
+				news = j.loss.cannotGoOn(ID(key[1:17]), "what it is a part of cannot go on") || news
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// salvager makes up for what one look has found.
+type salvager struct {
+	j     *Journal
+	txn   *badger.Txn
+	named map[uint32]bool // numbers of addresses
+	gone  map[ID]bool     // forgotten
+	todo  []func(*tx) error
+
+	back map[uint32]bool // those of named that this round puts back
+}
+
+func (s *salvager) take(txn *badger.Txn, damages []Damage) error {
+	s.txn = txn
+	err := eachRecord(txn, []byte{className}, func() *wire.Name { return &wire.Name{} }, func(_ []byte, n *wire.Name) { s.named[n.No] = true })
+	for _, d := range damages {
+		s.mend(d)
+	}
+	if _, corrupt := err.(*CorruptError); corrupt {
+		return nil // it is one of the damages
+	}
+	return err
+}
+
+func (s *salvager) mend(d Damage) {
+	switch d.Kind {
+	case WrongCount, LostBatches: // adoptSums sees to it
+	case BrokenReports: // they are numbered anew: nobody goes on counting in another epoch
+	case MissingEntry:
+		s.j.loss.mended++
+		s.do(func(t *tx) error { t.set(d.Key, write{rec: []byte{}}); return nil })
+	case StrayEntry:
+		s.remove(d.Key)
+	case StrayRecord:
+		if d.Key[0] == classDedupe { // whoever has that key may send again
+			s.remove(d.Key)
+			return
+		}
+		s.forget(d)
+	default:
+		switch {
+		case !d.Intent.IsZero():
+			s.intent(d)
+		case d.Key != nil && d.Key[0] != classMeta: // those two the first commit writes
+			s.remove(d.Key)
+		}
+	}
+}
+
+func (s *salvager) do(f func(*tx) error) { s.todo = append(s.todo, f) }
+
+func (s *salvager) remove(key []byte) {
+	s.j.loss.removed++
+	s.do(func(t *tx) error { t.del(key); return nil })
+}
+
+// intent decides what becomes of one that something is wrong with.
+func (s *salvager) intent(d Damage) {
+	id := d.Intent
+	var h wire.Head
+	switch readable := s.readable(id, &h); {
+	case s.gone[id]:
+	case d.Kind == MissingRecord && d.Key != nil: // a thread in the inbox of nobody
+		if !s.ownersAreNamed(d.Key) {
+			s.remove(d.Key)
+		}
+	case s.rename(id): // looked at again, with its address
+	case !readable && s.stripHand(id): // likewise, with what is left of it
+	case !readable, d.Kind == DamagedRecord && !state.Status(h.Status).Open():
+		s.forget(d)
+	default:
+		lacksThread := s.strip(id, &h)
+		if state.Status(h.Status).Open() && (!lacksThread || h.HumanTask) {
+			s.j.loss.cannotGoOn(id, d.What)
+		}
+	} // what else an ended intent lacks, its readers do without
+}
+
+// strip takes off the head of an intent what it names and that is not here. A dead letter
+// whose successor is gone may have another.
+func (s *salvager) strip(id ID, h *wire.Head) (lacksThread bool) {
+	was := proto.CloneOf(h)
+	if h.Planned && !s.has(idKey(classPlan, id)) {
+		h.Planned, h.Gated, h.Stepped = false, false, false
+	}
+	if h.PolicyGeneration > 0 && !s.has(idKey(classPolicy, id)) {
+		h.PolicyGeneration = 0
+	}
+	if lacksThread = h.Thread && !s.has(idKey(classThread, id)); lacksThread {
+		h.Thread = false
+	}
+	if next, err := IDOf(h.RedrivenAs); err == nil && !s.has(idKey(classHead, next)) && !s.has(idKey(classPurged, next)) {
+		h.RedrivenAs = nil
+	}
+	if !proto.Equal(was, h) {
+		s.do(func(t *tx) error { return t.put(idKey(classHead, id), h) })
+	}
+	return lacksThread
+}
+
+// stripHand does so with what is held here for another home, and reports whether there was
+// anything to take off.
+func (s *salvager) stripHand(id ID) bool {
+	var h wire.Handover
+	held, err := readMessage(s.txn, idKey(classHandover, id), &h)
+	if err != nil || !held || !h.Threaded || s.has(idKey(classThread, id)) {
+		return false
+	}
+	h.Threaded = false
+	s.do(func(t *tx) error { return t.put(idKey(classHandover, id), &h) })
+	return true
+}
+
+func (s *salvager) ownersAreNamed(threadKey []byte) bool {
+	var th thread
+	if _, err := readMessage(s.txn, threadKey, &th.rec); err != nil {
+		return true // it is said, too
+	}
+	for _, owner := range th.owners() {
+		if owner != 0 && !s.named[owner] {
+			return false
+		}
+	}
+	return true
+}
+
+// rename puts an address that an intent is to, and that is gone, back under the number that
+// the intent knows it by.
+func (s *salvager) rename(id ID) bool {
+	var h wire.Head
+	var hand wire.Handover
+	var e wire.Envelope
+	blob, found, err := readEnvelope(s.txn, id)
+	if err != nil || !found || proto.Unmarshal(blob, &e) != nil {
+		return false
+	}
+	n := &wire.Name{}
+	if held, err := readMessage(s.txn, idKey(classHandover, id), &hand); err == nil && held {
+		n.No = hand.Agent
+	}
+	if homed, err := readMessage(s.txn, idKey(classHead, id), &h); err == nil && homed && (!s.named[h.Dest] || s.back[h.Dest]) {
+		n.No, n.Threads = h.Dest, len(e.CompletionOf) > 0
+	}
+	if s.back[n.No] {
+		return true // in this round
+	}
+	key := nameKey((&name{address: e.ToAgent, threads: n.Threads}).key())
+	if n.No == 0 || s.named[n.No] || s.has(key) {
+		return false
+	}
+	s.named[n.No], s.back[n.No] = true, true
+	s.j.loss.mended++
+	s.do(func(t *tx) error { return t.put(key, n) })
+	return true
+}
+
+// readable reports whether an intent is home's and can be read as far as it takes to end it.
+func (s *salvager) readable(id ID, h *wire.Head) bool {
+	var log wire.Events
+	head, err := readMessage(s.txn, idKey(classHead, id), h)
+	if err != nil || !head || !s.named[h.Dest] {
+		return false
+	}
+	_, err = readMessage(s.txn, idKey(classEvents, id), &log)
+	return err == nil && len(log.Events) > 0 && len(log.Events) == int(h.LastSeq)
+}
+
+func (s *salvager) has(key []byte) bool {
+	item, err := readItem(s.txn, key)
+	return err != nil || item != nil
+}
+
+// forget removes all that is left of an intent, and says so.
+func (s *salvager) forget(d Damage) {
+	if s.gone[d.Intent] {
+		return
+	}
+	s.gone[d.Intent] = true
+	s.j.loss.forgotten++
+	if f := s.j.hooks.Corrupt; f != nil {
+		f(Corrupt{ID: d.Intent, Record: "what was left of intent " + d.Intent.String(), Why: d.What})
+	}
+	for class, c := range keyClasses {
+		if c.of != ofHead || class == classPurged {
+			continue
+		}
+		_ = eachKey(s.txn, idKey(class, d.Intent), nil, func(key []byte) bool { // it returns none
+			s.do(func(t *tx) error { t.del(key); return nil })
+			return true
+		})
+	}
+}
+
+// adoptSums makes the fingerprint that of the records, which the indexes agree with now, and
+// has numbers go on where none was given before.
+func (j *Journal) adoptSums() error {
+	todo := []func(*tx) error{func(*tx) error { return nil }}
+	err := j.db.View(func(txn *badger.Txn) error {
+		n, ok := namedByRecords(txn)
+		if !ok {
+			return fmt.Errorf("the journal in %s has records that cannot be read, and that nothing could be done about", j.dir)
+		}
+		j.sums = n.sums
+		return eachRecord(txn, []byte{className}, func() *wire.Name { return &wire.Name{} }, func(key []byte, m *wire.Name) {
+			m.Seq += epochSkip
+			todo = append(todo, func(t *tx) error { return t.put(key, m) })
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return j.commitInTurn(todo)
+}
+
+// commitInTurn commits what many functions write, some at a time, before the committer runs.
+func (j *Journal) commitInTurn(all []func(*tx) error) error {
+	for some := range slices.Chunk(all, bringUpBatch) {
+		err := j.commitAlone(func(t *tx) error {
+			for _, f := range some {
+				if err := f(t); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endUnfit ends what can be read and cannot go on, as dead letters, and says what was lost.
+// A crash in it: the scrub finds those whose envelopes are gone, and the others wait until
+// loss is accepted once more.
+func (j *Journal) endUnfit() error {
+	for _, id := range j.loss.order {
+		err := j.commitAlone(func(t *tx) error { return t.endUnfit(id, j.loss.unfit[id]) })
+		switch {
+		case j.Err() != nil:
+			return err
+		case err != nil:
+			j.warn(fmt.Sprintf("intent %s cannot go on, and cannot be ended: %v", id, err))
+		}
+	}
+	if text := j.loss.String(); text != "" {
+		j.warn("started with --accept-loss: " + text)
+	}
+	return nil
+}
+
+func (t *tx) endUnfit(id ID, why string) error {
+	corrupt, err := t.setAside(id)
+	if err != nil {
+		return err
+	}
+	if corrupt != nil {
+		return t.setAsideWhole(blame{id, corrupt}, nil)
+	}
+	l, found, err := t.life(id)
+	if err != nil || !found || !l.open() {
+		return err
+	}
+	text := CorruptRecord + ": " + why
+	_, err = t.end(l, state.Fail, &wire.Event{Actor: actorSelf, Reason: uint32(state.ReasonSidecarFault), Text: text},
+		deliveryError("sidecar_fault", state.ReasonSidecarFault, text, l.head.Attempts), "")
+	return err
+}
