@@ -22,6 +22,8 @@
 //	fsync_test.go        after a failed sync nothing is acked, and the process ends; a slow disk is
 //	                     only slow
 //	files_test.go        strangers take no open files from the journal
+//	damage_test.go       a record that is wrong on the disk, a file of the store that is gone: what that
+//	                     costs, who says so, and how the rest goes on
 //	powercut_test.go     what was acked before a power cut is there after it
 //	lost_test.go         a lost holder, a late one, a cancel or a deadline it cannot hear
 //	                     of, home killed with offers on the wire, home's volume gone
@@ -136,8 +138,10 @@
 //	  what operators see meanwhile   go test ./e2e -run TestFiguresOfAHungDisk -v   (root, strace)
 //	no page, block or inode left   go test ./journal -run 'FullDisk|SpaceGuard' -v  (root)
 //	wrong bits in files            go test ./journal -run TestFlips -v -flip.n 1200 -flip.seed 77
+//	a record wrong on the disk, a table gone  go test ./e2e -run 'TestDamagedRecord|TestLostTable' -v
+//	what is gone is gone on without  go test ./journal -run 'AcceptLoss|OlderCopy|KeyOfALost' -v
 //	a compaction loses a table     go test ./journal -run 'Scrub|LostRecord' -v
-//	a wall clock that jumps        go test ./journal -run 'Jump|Clock|Downtime' -v
+//	a wall clock that jumps        go test ./journal -run 'Jump|Clock|Downtime|LeaseLasts' -v
 //	20,000 connections, 512 files  go test ./e2e -run TestStrangersTakeNoFiles -v
 //	traffic for long, disk bounded JOURNAL_SOAK=10m go test ./journal -run TestSoak -v
 //	people's sidecars killed       E2E_KILLS=150 go test ./e2e -run TestKillLoopOverPeople -v

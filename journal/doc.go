@@ -181,10 +181,17 @@
 // the live set again while the journal runs (scrub.go): every five minutes, and half a minute after
 // the set of tables has changed. An index that is not what was written stops the journal like a
 // failed commit, before more is acknowledged; Open builds it anew from the records where those
-// name exactly what was written, and else refuses. A record that cannot be read is kept apart and
+// name exactly what was written, and else refuses. Its interval is an option: a large backlog may
+// be read less often, and never not at all. A record that cannot be read is kept apart and
 // said (Corrupt), and its intent is a dead letter, made of what is left: by the scrub, or at once where a
 // reader comes by. A hand-over that cannot be read is forgotten, since nothing tells whose it
 // is: home finds it missing when it asks next (Lost), and offers it again.
+//
+// What is gone nobody brings back, but a start may be told to go on without it (AcceptLoss):
+// files that cannot be used are left out and kept, all the rest is verified and made to hold by
+// what its records say, and an epoch begins, in which batches and hand-overs are numbered on from where
+// no copy has been (loss.go, salvage.go). Where it is cut short the next start refuses, or is
+// told so again.
 //
 // After an unclean stop Open first verifies without compacting, because Badger's
 // compactions can make a damage permanent without saying so. The high-water mark

@@ -18,6 +18,7 @@ var (
 	Listen       = listen
 	LoopbackOnly = loopbackOnly
 	Shares       = shares
+	RecordsCheck = recordsCheck
 )
 
 // ParseConfig reads a config file over the options.

@@ -1,6 +1,10 @@
 package proxy
 
 import (
+	"fmt"
+	"strings"
+
+	"pannier/journal"
 	"pannier/proxy/admin"
 )
 
@@ -32,7 +36,7 @@ func (r *run) health() admin.Health {
 	if !clock.OK {
 		clock.Detail = clockText(stats.Clock)
 	}
-	checks := []admin.Check{journalCheck, listeners, running, durable, room, clock}
+	checks := []admin.Check{journalCheck, listeners, running, durable, room, clock, recordsCheck(stats)}
 	if r.opts.Config != "" {
 		checks = append(checks, r.config.check())
 	}
@@ -43,4 +47,20 @@ func (r *run) health() admin.Health {
 		checks = append(checks, r.identityCheck())
 	}
 	return admin.Health{Started: phase > starting, Checks: checks}
+}
+
+// recordsCheck is of what the journal has lost, and gone on without: others flow, and
+// somebody should know.
+func recordsCheck(stats journal.Stats) admin.Check {
+	var lost []string
+	if stats.Aside > 0 {
+		lost = append(lost, fmt.Sprintf("%d records could not be read and were set aside; the log names their intents (%s)", stats.Aside, journal.CorruptRecord))
+	}
+	if stats.Rebuilt > 0 {
+		lost = append(lost, fmt.Sprintf("%d entries of indexes were not what was written, and were built anew from the records", stats.Rebuilt))
+	}
+	if stats.Loss != "" {
+		lost = append(lost, "started with --accept-loss: "+stats.Loss)
+	}
+	return admin.Check{Name: "records", OK: len(lost) == 0, Advice: true, Detail: strings.Join(lost, "; ")}
 }

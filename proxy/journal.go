@@ -24,6 +24,7 @@ func (r *run) openJournal() error {
 		Deadline:    r.opts.Limits.Deadline,
 		Elsewhere:   r.elsewhere,
 		History:     r.opts.Limits.History,
+		ScrubEvery:  r.opts.Limits.ScrubInterval,
 		NoSchedules: r.emptying,
 		Hooks:       r.hooks(),
 	}

@@ -37,7 +37,7 @@ type Options struct {
 
 	Journal     string // directory
 	Ephemeral   bool   // it does not outlive the host, whatever its volume looks like
-	AcceptLoss  bool   // open a journal that has provably lost its newest records
+	AcceptLoss  bool   // go on without what the journal has provably lost
 	AcceptClock bool   // believe the clock, however far it is from when the journal was last open
 
 	APIKeys string // file of the keys that the app API asks for; empty: it asks for none
@@ -77,12 +77,13 @@ type Options struct {
 
 // Limits are times and numbers. But for DrainSeconds only a config file sets them.
 type Limits struct {
-	DrainSeconds int           // from SIGTERM to the exit, for apps to finish in
-	DeliverBy    time.Duration // to be taken by, of an intent that says nothing
-	Deadline     time.Duration // to be ended by, of an intent that says nothing
-	History      journal.History
-	RetryMin     time.Duration // pause after the first failed attempt, before jitter
-	RetryMax     time.Duration // longest pause between attempts
+	DrainSeconds  int           // from SIGTERM to the exit, for apps to finish in
+	DeliverBy     time.Duration // to be taken by, of an intent that says nothing
+	Deadline      time.Duration // to be ended by, of an intent that says nothing
+	History       journal.History
+	ScrubInterval time.Duration // between two readings of what is open in the journal
+	RetryMin      time.Duration // pause after the first failed attempt, before jitter
+	RetryMax      time.Duration // longest pause between attempts
 
 	Outbound outbound.Options
 	Inbound  inbound.Options
@@ -130,16 +131,17 @@ func DefaultOptions() Options {
 		MaxBody: 1 << 20,
 		Learn:   learnLocal,
 		Limits: Limits{
-			DrainSeconds: 25,
-			DeliverBy:    journal.DefaultDeliverBy,
-			Deadline:     journal.DefaultDeadline,
-			History:      journal.DefaultHistory(),
-			RetryMin:     time.Second,
-			RetryMax:     5 * time.Minute,
-			Outbound:     outbound.DefaultOptions(),
-			Inbound:      inbound.DefaultOptions(),
-			Webhook:      webhook.DefaultOptions(),
-			XDS:          xds.DefaultOptions(),
+			DrainSeconds:  25,
+			DeliverBy:     journal.DefaultDeliverBy,
+			Deadline:      journal.DefaultDeadline,
+			History:       journal.DefaultHistory(),
+			ScrubInterval: journal.DefaultScrub,
+			RetryMin:      time.Second,
+			RetryMax:      5 * time.Minute,
+			Outbound:      outbound.DefaultOptions(),
+			Inbound:       inbound.DefaultOptions(),
+			Webhook:       webhook.DefaultOptions(),
+			XDS:           xds.DefaultOptions(),
 		},
 		Tracing: Tracing{Options: trace.DefaultOptions()},
 	}
@@ -197,6 +199,9 @@ func (o *Options) Validate() error {
 	}
 	if o.MaxBody < 1 || o.MaxBody > maxMaxBody {
 		errs = append(errs, fmt.Errorf("max_body: %d; use 1 to %d bytes", o.MaxBody, maxMaxBody))
+	}
+	if every := o.Limits.ScrubInterval; every < time.Second || every > 24*time.Hour {
+		errs = append(errs, fmt.Errorf("scrub_interval: %v; use 1s to 24h", every))
 	}
 	switch o.Learn {
 	case learnOff, learnLocal, learnAdvertise:

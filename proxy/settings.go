@@ -94,7 +94,7 @@ var settings = []Setting{
 	},
 	boolean("insecure_peer", "allow plain text between sidecars beyond loopback", func(o *Options) *bool { return &o.InsecurePeer }).flag(),
 	boolean("pprof", "serve profiles of this process under /debug/pprof/ of the admin listener", func(o *Options) *bool { return &o.Pprof }).flag(),
-	boolean("accept_loss", "open a journal that has provably lost its newest records", func(o *Options) *bool { return &o.AcceptLoss }).flag(),
+	boolean("accept_loss", "go on without what the journal has provably lost, in a new epoch; for one start, and after a copy was made", func(o *Options) *bool { return &o.AcceptLoss }).flag(),
 	boolean("accept_clock", "believe the clock of this host, though it is far from when the journal was last open", func(o *Options) *bool { return &o.AcceptClock }).flag(),
 	number("max_body", "largest request an app may send, and largest item of a batch, in `BYTES`", func(o *Options) *int { return &o.MaxBody }).flag(),
 	text("learn", "serve an unknown agent that asks for its intents: `MODE` off, local or advertise", func(o *Options) *string { return &o.Learn }).flag(),
@@ -121,6 +121,7 @@ var settings = []Setting{
 	span("history_bodies", "payloads and results of what has ended are kept for so long", func(o *Options) *time.Duration { return &o.Limits.History.HistoryBodies }),
 	span("history_for", "what has ended is kept for so long, with its events", func(o *Options) *time.Duration { return &o.Limits.History.HistoryFor }),
 	span("dead_letters_for", "dead letters are kept for so long, whole", func(o *Options) *time.Duration { return &o.Limits.History.DeadLettersFor }),
+	span("scrub_interval", "what is open in the journal is read again so often, to find what the disk has lost: 1s to 24h", func(o *Options) *time.Duration { return &o.Limits.ScrubInterval }),
 	span("retry_min", "pause after the first failed attempt, before jitter", func(o *Options) *time.Duration { return &o.Limits.RetryMin }).live(),
 	span("retry_max", "longest pause between attempts", func(o *Options) *time.Duration { return &o.Limits.RetryMax }).live(),
 

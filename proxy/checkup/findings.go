@@ -59,6 +59,7 @@ var conditions = map[string]struct{ group, about, hint string }{
 	"space":     {"journal", "has room", "make room on the journal's volume: until there is some, what is sent is answered with 503"},
 	"durable":   {"journal", "is on a volume that outlives the host", "give --journal a persistent volume, or accept that a lost host loses what it has accepted"},
 	"clock":     {"journal", "has a clock that holds", "set the clock of the host by NTP; where it is right, start the sidecar once with --accept-clock, or wait"},
+	"records":   {"journal", "has all its records", "look after the disk and the memory of this host; \"pannier verify\" says more once the sidecar is stopped, and dead letters of it are to be sent again from where they came"},
 	"listeners": {"sidecar", "listens", "it is starting; if it stays so, read its log"},
 	"running":   {"sidecar", "takes intents", "it was asked to stop; start it again"},
 	"config":    {"sidecar", "config file", "\"pannier config validate --config FILE\" says what is wrong with it"},

@@ -12,6 +12,7 @@ const (
 var unmet = map[string]string{
 	"takes writes":                          "The journal takes no writes",
 	"is on a volume that outlives the host": "The journal is on a volume that does not outlive its host",
+	"has all its records":                   "The journal has lost records",
 	"listens":                               "The sidecar does not listen yet",
 	"takes intents":                         "The sidecar is stopping, and takes no new intents",
 	"config file":                           "The config file was refused",

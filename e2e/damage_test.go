@@ -1,0 +1,191 @@
+package e2e_test
+
+import (
+	"bytes"
+	encoding "encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestDamagedRecordCostsItsIntent: a value is wrong on the disk, in a way that the store does
+// not notice. The scrub of the running sidecar does: the intent ends as a dead letter that
+// says why, it is said wherever somebody looks, and everything else goes on.
+func TestDamagedRecordCostsItsIntent(t *testing.T) {
+	t.Parallel()
+	s := start(t, setup{name: "alone", agents: []string{billing}, config: map[string]string{"scrub_interval": "1s"}})
+	var ids []string
+	for n := range 3 {
+		ids = append(ids, s.post(billing, map[string]any{"mark": fmt.Sprintf("canary-%d", n)}))
+	}
+	if code, _ := s.stop(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	spoilValue(t, s.dir, "canary-1")
+	if out := s.verifyFails(); !strings.Contains(out, "envelope of "+ids[1]) || strings.Contains(out, ids[0]) || strings.Contains(out, ids[2]) {
+		t.Errorf("verify says:\n%s", out)
+	}
+	s.start()
+	if d := s.awaitDead(ids[1]); d.Reason != "sidecar_fault" {
+		t.Errorf("the dead letter is one for %q", d.Reason)
+	}
+	if a := s.operate("GET", "/metrics", nil); !bytes.Contains(a.body, []byte("\npannier_intent_journal_corrupt_records_total 1\n")) {
+		t.Errorf("metrics do not say that one record was set aside")
+	}
+	if !strings.Contains(s.stderr(), "journal.corrupt_record") || !strings.Contains(s.stderr(), ids[1]) {
+		t.Error("the log does not say which record it is")
+	}
+	s.checkSays("has all its records", "1 records could not be read")
+	if a := s.operate("GET", "/readyz", nil); a.code != http.StatusOK {
+		t.Errorf("not ready over one record: %v", a)
+	}
+	for range 2 {
+		it := s.take1(billing, take{})
+		if it.ID == ids[1] {
+			t.Error("what nobody can read was handed over")
+		}
+		s.ack(it, nil)
+		s.status(it.ID, "COMPLETED")
+	}
+	s.stop()
+	s.verify()
+}
+
+// TestLostTable: a file of the store is gone. The start is refused and says what can be done;
+// with --accept-loss the rest lives on, and what is lost is said.
+func TestLostTable(t *testing.T) {
+	t.Parallel()
+	s := start(t, setup{name: "alone", agents: []string{billing}})
+	lost := s.post(billing, map[string]any{"n": 1})
+	s.stop() // each stop makes a table
+	s.start()
+	kept := s.post(billing, map[string]any{"n": 2})
+	s.stop()
+	tables := s.tables()
+	if err := os.Remove(tables[0]); err != nil {
+		t.Fatal(err)
+	}
+	s.launch()
+	s.awaitExit()
+	if code := s.proc.cmd.ProcessState.ExitCode(); code == 0 || !strings.Contains(s.stderr(), "--accept-loss") {
+		t.Errorf("exit code %d, want a refusal that names --accept-loss:\n%s", code, tail(s.stderr(), 1000))
+	}
+	if out := s.verifyFails(); !strings.Contains(out, "file: table "+filepath.Base(tables[0])) {
+		t.Errorf("verify says:\n%s", out)
+	}
+	s.set.args = append(s.set.args, "--accept-loss")
+	s.start()
+	s.checkSays("has all its records", "started with --accept-loss")
+	if a := s.call("GET", "/v1/intents/"+lost, nil); a.code != http.StatusNotFound {
+		t.Errorf("what was lost: %v", a)
+	}
+	it := s.take1(billing, take{})
+	if it.ID != kept {
+		t.Errorf("handed over %s, want %s", it.ID, kept)
+	}
+	s.ack(it, nil)
+	s.status(kept, "COMPLETED")
+	carry(t, s, s)
+	s.kill()
+	s.set.args = s.set.args[:len(s.set.args)-1]
+	s.start()
+	carry(t, s, s)
+	s.stop()
+	s.verify()
+}
+
+// checkSays wants a warning of "pannier check", which is no reason for it to fail.
+func (s *sidecar) checkSays(words ...string) {
+	s.t.Helper()
+	out, err := exec.Command(s.bin, "check", "--admin", s.admin).CombinedOutput()
+	if err != nil {
+		s.t.Errorf("check: %v\n%s", err, out)
+	}
+	for _, w := range words {
+		if !strings.Contains(strings.Join(strings.Fields(string(out)), " "), w) {
+			s.t.Errorf("check does not say %q:\n%s", w, out)
+		}
+	}
+}
+
+// verifyFails runs `pannier verify` over a journal that is damaged.
+func (s *sidecar) verifyFails() string {
+	s.t.Helper()
+	out, err := exec.Command(s.bin, "verify", "--journal", s.dir).CombinedOutput()
+	if err == nil {
+		s.t.Errorf("verify finds nothing:\n%s", out)
+	}
+	return string(out)
+}
+
+// tables are those of the store, the oldest first.
+func (s *sidecar) tables() []string {
+	s.t.Helper()
+	found, err := filepath.Glob(filepath.Join(s.dir, "store", "*.sst"))
+	if err != nil || len(found) == 0 {
+		s.t.Fatalf("no tables: %v", err)
+	}
+	slices.Sort(found)
+	return found
+}
+
+// spoilValue makes a byte of a value wrong in whatever table it is in, and the checksum of
+// its block what that makes it: so is it where memory or a controller spoils what is written.
+func spoilValue(t testing.TB, dir, text string) {
+	t.Helper()
+	tables, err := filepath.Glob(filepath.Join(dir, "store", "*.sst"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range tables {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := bytes.Index(b, []byte(text))
+		if at < 0 {
+			continue
+		}
+		if err := os.WriteFile(path, spoilBlock(t, b, at), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatalf("%q is in no table", text)
+}
+
+// spoilBlock does so in the block that has a byte. A block ends with its checksum, which says
+// of itself how long it is.
+func spoilBlock(t testing.TB, b []byte, at int) []byte {
+	castagnoli := crc32.MakeTable(crc32.Castagnoli)
+	end := func(of []byte) []byte { // field 2, a varint, and its length
+		sum := encoding.AppendUvarint([]byte{2 << 3}, uint64(crc32.Checksum(of, castagnoli)))
+		return encoding.BigEndian.AppendUint32(sum, uint32(len(sum)))
+	}
+	for from, to := 0, 1; to < len(b); to++ {
+		was := end(b[from:to])
+		if !bytes.HasPrefix(b[to:], was) {
+			continue
+		}
+		if at < to {
+			for bit := range 8 {
+				b[at] ^= 1 << bit
+				if is := end(b[from:to]); len(is) == len(was) {
+					copy(b[to:], is)
+					return b
+				}
+				b[at] ^= 1 << bit
+			}
+		}
+		from = to + len(was)
+		to = from
+	}
+	t.Fatalf("byte %d is in no block", at)
+	return nil
+}

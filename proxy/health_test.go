@@ -1,0 +1,28 @@
+package proxy_test
+
+import (
+	"strings"
+	"testing"
+
+	"pannier/journal"
+	"pannier/proxy"
+)
+
+// What the journal has lost is said, and is no reason to take nothing any more.
+func TestLostRecordsAreAdvice(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		stats journal.Stats
+		says  string
+	}{
+		{journal.Stats{Scrubs: 9}, ""},
+		{journal.Stats{Aside: 3}, "3 records could not be read"},
+		{journal.Stats{Rebuilt: 2}, "2 entries of indexes were not what was written"},
+		{journal.Stats{Loss: "7 batches that were acknowledged are gone"}, "--accept-loss: 7 batches"},
+	} {
+		got := proxy.RecordsCheck(c.stats)
+		if got.OK != (c.says == "") || !got.Advice || !strings.Contains(got.Detail, c.says) {
+			t.Errorf("%+v, want it to say %q", got, c.says)
+		}
+	}
+}
