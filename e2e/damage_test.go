@@ -189,3 +189,45 @@ func spoilBlock(t testing.TB, b []byte, at int) []byte {
 	t.Fatalf("byte %d is in no block", at)
 	return nil
 }
+
+// TestOlderCopyOfAReceiver: the whole directory of a sidecar is put back, as from a snapshot of
+// its volume. When it meets its peer that is found out; started with --accept-loss it is
+// another epoch of the same journal, and both go on.
+func TestOlderCopyOfAReceiver(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	carry(t, home, holder)
+	holder.stop()
+	snapshot := t.TempDir()
+	if err := os.CopyFS(snapshot, os.DirFS(holder.dir)); err != nil {
+		t.Fatal(err)
+	}
+	holder.start()
+	carry(t, home, holder)
+	holder.stop()
+	if err := os.RemoveAll(holder.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(holder.dir, os.DirFS(snapshot)); err != nil {
+		t.Fatal(err)
+	}
+	holder.start()
+	id := home.post(billing, map[string]any{"order": "A-1"})
+	eventually(t, "the older copy to be found out", func() error {
+		if !strings.Contains(home.stderr(), "its journal ends at") || !strings.Contains(home.stderr(), "--accept-loss") {
+			return fmt.Errorf("nobody says so")
+		}
+		return nil
+	})
+	holder.stop()
+	holder.set.args = append(holder.set.args, "--accept-loss")
+	holder.start()
+	finish(t, home, holder, id)
+	carry(t, home, holder)
+	if code, _ := holder.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	home.stop()
+	holder.verify()
+	home.verify()
+}

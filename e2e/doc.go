@@ -22,8 +22,8 @@
 //	fsync_test.go        after a failed sync nothing is acked, and the process ends; a slow disk is
 //	                     only slow
 //	files_test.go        strangers take no open files from the journal
-//	damage_test.go       a record that is wrong on the disk, a file of the store that is gone: what that
-//	                     costs, who says so, and how the rest goes on
+//	damage_test.go       a record that is wrong on the disk, a file of the store that is gone, a volume
+//	                     put back: what that costs, who says so, and how the rest goes on
 //	powercut_test.go     what was acked before a power cut is there after it
 //	lost_test.go         a lost holder, a late one, a cancel or a deadline it cannot hear
 //	                     of, home killed with offers on the wire, home's volume gone
@@ -140,6 +140,7 @@
 //	wrong bits in files            go test ./journal -run TestFlips -v -flip.n 1200 -flip.seed 77
 //	a record wrong on the disk, a table gone  go test ./e2e -run 'TestDamagedRecord|TestLostTable' -v
 //	what is gone is gone on without  go test ./journal -run 'AcceptLoss|OlderCopy|KeyOfALost' -v
+//	a volume put back from a snapshot  go test ./e2e -run TestOlderCopy -v
 //	a compaction loses a table     go test ./journal -run 'Scrub|LostRecord' -v
 //	a wall clock that jumps        go test ./journal -run 'Jump|Clock|Downtime|LeaseLasts' -v
 //	20,000 connections, 512 files  go test ./e2e -run TestStrangersTakeNoFiles -v

@@ -24,7 +24,7 @@ var rows = []struct {
 	{"no inode left", []string{"TestFullDisk", "TestSpaceGuard"}, ""},
 	{"a slow disk, and one that hangs", []string{"TestSlowDisk", "TestHungDisk", "TestFiguresDoNotWaitForTheDisk", "TestFiguresOfAHungDisk"}, ""},
 	{"wrong bits in files", []string{"TestFlips", "TestFilesAreChecked", "TestCorruptRecordBlocksNobody", "TestDamagedRecordCostsItsIntent", "TestVerifyNamesDamage", "TestVerifyGoesOnPastAFile", "TestAcceptLossOfRecords"}, ""},
-	{"a journal opened twice, or put back from a copy", []string{"TestJournalIsOpenOnce", "TestOwnerThatLivesKeepsTheJournal", "TestOlderCopyIsFoundOut", "TestOlderCopyBeginsAnEpoch"}, ""},
+	{"a journal opened twice, or put back from a copy", []string{"TestJournalIsOpenOnce", "TestOwnerThatLivesKeepsTheJournal", "TestOlderCopyIsFoundOut", "TestPairWithAnOlderCopy", "TestOlderCopyOfAReceiver", "TestOlderCopyBeginsAnEpoch"}, ""},
 	{"clocks that jump", []string{"TestNothingExpiresByAJump", "TestDowntimeIsWhatTheMachineSays", "TestLeaseLastsByTheTimeThatPasses", "TestSchedulesWhenTheClockJumps", "TestHistoryForgetsKeys"}, ""},
 	{"more connections than files", []string{"TestStrangersTakeNoFiles"}, ""},
 	{"an intent on which the sidecar itself panics", []string{"TestPanicCostsItsIntentAlone", "TestHolderTellsWhatItCannotWorkOn", "TestReportThatCannotBeApplied", "TestOfferThatCannotBeHeldIsRefused", "TestUnreadableIntentEnds"}, ""},

@@ -141,7 +141,8 @@
 // mailbox indexes hold. Doors open afresh, windows begin at 1. Leases granted
 // before the start stay valid; if they lapse that is no attempt. Reports not
 // acked are sent again, from the first, at each connect. A journal put back to an
-// older copy is found out at the hello: numbers of reports do not fit, or the epoch
+// older copy is found out at the hello, here or at home (our hello tells what home was told,
+// for home may not know whom it dials): numbers of reports do not fit, or the epoch
 // is lower. Nothing is exchanged with it until --accept-loss gives it a new epoch.
 //
 // # What it does not do

@@ -116,7 +116,12 @@ func (ss *session) greet(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list what is held: %w", err)
 	}
+	last, acked, err := s.j.Told(ctx, ss.home.Journal)
+	if err != nil {
+		return fmt.Errorf("read what home was told: %w", err)
+	}
 	hello := s.hello()
+	hello.Told = &peer.Told{Last: last, Acked: acked}
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	o := &ss.mu.out

@@ -237,9 +237,13 @@ func TestPairWithAnOlderCopy(t *testing.T) {
 				_, err := p.holder.j.SawHome(t.Context(), p.home.j.Identity(), "127.0.0.1:1", &applied)
 				return err
 			}
+			check := func() error {
+				last, acked, err := p.holder.j.Told(t.Context(), p.home.j.Identity().Journal)
+				return errors.Join(err, p.home.j.CheckHolder(p.holder.j.Identity(), last, acked))
+			}
 			once := func() {
 				t.Helper()
-				if err := meet(); err != nil {
+				if err := errors.Join(meet(), check()); err != nil {
 					t.Fatal(err)
 				}
 				id := p.home.accept()
@@ -273,6 +277,9 @@ func TestPairWithAnOlderCopy(t *testing.T) {
 			w.open(journal.Options{})
 			if err := meet(); !errors.Is(err, journal.ErrOldCopy) {
 				t.Errorf("they meet: %v, want an older copy found out", err)
+			}
+			if err := check(); !errors.Is(err, journal.ErrOldCopy) {
+				t.Errorf("home looks: %v, want an older copy found out", err)
 			}
 			if err := w.j.Close(); err != nil {
 				t.Fatal(err)

@@ -134,6 +134,43 @@ func (j *Journal) SawHome(ctx context.Context, home Identity, address string, ap
 	return renumbered, err
 }
 
+// Told returns the numbers of the last report for a home and of the last that it has acked,
+// in the present pair of epochs: call it after SawHome.
+func (j *Journal) Told(ctx context.Context, home ID) (last, acked uint64, err error) {
+	err = j.do(ctx, first, &op{run: func(t *tx) error {
+		var rec wire.HomePeer
+		_, err := t.get(idKey(classHome, home), &rec)
+		last, acked = t.lastReport(home), rec.Acked
+		return err
+	}})
+	return last, acked, err
+}
+
+// CheckHolder compares what a holder has told with what of it was applied here: the same as
+// SawHome does at the other end, where that knows. It may not, where it answers at another
+// address, or was away with nothing of ours.
+func (j *Journal) CheckHolder(holder Identity, last, acked uint64) error {
+	var rec wire.Holder
+	err := j.view(func(txn *badger.Txn) error {
+		found, err := readMessage(txn, idKey(classHolder, holder.Journal), &rec)
+		if !found || rec.Epoch != holder.Epoch || rec.OwnEpoch != j.self.Epoch {
+			rec.Applied = acked // nothing to compare
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case rec.Applied > last:
+		return fmt.Errorf("%w: report %d of holder %s was applied here, and its journal ends at %d: it was put back; %s", ErrOldCopy, rec.Applied, holder.Journal, last, newEpoch)
+	case rec.Applied < acked:
+		return fmt.Errorf("%w: report %d of holder %s was acked, and %d are applied here: our journal was put back; %s", ErrOldCopy, acked, holder.Journal, rec.Applied, newEpoch)
+	}
+	return nil
+}
+
+const newEpoch = "stop that sidecar and start it once with --accept-loss, which gives its journal a new epoch"
+
 const (
 	// strangersMost is how many homes stay on record that we have never told anything:
 	// a peer can have as many journals as it likes.
@@ -217,12 +254,11 @@ func moreThan(txn *badger.Txn, prefix []byte, n int) bool {
 }
 
 func (t *tx) compareCopies(home ID, applied, acked uint64) error {
-	const hint = "stop that sidecar and start it once with --accept-loss, which gives its journal a new epoch"
 	switch last := t.lastReport(home); {
 	case applied > last:
-		return fmt.Errorf("%w: home %s has applied report %d, and our journal ends at %d: ours was put back; %s", ErrOldCopy, home, applied, last, hint)
+		return fmt.Errorf("%w: home %s has applied report %d, and our journal ends at %d: ours was put back; %s", ErrOldCopy, home, applied, last, newEpoch)
 	case applied < acked:
-		return fmt.Errorf("%w: home %s acked report %d, and has now applied %d: its journal was put back; %s", ErrOldCopy, home, acked, applied, hint)
+		return fmt.Errorf("%w: home %s acked report %d, and has now applied %d: its journal was put back; %s", ErrOldCopy, home, acked, applied, newEpoch)
 	}
 	return nil
 }

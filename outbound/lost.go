@@ -180,6 +180,11 @@ func (d *Dispatcher) register(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
+	if told := s.told; told != nil {
+		if err := d.journal.CheckHolder(s.peer, told.Last, told.Acked); err != nil {
+			return err // nothing is exchanged until somebody looks
+		}
+	}
 	if restored {
 		if _, err := d.requeueAll(ctx, h, true); err != nil {
 			return fmt.Errorf("take back what a restored peer held: %w", err)

@@ -54,6 +54,7 @@ type session struct {
 	clocked   bool          // it has said so
 	peer      journal.Identity
 	ephemeral bool
+	told      *peer.Told // by its hello; nil: an earlier program's
 	agents    []string
 	speaksFor func(agent string) error // nil: for every agent
 
@@ -221,7 +222,7 @@ func (s *session) greet(ctx context.Context) (*peer.Frame, error) {
 		return nil, fmt.Errorf("%w: it speaks %d to %d, this sidecar %d", errVersion, h.VersionMin, h.VersionMax, version)
 	}
 	s.peer = journal.Identity{Journal: id, Epoch: h.Identity.Epoch}
-	s.ephemeral = h.Ephemeral
+	s.ephemeral, s.told = h.Ephemeral, h.Told
 	if h.NowMs != 0 {
 		// It was said at some time between; the middle is wrong by half of that at most.
 		s.ahead, s.clocked = time.UnixMilli(h.NowMs).Sub(sent.Add(time.Since(sent)/2)), true

@@ -18,7 +18,7 @@ var guards = []struct {
 	{"J5", "open files", []string{"strangers may take all files", "who has proven who they are makes way for strangers"}},
 	{"J6", "checksums of records", []string{"no checksum", "the scrub reads no records"}},
 	{"J7", "the fingerprint of the live set, read again", []string{"no fingerprint check", "the scrub does not see that keys are lost", "the scrub forgets what is committed behind it", "indexes are built anew although records are gone"}},
-	{"J8", "the high-water mark, and older copies", []string{"no high-water mark check", "a lost store starts empty", "an older copy is believed"}},
+	{"J8", "the high-water mark, and older copies", []string{"no high-water mark check", "a lost store starts empty", "an older copy is believed", "a receiver that was put back is believed", "what a receiver says of its reports is not compared"}},
 	{"J9", "a look before an open that compacts", []string{"a journal that was killed is opened for use unread", "files that the store cannot bear are opened", "a store without its MANIFEST is a new one", "a damaged log is taken for one that a crash has cut", "a start waits for a compaction that never comes"}},
 	{"J10", "a disk that hangs", []string{"a disk that hangs is waited for"}},
 	{"J11", "figures from memory", []string{"an overview waits for a disk that hangs"}},

@@ -73,7 +73,7 @@ func (x Revoke_Why) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Revoke_Why.Descriptor instead.
 func (Revoke_Why) EnumDescriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{5, 0}
+	return file_peer_proto_rawDescGZIP(), []int{6, 0}
 }
 
 type Ask_What int32
@@ -131,7 +131,7 @@ func (x Ask_What) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Ask_What.Descriptor instead.
 func (Ask_What) EnumDescriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{12, 0}
+	return file_peer_proto_rawDescGZIP(), []int{13, 0}
 }
 
 type Frame struct {
@@ -369,6 +369,7 @@ type Hello struct {
 	AppliedPair   *Identity              `protobuf:"bytes,7,opt,name=applied_pair,json=appliedPair,proto3" json:"applied_pair,omitempty"` // home: the holder identity applied belongs to
 	Agents        []string               `protobuf:"bytes,8,rep,name=agents,proto3" json:"agents,omitempty"`                              // holder: agents served, at most 1,000
 	NowMs         int64                  `protobuf:"varint,290,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`                // holder: its clock; nothing is decided by it; 0: not said
+	Told          *Told                  `protobuf:"bytes,541,opt,name=told,proto3" json:"told,omitempty"`                                // holder: its reports to this home, in this pair of epochs; absent: not said
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -466,6 +467,65 @@ func (x *Hello) GetNowMs() int64 {
 	return 0
 }
 
+func (x *Hello) GetTold() *Told {
+	if x != nil {
+		return x.Told
+	}
+	return nil
+}
+
+type Told struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Last          uint64                 `protobuf:"varint,1,opt,name=last,proto3" json:"last,omitempty"`   // number of the last one there is
+	Acked         uint64                 `protobuf:"varint,2,opt,name=acked,proto3" json:"acked,omitempty"` // of the last that home has acked
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Told) Reset() {
+	*x = Told{}
+	mi := &file_peer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Told) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Told) ProtoMessage() {}
+
+func (x *Told) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Told.ProtoReflect.Descriptor instead.
+func (*Told) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Told) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Told) GetAcked() uint64 {
+	if x != nil {
+		return x.Acked
+	}
+	return 0
+}
+
 type Offer struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	Envelope            []byte                 `protobuf:"bytes,1,opt,name=envelope,proto3" json:"envelope,omitempty"` // encoded journal.v1.Envelope, byte for byte
@@ -490,7 +550,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_peer_proto_msgTypes[3]
+	mi := &file_peer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +562,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[3]
+	mi := &file_peer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +575,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{3}
+	return file_peer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Offer) GetEnvelope() []byte {
@@ -648,7 +708,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_peer_proto_msgTypes[4]
+	mi := &file_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +720,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[4]
+	mi := &file_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +733,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{4}
+	return file_peer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Update) GetId() []byte {
@@ -760,7 +820,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_peer_proto_msgTypes[5]
+	mi := &file_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +832,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[5]
+	mi := &file_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +845,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{5}
+	return file_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Revoke) GetId() []byte {
@@ -840,7 +900,7 @@ type ReportAck struct {
 
 func (x *ReportAck) Reset() {
 	*x = ReportAck{}
-	mi := &file_peer_proto_msgTypes[6]
+	mi := &file_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +912,7 @@ func (x *ReportAck) String() string {
 func (*ReportAck) ProtoMessage() {}
 
 func (x *ReportAck) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[6]
+	mi := &file_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +925,7 @@ func (x *ReportAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportAck.ProtoReflect.Descriptor instead.
 func (*ReportAck) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{6}
+	return file_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReportAck) GetUpTo() uint64 {
@@ -895,7 +955,7 @@ type Acked struct {
 
 func (x *Acked) Reset() {
 	*x = Acked{}
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +967,7 @@ func (x *Acked) String() string {
 func (*Acked) ProtoMessage() {}
 
 func (x *Acked) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +980,7 @@ func (x *Acked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acked.ProtoReflect.Descriptor instead.
 func (*Acked) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{7}
+	return file_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Acked) GetId() []byte {
@@ -973,7 +1033,7 @@ type Holding struct {
 
 func (x *Holding) Reset() {
 	*x = Holding{}
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1045,7 @@ func (x *Holding) String() string {
 func (*Holding) ProtoMessage() {}
 
 func (x *Holding) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1058,7 @@ func (x *Holding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holding.ProtoReflect.Descriptor instead.
 func (*Holding) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{8}
+	return file_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Holding) GetId() []byte {
@@ -1061,7 +1121,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1133,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1146,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{9}
+	return file_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Verdict) GetId() []byte {
@@ -1123,7 +1183,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1195,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1208,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{10}
+	return file_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Refused) GetId() []byte {
@@ -1197,7 +1257,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1269,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1282,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{11}
+	return file_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Credit) GetAgent() string {
@@ -1260,7 +1320,7 @@ type Ask struct {
 
 func (x *Ask) Reset() {
 	*x = Ask{}
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1332,7 @@ func (x *Ask) String() string {
 func (*Ask) ProtoMessage() {}
 
 func (x *Ask) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1345,7 @@ func (x *Ask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ask.ProtoReflect.Descriptor instead.
 func (*Ask) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{12}
+	return file_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Ask) GetNo() uint64 {
@@ -1344,7 +1404,7 @@ type Redrive struct {
 
 func (x *Redrive) Reset() {
 	*x = Redrive{}
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1416,7 @@ func (x *Redrive) String() string {
 func (*Redrive) ProtoMessage() {}
 
 func (x *Redrive) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1429,7 @@ func (x *Redrive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redrive.ProtoReflect.Descriptor instead.
 func (*Redrive) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13}
+	return file_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Redrive) GetPayload() []byte {
@@ -1432,7 +1492,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1504,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1517,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{14}
+	return file_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Answer) GetNo() uint64 {
@@ -1588,7 +1648,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1660,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1673,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{15}
+	return file_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Goodbye) GetEmpty() bool {
@@ -1633,7 +1693,7 @@ type KnockRequest struct {
 
 func (x *KnockRequest) Reset() {
 	*x = KnockRequest{}
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1705,7 @@ func (x *KnockRequest) String() string {
 func (*KnockRequest) ProtoMessage() {}
 
 func (x *KnockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1718,7 @@ func (x *KnockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnockRequest.ProtoReflect.Descriptor instead.
 func (*KnockRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{16}
+	return file_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *KnockRequest) GetIdentity() *Identity {
@@ -1683,7 +1743,7 @@ type KnockResponse struct {
 
 func (x *KnockResponse) Reset() {
 	*x = KnockResponse{}
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1755,7 @@ func (x *KnockResponse) String() string {
 func (*KnockResponse) ProtoMessage() {}
 
 func (x *KnockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1768,7 @@ func (x *KnockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnockResponse.ProtoReflect.Descriptor instead.
 func (*KnockResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{17}
+	return file_peer_proto_rawDescGZIP(), []int{18}
 }
 
 var File_peer_proto protoreflect.FileDescriptor
@@ -1739,7 +1799,7 @@ const file_peer_proto_rawDesc = "" +
 	"\x04pong\x18\x11 \x01(\x04R\x04pong\":\n" +
 	"\bIdentity\x12\x18\n" +
 	"\ajournal\x18\x01 \x01(\fR\ajournal\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xc0\x02\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xec\x02\n" +
 	"\x05Hello\x125\n" +
 	"\bidentity\x18\x01 \x01(\v2\x19.pannier.peer.v1.IdentityR\bidentity\x12\x1f\n" +
 	"\vversion_min\x18\x02 \x01(\rR\n" +
@@ -1751,7 +1811,11 @@ const file_peer_proto_rawDesc = "" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12<\n" +
 	"\fapplied_pair\x18\a \x01(\v2\x19.pannier.peer.v1.IdentityR\vappliedPair\x12\x16\n" +
 	"\x06agents\x18\b \x03(\tR\x06agents\x12\x16\n" +
-	"\x06now_ms\x18\xa2\x02 \x01(\x03R\x05nowMs\"\xe5\x04\n" +
+	"\x06now_ms\x18\xa2\x02 \x01(\x03R\x05nowMs\x12*\n" +
+	"\x04told\x18\x9d\x04 \x01(\v2\x15.pannier.peer.v1.ToldR\x04told\"0\n" +
+	"\x04Told\x12\x12\n" +
+	"\x04last\x18\x01 \x01(\x04R\x04last\x12\x14\n" +
+	"\x05acked\x18\x02 \x01(\x04R\x05acked\"\xe5\x04\n" +
 	"\x05Offer\x12\x1a\n" +
 	"\benvelope\x18\x01 \x01(\fR\benvelope\x12\x19\n" +
 	"\boffer_no\x18\x02 \x01(\x04R\aofferNo\x12+\n" +
@@ -1893,71 +1957,73 @@ func file_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_peer_proto_goTypes = []any{
 	(Revoke_Why)(0),       // 0: pannier.peer.v1.Revoke.Why
 	(Ask_What)(0),         // 1: pannier.peer.v1.Ask.What
 	(*Frame)(nil),         // 2: pannier.peer.v1.Frame
 	(*Identity)(nil),      // 3: pannier.peer.v1.Identity
 	(*Hello)(nil),         // 4: pannier.peer.v1.Hello
-	(*Offer)(nil),         // 5: pannier.peer.v1.Offer
-	(*Update)(nil),        // 6: pannier.peer.v1.Update
-	(*Revoke)(nil),        // 7: pannier.peer.v1.Revoke
-	(*ReportAck)(nil),     // 8: pannier.peer.v1.ReportAck
-	(*Acked)(nil),         // 9: pannier.peer.v1.Acked
-	(*Holding)(nil),       // 10: pannier.peer.v1.Holding
-	(*Verdict)(nil),       // 11: pannier.peer.v1.Verdict
-	(*Refused)(nil),       // 12: pannier.peer.v1.Refused
-	(*Credit)(nil),        // 13: pannier.peer.v1.Credit
-	(*Ask)(nil),           // 14: pannier.peer.v1.Ask
-	(*Redrive)(nil),       // 15: pannier.peer.v1.Redrive
-	(*Answer)(nil),        // 16: pannier.peer.v1.Answer
-	(*Goodbye)(nil),       // 17: pannier.peer.v1.Goodbye
-	(*KnockRequest)(nil),  // 18: pannier.peer.v1.KnockRequest
-	(*KnockResponse)(nil), // 19: pannier.peer.v1.KnockResponse
-	(*wire.Report)(nil),   // 20: pannier.journal.v1.Report
-	(*wire.Wait)(nil),     // 21: pannier.journal.v1.Wait
-	(*wire.Event)(nil),    // 22: pannier.journal.v1.Event
-	(*wire.Change)(nil),   // 23: pannier.journal.v1.Change
-	(*wire.Outcome)(nil),  // 24: pannier.journal.v1.Outcome
+	(*Told)(nil),          // 5: pannier.peer.v1.Told
+	(*Offer)(nil),         // 6: pannier.peer.v1.Offer
+	(*Update)(nil),        // 7: pannier.peer.v1.Update
+	(*Revoke)(nil),        // 8: pannier.peer.v1.Revoke
+	(*ReportAck)(nil),     // 9: pannier.peer.v1.ReportAck
+	(*Acked)(nil),         // 10: pannier.peer.v1.Acked
+	(*Holding)(nil),       // 11: pannier.peer.v1.Holding
+	(*Verdict)(nil),       // 12: pannier.peer.v1.Verdict
+	(*Refused)(nil),       // 13: pannier.peer.v1.Refused
+	(*Credit)(nil),        // 14: pannier.peer.v1.Credit
+	(*Ask)(nil),           // 15: pannier.peer.v1.Ask
+	(*Redrive)(nil),       // 16: pannier.peer.v1.Redrive
+	(*Answer)(nil),        // 17: pannier.peer.v1.Answer
+	(*Goodbye)(nil),       // 18: pannier.peer.v1.Goodbye
+	(*KnockRequest)(nil),  // 19: pannier.peer.v1.KnockRequest
+	(*KnockResponse)(nil), // 20: pannier.peer.v1.KnockResponse
+	(*wire.Report)(nil),   // 21: pannier.journal.v1.Report
+	(*wire.Wait)(nil),     // 22: pannier.journal.v1.Wait
+	(*wire.Event)(nil),    // 23: pannier.journal.v1.Event
+	(*wire.Change)(nil),   // 24: pannier.journal.v1.Change
+	(*wire.Outcome)(nil),  // 25: pannier.journal.v1.Outcome
 }
 var file_peer_proto_depIdxs = []int32{
 	4,  // 0: pannier.peer.v1.Frame.hello:type_name -> pannier.peer.v1.Hello
-	8,  // 1: pannier.peer.v1.Frame.report_ack:type_name -> pannier.peer.v1.ReportAck
-	7,  // 2: pannier.peer.v1.Frame.revokes:type_name -> pannier.peer.v1.Revoke
-	13, // 3: pannier.peer.v1.Frame.credits:type_name -> pannier.peer.v1.Credit
-	10, // 4: pannier.peer.v1.Frame.holdings:type_name -> pannier.peer.v1.Holding
-	11, // 5: pannier.peer.v1.Frame.held:type_name -> pannier.peer.v1.Verdict
-	12, // 6: pannier.peer.v1.Frame.refused:type_name -> pannier.peer.v1.Refused
-	11, // 7: pannier.peer.v1.Frame.releases:type_name -> pannier.peer.v1.Verdict
-	20, // 8: pannier.peer.v1.Frame.reports:type_name -> pannier.journal.v1.Report
-	6,  // 9: pannier.peer.v1.Frame.updates:type_name -> pannier.peer.v1.Update
-	5,  // 10: pannier.peer.v1.Frame.offers:type_name -> pannier.peer.v1.Offer
-	14, // 11: pannier.peer.v1.Frame.asks:type_name -> pannier.peer.v1.Ask
-	16, // 12: pannier.peer.v1.Frame.answers:type_name -> pannier.peer.v1.Answer
-	17, // 13: pannier.peer.v1.Frame.goodbye:type_name -> pannier.peer.v1.Goodbye
+	9,  // 1: pannier.peer.v1.Frame.report_ack:type_name -> pannier.peer.v1.ReportAck
+	8,  // 2: pannier.peer.v1.Frame.revokes:type_name -> pannier.peer.v1.Revoke
+	14, // 3: pannier.peer.v1.Frame.credits:type_name -> pannier.peer.v1.Credit
+	11, // 4: pannier.peer.v1.Frame.holdings:type_name -> pannier.peer.v1.Holding
+	12, // 5: pannier.peer.v1.Frame.held:type_name -> pannier.peer.v1.Verdict
+	13, // 6: pannier.peer.v1.Frame.refused:type_name -> pannier.peer.v1.Refused
+	12, // 7: pannier.peer.v1.Frame.releases:type_name -> pannier.peer.v1.Verdict
+	21, // 8: pannier.peer.v1.Frame.reports:type_name -> pannier.journal.v1.Report
+	7,  // 9: pannier.peer.v1.Frame.updates:type_name -> pannier.peer.v1.Update
+	6,  // 10: pannier.peer.v1.Frame.offers:type_name -> pannier.peer.v1.Offer
+	15, // 11: pannier.peer.v1.Frame.asks:type_name -> pannier.peer.v1.Ask
+	17, // 12: pannier.peer.v1.Frame.answers:type_name -> pannier.peer.v1.Answer
+	18, // 13: pannier.peer.v1.Frame.goodbye:type_name -> pannier.peer.v1.Goodbye
 	3,  // 14: pannier.peer.v1.Hello.identity:type_name -> pannier.peer.v1.Identity
 	3,  // 15: pannier.peer.v1.Hello.applied_pair:type_name -> pannier.peer.v1.Identity
-	21, // 16: pannier.peer.v1.Offer.waited:type_name -> pannier.journal.v1.Wait
-	0,  // 17: pannier.peer.v1.Revoke.why:type_name -> pannier.peer.v1.Revoke.Why
-	22, // 18: pannier.peer.v1.Revoke.events:type_name -> pannier.journal.v1.Event
-	9,  // 19: pannier.peer.v1.ReportAck.acked:type_name -> pannier.peer.v1.Acked
-	22, // 20: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
-	1,  // 21: pannier.peer.v1.Ask.what:type_name -> pannier.peer.v1.Ask.What
-	15, // 22: pannier.peer.v1.Ask.redrive:type_name -> pannier.peer.v1.Redrive
-	23, // 23: pannier.peer.v1.Ask.change:type_name -> pannier.journal.v1.Change
-	22, // 24: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
-	24, // 25: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
-	3,  // 26: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
-	2,  // 27: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
-	18, // 28: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
-	2,  // 29: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
-	19, // 30: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
-	29, // [29:31] is the sub-list for method output_type
-	27, // [27:29] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	5,  // 16: pannier.peer.v1.Hello.told:type_name -> pannier.peer.v1.Told
+	22, // 17: pannier.peer.v1.Offer.waited:type_name -> pannier.journal.v1.Wait
+	0,  // 18: pannier.peer.v1.Revoke.why:type_name -> pannier.peer.v1.Revoke.Why
+	23, // 19: pannier.peer.v1.Revoke.events:type_name -> pannier.journal.v1.Event
+	10, // 20: pannier.peer.v1.ReportAck.acked:type_name -> pannier.peer.v1.Acked
+	23, // 21: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
+	1,  // 22: pannier.peer.v1.Ask.what:type_name -> pannier.peer.v1.Ask.What
+	16, // 23: pannier.peer.v1.Ask.redrive:type_name -> pannier.peer.v1.Redrive
+	24, // 24: pannier.peer.v1.Ask.change:type_name -> pannier.journal.v1.Change
+	23, // 25: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
+	25, // 26: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
+	3,  // 27: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
+	2,  // 28: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
+	19, // 29: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
+	2,  // 30: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
+	20, // 31: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
+	30, // [30:32] is the sub-list for method output_type
+	28, // [28:30] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_peer_proto_init() }
@@ -1971,7 +2037,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
