@@ -220,8 +220,9 @@
 // has no logger: it reports through Hooks. The scrub, and what builds
 // indexes anew, see to the live
 // set alone: entries of inboxes, of the history and of idempotency keys that the store loses are
-// found by Verify only. How a hand-over that is forgotten counted against credit is found out at the
-// next start. Addresses stay, of which there may be 20,000, and
+// found by Verify, and made good by a start that accepts the loss, only. How a hand-over that is
+// forgotten counted against credit is found out at the next start. Addresses stay, of which there
+// may be 20,000, and
 // what was answered here for a home that never comes back. Service accounts, at most 1,000 with 16 keys each, are all in
 // memory too.
 package journal
