@@ -138,6 +138,7 @@
 //	  what operators see meanwhile   go test ./e2e -run TestFiguresOfAHungDisk -v   (root, strace)
 //	no page, block or inode left   go test ./journal -run 'FullDisk|SpaceGuard' -v  (root)
 //	wrong bits in files            go test ./journal -run TestFlips -v -flip.n 1200 -flip.seed 77
+//	  the loss accepted            … -flip.n 400 -flip.seed 9 -flip.loss: of 252 refused 107 opened, all whole
 //	a record wrong on the disk, a table gone  go test ./e2e -run 'TestDamagedRecord|TestLostTable' -v
 //	what is gone is gone on without  go test ./journal -run 'AcceptLoss|OlderCopy|KeyOfALost' -v
 //	a volume put back from a snapshot  go test ./e2e -run TestOlderCopy -v

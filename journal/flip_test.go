@@ -17,6 +17,7 @@ import (
 
 var (
 	flipSeed = flag.Uint64("flip.seed", 1, "of TestFlips")
+	flipLoss = flag.Bool("flip.loss", false, "have TestFlips accept the loss of each start that is refused")
 	flips    = flag.Int("flip.n", 200, "wrong bytes of TestFlips; it is one start each")
 )
 
@@ -26,7 +27,7 @@ func TestFlips(t *testing.T) {
 	t.Parallel()
 	stopped, killed, accepted := flipped(t)
 	r := rand.New(rand.NewPCG(*flipSeed, 11))
-	var found, later, harmless int
+	var found, goOn, later, harmless int
 	by := map[string]int{}
 	for n := range *flips {
 		from, ids := stopped, accepted
@@ -46,6 +47,9 @@ func TestFlips(t *testing.T) {
 				t.Errorf("flip %d, %s at %s: %v, want a DamageError", n, name, where, err)
 			}
 			found++
+			if *flipLoss && goesOn(t, dir, name) {
+				goOn++
+			}
 			continue
 		}
 		corrupt := 0
@@ -68,7 +72,27 @@ func TestFlips(t *testing.T) {
 	if found == 0 {
 		t.Error("no flip was found")
 	}
-	t.Logf("figure: of %d flips %d were found at the start, %d when read, %d did no harm; by file %v", *flips, found, later, harmless, by)
+	t.Logf("figure: of %d flips %d were found at the start (%d of them opened with their loss accepted), %d when read, %d did no harm; by file %v", *flips, found, goOn, later, harmless, by)
+}
+
+// goesOn accepts the loss: either that is refused, too, or what opens is whole.
+func goesOn(t *testing.T, dir, name string) bool {
+	t.Helper()
+	j, err := journal.Open(journal.Options{Dir: dir, AcceptLoss: true})
+	if err != nil {
+		if !errors.As(err, new(*journal.DamageError)) {
+			t.Errorf("%s, its loss accepted: %v, want a DamageError", name, err)
+		}
+		return false
+	}
+	loss := j.Stats().Loss
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	if r, err := journal.Verify(dir); err != nil || len(r.Damages) > 0 || loss == "" {
+		t.Errorf("%s, its loss accepted, which is %q: %v, %q", name, loss, err, r.Damages)
+	}
+	return true
 }
 
 // flip makes a bit or two bytes wrong in one of the files of a journal, where there is
