@@ -307,15 +307,13 @@ type Filter struct {
 
 // Stats are figures kept in memory: reading them never touches Badger.
 type Stats struct {
-	Seq        uint64 // batches committed
-	Clock      Clock
-	Identity   Identity
-	Boot       uint32
-	Unclean    bool
-	Durable    bool              // the volume outlives the host
-	Free       int64             // bytes of the volume that may still be written, as just now; 0 too where the system does not say
-	Inodes     int64             // files that may still be made there
-	Low        bool              // so little room is left that nothing new is taken
+	Seq      uint64 // batches committed
+	Clock    Clock
+	Identity Identity
+	Boot     uint32
+	Unclean  bool
+	Durable  bool // the volume outlives the host
+	Volume
 	Stalled    time.Duration     // a batch has been under way for so long; 0: not long
 	Live       map[string]uint64 // live index keys by class
 	BatchSizes uint64            // operations committed; divided by Seq: the mean batch

@@ -128,8 +128,10 @@
 //     events beside the lifecycle's, texts cut at 2,000 bytes.
 //   - Before each batch and every 250 ms the volume is looked at. Where little is free
 //     (space.go says how little) nothing new is accepted or held, until there is clearly
-//     more, and all else goes on; where next to nothing is, the journal fails before it
-//     writes, and is not opened: the store would die of it.
+//     more, and all else goes on; where next to nothing is, it gives back the room it keeps in
+//     reserve (ballast.go), and with that gone, too, the journal fails before it
+//     writes, and is not opened: the store would die of it. A start after a crash where little
+//     is free begins with that reserve: what the crash has left must be written first.
 //   - A batch that has been under way for five seconds is said to be stalled, and one of
 //     thirty fails the journal: a disk that hangs answers nobody (stall.go).
 //   - What has ended is history: the batch of its end puts it into an index by that time.

@@ -113,6 +113,9 @@ func (j *Journal) Abandon() {
 	j.lock.Close()
 }
 
+// BallastName is the file kept in reserve.
+const BallastName = ballastName
+
 // TakeFrom makes a process on another host start with the journal in dir, as far as to where
 // it has it. The lock is of no use there.
 func TakeFrom(dir, boot string) error {

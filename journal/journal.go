@@ -2,12 +2,14 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 
 	"pannier/journal/wire"
 )
@@ -113,7 +115,7 @@ func (j *Journal) Stats() Stats {
 	_, now := j.clock.look()
 	s := Stats{
 		Clock: now,
-		Seq:   j.figures.seq.Load(), Identity: j.self, Boot: j.birth.Boot, Unclean: j.unclean, Durable: j.durable, Free: j.space.free.Load(), Inodes: j.space.inodes.Load(), Low: j.space.low.Load(),
+		Seq:   j.figures.seq.Load(), Identity: j.self, Boot: j.birth.Boot, Unclean: j.unclean, Durable: j.durable, Volume: j.space.volume(),
 		Live: make(map[string]uint64, len(liveClasses)), BatchSizes: j.figures.ops.Load(),
 	}
 	for i, c := range liveClasses {
@@ -196,7 +198,11 @@ func (j *Journal) markLoop(ctx context.Context) {
 			continue
 		}
 		// Nothing rests on the time in it: a disk that is full stops nobody who is idle.
-		if err := m.write(j.dir); err != nil && m.Seq != last {
+		err := m.write(j.dir)
+		if errors.Is(err, unix.ENOSPC) && j.space.useBallast() {
+			err = m.write(j.dir) // the volume was filled since it was last looked at
+		}
+		if err != nil && m.Seq != last {
 			j.fail(err)
 			return
 		}

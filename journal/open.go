@@ -36,11 +36,12 @@ func Open(o Options) (*Journal, error) {
 		return nil, fmt.Errorf("make journal directory: %w", err)
 	}
 	j := newJournal(o)
-	if !j.space.look() { // what was in memory is written first of all: that would be a SIGBUS
-		return nil, fmt.Errorf("the volume of the journal in %s is full: %d bytes and %d files are left; make room, and start again", o.Dir, j.space.free.Load(), j.space.inodes.Load())
-	}
 	lock, err := lockDir(o.Dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := j.space.open(o.Dir, o.Space); err != nil { // before anything is written
+		lock.Close()
 		return nil, err
 	}
 	j.lock, j.owner = lock, newOwner()
@@ -83,6 +84,7 @@ func (j *Journal) openLocked(o Options) error {
 	}
 	j.unclean = last != nil && !last.Clean || last == nil && !fresh || len(bad) > 0
 	if j.unclean {
+		j.space.forRecovery()
 		if err := j.verifyStore(); err != nil {
 			return err
 		}
@@ -107,6 +109,7 @@ func newJournal(o Options) *Journal {
 	j.wal.dir, j.syncWAL = j.store, j.wal.sync
 	measure := func() (free, total room, ok bool) { return statfs(o.Dir) }
 	j.space.measure.Store(&measure)
+	j.space.ballast.path, j.space.told, j.space.warn = filepath.Join(o.Dir, ballastName), o.Hooks.Space, j.warn
 	if j.backoff == nil {
 		j.backoff = func(int) time.Duration { return time.Second }
 	}

@@ -28,6 +28,7 @@ type Options struct {
 	Elsewhere   func(address string) bool
 	History     History
 	ScrubEvery  time.Duration // how often the live set is read again; 0: DefaultScrub
+	Space       Space
 	NoSchedules bool          // schedules make nothing: whoever empties a journal wants no more in it
 	Hooks       Hooks
 	// Trace returns the traceparent of a hand-over on a stream, which is about to be
@@ -66,6 +67,9 @@ type Hooks struct {
 	Lost       func(ID)         // what we hold of another home, or say to it, could not be read: it must ask what we hold; zero: not known of which
 	Faulty     func(ID, error)  // an intent was ended because we cannot work on it, and why
 	Counted    func(*Tally)     // a batch was run: the first to hear of it
+	// Space: there is little room on the volume, or enough again; the reserve kept there was
+	// used, or is there again. It is called from anywhere.
+	Space func(Volume)
 	// Clock: the wall clock has jumped, or is believed again. It is called from anywhere.
 	Clock func(Clock)
 }

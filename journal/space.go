@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -10,8 +11,9 @@ import (
 
 // The store maps its files, which are sparse: on a full disk a write to one is a SIGBUS,
 // which nobody can catch, and so is the next start. So the journal stops before the wall.
-// Low: nothing new is taken, while what is under way is finished. Out: it stops as after a
-// failed commit, with all it has acknowledged in its files.
+// Low: nothing new is taken, while what is under way is finished. Out: the ballast is used,
+// and where there is none it stops as after a failed commit, with all it has acknowledged in
+// its files.
 const (
 	spaceEvery = 250 * time.Millisecond
 	// storeAhead is what the store may yet write to files it has made: logs and tables of
@@ -32,12 +34,21 @@ type limits struct {
 	low, out, enough room // enough: above it new intents are taken again
 }
 
-// limitsOf scales with the volume: a small one must not be low from the start, nor a large
-// one stop with gigabytes free.
-func limitsOf(total room) (l limits) {
+// Space is how far the journal keeps away from a full disk. Zero fields have the defaults,
+// which scale with the volume: a small one must not be low from the start, nor a large one
+// stop with gigabytes free.
+type Space struct {
+	SpaceLowBytes int // where less is free nothing new is taken; 0: a tenth of the volume (a small one: up to a quarter), at most 1 GiB
+	BallastBytes  int // kept in reserve for when all is full; 0: a tenth of the volume, at most 64 MiB, and none in memory; below zero: none
+}
+
+func (s Space) limits(total room) (l limits) {
+	l.out.bytes = min(storeAhead, total.bytes/20)
 	l.low.bytes = max(total.bytes/10, min(256<<20, total.bytes/4))
 	l.low.bytes = min(l.low.bytes, 1<<30) // a tenth of a large one is much to leave unused
-	l.out.bytes = min(storeAhead, total.bytes/20)
+	if s.SpaceLowBytes > 0 {
+		l.low.bytes = int64(s.SpaceLowBytes)
+	}
 	l.enough.bytes = l.low.bytes + l.low.bytes/8
 	if total.inodes > 0 {
 		l.low.inodes = min(inodesLow, total.inodes/4)
@@ -47,14 +58,101 @@ func limitsOf(total room) (l limits) {
 	return l
 }
 
+// ballast is how large it is to be: by default twice what the journal stops at, so that one
+// that has used it can open, and go on for a while.
+func (s Space) ballast(total room) int64 {
+	if s.BallastBytes != 0 {
+		return int64(s.BallastBytes)
+	}
+	return min(ballastMost, total.bytes/10)
+}
+
+// on are the limits of a journal in a directory, as far as its volume has room for them.
+func (s Space) on(dir string, total room) (Space, error) {
+	if least, most := 2*s.limits(total).out.bytes, total.bytes/2; s.SpaceLowBytes != 0 && (int64(s.SpaceLowBytes) < least || int64(s.SpaceLowBytes) > most) {
+		return s, fmt.Errorf("space_low_bytes: %d; on the volume of %s, of %d bytes, use %d to %d, or 0 for what suits it", s.SpaceLowBytes, dir, total.bytes, least, most)
+	}
+	if most := total.bytes / 4; int64(s.BallastBytes) > most {
+		return s, fmt.Errorf("ballast_bytes: %d; on the volume of %s, of %d bytes, use at most %d, 0 for what suits it, or -1 for none", s.BallastBytes, dir, total.bytes, most)
+	}
+	var fs unix.Statfs_t
+	if s.BallastBytes == 0 && unix.Statfs(dir, &fs) == nil && (fs.Type == unix.TMPFS_MAGIC || fs.Type == unix.RAMFS_MAGIC) {
+		s.BallastBytes = -1 // it would be memory, of which a sidecar has little
+	}
+	return s, nil
+}
+
 func (r room) below(least room) bool { return r.bytes < least.bytes || r.inodes < least.inodes }
 
 // space is what the guard knows. It measures with measure, and is read by anybody.
 type space struct {
 	measure atomic.Pointer[func() (free, total room, ok bool)]
-	low     atomic.Bool
-	free    atomic.Int64
-	inodes  atomic.Int64
+	asked   Space
+	ballast ballast
+	told    func(Volume) // nil: nobody is
+	warn    func(string)
+
+	low    atomic.Bool
+	free   atomic.Int64
+	inodes atomic.Int64
+}
+
+// Volume is how much room there is for the journal, as just now.
+type Volume struct {
+	Free      int64 // bytes that may still be written; 0 too where the system does not say
+	Inodes    int64 // files that may still be made
+	Low       bool  // so little room is left that nothing new is taken
+	Ballast   int64 // bytes kept in reserve
+	NoBallast bool  // it was used, or there has been no room to keep any
+}
+
+func (s *space) volume() Volume {
+	return Volume{s.free.Load(), s.inodes.Load(), s.low.Load(), s.ballast.bytes.Load(), s.ballast.missing.Load()}
+}
+
+// changed tells that the volume is low, or no longer, or that its ballast has come or gone.
+func (s *space) changed() {
+	if s.told != nil {
+		s.told(s.volume())
+	}
+}
+
+// open begins to guard a volume whose journal nobody else has. It is an error where there
+// is too little room to open.
+func (s *space) open(dir string, asked Space) (err error) {
+	if _, total, ok := (*s.measure.Load())(); ok {
+		if s.asked, err = asked.on(dir, total); err != nil {
+			return err
+		}
+	}
+	if err := s.ballast.find(); err != nil {
+		return err
+	}
+	if !s.look() { // what was in memory is written first of all: that would be a SIGBUS
+		return fmt.Errorf("the volume of the journal in %s is full: %d bytes and %d files are left; make room, and start again", dir, s.free.Load(), s.inodes.Load())
+	}
+	return nil
+}
+
+// forRecovery has as much room as there can be for what a crash has left.
+func (s *space) forRecovery() {
+	if s.low.Load() {
+		s.useBallast()
+		s.look()
+	}
+}
+
+// useBallast reports whether there was any. Where it could not be given back that is said,
+// and how much is free tells the rest.
+func (s *space) useBallast() bool {
+	used, err := s.ballast.use()
+	if err != nil {
+		s.warn(err.Error())
+	}
+	if used {
+		s.changed()
+	}
+	return used
 }
 
 // statfs measures the volume of a directory; ok is false where the system does not say.
@@ -73,14 +171,21 @@ func (s *space) look() bool {
 	if !ok {
 		return true
 	}
-	l := limitsOf(total)
+	l := s.asked.limits(total)
 	s.free.Store(free.bytes)
 	s.inodes.Store(free.inodes)
 	switch {
 	case free.below(l.low):
-		s.low.Store(true)
+		if s.low.CompareAndSwap(false, true) {
+			s.changed()
+		}
 	case !free.below(l.enough):
-		s.low.Store(false)
+		if s.low.CompareAndSwap(true, false) {
+			s.changed()
+		}
+	}
+	if free.bytes < l.out.bytes && s.useBallast() {
+		return s.look() // it is gone: not once more
 	}
 	return !free.below(l.out)
 }
@@ -101,6 +206,7 @@ func (j *Journal) spaceLoop(ctx context.Context) {
 			j.fail(errNoRoom)
 			return
 		}
+		j.space.keepBallast(time.Now())
 	}
 }
 

@@ -3,6 +3,7 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,8 +75,50 @@ func TestSpaceGuard(t *testing.T) {
 	}
 }
 
+// TestSpaceSettings: what is asked for beats what suits the volume, and what its volume
+// cannot have is refused by name. Each change is told once.
+func TestSpaceSettings(t *testing.T) {
+	t.Parallel()
+	const mib = 1 << 20
+	w := &world{T: t, dir: t.TempDir()}
+	told := make(chan journal.Volume, 8)
+	w.open(journal.Options{
+		Space: journal.Space{SpaceLowBytes: 100 * mib, BallastBytes: -1},
+		Hooks: journal.Hooks{Space: func(v journal.Volume) { told <- v }},
+	})
+	for _, row := range []struct {
+		free int64
+		low  bool
+	}{{101, false}, {99, true}, {101, true}, {113, false}} {
+		w.j.OnVolume(row.free*mib, 0, 64<<30, 0)
+		if err := w.try(); errors.Is(err, journal.ErrFull) != row.low {
+			t.Errorf("with %d MiB free: %v", row.free, err)
+		}
+	}
+	if first, second := <-told, <-told; len(told) > 0 || !first.Low || first.Free != 99*mib || second.Low || second.Free != 113*mib {
+		t.Errorf("told %+v, %+v and %d more", first, second, len(told))
+	}
+	if v := w.j.Stats().Volume; v.Ballast != 0 || v.NoBallast {
+		t.Errorf("ballast though none is asked for: %+v", v)
+	}
+	for _, row := range []struct {
+		asked journal.Space
+		want  string
+	}{
+		{journal.Space{SpaceLowBytes: 1}, "space_low_bytes: 1; on the volume"},
+		{journal.Space{SpaceLowBytes: 1 << 60}, "space_low_bytes: 1152921504606846976; on the volume"},
+		{journal.Space{BallastBytes: 1 << 60}, "ballast_bytes: 1152921504606846976; on the volume"},
+	} {
+		if j, err := journal.Open(journal.Options{Dir: t.TempDir(), Space: row.asked}); err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("opened with %+v: %v, %v", row.asked, j, err)
+		}
+	}
+}
+
 // TestFullDisk: a file that takes the last page of the volume, or its last inode, makes the
 // journal refuse, then stop; never crash. When it is gone all that was acknowledged is there.
+// The ballast puts the stop off, has what a crash has left opened on a full volume, and is
+// made anew when there is room.
 func TestFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		if os.Getenv("CI") == "true" {
@@ -89,37 +132,40 @@ func TestFullDisk(t *testing.T) {
 			t.Parallel()
 			volume := smallVolume(t, what == "blocks of ext4")
 			w := &world{T: t, dir: filepath.Join(volume, "journal")}
-			w.open(journal.Options{})
+			o := journal.Options{}
+			if what == "pages" {
+				o.Space.BallastBytes = 8 << 20 // in memory there is none unless it is asked for
+			}
+			w.open(o)
 			first := w.accept()
 			filler := filepath.Join(volume, "filler")
-			fill := func(share int64) {
+			fill := func(share, spared int64) {
 				if err := os.MkdirAll(filler, 0o700); err != nil {
 					t.Fatal(err)
 				}
-				var fs unix.Statfs_t
-				if err := unix.Statfs(volume, &fs); err != nil {
+				var free unix.Statfs_t
+				if err := unix.Statfs(volume, &free); err != nil {
 					t.Fatal(err)
 				}
 				if what == "inodes" {
-					for n := range int64(fs.Ffree) * share / 100 {
+					for n := range int64(free.Ffree) * share / 100 {
 						if os.WriteFile(filepath.Join(filler, fmt.Sprint(share, "-", n)), nil, 0o600) != nil {
 							return
 						}
 					}
 					return
 				}
-				f, err := os.Create(filepath.Join(filler, fmt.Sprint(share)))
+				f, err := os.CreateTemp(filler, "")
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer f.Close()
 				// All at once where that is to be had, and then what is left in smaller pieces.
-				for at, size := int64(0), int64(fs.Bavail)*fs.Bsize*share/100; size >= fs.Bsize; {
+				left := int64(free.Bavail)*free.Bsize*share/100 - spared
+				for at, size := int64(0), left; size >= free.Bsize; size = min(size, left) {
 					switch err := unix.Fallocate(int(f.Fd()), 0, at, size); {
-					case err == nil && share < 100:
-						return
 					case err == nil:
-						at += size
+						at, left = at+size, left-size
 					case errors.Is(err, unix.ENOSPC):
 						size /= 2
 					default:
@@ -140,7 +186,7 @@ func TestFullDisk(t *testing.T) {
 					time.Sleep(time.Millisecond)
 				}
 			}
-			fill(88)
+			fill(88, 0)
 			until(journal.ErrFull)
 			h := w.local2()
 			if s := w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack}); s.Err != nil {
@@ -150,7 +196,18 @@ func TestFullDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			until(nil)
-			fill(100)
+			for n := 0; n < 2 && what != "inodes"; n++ {
+				if err := os.RemoveAll(filler); err != nil {
+					t.Fatal(err)
+				}
+				w.untilBallast(true)
+				fill(100, 2<<20) // less than it stops at
+				w.untilBallast(false)
+				if err := w.try(); !errors.Is(err, journal.ErrFull) {
+					t.Errorf("with its ballast used it is not low: %v", err)
+				}
+			}
+			fill(100, 0)
 			until(journal.ErrFailed)
 			if j, err := journal.Open(journal.Options{Dir: filler}); err == nil || !strings.Contains(err.Error(), "make room") {
 				t.Errorf("opened on a full disk: %v, %v", j, err)
@@ -159,11 +216,42 @@ func TestFullDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.j.Abandon() // which writes tables, as the end of a process does not
-			w.open(journal.Options{})
+			w.open(o)
 			w.status(first)
 			w.accept()
+			if what == "inodes" {
+				w.whole()
+				return
+			}
+			w.untilBallast(true)
+			w.j.Abandon()
+			if what == "pages" {
+				fill(100, 0)
+			} else {
+				fill(88, 0) // low, which after a crash is enough
+			}
+			w.open(o)
+			w.status(first)
+			w.untilBallast(false)
 			w.whole()
 		})
+	}
+}
+
+// untilBallast waits until there is ballast, with all its room taken up, or none.
+func (w *world) untilBallast(there bool) {
+	w.Helper()
+	for n := 0; ; n++ {
+		var is unix.Stat_t
+		err := unix.Stat(filepath.Join(w.dir, journal.BallastName), &is)
+		took, counted := is.Blocks*512, w.j.Stats().Ballast
+		if there && err == nil && counted > 0 && took >= counted || !there && errors.Is(err, fs.ErrNotExist) && counted == 0 {
+			return
+		}
+		if n == 20_000 || w.j.Err() != nil {
+			w.Fatalf("want ballast: %t; its file: %v, takes %d bytes; %+v; failed: %v", there, err, took, w.j.Stats().Volume, w.j.Err())
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 

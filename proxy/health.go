@@ -28,10 +28,8 @@ func (r *run) health() admin.Health {
 		durable.Detail = "the journal's volume does not outlive this host: intents are lost with it"
 	}
 	// Not ready it would be given nothing to finish either, nor the reports that free it.
-	room := admin.Check{Name: "space", OK: !stats.Low, Advice: true}
-	if !room.OK {
-		room.Detail = "the journal's volume is nearly full: nothing new is taken until there is room; what is under way is finished"
-	}
+	room := admin.Check{Name: "space", Detail: roomText(stats.Volume), Advice: true}
+	room.OK = room.Detail == ""
 	clock := admin.Check{Name: "clock", OK: !stats.Clock.Paused, Advice: true}
 	if !clock.OK {
 		clock.Detail = clockText(stats.Clock)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"pannier/journal"
@@ -25,6 +26,7 @@ func (r *run) openJournal() error {
 		Elsewhere:   r.elsewhere,
 		History:     r.opts.Limits.History,
 		ScrubEvery:  r.opts.Limits.ScrubInterval,
+		Space:       r.opts.Limits.Space,
 		NoSchedules: r.emptying,
 		Hooks:       r.hooks(),
 	}
@@ -81,10 +83,32 @@ func (r *run) hooks() journal.Hooks {
 			r.log.Error("intent set aside", "intent_id", id.String(), "err", why)
 		},
 		Lost: func(journal.ID) { with(func(p *parts) { p.server.Relist() }) },
+		Space:     r.room,
 		Corrupt: func(c journal.Corrupt) {
 			r.log.Error(journal.CorruptRecord, "intent_id", c.ID.String(), "reason", c.Record+": "+c.Why)
 		},
 	}
+}
+
+// room is told that there is little room on the journal's volume, or enough again.
+func (r *run) room(v journal.Volume) {
+	if text := roomText(v); text != "" {
+		r.log.Warn("little room", "reason", text)
+		return
+	}
+	r.log.Info("room again")
+}
+
+// roomText is what little room means; empty: there is enough.
+func roomText(v journal.Volume) string {
+	var parts []string
+	if v.Low {
+		parts = append(parts, fmt.Sprintf("the journal's volume is nearly full, %d MiB are free and %d files may be made: nothing new is taken until there is room; what is under way is finished", v.Free>>20, v.Inodes))
+	}
+	if v.NoBallast {
+		parts = append(parts, fmt.Sprintf("no room is kept in reserve, with %d MiB free: when the volume is full the sidecar exits, and does not start until somebody makes room", v.Free>>20))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // clock is told that the wall clock has jumped, and that it is believed again.

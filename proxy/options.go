@@ -81,6 +81,7 @@ type Limits struct {
 	DeliverBy     time.Duration // to be taken by, of an intent that says nothing
 	Deadline      time.Duration // to be ended by, of an intent that says nothing
 	History       journal.History
+	Space         journal.Space
 	ScrubInterval time.Duration // between two readings of what is open in the journal
 	RetryMin      time.Duration // pause after the first failed attempt, before jitter
 	RetryMax      time.Duration // longest pause between attempts
@@ -353,6 +354,12 @@ func (l *Limits) validate() error {
 	}
 	if l.History.HistoryBytes < 0 {
 		errs = append(errs, fmt.Errorf("history_bytes: %d; use a number above zero, or 0 for a quarter of the volume", l.History.HistoryBytes))
+	}
+	if l.Space.SpaceLowBytes < 0 {
+		errs = append(errs, fmt.Errorf("space_low_bytes: %d; use a number above zero, or 0 for what suits the volume", l.Space.SpaceLowBytes))
+	}
+	if l.Space.BallastBytes < -1 {
+		errs = append(errs, fmt.Errorf("ballast_bytes: %d; use a number above zero, 0 for what suits the volume, or -1 for none", l.Space.BallastBytes))
 	}
 	if l.History.HistoryFor < l.History.HistoryBodies {
 		errs = append(errs, fmt.Errorf("history_for: %s is below history_bodies (%s); use at least that", l.History.HistoryFor, l.History.HistoryBodies))

@@ -89,6 +89,8 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"no time to drain", "drain_seconds: 1;", func(o *proxy.Options) { o.Limits.DrainSeconds = 1 }},
 		{"deadline in the past", "deadline: -1s;", func(o *proxy.Options) { o.Limits.Deadline = -time.Second }},
 		{"retry upside down", "retry_max: 1s is below retry_min (2s)", func(o *proxy.Options) { o.Limits.RetryMin, o.Limits.RetryMax = 2*time.Second, time.Second }},
+		{"low below zero", "space_low_bytes: -1;", func(o *proxy.Options) { o.Limits.Space.SpaceLowBytes = -1 }},
+		{"ballast below none", "ballast_bytes: -2;", func(o *proxy.Options) { o.Limits.Space.BallastBytes = -2 }},
 		{"a limit of the mailbox", "max_open", func(o *proxy.Options) { o.Limits.Inbound.MaxOpen = 0 }},
 		{"a limit of the dispatcher", "offer_timeout", func(o *proxy.Options) { o.Limits.Outbound.OfferTimeout = 0 }},
 	} {

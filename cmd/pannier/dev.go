@@ -164,6 +164,7 @@ func (d *dev) sidecar(name string, port int, xds string) (*proxy.Proxy, error) {
 	opts := proxy.DefaultOptions()
 	opts.API, opts.Peer, opts.Admin = loopback(port, 0), loopback(port, 1), loopback(port, 2)
 	opts.Journal = filepath.Join(d.data, name)
+	opts.Limits.Space.BallastBytes = -1 // a try-out is to take little of a disk that is somebody's own
 	opts.XDS = []string{xds}
 	opts.Limits.XDS.NotFoundAfter = devNotFound
 	opts.Learn = "advertise"

@@ -48,9 +48,30 @@ var all = []mutant{
 	},
 	{
 		guard: "a journal is opened on a full disk",
+		file:  "journal/space.go",
+		old:   "	if !s.look() { // what",
+		new:   "	if !s.look() && false { // what",
+		pkg:   inJournal, test: "TestFullDisk",
+	},
+	{
+		guard: "a full disk is no reason to use what is kept in reserve",
+		file:  "journal/space.go",
+		old:   "	if free.bytes < l.out.bytes && s.useBallast() {\n",
+		new:   "	if free.bytes < l.out.bytes && false {\n",
+		pkg:   inJournal, test: "TestFullDisk",
+	},
+	{
+		guard: "a crash on a nearly full disk is mended without the reserve",
 		file:  "journal/open.go",
-		old:   "	if !j.space.look() { // what",
-		new:   "	if !j.space.look() && false { // what",
+		old:   "		j.space.forRecovery()\n",
+		new:   "		_ = j.space.forRecovery\n",
+		pkg:   inJournal, test: "TestFullDisk",
+	},
+	{
+		guard: "a reserve that was used is not made again",
+		file:  "journal/ballast.go",
+		old:   "	if b.never || b.bytes.Load() > 0 ||",
+		new:   "	if b.never || b.bytes.Load() > 0 || b.missing.Load() ||",
 		pkg:   inJournal, test: "TestFullDisk",
 	},
 	{

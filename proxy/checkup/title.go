@@ -11,6 +11,7 @@ const (
 // unmet are the conditions of a sidecar and its journal in words, where they are not met.
 var unmet = map[string]string{
 	"takes writes":                          "The journal takes no writes",
+	"has room":                              "The journal's volume has little room left",
 	"is on a volume that outlives the host": "The journal is on a volume that does not outlive its host",
 	"has all its records":                   "The journal has lost records",
 	"listens":                               "The sidecar does not listen yet",

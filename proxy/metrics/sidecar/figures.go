@@ -121,6 +121,7 @@ func (s *Sidecar) journal(to metrics.To, from *Source, now time.Time) {
 	clockWaits.Is(to, stats.Clock.Paused)
 	inodes.Send(to, float64(stats.Inodes))
 	low.Is(to, stats.Low)
+	ballast.Send(to, float64(stats.Ballast))
 	stalled.Send(to, stats.Stalled.Seconds())
 	history.Send(to, float64(stats.History))
 	size.Send(to, float64(from.Journal.Size()))
