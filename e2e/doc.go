@@ -136,6 +136,7 @@
 //	syncs that take half a second  go test ./e2e -run TestSlowDisk -v             (root, strace)
 //	a disk that hangs              go test ./journal -run TestHungDisk -v
 //	  what operators see meanwhile   go test ./e2e -run TestFiguresOfAHungDisk -v   (root, strace)
+//	  and a stop on it               go test ./e2e -run TestStopOnADiskThatHangs -v  (root, strace)
 //	no page, block or inode left   go test ./journal -run 'FullDisk|SpaceGuard' -v  (root)
 //	wrong bits in files            go test ./journal -run TestFlips -v -flip.n 1200 -flip.seed 77
 //	  the loss accepted            … -flip.n 400 -flip.seed 9 -flip.loss: of 252 refused 107 opened, all whole

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -115,6 +116,72 @@ func TestFiguresOfAHungDisk(t *testing.T) {
 			return nil
 		}
 	})
+}
+
+// TestStopOnADiskThatHangs: syncs that were asked for never return. A sidecar that is told to
+// stop does not wait for them without end, says that its journal is not closed, and the next
+// start reads what was acked from the log.
+func TestStopOnADiskThatHangs(t *testing.T) {
+	t.Parallel()
+	need(t, true, "strace")
+	s := start(t, setup{name: "hung", agents: []string{billing}})
+	acked := map[string]string{}
+	for i := range 20 {
+		key := fmt.Sprint(i)
+		acked[s.post(billing, map[string]any{"key": key})] = key
+	}
+	log, _ := traced(t, s, "-e", "trace=fdatasync,fsync,msync", "-e", "inject=fdatasync,fsync,msync:delay_enter=600000000")
+	answered := make(chan answer, 1)
+	go func() {
+		_, a := s.tryPost(message(billing, map[string]any{"key": "never"}), "")
+		answered <- a
+	}()
+	eventually(t, "a sync to hang", func() error {
+		if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "fdatasync(") {
+			return fmt.Errorf("%v: %s", err, text)
+		}
+		return nil
+	})
+	began := time.Now()
+	s.signal(syscall.SIGTERM)
+	eventually(t, "the stop to begin", func() error {
+		if !strings.Contains(s.stderr(), "stopping: ") {
+			return fmt.Errorf("stderr: %s", s.stderr())
+		}
+		return nil
+	})
+	s.signal(syscall.SIGTERM) // no app is waited for
+	pid := s.proc.cmd.Process.Pid
+	eventually(t, "the process to end", func() error {
+		var tracer int
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || !strings.Contains(string(status), "\nState:\tZ") {
+			return fmt.Errorf("%v: %s", err, status)
+		}
+		// It has; that its threads cannot be buried while they hang is strace's doing.
+		_, rest, _ := strings.Cut(string(status), "\nTracerPid:\t")
+		if n, err := fmt.Sscan(rest, &tracer); n != 1 || tracer == 0 {
+			return fmt.Errorf("no tracer: %v", err)
+		}
+		return syscall.Kill(tracer, syscall.SIGKILL)
+	})
+	s.awaitExit()
+	t.Logf("figure: told to stop on a disk that hangs, a sidecar ended in %v", time.Since(began).Round(100*time.Millisecond))
+	if code := s.proc.cmd.ProcessState.ExitCode(); code <= 0 {
+		t.Errorf("ended with %v, want an exit code above 0", s.proc.cmd.ProcessState)
+	}
+	if said := s.stderr(); !strings.Contains(said, "stop journal: not done after") {
+		t.Errorf("it does not say that its journal is not closed:\n%s", tail(said, 2000))
+	}
+	if a := <-answered; a.err == nil && a.code == 200 {
+		t.Errorf("acked what was not synced: %v", a)
+	}
+	s.http.CloseIdleConnections()
+	s.verify()
+	s.start()
+	if got := len(finals(s, acked)); got != len(acked) {
+		t.Errorf("%d of %d acked intents are left", got, len(acked))
+	}
 }
 
 // postUntilDeath posts one after the other until the process has ended, and

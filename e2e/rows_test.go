@@ -22,7 +22,7 @@ var rows = []struct {
 	{"a compaction loses a table", []string{"TestScrubFindsALostTable", "TestScrubFindsWhatTheStoreLoses", "TestLostTable", "TestAcceptLossOfATable"}, ""},
 	{"no space left", []string{"TestFullDisk", "TestSpaceGuard", "TestSpaceSettings"}, ""},
 	{"no inode left", []string{"TestFullDisk", "TestSpaceGuard"}, ""},
-	{"a slow disk, and one that hangs", []string{"TestSlowDisk", "TestHungDisk", "TestFiguresDoNotWaitForTheDisk", "TestFiguresOfAHungDisk"}, ""},
+	{"a slow disk, and one that hangs", []string{"TestSlowDisk", "TestHungDisk", "TestStopOnADiskThatHangs", "TestFiguresDoNotWaitForTheDisk", "TestFiguresOfAHungDisk"}, ""},
 	{"wrong bits in files", []string{"TestFlips", "TestFilesAreChecked", "TestCorruptRecordBlocksNobody", "TestDamagedRecordCostsItsIntent", "TestVerifyNamesDamage", "TestVerifyGoesOnPastAFile", "TestAcceptLossOfRecords"}, ""},
 	{"a journal opened twice, or put back from a copy", []string{"TestJournalIsOpenOnce", "TestOwnerThatLivesKeepsTheJournal", "TestOlderCopyIsFoundOut", "TestPairWithAnOlderCopy", "TestOlderCopyOfAReceiver", "TestOlderCopyBeginsAnEpoch"}, ""},
 	{"clocks that jump", []string{"TestNothingExpiresByAJump", "TestDowntimeIsWhatTheMachineSays", "TestLeaseLastsByTheTimeThatPasses", "TestSchedulesWhenTheClockJumps", "TestHistoryForgetsKeys"}, ""},

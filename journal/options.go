@@ -29,7 +29,7 @@ type Options struct {
 	History     History
 	ScrubEvery  time.Duration // how often the live set is read again; 0: DefaultScrub
 	Space       Space
-	NoSchedules bool          // schedules make nothing: whoever empties a journal wants no more in it
+	NoSchedules bool // schedules make nothing: whoever empties a journal wants no more in it
 	Hooks       Hooks
 	// Trace returns the traceparent of a hand-over on a stream, which is about to be
 	// durable; empty: it has none. It runs on the committer, perhaps twice for one

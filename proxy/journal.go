@@ -82,8 +82,8 @@ func (r *run) hooks() journal.Hooks {
 		Faulty: func(id journal.ID, why error) {
 			r.log.Error("intent set aside", "intent_id", id.String(), "err", why)
 		},
-		Lost: func(journal.ID) { with(func(p *parts) { p.server.Relist() }) },
-		Space:     r.room,
+		Lost:  func(journal.ID) { with(func(p *parts) { p.server.Relist() }) },
+		Space: r.room,
 		Corrupt: func(c journal.Corrupt) {
 			r.log.Error(journal.CorruptRecord, "intent_id", c.ID.String(), "reason", c.Record+": "+c.Why)
 		},

@@ -37,7 +37,16 @@ func (r *run) drain(force, alive context.Context) {
 	defer cancel()
 	defer context.AfterFunc(force, cancel)()
 
-	r.parts.Load().mailbox.Drain(ctx)
+	released := make(chan struct{})
+	go func() { // on a disk that hangs it reads without end, until the process does
+		defer close(released)
+		r.parts.Load().mailbox.Drain(ctx)
+	}()
+	select {
+	case <-released:
+	case <-ctx.Done():
+		return
+	}
 	look := time.NewTicker(idleEvery)
 	defer look.Stop()
 	for !r.idle() {

@@ -82,6 +82,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestHungDisk",
 	},
 	{
+		guard: "a stop waits for a disk that hangs",
+		file:  "proxy/journal.go",
+		old:   "	r.cleanups.add(\"journal\", closeMargin,",
+		new:   "	r.cleanups.add(\"journal\", 100*closeMargin,",
+		pkg:   inE2E, test: "TestStopOnADiskThatHangs",
+	},
+	{
 		guard: "a disk without room is written to",
 		file:  "journal/space.go",
 		old:   "	return !free.below(l.out)\n",
