@@ -86,7 +86,8 @@ func (h *hooks) parts() (*inbound.Mailbox, *inbound.Server) {
 func (w *world) start() {
 	w.t.Helper()
 	h := &hooks{}
-	j, err := journal.Open(journal.Options{Dir: w.dir, Backoff: func(int) time.Duration { return time.Millisecond }, Hooks: journal.Hooks{
+	// In a bubble days pass at once, and the scrubs of them are real work.
+	j, err := journal.Open(journal.Options{Dir: w.dir, ScrubEvery: 24 * time.Hour, Backoff: func(int) time.Duration { return time.Millisecond }, Hooks: journal.Hooks{
 		Mail: func(a journal.Agent) {
 			if f := w.pause.Load(); f != nil {
 				(*f)()
