@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"sync"
 	"time"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // Backlog is how much waits in one place, and since when.
@@ -153,11 +151,11 @@ func newLedger() *ledger {
 type entry struct {
 	queue // agent 0: of an index that is not by agent
 	ms    int64
-	n     int8
+	n     int
 }
 
 // entryOf reads the time off a key; ok is false for one of another class.
-func entryOf(key []byte, n int8) (e entry, ok bool) {
+func entryOf(key []byte, n int) (e entry, ok bool) {
 	e = entry{queue: queue{class: key[0]}, n: n}
 	if key[0] == classDue || key[0] == classMail {
 		e.agent = Agent(binary.BigEndian.Uint32(key[1:]))
@@ -180,7 +178,7 @@ func (l *ledger) take(entries []entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range entries {
-		l.mu.by[e.class].add(e.ms, int(e.n))
+		l.mu.by[e.class].add(e.ms, e.n)
 		if e.agent != 0 {
 			l.ofAgent(e)
 		}
@@ -194,24 +192,8 @@ func (l *ledger) ofAgent(e entry) {
 		x = newTimes(agentTimesMost)
 		l.mu.agents[e.queue] = x
 	}
-	if x.add(e.ms, int(e.n)); len(x.by) == 0 {
+	if x.add(e.ms, e.n); len(x.by) == 0 {
 		delete(l.mu.agents, e.queue)
-	}
-}
-
-// load counts what is on disk: key-only, once, before anything is committed.
-func (l *ledger) load(txn *badger.Txn) {
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues = false
-	it := txn.NewIterator(opts)
-	defer it.Close()
-	for _, b := range backlogs {
-		prefix := []byte{b.class}
-		for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
-			if e, ok := entryOf(it.Item().Key(), 1); ok {
-				l.take([]entry{e})
-			}
-		}
 	}
 }
 

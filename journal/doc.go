@@ -206,6 +206,9 @@
 // have left is refused. "go test ./journal -run TestFlips -flip.n 1200 -flip.seed 77" makes that
 // many starts with a wrong bit or two wrong bytes each; none may quietly lack what was accepted.
 //
+// A start reads every table once, and the live set by its keys once, whatever the stop was
+// like: with a million intents that is about all that it takes.
+//
 // Two processes never have one journal: a lock sees to that on one host, and a file that says
 // who has it on volumes that several can mount. A start where a process of another host, or of
 // before a reboot, has not said that it is done takes four seconds longer.

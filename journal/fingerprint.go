@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/dgraph-io/badger/v4"
 
 	"pannier/journal/wire"
 )
@@ -77,20 +76,4 @@ func (s *sums) differences(found *sums) []string {
 		}
 	}
 	return out
-}
-
-// scanSums reads the live set as it is on disk: key-only, in one snapshot.
-func scanSums(txn *badger.Txn) *sums {
-	found := &sums{}
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues = false
-	it := txn.NewIterator(opts)
-	defer it.Close()
-	for _, c := range liveClasses {
-		prefix := []byte{c}
-		for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
-			found.addIfLive(it.Item().Key())
-		}
-	}
-	return found
 }

@@ -150,7 +150,8 @@ func isFresh(store string) (bool, error) {
 	return false, err
 }
 
-// verifyStore is the first of the two opens after an unclean stop.
+// verifyStore is the first of the two opens after an unclean stop. The checksums of tables
+// have been read before it.
 func (j *Journal) verifyStore() (err error) {
 	defer func() {
 		// Badger answers some damage with a panic in the calling goroutine.
@@ -167,9 +168,6 @@ func (j *Journal) verifyStore() (err error) {
 			err = damaged(j.dir, cerr)
 		}
 	}()
-	if err := db.VerifyChecksum(); err != nil {
-		return damaged(j.dir, err)
-	}
 	return j.checkFingerprint(db)
 }
 
@@ -189,7 +187,8 @@ func damaged(dir string, err error) error {
 }
 
 // checkFingerprint compares the live set with the fingerprint written beside it, and finds
-// out whether one that is wrong can be built anew.
+// out whether one that is wrong can be built anew. What it has found is what the ledger
+// starts with.
 func (j *Journal) checkFingerprint(db *badger.DB) error {
 	return db.View(func(txn *badger.Txn) error {
 		meta, err := j.readMeta(txn)
@@ -197,7 +196,9 @@ func (j *Journal) checkFingerprint(db *badger.DB) error {
 			return damaged(j.dir, err)
 		}
 		written := decodeSums(meta.Sums) // nothing, where it was killed before the first commit
-		diff := written.differences(scanSums(txn))
+		is := scanLive(db)
+		j.ledger = is.ledger
+		diff := written.differences(&is.sums)
 		if len(diff) == 0 {
 			return nil
 		}
@@ -280,8 +281,10 @@ func (j *Journal) load(last *mark) error {
 			return fmt.Errorf("build the indexes of the journal in %s anew: %w", j.dir, err)
 		}
 	}
+	if j.loss.asked || j.broken { // the store is no more what was compared
+		j.ledger = scanLive(j.db).ledger
+	}
 	if err := j.db.View(func(txn *badger.Txn) error {
-		j.ledger.load(txn)
 		return errors.Join(j.names.load(txn), j.accounts.load(txn), j.schemas.load(txn), j.subscriptions.load(txn), j.schedules.load(txn), j.loadReportNumbers(txn))
 	}); err != nil {
 		return damaged(j.dir, err)

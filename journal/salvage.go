@@ -25,7 +25,7 @@ func (j *Journal) salvage() error {
 		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}}
 		err := j.db.View(func(txn *badger.Txn) error {
 			found := VerifyReport{all: true}
-			found.read(txn, nil)
+			found.read(j.db, txn, nil)
 			return s.take(txn, found.Damages)
 		})
 		if err != nil {

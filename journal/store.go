@@ -16,8 +16,7 @@ import (
 // storeOptions are the only ones Badger is ever opened with here. Each departs
 // from a default for a measured reason: without compression a damaged block
 // costs one value, not a range of keys; nothing reaches the value log, whose
-// sync errors are only logged; table checksums are read when a table is opened,
-// the one mode that answers with an error instead of a panic or a short scan.
+// sync errors are only logged. Checksums of tables are our own affair (checksums).
 // Badger syncs no commit: the committer does, see wal.
 func storeOptions(dir string, log badger.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
@@ -31,10 +30,26 @@ func storeOptions(dir string, log badger.Logger) badger.Options {
 		WithValueLogFileSize(1 << 20).
 		WithCompression(options.None).
 		WithBlockCacheSize(0).WithIndexCacheSize(0).
-		WithChecksumVerificationMode(options.OnTableRead).
+		WithChecksumVerificationMode(checksums(dir)).
 		WithDetectConflicts(false).WithNumVersionsToKeep(1).WithNumGoroutines(2).
 		WithMetricsEnabled(false).
 		WithLogger(log)
+}
+
+// checksums says whether Badger is to read the checksums of a table that it opens. We have
+// done that already (checkFiles), and it does so with each that it has just made, too, and
+// loses that if it finds one wrong. What a tool of its own has written it alone can read.
+func checksums(store string) options.ChecksumVerificationMode {
+	tables, _, err := readManifest(filepath.Join(store, badger.ManifestFilename))
+	if err != nil {
+		return options.OnTableRead
+	}
+	for _, plain := range tables {
+		if !plain {
+			return options.OnTableRead
+		}
+	}
+	return options.NoVerification
 }
 
 // lookOptions are those of an open that only looks. It compacts nothing, since a

@@ -220,7 +220,7 @@ func (t *tx) delIndex(key []byte) {
 	t.set(key, write{del: true, new: was.new})
 }
 
-func (t *tx) note(key []byte, n int8) {
+func (t *tx) note(key []byte, n int) {
 	if e, ok := entryOf(key, n); ok {
 		t.op.entries = append(t.op.entries, e)
 	}
