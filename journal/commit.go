@@ -202,8 +202,10 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 		entries = append(entries, badger.Entry{Key: key, Value: rec})
 		return t.disk.SetEntry(&entries[len(entries)-1])
 	}
+	deletes := int64(0)
 	for _, w := range t.batch.writes {
 		if w.del {
+			deletes++
 			err = t.disk.Delete(w.key)
 		} else {
 			err = set(w.key, w.rec)
@@ -225,6 +227,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	t.batch.tally.Took = max(1, time.Since(began))
 	j.ledger.take(t.batch.entries)
 	j.scrub.take(t.batch.live)
+	j.garbage.deletes.Add(deletes)
 	j.seq = t.seq
 	j.figures.seq.Store(t.seq)
 	j.figures.ops.Add(uint64(len(ops)))

@@ -142,6 +142,10 @@
 //     take. Threads go with their intents, idempotency keys after their day, webhook
 //     events with their last delivery. Of what is gone there is no record but up to when it
 //     may have ended.
+//   - What is deleted takes room until a compaction drops it. Under traffic the store sees to
+//     that by itself; once 100,000 keys, and one for ten that there are, have been deleted, a
+//     store of up to 512 MiB is compacted while it is quiet, if neither space nor inodes nor
+//     open files can run out in it: a compaction that cannot make a table loses its keys.
 //   - Of what is queued, what finishes work goes first (reports, settles, leases,
 //     words, endings), then what is to be held, then what is to be accepted, and last what the
 //     history lets go, which each batch takes a slice of; of each

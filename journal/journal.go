@@ -82,6 +82,7 @@ type Journal struct {
 	scrub         scrub      // owned by the committer
 	suspects      chan blame // what a reader could not read
 	scrubEvery    time.Duration
+	garbage       garbage
 	broken        bool // an index is not what was written, and its records are whole
 	loss          loss
 	figures       figures
@@ -96,9 +97,9 @@ type figures struct {
 	stalled  atomic.Int64  // looks at one batch, see stallLoop
 	live     [len(liveClasses)]atomic.Uint64
 
-	scrubs, aside, rebuilt atomic.Uint64
-	faults, reportsAside   atomic.Uint64
-	lateAnswers            atomic.Uint64
+	scrubs, aside, rebuilt, compactions atomic.Uint64
+	faults, reportsAside                atomic.Uint64
+	lateAnswers                         atomic.Uint64
 }
 
 func (j *Journal) publishSums() {
@@ -125,6 +126,7 @@ func (j *Journal) Stats() Stats {
 	j.history.stats(&s)
 	s.Scrubs, s.Aside, s.Rebuilt = j.figures.scrubs.Load(), j.figures.aside.Load(), j.figures.rebuilt.Load()
 	s.Faults, s.ReportsAside, s.LateAnswers = j.figures.faults.Load(), j.figures.reportsAside.Load(), j.figures.lateAnswers.Load()
+	s.Deletes, s.Compactions = j.garbage.deletes.Load(), j.figures.compactions.Load()
 	return s
 }
 

@@ -113,6 +113,7 @@ func newJournal(o Options) *Journal {
 	if j.backoff == nil {
 		j.backoff = func(int) time.Duration { return time.Second }
 	}
+	j.garbage.after = compactAfter
 	j.workTimeout, j.workMax = cmp.Or(o.WorkTimeout, time.Hour), cmp.Or(o.WorkMax, 24*time.Hour)
 	j.scrubEvery = cmp.Or(o.ScrubEvery, DefaultScrub)
 	j.deliverBy, j.deadline = cmp.Or(o.DeliverBy, DefaultDeliverBy), cmp.Or(o.Deadline, DefaultDeadline)
@@ -124,6 +125,7 @@ func (j *Journal) start() {
 	j.cancel = cancel
 	j.space.look()
 	go j.commitLoop()
+	j.sweeps.Go(func() { j.compactLoop(ctx) })
 	j.sweeps.Go(func() { j.markLoop(ctx) })
 	j.sweeps.Go(func() { j.spaceLoop(ctx) })
 	j.sweeps.Go(func() { j.ownerLoop(ctx) })

@@ -9,14 +9,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"pannier/journal"
-	"pannier/journal/state"
 )
 
 // taken is what a journal takes: of its disk, of memory (RssAnon) and of files.
@@ -46,29 +44,6 @@ func (w *world) taken() (t taken) {
 	}
 	t.files, t.goroutines = len(open), runtime.NumGoroutine()
 	return t
-}
-
-// traffic accepts so many intents and has them answered, all at once.
-func (w *world) traffic(n int, payload []byte) {
-	w.Helper()
-	in := make([]journal.Accept, n)
-	for i := range in {
-		in[i].Envelope = envelope()
-		in[i].Envelope.Payload = payload
-	}
-	got, err := w.j.Accept(w.Context(), in)
-	if err != nil {
-		w.Fatal(err)
-	}
-	var group sync.WaitGroup
-	for _, one := range got {
-		group.Go(func() {
-			if _, err := w.j.Answer(w.Context(), one.ID, journal.Answer{Trigger: state.Complete, Actor: "ann"}); err != nil {
-				w.Error(err)
-			}
-		})
-	}
-	group.Wait()
 }
 
 // TestSoak: under traffic that never pauses a journal takes what its history may, and what

@@ -66,6 +66,7 @@ var (
 	history    = Families.Gauge("pannier_intent_journal_history_bytes", "Bytes that ended intents take, about.")
 	failed     = Families.Gauge("pannier_intent_journal_failed", "1 once a commit has failed: the process is about to end.")
 	scrubs     = Families.Counter("pannier_intent_journal_scrubs_total", "Times its live set was read whole and found to be what was written.")
+	compacted  = Families.Counter("pannier_intent_journal_compactions_total", "Times it was compacted, while it was quiet, because much of it was deleted.")
 	unapplied  = Families.Counter("pannier_intent_reports_set_aside_total", "Reports of other sidecars that could not be applied; each costs its intent alone, which is a dead letter for sidecar_fault.")
 	lateOnes   = Families.Counter("pannier_intent_late_answers_total", "Answers that came when their intent had ended otherwise: kept with it, at most four, and of no effect.")
 	corrupt    = Families.Counter("pannier_intent_journal_corrupt_records_total", "Records that could not be read and were set aside; each costs its intent alone.")

@@ -127,6 +127,7 @@ func (s *Sidecar) journal(to metrics.To, from *Source, now time.Time) {
 	size.Send(to, float64(from.Journal.Size()))
 	failed.Is(to, from.Journal.Err() != nil)
 	scrubs.Send(to, float64(stats.Scrubs))
+	compacted.Send(to, float64(stats.Compactions))
 	corrupt.Send(to, float64(stats.Aside))
 	unapplied.Send(to, float64(stats.ReportsAside))
 	lateOnes.Send(to, float64(stats.LateAnswers))

@@ -1,0 +1,123 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is deleted stays in the store until a compaction drops it, as a key that says so
+// over all that it has deleted, and whoever looks for the head of an index passes over it.
+// Badger compacts by size: under traffic that keeps the garbage to about a tenth of the
+// store, but what a burst has left behind stays for as long as it is quiet. So deletes are
+// counted here, and once they are many the store is compacted when nobody is busy with it.
+//
+// A compaction that cannot make a table loses its keys, and Badger does not say so (scrub):
+// none is begun where space, inodes or files could run out before it ends.
+const (
+	compactLook  = 10 * time.Second
+	compactAfter = 100_000 // deletes, and
+	compactShare = 10      // at least one for so many keys of the store
+	// compactQuiet is how many batches between two looks are no traffic: what is under way
+	// is not to share the disk with it.
+	compactQuiet = 20
+	// compactMost is the largest store that is compacted so: it cannot be broken off, and a
+	// stop waits for it. In a larger one Badger's own share is enough garbage to begin with.
+	compactMost  = 512 << 20
+	compactFiles = 64 // are to be left for others
+)
+
+// garbage is what is known of it. The committer counts, the loop compacts.
+type garbage struct {
+	after   int64 // deletes that are worth a compaction
+	deletes atomic.Int64
+	refused string // why the last one was not made
+}
+
+// compactLoop looks whether the store is to be compacted, while it is quiet.
+func (j *Journal) compactLoop(ctx context.Context) {
+	tick := time.NewTicker(compactLook)
+	defer tick.Stop()
+	last := j.figures.seq.Load()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.stopped:
+			return
+		case <-tick.C:
+		}
+		now := j.figures.seq.Load()
+		if now-last <= compactQuiet {
+			j.compactIfWorth()
+		}
+		last = now
+	}
+}
+
+// compactIfWorth drops what is deleted where that is much, and where there is room for it.
+func (j *Journal) compactIfWorth() {
+	g := &j.garbage
+	deletes, keys, tables := g.deletes.Load(), int64(0), j.db.Tables()
+	for _, t := range tables {
+		keys += int64(t.KeyCount)
+	}
+	if deletes < g.after || deletes*compactShare < keys || j.Size() > compactMost {
+		return
+	}
+	why := j.noRoomToCompact(int64(len(tables)))
+	if why == "" {
+		// Killed in it, the store has its tables of before or those of after.
+		if err := j.db.Flatten(1); err != nil {
+			why = err.Error()
+		}
+	}
+	if why != "" && why != g.refused { // once, not every ten seconds
+		j.warn("the store has much to drop, and was not compacted: " + why)
+	}
+	if g.refused = why; why != "" {
+		return
+	}
+	g.deletes.Add(-deletes)
+	j.figures.compactions.Add(1)
+}
+
+// noRoomToCompact says what could run out where all tables are made anew before the first
+// of them goes; empty: nothing.
+func (j *Journal) noRoomToCompact(tables int64) string {
+	free, total, ok := (*j.space.measure.Load())()
+	l := j.space.asked.limits(total)
+	switch size := j.Size(); {
+	case !ok:
+		return "the system does not say how full the volume is"
+	case free.bytes-size < l.enough.bytes:
+		return "its volume is too full"
+	case total.inodes > 0 && free.inodes-tables < l.enough.inodes:
+		return "its volume has too few inodes left"
+	}
+	files, err := filesLeft()
+	switch {
+	case err != nil:
+		return err.Error()
+	case files-tables < compactFiles:
+		return "the process has too few files left to open"
+	}
+	return ""
+}
+
+// filesLeft is how many more files this process may open.
+func filesLeft() (int64, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("the limit of open files: %w", err)
+	}
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0, fmt.Errorf("count open files: %w", err)
+	}
+	return int64(min(limit.Cur, 1<<40)) - int64(len(open)), nil
+}
