@@ -284,7 +284,7 @@ func (ss *session) revoke(ctx context.Context, revokes []*peer.Revoke) error {
 			return breach(fmt.Errorf("revoke for reason %d", r.Why))
 		}
 	}
-	ss.waitHeld(0)
+	ss.waitHeld()
 	if err := ss.s.j.Revoke(ctx, ss.home.Journal, verdicts); err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}
@@ -316,7 +316,7 @@ func (ss *session) update(ctx context.Context, updates []*peer.Update) error {
 		}
 		words = append(words, journal.Continued{ID: id, OfferNo: u.OfferNo, No: u.Continued, On: u.ContinuedOn, Trigger: on})
 	}
-	ss.waitHeld(0)
+	ss.waitHeld()
 	if err := ss.s.j.Continue(ctx, ss.home.Journal, words); err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}

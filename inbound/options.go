@@ -29,7 +29,7 @@ type Options struct {
 
 	MaxFrame      int // bytes of a frame; a larger message goes alone
 	MaxPullBytes  int // payload bytes one pull is given, about
-	MaxUnheld     int // bytes of offers of one session not yet in the journal
+	MaxUnheld     int // bytes of offers not yet in the journal, of all sessions
 	OrphanAfter   time.Duration
 	KnockMin      time.Duration // pause after the first knock at a home that does not dial
 	KnockMax      time.Duration

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -45,6 +46,8 @@ type Server struct {
 	trust   Trust // nil: channels prove nothing
 	log     *slog.Logger
 
+	unheld *semaphore.Weighted // room for offers on their way into the journal, in bytes
+
 	refused atomic.Uint64 // streams, for what their home has proved or has not
 
 	wake  chan struct{}  // a home may have to be knocked at
@@ -64,7 +67,7 @@ type Server struct {
 // NewServer returns the peer server over a mailbox. It does nothing before Run.
 // knocked is told of a holder that asks us, as home, to dial it.
 func NewServer(o Options, j *journal.Journal, m *Mailbox, self Self, knocked func(journal.Identity, string), dial []grpc.DialOption, log *slog.Logger) *Server {
-	s := &Server{o: o, j: j, mailbox: m, self: self, knocked: knocked, dial: dial, log: log, wake: make(chan struct{}, 1)}
+	s := &Server{o: o, j: j, mailbox: m, self: self, knocked: knocked, dial: dial, log: log, wake: make(chan struct{}, 1), unheld: semaphore.NewWeighted(int64(o.MaxUnheld))}
 	s.mu.sessions = map[journal.ID]*session{}
 	s.mu.changed = make(chan struct{})
 	s.mu.asked = map[journal.ID]bool{}

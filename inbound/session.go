@@ -39,9 +39,8 @@ type session struct {
 		lastNo uint64
 		acks   []journal.Acked // waiting to be journaled
 		upTo   uint64
-		unheld int           // bytes of offers on their way into the journal
 		holds  int           // calls of Hold whose done is owed
-		freed  chan struct{} // closed when unheld has fallen
+		freed  chan struct{} // closed when they have become fewer
 	}
 }
 
@@ -63,7 +62,7 @@ func (ss *session) run(ctx context.Context, stream grpc.BidiStreamingServer[peer
 	defer ss.dropAsks()
 	// Whatever ends this, the holds under way are waited for: only then is it
 	// known what we hold.
-	defer ss.waitHeld(0)
+	defer ss.waitHeld()
 	defer ss.end(nil)
 	if err := ss.greet(ctx); err != nil {
 		return status.Error(codes.Unavailable, err.Error())
@@ -186,32 +185,33 @@ func (ss *session) release(g journal.Given) {
 	ss.notify()
 }
 
-// reserveHold waits until the offers on their way into the journal are few
-// enough for n bytes more, and counts them. The journal's committer, not the
-// writer of this session, is what it waits for.
+// reserveHold waits until the offers on their way into the journal, of all homes, are few
+// enough for n bytes more, and counts them. The journal's committer, not the writer of this
+// session, is what it waits for.
 func (ss *session) reserveHold(n int) {
-	ss.waitHeld(max(0, ss.s.o.MaxUnheld-n))
+	_ = ss.s.unheld.Acquire(context.Background(), ss.s.unheldOf(n)) // the journal calls every done, also when it fails
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	ss.mu.unheld += n
 	ss.mu.holds++
 }
 
 func (ss *session) holdDone(n int) {
+	ss.s.unheld.Release(ss.s.unheldOf(n))
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	ss.mu.unheld -= n
 	ss.mu.holds--
 	close(ss.mu.freed)
 	ss.mu.freed = make(chan struct{})
 }
 
-// waitHeld returns when at most limit bytes of offers are under way; at a
-// limit of zero, when none is.
-func (ss *session) waitHeld(limit int) {
+// unheldOf is the part of MaxUnheld that n bytes of offers take: one alone may be larger.
+func (s *Server) unheldOf(n int) int64 { return int64(min(n, s.o.MaxUnheld)) }
+
+// waitHeld returns when no offer of this session is on its way into the journal.
+func (ss *session) waitHeld() {
 	for {
 		ss.mu.Lock()
-		ok, freed := ss.mu.unheld <= limit && (limit > 0 || ss.mu.holds == 0), ss.mu.freed
+		ok, freed := ss.mu.holds == 0, ss.mu.freed
 		ss.mu.Unlock()
 		if ok {
 			return

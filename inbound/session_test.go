@@ -493,6 +493,36 @@ func TestListWaitsForWhatTheFormerStreamBrought(t *testing.T) {
 	}
 }
 
+// What offers are in memory for the journal to take is bounded over all homes: however many
+// send at once, a home is read no further while others fill it.
+func TestOffersOfAllHomesAreBounded(t *testing.T) {
+	t.Parallel()
+	o := fast()
+	o.MaxUnheld = 256 << 10
+	w := setup(t, o)
+	conn := w.listen()
+	first, second := w.dialOn(conn, journal.NewID(), 1), w.dialOn(conn, journal.NewID(), 1)
+	w.ready(200)
+	first.window(200)
+	second.window(200)
+	halted, goOn := w.halt()
+	defer goOn()
+	first.burst(1, 10)
+	<-halted
+	first.burst(10, 20<<10)
+	first.send(&peer.Frame{Ping: 1})
+	pong := func(h *home) bool { h.mu.Lock(); defer h.mu.Unlock(); return h.mu.pong == 1 }
+	until(t, "the first has been read", func() bool { return pong(first) })
+	second.burst(10, 20<<10)
+	second.send(&peer.Frame{Ping: 1})
+	time.Sleep(50 * time.Millisecond)
+	if pong(second) {
+		t.Error("the second home was read on, though what the first had brought was not in the journal")
+	}
+	goOn()
+	until(t, "the second has been read", func() bool { return pong(second) })
+}
+
 func TestRevokedWhileLeased(t *testing.T) {
 	t.Parallel()
 	w := setup(t, fast())

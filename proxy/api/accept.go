@@ -106,6 +106,7 @@ func (a *API) acceptOne(w http.ResponseWriter, r *http.Request, in *asked) error
 	if res.Err != nil {
 		return res.Err
 	}
+	a.freeBody(w) // what comes may wait for others
 	h := w.Header()
 	h.Set("Location", "/v1/intents/"+res.ID.String())
 	markReplayed(w, res.Replayed)

@@ -19,6 +19,7 @@ import (
 // Options of the app API. The zero value of every field is usable.
 type Options struct {
 	BodyTime     time.Duration // for a client to send a body; 0: 30 s
+	BodyWait     time.Duration // of a large body for others to be read and stored, until it is refused; 0: 5 s
 	MaxBody      int           // bytes of a request body, the payload and all around it; of a batch, of each item; 0: 1 MiB
 	Hosts        []string      // names allowed in Host beside those of loopback
 	DefaultAgent string        // sender of an intent that names none; "": anonymous
@@ -103,6 +104,7 @@ type API struct {
 	mux        *http.ServeMux
 	hosts      map[string]bool
 	compiled   compiled
+	bodies     bodies
 
 	figures figures
 
@@ -147,7 +149,7 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 	if o.Subscribed == nil {
 		o.Subscribed = func() {}
 	}
-	a := &API{opt: o, journal: j, mailbox: m, dispatcher: d, log: log, drain: make(chan struct{})}
+	a := &API{opt: o, journal: j, mailbox: m, dispatcher: d, log: log, bodies: newBodies(batchBodies * o.MaxBody), drain: make(chan struct{})}
 	if a.opt.Redrive == nil {
 		a.opt.Redrive = j.Redrive
 	}

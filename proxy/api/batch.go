@@ -84,6 +84,7 @@ func (a *API) acceptMany(w http.ResponseWriter, r *http.Request, items []jsontex
 			results[index[k]] = res
 		}
 	}
+	a.freeBody(w) // what comes may wait for others
 	a.awaitBatch(w, r, results, waiting)
 	d := newDoc()
 	defer d.free()

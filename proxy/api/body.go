@@ -39,7 +39,7 @@ func (a *API) readRaw(w http.ResponseWriter, r *http.Request, limit int) ([]byte
 	}
 	control := http.NewResponseController(w)
 	timed := control.SetReadDeadline(time.Now().Add(cmp.Or(a.opt.BodyTime, bodyTime))) == nil
-	raw, err := readAll(http.MaxBytesReader(w, r.Body, int64(limit)), r.ContentLength)
+	raw, err := a.read(w, r, limit)
 	if err != nil {
 		// net/http reads the rest of the announced body before it answers: the
 		// deadline stays, so that a client which hangs in it is cut off.
@@ -51,8 +51,9 @@ func (a *API) readRaw(w http.ResponseWriter, r *http.Request, limit int) ([]byte
 		}
 	}
 	var tooBig *http.MaxBytesError
+	var busy *problem
 	switch {
-	case errors.As(err, &tooBig):
+	case errors.As(err, &tooBig), errors.As(err, &busy):
 		return nil, err
 	case err != nil:
 		return nil, refuse(codeInvalidRequest, "the body broke off after %d bytes", len(raw))
@@ -60,12 +61,6 @@ func (a *API) readRaw(w http.ResponseWriter, r *http.Request, limit int) ([]byte
 		return nil, nil
 	}
 	return raw, checkCoding(r.Header)
-}
-
-func readAll(r io.Reader, length int64) ([]byte, error) {
-	buf := bytes.NewBuffer(make([]byte, 0, max(length, 0)+bytes.MinRead))
-	_, err := buf.ReadFrom(r)
-	return buf.Bytes(), err
 }
 
 func checkCoding(h http.Header) error {

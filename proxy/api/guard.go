@@ -35,6 +35,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Tracestate")
 	}
 	out := &response{ResponseWriter: w}
+	defer a.freeBody(out)
 	r, ended := a.opt.Tracer.Serve(r)
 	began := time.Now()
 	defer func() {
@@ -80,6 +81,7 @@ type response struct {
 	status int    // 0: none was sent
 	route  string // of the request; empty: none
 	err    error  // of the handler the mux called
+	room   int64  // that its body has, see bodies
 }
 
 func (r *response) WriteHeader(status int) {
