@@ -153,7 +153,8 @@
 //	holder stopped (SIGSTOP)       go test ./e2e -run TestStoppedHolder -v
 //	a file torn by a kill          go test ./e2e -run 'TestFileCreated|TestKilledAtItsFirstStart' -v
 //	home killed, holder not there  go test ./e2e -run 'TestHomeKilled|TestHomeGone' -v
-//	100,000 intents, nobody there  go test ./e2e -run TestBacklogMemory -v
+//	100,000 intents, nobody there, 96 MiB  go test ./e2e -run TestBacklogMemory -v  (root)
+//	  a million                      E2E_BACKLOG=1000000 go test ./e2e -run TestBacklogMemory -v -timeout 1h
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
 //	requests that are no requests  go test ./e2e -run 'RawRequests|EndlessBodies|HTTP2' -v
 //	hosts killed, unplugged, apart go test ./e2e -run 'AcrossHosts|Partitions' -v  (root, ip, nft)

@@ -44,9 +44,10 @@ type setup struct {
 	config map[string]string // keys of --config, over quick
 	args   []string          // any other flag
 	env    []string
-	crashy bool   // the binary with failpoints
-	dir    string // journal; empty: a fresh one
-	on     *host  // where it runs; nil: here, on loopback
+	crashy bool         // the binary with failpoints
+	dir    string       // journal; empty: a fresh one
+	on     *host        // where it runs; nil: here, on loopback
+	group  *memoryGroup // what bounds its memory; nil: nothing does
 }
 
 // sidecar is one `pannier run`. It keeps its ports over restarts, as a
@@ -167,7 +168,7 @@ func (s *sidecar) start(env ...string) {
 // launch starts the process and waits for nothing.
 func (s *sidecar) launch(env ...string) {
 	s.t.Helper()
-	bin, argv := s.set.on.command(s.bin, s.argv())
+	bin, argv := s.set.group.command(s.set.on.command(s.bin, s.argv()))
 	p, err := spawn(bin, argv, append(append([]string{}, s.set.env...), env...), s.log)
 	if err != nil {
 		s.t.Fatalf("%s: %v", s.set.name, err)
