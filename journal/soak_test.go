@@ -17,8 +17,9 @@ import (
 	"pannier/journal"
 )
 
-// taken is what a journal takes: of its disk, of memory (RssAnon) and of files.
-type taken struct{ disk, memory, files, goroutines int }
+// taken is what a journal takes: of its disk, of memory (RssAnon) and of files; and how many
+// keys of its store only say that one is deleted.
+type taken struct{ disk, memory, files, goroutines, tombstones int }
 
 func (w *world) taken() (t taken) {
 	w.Helper()
@@ -42,12 +43,12 @@ func (w *world) taken() (t taken) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	t.files, t.goroutines = len(open), runtime.NumGoroutine()
+	t.files, t.goroutines, t.tombstones = len(open), runtime.NumGoroutine(), w.j.Tombstones()
 	return t
 }
 
 // TestSoak: under traffic that never pauses a journal takes what its history may, and what
-// the store needs to work with, however long that lasts. JOURNAL_SOAK=10m makes it as long;
+// the store needs to work with, however long that lasts, and garbage does not pile up. JOURNAL_SOAK=10m makes it as long;
 // the figures are of the whole process.
 func TestSoak(t *testing.T) {
 	t.Parallel()
@@ -56,6 +57,7 @@ func TestSoak(t *testing.T) {
 		budget, body = 4 << 20, 32 << 10
 		round, least = 50, 8000  // intents; their bodies are 262 MB
 		most         = 224 << 20 // of disk: 80 to 160 is seen, of memtables, their logs, and what waits to be compacted
+		tombs        = 200_000
 		tell         = 30 * time.Second
 	)
 	w := &world{T: t, dir: t.TempDir()}
@@ -68,14 +70,17 @@ func TestSoak(t *testing.T) {
 			continue
 		}
 		now := w.taken()
-		top.disk = max(top.disk, now.disk)
+		top.disk, top.tombstones = max(top.disk, now.disk), max(top.tombstones, now.tombstones)
 		if now.disk > most {
 			t.Fatalf("after %d intents it takes %d MiB of disk, of a history of %d", n+round, now.disk>>20, w.j.Stats().History>>20)
 		}
+		if now.tombstones > tombs {
+			t.Fatalf("after %d intents %d keys of the store only say that one is deleted", n+round, now.tombstones)
+		}
 		if time.Since(told) > tell {
 			told = time.Now()
-			t.Logf("%s: %d intents, history %d MiB, disk %d MiB (most %d), RssAnon %d MiB, %d files, %d goroutines", time.Since(began).Round(time.Second), n+round,
-				w.j.Stats().History>>20, now.disk>>20, top.disk>>20, now.memory>>20, now.files, now.goroutines)
+			t.Logf("%s: %d intents, history %d MiB, disk %d MiB (most %d), %d tombstones (most %d), RssAnon %d MiB, %d files, %d goroutines", time.Since(began).Round(time.Second), n+round,
+				w.j.Stats().History>>20, now.disk>>20, top.disk>>20, now.tombstones, top.tombstones, now.memory>>20, now.files, now.goroutines)
 		}
 	}
 	s := w.j.Stats()
@@ -85,7 +90,7 @@ func TestSoak(t *testing.T) {
 	if s.History > budget || s.LetGo < least/2 {
 		t.Errorf("the history takes %d bytes, of %d that it may, and of it %d intents were let go", s.History, s.HistoryMost, s.LetGo)
 	}
-	t.Logf("%d MiB of disk at most", top.disk>>20)
+	t.Logf("%d MiB of disk and %d tombstones at most", top.disk>>20, top.tombstones)
 	w.whole()
 }
 

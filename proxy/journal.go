@@ -7,11 +7,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
 	"pannier/journal"
 	"pannier/proxy/notify"
 )
 
 func (r *run) openJournal() error {
+	holdMemory(memlimit.FromCgroup) // before: to open one with a million intents takes as much as anything later
 	o := journal.Options{
 		Dir:         r.opts.Journal,
 		AcceptLoss:  r.opts.AcceptLoss,

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
-
 	"pannier/journal/wire/peer"
 	"pannier/proxy/admin"
 	"pannier/proxy/crowd"
@@ -82,7 +80,6 @@ func (r *run) serveAdmin(keys *webhook.Keyring, how *bindings, dead *deadLetters
 }
 
 func (r *run) startLoops() {
-	holdMemory(memlimit.FromCgroup)
 	p := r.parts.Load()
 	for _, loop := range []struct {
 		name string
