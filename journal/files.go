@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -93,13 +92,13 @@ func checkTables(store string, tables map[uint64]bool) (bad []badFile) {
 	wrong := make([]error, len(ids))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	spare := sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	spare := sync.Pool{New: func() any { return new([]byte) }}
 	for i, id := range ids {
 		if !tables[id] {
 			continue // a tool of Badger's has written it, which checks it: see checksums
 		}
 		group.Go(func() error {
-			buf := spare.Get().(*bytes.Buffer)
+			buf := spare.Get().(*[]byte)
 			defer spare.Put(buf)
 			wrong[i] = checkTable(filepath.Join(store, tableName(id)), buf)
 			return nil // the others are read all the same
@@ -178,42 +177,35 @@ func checkEmpty(store string) error {
 }
 
 // checkTable verifies the footer, the index and each block of a table, each of which ends
-// with its checksum and the length of that. It reads the table into buf, which is used again.
-func checkTable(path string, buf *bytes.Buffer) error {
+// with its checksum and the length of that. It reads block by block into buf, which is used
+// again: a table may be a large part of what a sidecar has of memory.
+func checkTable(path string, buf *[]byte) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	buf.Reset()
-	if info, err := f.Stat(); err == nil {
-		buf.Grow(int(info.Size()) + bytes.MinRead)
-	}
-	if _, err := buf.ReadFrom(f); err != nil {
+	info, err := f.Stat()
+	if err != nil {
 		return err
 	}
-	b, sum, err := cutSum(buf.Bytes())
+	left := info.Size() // of the table, without what has been read from its end
+	index, err := readIndex(f, left)
 	if err != nil {
-		return fmt.Errorf("footer: %w", err)
+		return err
 	}
-	if len(b) < 4 {
-		return errors.New("it has no index")
-	}
-	length := binary.BigEndian.Uint32(b[len(b)-4:])
-	if b = b[:len(b)-4]; uint64(length) > uint64(len(b)) {
-		return errors.New("its index is longer than the table")
-	}
-	index := b[len(b)-int(length):]
-	if len(index) == 0 || !matches(index, sum) { // the checksum of nothing is zero, like a footer that was lost
-		return errors.New("the checksum of its index is wrong")
-	}
-	root := fb.GetRootAsTableIndex(index, 0)
+	left -= index.bytes
+	root := fb.GetRootAsTableIndex(index.data, 0)
 	for n := range root.OffsetsLength() {
 		var at fb.BlockOffset
-		if !root.Offsets(&at, n) || uint64(at.Offset())+uint64(at.Len()) > uint64(len(b)) {
+		if !root.Offsets(&at, n) || int64(at.Offset())+int64(at.Len()) > left {
 			return fmt.Errorf("block %d is not in it", n)
 		}
-		block, sum, err := cutSum(b[at.Offset() : at.Offset()+at.Len()])
+		*buf = slices.Grow((*buf)[:0], int(at.Len()))[:at.Len()]
+		if _, err := f.ReadAt(*buf, int64(at.Offset())); err != nil {
+			return fmt.Errorf("block %d: %w", n, err)
+		}
+		block, sum, err := cutSum(*buf)
 		if err != nil {
 			return fmt.Errorf("block %d: %w", n, err)
 		}
@@ -222,6 +214,42 @@ func checkTable(path string, buf *bytes.Buffer) error {
 		}
 	}
 	return nil
+}
+
+// tableIndex is the index of a table, and how much it takes with its lengths and checksum.
+type tableIndex struct {
+	data  []byte
+	bytes int64
+}
+
+// readIndex reads it off the end of a table, where there are in turn the index, its length,
+// its checksum and the length of that.
+func readIndex(f *os.File, size int64) (t tableIndex, err error) {
+	const most = 64 // bytes of a checksum, with all lengths: one has about ten
+	end := make([]byte, min(size, most))
+	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil {
+		return t, err
+	}
+	b, sum, err := cutSum(end)
+	if err != nil {
+		return t, fmt.Errorf("footer: %w", err)
+	}
+	if len(b) < 4 {
+		return t, errors.New("it has no index")
+	}
+	length := int64(binary.BigEndian.Uint32(b[len(b)-4:]))
+	ends := size - int64(len(end)-len(b)) - 4
+	if length > ends {
+		return t, errors.New("its index is longer than the table")
+	}
+	t = tableIndex{make([]byte, length), size - ends + length}
+	if _, err := f.ReadAt(t.data, ends-length); err != nil {
+		return t, err
+	}
+	if len(t.data) == 0 || !matches(t.data, sum) { // the checksum of nothing is zero, like a footer that was lost
+		return t, errors.New("the checksum of its index is wrong")
+	}
+	return t, nil
 }
 
 // cutSum takes a checksum off the end of what it is of.
