@@ -61,14 +61,16 @@ func readAll(r io.Reader, length int) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// takeRoom waits for room for n bytes, in the order of arrival.
+// takeRoom waits for room for n bytes, in the order of arrival. One that is larger than all
+// the room has it to itself.
 func (a *API) takeRoom(w http.ResponseWriter, r *http.Request, n int) error {
 	ctx, cancel := context.WithTimeout(r.Context(), cmp.Or(a.opt.BodyWait, bodyWait))
 	defer cancel()
-	if a.bodies.room.Acquire(ctx, int64(n)) != nil {
+	room := min(int64(n), a.bodies.most)
+	if a.bodies.room.Acquire(ctx, room) != nil {
 		return refuse(codeRateLimited, "bodies of %d bytes are being read at once, as many as may be; send fewer large ones at a time", a.bodies.most)
 	}
-	w.(*response).room += int64(n)
+	w.(*response).room += room
 	return nil
 }
 
