@@ -29,6 +29,14 @@ func (w *world) wantBacklog(name string, count, later int) {
 	}
 }
 
+// counted fails the test unless a journal that has stopped knew how much waits where.
+func (w *world) counted() {
+	w.Helper()
+	for _, line := range w.j.Miscounted() {
+		w.Error(line)
+	}
+}
+
 // What waits where is known without reading the journal, and the same after a start.
 func TestBacklogs(t *testing.T) {
 	t.Parallel()

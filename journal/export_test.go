@@ -162,42 +162,6 @@ func (j *Journal) Behind(f func(*badger.Txn) error) error {
 	return j.db.Update(f)
 }
 
-// CompactAfter makes so many deletes worth a compaction; whatever was deleted counts, also
-// before the start.
-func (j *Journal) CompactAfter(n int64) {
-	j.garbage.after = n
-	j.garbage.deletes.Add(1 << 30)
-}
-
-// CompactIfWorth is a look of the loop at a quiet time.
-func (j *Journal) CompactIfWorth() { j.compactIfWorth() }
-
-// Keys are those in tables, of deletes and of what is deleted too, by level.
-func (j *Journal) Keys() (levels map[int]int) {
-	levels = map[int]int{}
-	for _, t := range j.db.Tables() {
-		levels[t.Level] += int(t.KeyCount)
-	}
-	return levels
-}
-
-// Tombstones are the keys of the store, of its logs too, that say of one that it is deleted.
-func (j *Journal) Tombstones() (n int) {
-	_ = j.view(func(txn *badger.Txn) error {
-		opts := badger.DefaultIteratorOptions
-		opts.PrefetchValues, opts.AllVersions = false, true
-		it := txn.NewIterator(opts)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			if it.Item().IsDeletedOrExpired() {
-				n++
-			}
-		}
-		return nil
-	}) // of one that has stopped: none
-	return n
-}
-
 // Compact moves all there is into tables of one level.
 func (j *Journal) Compact() error { return j.db.Flatten(1) }
 

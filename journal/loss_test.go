@@ -50,6 +50,7 @@ func (w *world) holds() {
 		w.Fatalf("what is new is not taken: %v", got.Err)
 	}
 	w.whole()
+	w.counted()
 }
 
 // A start that accepts the loss of a table goes on with what the others have, and says what

@@ -107,6 +107,7 @@ func TestOpenMendsAKeyThatCameBack(t *testing.T) {
 		t.Errorf("%d entries built anew, want 1", n)
 	}
 	w.whole()
+	w.counted()
 }
 
 func TestOpenRefusesLostBatches(t *testing.T) {

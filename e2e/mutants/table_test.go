@@ -2259,6 +2259,13 @@ var all = []mutant{
 		new:   "		_ = is.ledger\n",
 		pkg:   inJournal, test: "TestBacklogs",
 	},
+	{
+		guard: "a backlog is that of before the indexes were mended",
+		file:  "journal/open.go",
+		old:   "		j.ledger = scanLive(j.db).ledger\n",
+		new:   "",
+		pkg:   inJournal, test: "TestAcceptLossOfRecords",
+	},
 
 	// A journal that is emptied.
 	{

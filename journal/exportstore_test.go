@@ -1,0 +1,58 @@
+package journal
+
+import (
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Miscounted says where a journal that has stopped knew of more, or fewer, than its indexes
+// have, by their fingerprint.
+func (j *Journal) Miscounted() (all []string) {
+	for _, b := range backlogs {
+		knows, has := 0, int(j.sums[livePlace[b.class]-1].count)
+		for _, n := range j.ledger.mu.by[b.class].by {
+			knows += n
+		}
+		if knows != has {
+			all = append(all, fmt.Sprintf("backlog %s: %d, and there are %d", b.name, knows, has))
+		}
+	}
+	return all
+}
+
+// CompactAfter makes so many deletes worth a compaction; whatever was deleted counts, also
+// before the start.
+func (j *Journal) CompactAfter(n int64) {
+	j.garbage.after = n
+	j.garbage.deletes.Add(1 << 30)
+}
+
+// CompactIfWorth is a look of the loop at a quiet time.
+func (j *Journal) CompactIfWorth() { j.compactIfWorth() }
+
+// Keys are those in tables, of deletes and of what is deleted too, by level.
+func (j *Journal) Keys() (levels map[int]int) {
+	levels = map[int]int{}
+	for _, t := range j.db.Tables() {
+		levels[t.Level] += int(t.KeyCount)
+	}
+	return levels
+}
+
+// Tombstones are the keys of the store, of its logs too, that say of one that it is deleted.
+func (j *Journal) Tombstones() (n int) {
+	_ = j.view(func(txn *badger.Txn) error {
+		opts := badger.DefaultIteratorOptions
+		opts.PrefetchValues, opts.AllVersions = false, true
+		it := txn.NewIterator(opts)
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			if it.Item().IsDeletedOrExpired() {
+				n++
+			}
+		}
+		return nil
+	}) // of one that has stopped: none
+	return n
+}
