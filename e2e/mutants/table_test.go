@@ -329,8 +329,8 @@ var all = []mutant{
 	{
 		guard: "a journal that was killed is opened for use unread",
 		file:  "journal/open.go",
-		old:   "	if j.unclean {\n		if err := j.verifyStore(); err != nil {\n",
-		new:   "	if j.unclean && false {\n		if err := j.verifyStore(); err != nil {\n",
+		old:   "	if j.unclean {\n		j.space.forRecovery()\n",
+		new:   "	if j.unclean && false {\n		j.space.forRecovery()\n",
 		pkg:   inJournal, test: "TestOpenMendsALostIndexKey/after_a_kill",
 	},
 	{
