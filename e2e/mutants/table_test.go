@@ -2260,6 +2260,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestBacklogs",
 	},
 	{
+		guard: "a table that a tool has packed is read by nobody",
+		file:  "journal/store.go",
+		old:   "		if !plain {\n			return options.OnTableRead\n",
+		new:   "		if !plain && false {\n			return options.OnTableRead\n",
+		pkg:   inJournal, test: "TestOpenRefusesADamagedPackedTable",
+	},
+	{
 		guard: "a backlog is that of before the indexes were mended",
 		file:  "journal/open.go",
 		old:   "		j.ledger = scanLive(j.db).ledger\n",
