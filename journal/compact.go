@@ -62,11 +62,15 @@ func (j *Journal) compactLoop(ctx context.Context) {
 // compactIfWorth drops what is deleted where that is much, and where there is room for it.
 func (j *Journal) compactIfWorth() {
 	g := &j.garbage
-	deletes, keys, tables := g.deletes.Load(), int64(0), j.db.Tables()
+	deletes := g.deletes.Load()
+	if deletes < g.after {
+		return
+	}
+	keys, tables := int64(0), j.db.Tables()
 	for _, t := range tables {
 		keys += int64(t.KeyCount)
 	}
-	if deletes < g.after || deletes*compactShare < keys || j.Size() > compactMost {
+	if deletes*compactShare < keys || j.Size() > compactMost {
 		return
 	}
 	why := j.noRoomToCompact(int64(len(tables)))
