@@ -76,7 +76,7 @@ func TestSoak(t *testing.T) {
 	long, _ := time.ParseDuration(os.Getenv("JOURNAL_SOAK"))
 	const (
 		budget, body = 4 << 20, 32 << 10
-		round, least = 50, 8000 // intents; their bodies are 262 MB
+		round, least = 50, 3000 // intents; their bodies are 98 MB
 		tell         = 30 * time.Second
 	)
 	w := &world{T: t, dir: t.TempDir()}
