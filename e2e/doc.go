@@ -147,6 +147,7 @@
 //	a wall clock that jumps        go test ./journal -run 'Jump|Clock|Downtime|LeaseLasts' -v
 //	20,000 connections, 512 files  go test ./e2e -run TestStrangersTakeNoFiles -v
 //	traffic for long, disk bounded JOURNAL_SOAK=10m go test ./journal -run TestSoak -v
+//	  last, quiet, 1,000/s of 32 KiB  RED after 97 s: 775 MiB of disk, of a history of 16; the store compacts too late
 //	people's sidecars killed       E2E_KILLS=150 go test ./e2e -run TestKillLoopOverPeople -v
 //	power cut, ext4 and xfs        E2E_ROUNDS=50 go test ./e2e -run TestPowerCut -v  (root)
 //	holder lost, late, cut off     go test ./e2e -run 'Lost|Late|CutOff|Forget|Deadline' -v
