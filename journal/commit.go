@@ -206,11 +206,10 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	for _, w := range t.batch.writes {
 		if w.del {
 			deletes++
-			err = t.disk.Delete(w.key)
-		} else {
-			err = set(w.key, w.rec)
+		} else if err := set(w.key, w.rec); err != nil {
+			return err
 		}
-		if err != nil {
+		if err := w.bury(t.disk); err != nil {
 			return err
 		}
 	}

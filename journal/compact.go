@@ -1,20 +1,26 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"sync/atomic"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 )
 
-// What is deleted stays in the store until a compaction drops it, as a key that says so
-// over all that it has deleted, and whoever looks for the head of an index passes over it.
-// Badger compacts by size: under traffic that keeps the garbage to about a tenth of the
-// store, but what a burst has left behind stays for as long as it is quiet. So deletes are
-// counted here, and once they are many the store is compacted when nobody is busy with it.
+// What is deleted stays in the store until a compaction drops it, under a key that says so,
+// and whoever looks for the head of an index passes over it. Badger compacts by size, and
+// the key of 30 bytes says nothing of a body of 32 KiB under it: a level of 16 MiB had room
+// for the keys of gigabytes, and filled up with them before any went to where the bodies
+// are. So what covers much is made to weigh a share of that (weight), which bounds what is
+// covered at each level by so many times its size.
+//
+// And what a burst has left behind stays for as long as it is quiet. So deletes are counted,
+// and once they are many the store is compacted when nobody is busy with it.
 //
 // A compaction that cannot make a table loses its keys, and Badger does not say so (scrub):
 // none is begun where space, inodes or files could run out before it ends.
@@ -30,6 +36,43 @@ const (
 	compactMost  = 512 << 20
 	compactFiles = 64 // are to be left for others
 )
+
+const (
+	hidesLittle = 1 << 10 // and has no weight: a key and its index entries weigh a part of that themselves
+	hidesShare  = 16      // of what is covered
+)
+
+// filler is what a weight is made of. Nobody reads it, but it must not look like a part of a
+// log that was never written: see hole.
+var filler = bytes.Repeat([]byte{0xff}, chunkSize/hidesShare)
+
+// weight is how many bytes a write takes for what it covers.
+func (w write) weight() int {
+	if w.hides < hidesLittle {
+		return 0
+	}
+	return min(w.hides/hidesShare, len(filler))
+}
+
+// bury writes down that a key is deleted, with the weight of that. What a smaller record
+// covers weighs at a key behind it, at which nothing ever is. Badger lets a deleted key have
+// no value, but one whose time is over, and takes both for the same.
+func (w write) bury(txn *badger.Txn) error {
+	weight := w.weight()
+	switch {
+	case weight == 0 && w.del:
+		return txn.Delete(w.key)
+	case weight == 0:
+		return nil
+	}
+	key := w.key
+	if !w.del {
+		key = append(bytes.Clone(key), 0)
+	}
+	return txn.SetEntry(&badger.Entry{Key: key, Value: filler[:weight], ExpiresAt: longOver})
+}
+
+const longOver = 1 // Unix seconds
 
 // garbage is what is known of it. The committer counts, the loop compacts.
 type garbage struct {

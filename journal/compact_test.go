@@ -1,7 +1,10 @@
 package journal_test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -119,4 +122,66 @@ func total(by map[int]int) (n int) {
 		n += v
 	}
 	return n
+}
+
+// Keys of what is let go weigh a sixteenth of what they cover, whether nothing takes its
+// place or a smaller record does; and the log that has them says so if one of them is
+// damaged, since there is nothing in them that looks like what was never written.
+func TestWeightOfWhatIsDeleted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, weighsWhatIsDeleted)
+}
+
+func weighsWhatIsDeleted(t *testing.T) {
+	const (
+		day  = 24 * time.Hour
+		size = 600 << 10 // three chunks
+	)
+	w := setup(t)
+	w.done(size)
+	w.done(100)
+	covered := 0
+	for _, row := range []struct {
+		after  time.Duration
+		o      journal.Options
+		covers int
+	}{
+		{0, journal.Options{}, 0},
+		{day + time.Second, journal.Options{}, size},
+		{7 * day, journal.Options{}, 0}, // of what was let go first there is little left
+		{time.Minute, journal.Options{History: journal.History{HistoryBytes: 1}}, size},
+	} {
+		w.later(row.after, row.o)
+		covered += row.covers
+		if _, weight := w.j.Tombstones(); weight < covered/16 || weight > covered/16+covered/1000 {
+			t.Errorf("%s later keys weigh %d bytes, want a sixteenth of %d", row.after, weight, covered)
+		}
+		if row.after == 7*day {
+			w.done(size)
+		}
+	}
+	log := w.newestLog()
+	last := len(bytes.TrimRight(log, "\x00"))
+	for at := last - size/20; at < last-1<<10; at += 1 << 10 { // what was let go last
+		log[at] ^= 4
+		if journal.CheckLog(log) == nil {
+			t.Fatalf("a bit was wrong %d bytes before the end of the log, and it was said to be one that a crash has cut", last-at)
+		}
+		log[at] ^= 4
+	}
+	w.whole()
+}
+
+// newestLog is what the store writes to.
+func (w *world) newestLog() []byte {
+	w.Helper()
+	logs, err := filepath.Glob(filepath.Join(w.dir, "store", "*.mem"))
+	if err != nil || len(logs) == 0 {
+		w.Fatalf("logs of the store: %v, %v", logs, err)
+	}
+	log, err := os.ReadFile(logs[len(logs)-1])
+	if err != nil {
+		w.Fatal(err)
+	}
+	return log
 }

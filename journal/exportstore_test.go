@@ -40,8 +40,9 @@ func (j *Journal) Keys() (levels map[int]int) {
 	return levels
 }
 
-// Tombstones are the keys of the store, of its logs too, that say of one that it is deleted.
-func (j *Journal) Tombstones() (n int) {
+// Tombstones are the keys of the store, of its logs too, that say of one that it is deleted,
+// and weight is the bytes that these take beyond that.
+func (j *Journal) Tombstones() (n, weight int) {
 	_ = j.view(func(txn *badger.Txn) error {
 		opts := badger.DefaultIteratorOptions
 		opts.PrefetchValues, opts.AllVersions = false, true
@@ -50,9 +51,10 @@ func (j *Journal) Tombstones() (n int) {
 		for it.Rewind(); it.Valid(); it.Next() {
 			if it.Item().IsDeletedOrExpired() {
 				n++
+				weight += int(it.Item().ValueSize())
 			}
 		}
 		return nil
 	}) // of one that has stopped: none
-	return n
+	return n, weight
 }

@@ -45,7 +45,12 @@ type write struct {
 	rec []byte // sealed record, empty for an index key; nil with del
 	del bool
 	new bool // an index key that came in this batch: the store has none of it
+
+	hides int // bytes that the store has under the key, and that this covers: see weight
 }
+
+// size is what a write takes in its batch.
+func (w write) size(key string) int { return len(key) + len(w.rec) + w.weight() + entryOverhead }
 
 func newLayer() layer {
 	return layer{writes: map[string]write{}, reportNo: map[ID]uint64{}}
@@ -235,17 +240,18 @@ func (t *tx) onlyHere(key []byte) bool {
 
 // unset takes back what the present operation has written to a key.
 func (t *tx) unset(key []byte) {
-	t.op.bytes -= len(key) + len(t.op.writes[string(key)].rec) + entryOverhead
+	t.op.bytes -= t.op.writes[string(key)].size(string(key))
 	delete(t.op.writes, string(key))
 }
 
 func (t *tx) set(key []byte, w write) {
 	if old, ok := t.op.writes[string(key)]; ok {
-		t.op.bytes -= len(key) + len(old.rec) + entryOverhead
+		t.op.bytes -= old.size(string(key))
+		w.hides = max(w.hides, old.hides)
 	}
 	w.key = key
 	t.op.writes[string(key)] = w
-	t.op.bytes += len(key) + len(w.rec) + entryOverhead
+	t.op.bytes += w.size(string(key))
 }
 
 func (t *tx) after(f func()) { t.op.after = append(t.op.after, f) }
@@ -298,10 +304,22 @@ func joinChunks(lookup func([]byte) ([]byte, bool, error), class byte, id ID) (b
 func (t *tx) delChunks(class byte, id ID) error {
 	for n := 0; ; n++ {
 		key := chunkKey(class, id, n)
-		found, err := t.has(key)
+		found, hides, err := t.stored(key)
 		if err != nil || !found {
 			return err
 		}
-		t.del(key)
+		t.set(key, write{del: true, hides: hides})
 	}
+}
+
+// stored is like has, and says how many bytes the store has under the key.
+func (t *tx) stored(key []byte) (found bool, bytes int, err error) {
+	if w, ok := t.written(key); ok {
+		return !w.del, w.hides, nil
+	}
+	item, err := readItem(t.disk, key)
+	if item == nil || err != nil {
+		return false, 0, err
+	}
+	return true, int(item.ValueSize()), nil
 }

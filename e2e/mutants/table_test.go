@@ -2246,6 +2246,27 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestCompactsWhatIsDeleted",
 	},
 	{
+		guard: "the key of what is deleted weighs nothing",
+		file:  "journal/compact.go",
+		old:   "	if w.hides < hidesLittle {\n",
+		new:   "	if w.hides < hidesLittle || w.del {\n",
+		pkg:   inJournal, test: "TestWeightOfWhatIsDeleted",
+	},
+	{
+		guard: "what a smaller record covers weighs nothing",
+		file:  "journal/compact.go",
+		old:   "	if w.hides < hidesLittle {\n",
+		new:   "	if w.hides < hidesLittle || !w.del {\n",
+		pkg:   inJournal, test: "TestWeightOfWhatIsDeleted",
+	},
+	{
+		guard: "the weight of a deleted key looks like what was never written",
+		file:  "journal/compact.go",
+		old:   "bytes.Repeat([]byte{0xff}, chunkSize/hidesShare)",
+		new:   "bytes.Repeat([]byte{0x00}, chunkSize/hidesShare)",
+		pkg:   inJournal, test: "TestWeightOfWhatIsDeleted",
+	},
+	{
 		guard: "deletes are not counted",
 		file:  "journal/commit.go",
 		old:   "	j.garbage.deletes.Add(deletes)\n",
