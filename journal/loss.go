@@ -12,9 +12,9 @@ import (
 
 // A start with AcceptLoss goes on without what is gone. Files that the store cannot bear
 // are left out of it (leaveout.go). Then all there is is verified, and what does not hold is
-// made to: entries of indexes follow the records, what is left of an intent that cannot be
-// read is removed, so that whoever sends or offers it again is heard, and one of home's that
-// can be read and cannot go on ends as a dead letter. It begins a new epoch, in the commit
+// made to: entries of indexes follow the records, one of home's that was open, and of which
+// at least what was sent is left, ends as a dead letter (standin.go), and what is left of any
+// other that cannot be read is removed, so that whoever sends or offers it again is heard. It begins a new epoch, in the commit
 // before any of that, so wherever it is cut short the next start does not take the journal
 // for what it was.
 
@@ -38,6 +38,28 @@ func (l *loss) cannotGoOn(id ID, why string) (news bool) {
 	}
 	l.unfit[id], l.order = why, append(l.order, id)
 	return true
+}
+
+// wholesFirst has those of which others are parts end before them: the end of a part would
+// end them in its way, as if somebody had refused what nobody has seen.
+func (l *loss) wholesFirst(of map[ID]ID) {
+	var order []ID
+	seen := map[ID]bool{}
+	var add func(ID)
+	add = func(id ID) {
+		if seen[id] {
+			return
+		}
+		seen[id] = true
+		if whole, ok := of[id]; ok {
+			add(whole)
+		}
+		order = append(order, id)
+	}
+	for _, id := range l.order {
+		add(id)
+	}
+	l.order = order
 }
 
 // String is one sentence, or empty where nothing is gone.

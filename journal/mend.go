@@ -250,6 +250,7 @@ func (t *tx) standIn(id ID, keys [][]byte) error {
 		}
 	}
 	if l.head.DeadMs != 0 { // it has ended, and stays where an operator finds it
+		l.head.Place = uint32(PlaceEnded)
 		t.putIndex(deadKey(l.head.DeadMs, id))
 	}
 	return t.saveLife(l)

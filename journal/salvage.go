@@ -1,8 +1,8 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
@@ -21,8 +21,9 @@ func (j *Journal) salvage() error {
 	if err := j.commitAlone(func(t *tx) error { return t.put(birthKey, j.birth) }); err != nil {
 		return err
 	}
+	stood := map[ID][][]byte{}
 	for range salvageRounds {
-		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}}
+		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}, stood: stood}
 		err := j.db.View(func(txn *badger.Txn) error {
 			found := VerifyReport{all: true}
 			found.read(j.db, txn, nil)
@@ -38,6 +39,9 @@ func (j *Journal) salvage() error {
 			return err
 		}
 	}
+	if err := j.standIn(stood); err != nil {
+		return err
+	}
 	if err := j.db.View(j.unfitParts); err != nil {
 		return err
 	}
@@ -46,18 +50,21 @@ func (j *Journal) salvage() error {
 
 // unfitParts adds the parts of what cannot go on, which may not know of them any more.
 func (j *Journal) unfitParts(txn *badger.Txn) error {
+	wholes := map[ID]ID{} // of parts
 	for news := len(j.loss.unfit) > 0; news; {
 		news = false
 		err := eachRecord(txn, []byte{classHead}, func() *wire.Head { return &wire.Head{} }, func(key []byte, h *wire.Head) {
 			parent, err := IDOf(h.Parent)
 			if _, ends := j.loss.unfit[parent]; err == nil && ends && state.Status(h.Status).Open() {
 				news = j.loss.cannotGoOn(ID(key[1:17]), "what it is a part of cannot go on") || news
+				wholes[ID(key[1:17])] = parent
 			}
 		})
 		if err != nil {
 			return err
 		}
 	}
+	j.loss.wholesFirst(wholes)
 	return nil
 }
 
@@ -69,12 +76,15 @@ type salvager struct {
 	gone  map[ID]bool     // forgotten
 	todo  []func(*tx) error
 
-	back map[uint32]bool // those of named that this round puts back
+	back   map[uint32]bool // those of named that this round puts back
+	strays map[ID][][]byte // entries of indexes that no record names
+	stood  map[ID][][]byte // intents that get a head in place of theirs, with the entries that named them
 }
 
 func (s *salvager) take(txn *badger.Txn, damages []Damage) error {
 	s.txn = txn
 	err := eachRecord(txn, []byte{className}, func() *wire.Name { return &wire.Name{} }, func(_ []byte, n *wire.Name) { s.named[n.No] = true })
+	s.strays = straysOf(damages)
 	for _, d := range damages {
 		s.mend(d)
 	}
@@ -94,11 +104,12 @@ func (s *salvager) mend(d Damage) {
 	case StrayEntry:
 		s.remove(d.Key)
 	case StrayRecord:
-		if d.Key[0] == classDedupe { // whoever has that key may send again
+		switch {
+		case d.Key[0] == classDedupe: // whoever has that key may send again
 			s.remove(d.Key)
-			return
+		case !s.standsIn(d.Intent):
+			s.forget(d)
 		}
-		s.forget(d)
 	default:
 		switch {
 		case !d.Intent.IsZero():
@@ -122,12 +133,16 @@ func (s *salvager) intent(d Damage) {
 	var h wire.Head
 	switch readable := s.readable(id, &h); {
 	case s.gone[id]:
+	case d.Kind == DamagedRecord && spare(d.Key[0]): // looked at again, without it
+		s.remove(d.Key)
 	case d.Kind == MissingRecord && d.Key != nil: // a thread in the inbox of nobody
 		if !s.ownersAreNamed(d.Key) {
 			s.remove(d.Key)
 		}
 	case s.rename(id): // looked at again, with its address
 	case !readable && s.stripHand(id): // likewise, with what is left of it
+	case !readable && s.standsIn(id):
+	case readable && s.endedWithoutLog(id, &h): // likewise, with one
 	case !readable, d.Kind == DamagedRecord && !state.Status(h.Status).Open():
 		s.forget(d)
 	default:
@@ -216,15 +231,11 @@ func (s *salvager) rename(id ID) bool {
 	return true
 }
 
-// readable reports whether an intent is home's and can be read as far as it takes to end it.
+// readable reports whether an intent is home's and can be read as far as it takes to end it:
+// its end needs no log.
 func (s *salvager) readable(id ID, h *wire.Head) bool {
-	var log wire.Events
 	head, err := readMessage(s.txn, idKey(classHead, id), h)
-	if err != nil || !head || !s.named[h.Dest] {
-		return false
-	}
-	_, err = readMessage(s.txn, idKey(classEvents, id), &log)
-	return err == nil && len(log.Events) > 0 && len(log.Events) == int(h.LastSeq)
+	return err == nil && head && s.named[h.Dest]
 }
 
 func (s *salvager) has(key []byte) bool {
@@ -276,18 +287,25 @@ func (j *Journal) adoptSums() error {
 
 // commitInTurn commits what many functions write, some at a time, before the committer runs.
 func (j *Journal) commitInTurn(all []func(*tx) error) error {
-	for some := range slices.Chunk(all, bringUpBatch) {
+	for len(all) > 0 {
+		n := 0
 		err := j.commitAlone(func(t *tx) error {
-			for _, f := range some {
-				if err := f(t); err != nil {
+			for ; n < min(len(all), bringUpBatch); n++ {
+				if err := all[n](t); err != nil {
 					return err
 				}
+				if n > 0 && !t.fits() {
+					t.drop() // the next one has room
+					return nil
+				}
+				t.keep()
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
+		all = all[n:]
 	}
 	return nil
 }
@@ -319,12 +337,5 @@ func (t *tx) endUnfit(id ID, why string) error {
 	if corrupt != nil {
 		return t.setAsideWhole(blame{id, corrupt}, nil)
 	}
-	l, found, err := t.life(id)
-	if err != nil || !found || !l.open() {
-		return err
-	}
-	text := CorruptRecord + ": " + why
-	_, err = t.end(l, state.Fail, &wire.Event{Actor: actorSelf, Reason: uint32(state.ReasonSidecarFault), Text: text},
-		deliveryError("sidecar_fault", state.ReasonSidecarFault, text, l.head.Attempts), "")
-	return err
+	return t.setAsideWhole(blame{id, errors.New(CorruptRecord + ": " + why)}, nil)
 }

@@ -33,8 +33,9 @@ func (v *verifier) heads() {
 				v.report.of(id, Contradictions, "has ended but is still placed")
 			}
 			if ok {
-				v.dead(id, h, &log)
+				v.endedAs(id, h, &log)
 			}
+			v.dead(id, h)
 			if h.RetainMs != 0 {
 				v.kept(id, h.RetainMs)
 			}
@@ -99,12 +100,16 @@ func (v *verifier) parts(id ID) {
 	v.report.of(id, Contradictions, "waits for an approval that nobody is asked for, or a step that is not open")
 }
 
-// dead checks an ended intent of ours: a dead letter has its entry and its body,
-// and its successor knows of it.
-func (v *verifier) dead(id ID, h *wire.Head, log *wire.Events) {
+// endedAs checks that an ended intent of ours is a dead letter if its log says so.
+func (v *verifier) endedAs(id ID, h *wire.Head, log *wire.Events) {
 	if isDead := endedFor(log.Events).DeadLetter() != ""; isDead != (h.DeadMs != 0) && (v.laid || !isDead) {
 		v.report.of(id, Contradictions, "ended by %s: its head says %t of its being a dead letter", endedFor(log.Events), h.DeadMs != 0)
 	}
+}
+
+// dead checks a dead letter of ours: it has its entry and its body, and its successor knows
+// of it.
+func (v *verifier) dead(id ID, h *wire.Head) {
 	if h.DeadMs == 0 {
 		return
 	}

@@ -1,0 +1,130 @@
+package journal
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// Heads, logs and envelopes are in tables of their own once the store has compacted them, so
+// one of those that is gone leaves many intents without their heads, or their logs, and with
+// what was sent. What was open then, or a dead letter, stays, or becomes, a dead letter: only
+// home has it, and whoever sent it has been told that it was accepted.
+
+// spare reports whether an intent can be judged without a record of a class that cannot be
+// read.
+func spare(class byte) bool {
+	switch class {
+	case classThread, classPolicy, classPlan, classAside, classPurged:
+		return true
+	}
+	return false
+}
+
+// straysOf are the entries of indexes that no record names, by the intents that they name.
+func straysOf(damages []Damage) map[ID][][]byte {
+	strays := map[ID][][]byte{}
+	for _, d := range damages {
+		if d.Kind == StrayEntry && !d.Intent.IsZero() {
+			strays[d.Intent] = append(strays[d.Intent], d.Key)
+		}
+	}
+	return strays
+}
+
+// standsIn reports whether an intent whose head is not there, or cannot be read, gets another:
+// what was sent is there, and it was ours and open, or a dead letter.
+func (s *salvager) standsIn(id ID) bool {
+	if _, known := s.stood[id]; known {
+		return true
+	}
+	e, keys := s.lastEvent(id), s.strays[id]
+	switch {
+	case !s.hasEnvelope(id):
+		return false
+	case e == nil && (s.has(chunkKey(classOutcome, id, 0)) || !s.isOurs(id, keys)):
+		return false
+	case e == nil, state.Status(e.Status).Open():
+		s.j.loss.cannotGoOn(id, "its head is gone")
+	case state.Reason(e.Reason).DeadLetter() == "":
+		return false // nobody waits for it any more
+	default:
+		keys = append(keys, deadKey(e.AtMs, id))
+	}
+	s.stood[id] = keys
+	s.do(func(t *tx) error { t.del(idKey(classHead, id)); return nil })
+	return true
+}
+
+func (s *salvager) hasEnvelope(id ID) bool {
+	blob, found, err := readEnvelope(s.txn, id)
+	return err == nil && found && proto.Unmarshal(blob, &wire.Envelope{}) == nil
+}
+
+// lastEvent of an intent of home's; nil: its log is gone, too.
+func (s *salvager) lastEvent(id ID) *wire.Event {
+	var log wire.Events
+	if found, err := readMessage(s.txn, idKey(classEvents, id), &log); err != nil || !found || len(log.Events) == 0 {
+		return nil
+	}
+	return log.Events[len(log.Events)-1]
+}
+
+// isOurs reports whether an intent is home's, as far as what is beside its head tells: what
+// is held here for another home, that one offers again.
+func (s *salvager) isOurs(id ID, keys [][]byte) bool {
+	for _, key := range keys {
+		switch key[0] {
+		case classDue, classHeld, classParked, classExpiry:
+			return true
+		}
+	}
+	var h wire.Handover
+	held, err := readMessage(s.txn, idKey(classHandover, id), &h)
+	return s.has(idKey(classHead, id)) || err == nil && held && string(h.Home) == string(s.j.self.Journal[:])
+}
+
+// endedWithoutLog has one that has ended get another log, where its own is not there whole.
+func (s *salvager) endedWithoutLog(id ID, h *wire.Head) bool {
+	var log wire.Events
+	logged, err := readMessage(s.txn, idKey(classEvents, id), &log)
+	if state.Status(h.Status).Open() || logged && err == nil && len(log.Events) == int(h.LastSeq) {
+		return false
+	}
+	s.j.loss.mended++
+	s.do(func(t *tx) error { return t.writeLogAnew(id) })
+	return true
+}
+
+// writeLogAnew puts a log in the place of one that is not whole: it is as long, and ends as
+// the head says.
+func (t *tx) writeLogAnew(id ID) error {
+	l, found, err := t.readableLife(id)
+	if err != nil || !found || len(l.events.Events) == 0 {
+		return err
+	}
+	e := l.events.Events[len(l.events.Events)-1]
+	e.Reason = l.head.Reason
+	for _, on := range state.Triggers() {
+		if row, ok := state.Next(state.InProgress, on); ok && row.To == l.status() {
+			e.Type = uint32(row.Event)
+		}
+	}
+	return t.put(idKey(classEvents, id), &l.events)
+}
+
+// standIn gives those intents heads, in a commit after the rounds of salvage: until then
+// addresses may come back, and they have none but those.
+func (j *Journal) standIn(stood map[ID][][]byte) error {
+	if err := j.db.View(j.names.load); err != nil {
+		return err
+	}
+	var todo []func(*tx) error
+	for id, keys := range stood {
+		todo = append(todo, func(t *tx) error { return t.standIn(id, keys) })
+	}
+	err := j.commitInTurn(todo)
+	j.names = newNames() // read again, from where numbers go on
+	return err
+}
