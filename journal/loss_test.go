@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,37 +148,53 @@ func TestAcceptLossOfRecords(t *testing.T) {
 	}
 }
 
-// A key that names what is gone does not answer for it: whoever sends again is heard.
+// A key that names what is gone does not answer for it: whoever sends again is heard. That
+// others have left the history before says nothing of one that came later.
 func TestKeyOfALostIntent(t *testing.T) {
 	t.Parallel()
-	w := setup(t)
-	keyed := func() journal.Accepted {
-		t.Helper()
-		key := &journal.Key{Hash: [32]byte{1}, Fingerprint: [32]byte{1}}
-		got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope(), Key: key}})
-		if err != nil || got[0].Err != nil {
-			t.Fatal(got, err)
-		}
-		return got[0]
-	}
-	before := keyed()
-	if err := w.j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	w.plant(func(txn *badger.Txn) error {
-		for _, class := range []byte("oxivt") {
-			if err := txn.Delete(firstKey(txn, class)); err != nil {
-				return err
+	for _, letGo := range []bool{false, true} {
+		t.Run(fmt.Sprintf("history let go %t", letGo), func(t *testing.T) {
+			t.Parallel()
+			w := &world{T: t, dir: t.TempDir()}
+			w.open(journal.Options{History: journal.History{HistoryBodies: time.Nanosecond, HistoryFor: time.Nanosecond}})
+			for letGo && w.j.Stats().LetGoUntil.IsZero() {
+				h := w.hand1(w.accept())
+				w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack})
+				if err := w.j.LetGo(); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		return nil
-	})
-	w.wantDamage("--accept-loss")
-	w.goOn()
-	if after := keyed(); after.ID == before.ID {
-		t.Errorf("the answer is %s, which is gone", after.ID)
+			keyed := func() journal.Accepted {
+				t.Helper()
+				key := &journal.Key{Hash: [32]byte{1}, Fingerprint: [32]byte{1}}
+				got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope(), Key: key}})
+				if err != nil || got[0].Err != nil {
+					t.Fatal(got, err)
+				}
+				return got[0]
+			}
+			before := keyed()
+			if err := w.j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			w.plant(func(txn *badger.Txn) error {
+				for _, class := range []byte("oxivt") {
+					for key := firstKey(txn, class); key != nil; key = firstKey(txn, class) { // there is no other
+						if err := txn.Delete(key); err != nil {
+							return err
+						}
+					}
+				}
+				return nil
+			})
+			w.wantDamage("--accept-loss")
+			w.goOn()
+			if after := keyed(); after.ID == before.ID {
+				t.Errorf("the answer is %s, which is gone", after.ID)
+			}
+			w.whole()
+		})
 	}
-	w.whole()
 }
 
 // An older copy of a whole directory looks like a journal that has done no more. Started

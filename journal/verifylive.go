@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -138,14 +139,17 @@ func (v *verifier) successor(id ID, e *wire.Envelope) {
 	}
 }
 
-// gone reports whether an intent that is not here was purged, or may have been let go.
+// gone reports whether an intent that is not here was purged, or may have been let go: of what
+// ended up to a time that may be, and what was made later had not ended by then. An id of the
+// future is of a clock that was wrong, and tells nothing.
 func (v *verifier) gone(id ID) bool {
 	found, err := readMessage(v.txn, idKey(classPurged, id), &wire.Purged{})
 	if found && err == nil {
 		return true
 	}
 	homed, err := readMessage(v.txn, idKey(classHead, id), &wire.Head{})
-	return err == nil && !homed && !v.letGo.IsZero()
+	made := id.Time()
+	return err == nil && !homed && !v.letGo.IsZero() && (!made.After(v.letGo) || made.After(time.Now()))
 }
 
 // kept checks that an ended intent is where the history finds it.

@@ -341,6 +341,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestAcceptLossKeepsWhatWasSent/a_head_of_one_that_is_dead",
 	},
 	{
+		guard: "once something was let go, all that is lost may have been",
+		file:  "journal/verifylive.go",
+		old:   "(!made.After(v.letGo) || made.After(time.Now()))",
+		new:   "(made.IsZero() || true)",
+		pkg:   inJournal, test: "TestKeyOfALostIntent/history_let_go_true",
+	},
+	{
 		guard: "a key answers for an intent that is lost",
 		file:  "journal/salvage.go",
 		old:   "		case d.Key[0] == classDedupe: //",
