@@ -23,8 +23,9 @@ type ballast struct {
 	path string
 	mu   sync.Mutex // held while the file is made or goes
 
-	bytes   atomic.Int64 // of the file; 0: it is not there
-	missing atomic.Bool  // it was used, or there has been no room to make it
+	bytes   atomic.Int64  // of the file; 0: it is not there
+	given   atomic.Uint64 // how often its room was given back
+	missing atomic.Bool   // it was used, or there has been no room to make it
 
 	// Owned by the loop that makes it.
 	again time.Time // not before, after it could not be made
@@ -39,17 +40,21 @@ const (
 )
 
 // find looks what is left of the last run's: whether its room is really taken up, which in
-// a copy it is not, nor where the process was killed as it made it.
-func (b *ballast) find() error {
+// a copy it is not, nor where the process was killed as it made it; and whether so much is
+// to be kept. What is no file is somebody else's, and stays: to make one will say so.
+func (b *ballast) find(most int64) error {
 	var is unix.Stat_t
-	err := unix.Stat(b.path, &is)
+	err := unix.Lstat(b.path, &is)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", b.path, err)
 	}
-	if is.Size > 0 && is.Blocks*512 >= is.Size { // whatever the size of a block, st_blocks counts 512 bytes
+	if is.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	if is.Size > 0 && is.Size <= most && is.Blocks*512 >= is.Size { // whatever the size of a block, st_blocks counts 512 bytes
 		b.bytes.Store(is.Size)
 		return nil
 	}
@@ -65,7 +70,9 @@ func (b *ballast) use() (used bool, err error) {
 	}
 	b.bytes.Store(0)
 	b.missing.Store(true)
-	return true, b.remove()
+	err = b.remove()
+	b.given.Add(1)
+	return true, err
 }
 
 // remove is over when the room is there: some file systems free that of a file that is
@@ -80,11 +87,15 @@ func (b *ballast) remove() error {
 	return syncDir(filepath.Dir(b.path))
 }
 
-// make takes up room of that size. A crash in it leaves a part, which the next start
-// removes.
+// make takes up room of that size, in place of what there is. A crash in it leaves a part,
+// which the next start removes.
 func (b *ballast) make(size int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if is, err := os.Lstat(b.path); err == nil && !is.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file", b.path)
+	}
+	b.bytes.Store(0)
 	f, err := os.OpenFile(b.path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -101,20 +112,28 @@ func (b *ballast) make(size int64) error {
 	return nil
 }
 
-// keepBallast makes the ballast where there is to be one and is none.
+// has is how much room the ballast takes up: nothing, where somebody has deleted it.
+func (b *ballast) has() int64 {
+	if _, err := os.Lstat(b.path); errors.Is(err, fs.ErrNotExist) {
+		b.bytes.Store(0)
+	}
+	return b.bytes.Load()
+}
+
+// keepBallast makes the ballast where there is to be one, and is none or a smaller one.
 func (s *space) keepBallast(now time.Time) {
 	b := &s.ballast
-	if b.never || b.bytes.Load() > 0 || now.Before(b.again) {
+	if b.never || now.Before(b.again) {
 		return
 	}
 	free, total, ok := (*s.measure.Load())()
-	size := s.asked.ballast(total)
-	if !ok || size <= 0 {
+	size, has := s.asked.ballast(total), b.has()
+	if !ok || size <= has {
 		return
 	}
-	free.bytes -= size
+	free.bytes -= size - has
 	if free.below(s.asked.limits(total).enough) {
-		b.missing.Store(true)
+		b.missing.Store(has == 0)
 		return
 	}
 	if err := b.make(size); err != nil {

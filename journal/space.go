@@ -120,12 +120,13 @@ func (s *space) changed() {
 // open begins to guard a volume whose journal nobody else has. It is an error where there
 // is too little room to open.
 func (s *space) open(dir string, asked Space) (err error) {
-	if _, total, ok := (*s.measure.Load())(); ok {
+	_, total, ok := (*s.measure.Load())()
+	if ok {
 		if s.asked, err = asked.on(dir, total); err != nil {
 			return err
 		}
 	}
-	if err := s.ballast.find(); err != nil {
+	if err := s.ballast.find(s.asked.ballast(total)); err != nil {
 		return err
 	}
 	if !s.look() { // what was in memory is written first of all: that would be a SIGBUS
@@ -167,6 +168,7 @@ func statfs(dir string) (free, total room, ok bool) {
 // look measures, and returns false where there is so little room that the journal must
 // stop. Once low it is so until there is clearly more: it must not flap with each batch.
 func (s *space) look() bool {
+	given := s.ballast.given.Load()
 	free, total, ok := (*s.measure.Load())()
 	if !ok {
 		return true
@@ -184,8 +186,8 @@ func (s *space) look() bool {
 			s.changed()
 		}
 	}
-	if free.bytes < l.out.bytes && s.useBallast() {
-		return s.look() // it is gone: not once more
+	if free.bytes < l.out.bytes && (s.useBallast() || s.ballast.given.Load() != given) {
+		return s.look() // it has been given back, perhaps by another, since that was measured
 	}
 	return !free.below(l.out)
 }

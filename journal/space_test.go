@@ -115,6 +115,74 @@ func TestSpaceSettings(t *testing.T) {
 	}
 }
 
+// What a look finds full, another may have made room on meanwhile, with the ballast: then it
+// looks again.
+func TestBallastIsUsedByAnother(t *testing.T) {
+	t.Parallel()
+	w := &world{T: t, dir: t.TempDir()}
+	w.open(journal.Options{Space: journal.Space{BallastBytes: 64 << 20}})
+	w.untilBallast(true)
+	if !w.j.BallastInLook() {
+		t.Error("the journal is to stop, though its ballast has just been given back")
+	}
+}
+
+// Nothing rests on the ballast: where an operator has deleted it there is another soon, what
+// is no file is left alone, and one that is larger than asked for is made smaller.
+func TestBallastOfOthers(t *testing.T) {
+	t.Parallel()
+	const size = 4 << 20
+	w := &world{T: t, dir: t.TempDir()}
+	path, o := filepath.Join(w.dir, journal.BallastName), journal.Options{Space: journal.Space{BallastBytes: size}}
+	w.open(o)
+	w.untilBallast(true)
+	for range 2 {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		w.untilBallast(true)
+	}
+	again := func(bytes int) {
+		t.Helper()
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.Space.BallastBytes = bytes
+		w.open(o)
+	}
+	again(2 * size)
+	w.untilBallast(true)
+	for n := 0; w.j.Stats().Ballast != 2*size; n++ {
+		if n == 20_000 {
+			t.Fatalf("it takes %d bytes, want %d", w.j.Stats().Ballast, 2*size)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	again(-1)
+	w.untilBallast(false)
+
+	other := filepath.Join(t.TempDir(), "other")
+	for name, put := range map[string]func() error{
+		"a directory": func() error { return os.Mkdir(path, 0o700) },
+		"a link":      func() error { return os.Symlink(other, path) },
+	} {
+		if err := errors.Join(os.WriteFile(other, []byte("theirs"), 0o600), put()); err != nil {
+			t.Fatal(err)
+		}
+		again(size)
+		if w.j.UseBallast() {
+			t.Errorf("%s is taken for ballast", name)
+		}
+		again(-1)
+		if b, err := os.ReadFile(other); err != nil || string(b) != "theirs" {
+			t.Errorf("%s: what it names holds %q, %v", name, b, err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestFullDisk: a file that takes the last page of the volume, or its last inode, makes the
 // journal refuse, then stop; never crash. When it is gone all that was acknowledged is there.
 // The ballast puts the stop off, has what a crash has left opened on a full volume, and is

@@ -56,8 +56,8 @@ var all = []mutant{
 	{
 		guard: "a full disk is no reason to use what is kept in reserve",
 		file:  "journal/space.go",
-		old:   "	if free.bytes < l.out.bytes && s.useBallast() {\n",
-		new:   "	if free.bytes < l.out.bytes && false {\n",
+		old:   "	if free.bytes < l.out.bytes && (s.useBallast() ||",
+		new:   "	if free.bytes < l.out.bytes && (false ||",
 		pkg:   inJournal, test: "TestFullDisk",
 	},
 	{
@@ -70,8 +70,8 @@ var all = []mutant{
 	{
 		guard: "a reserve that was used is not made again",
 		file:  "journal/ballast.go",
-		old:   "	if b.never || b.bytes.Load() > 0 ||",
-		new:   "	if b.never || b.bytes.Load() > 0 || b.missing.Load() ||",
+		old:   "	if b.never || now.Before(b.again) {",
+		new:   "	if b.never || b.missing.Load() || now.Before(b.again) {",
 		pkg:   inJournal, test: "TestFullDisk",
 	},
 	{
@@ -346,6 +346,34 @@ var all = []mutant{
 		old:   "(!made.After(v.letGo) || made.After(time.Now()))",
 		new:   "(made.IsZero() || true)",
 		pkg:   inJournal, test: "TestKeyOfALostIntent/history_let_go_true",
+	},
+	{
+		guard: "who finds a volume full does not see that the ballast was used since",
+		file:  "journal/space.go",
+		old:   " || s.ballast.given.Load() != given)",
+		new:   " || false && given > 0)",
+		pkg:   inJournal, test: "TestBallastIsUsedByAnother",
+	},
+	{
+		guard: "ballast that was deleted counts as there",
+		file:  "journal/ballast.go",
+		old:   "		b.bytes.Store(0)\n	}\n	return b.bytes.Load()",
+		new:   "	}\n	return b.bytes.Load()",
+		pkg:   inJournal, test: "TestBallastOfOthers",
+	},
+	{
+		guard: "what is no file is taken for ballast",
+		file:  "journal/ballast.go",
+		old:   "	if is.Mode&unix.S_IFMT != unix.S_IFREG {",
+		new:   "	if false {",
+		pkg:   inJournal, test: "TestBallastOfOthers",
+	},
+	{
+		guard: "ballast is as large as it once was",
+		file:  "journal/ballast.go",
+		old:   " && is.Size <= most && ",
+		new:   " && ",
+		pkg:   inJournal, test: "TestBallastOfOthers",
 	},
 	{
 		guard: "a key answers for an intent that is lost",
