@@ -128,6 +128,11 @@ var importRules = []importRule{
 		plant:   [2]string{"pannier/proxy", "pannier/proxy/identity/identitytest"},
 	},
 	{
+		forbids: []string{"pannier/journal/journaltest"},
+		why:     "the store it opens may never compact: it has no place in the binary",
+		plant:   [2]string{"pannier/proxy", "pannier/journal/journaltest"},
+	},
+	{
 		forbids: []string{"pannier/proxy/api/apitest"},
 		why:     "it is for tests: what it judges with has no place in the binary",
 		plant:   [2]string{"pannier/proxy", "pannier/proxy/api/apitest"},

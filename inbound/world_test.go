@@ -16,6 +16,7 @@ import (
 
 	"pannier/inbound"
 	"pannier/journal"
+	"pannier/journal/journaltest"
 	"pannier/journal/wire"
 )
 
@@ -86,8 +87,7 @@ func (h *hooks) parts() (*inbound.Mailbox, *inbound.Server) {
 func (w *world) start() {
 	w.t.Helper()
 	h := &hooks{}
-	// In a bubble days pass at once, and the scrubs of them are real work.
-	j, err := journal.Open(journal.Options{Dir: w.dir, ScrubEvery: 24 * time.Hour, Backoff: func(int) time.Duration { return time.Millisecond }, Hooks: journal.Hooks{
+	j, err := journaltest.Open(journal.Options{Dir: w.dir, Backoff: func(int) time.Duration { return time.Millisecond }, Hooks: journal.Hooks{
 		Mail: func(a journal.Agent) {
 			if f := w.pause.Load(); f != nil {
 				(*f)()

@@ -377,6 +377,12 @@ func (j *Journal) HistoryAdds() (records, counted int64) {
 // LookOptions are those of an open that only looks.
 func LookOptions(dir string) badger.Options { return lookOptions(dir, nil) }
 
+// Compactors is how many the store has of its own, and StallsAt how many tables at level 0 make
+// it wait for them.
+func (j *Journal) Compactors() int { return j.db.Opts().NumCompactors }
+
+func (j *Journal) StallsAt() int { return j.db.Opts().NumLevelZeroTablesStall }
+
 // WithWall gives a journal another wall clock than that of its process.
 func WithWall(o Options, wall func() time.Time) Options {
 	o.wall = wall

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pannier/journal"
+	"pannier/journal/journaltest"
 	"pannier/journal/state"
 	"pannier/journal/wire"
 )
@@ -34,10 +35,7 @@ func (w *world) open(o journal.Options) {
 	if o.Backoff == nil {
 		o.Backoff = func(int) time.Duration { return time.Millisecond }
 	}
-	if o.ScrubEvery == 0 {
-		o.ScrubEvery = 24 * time.Hour // in a bubble days pass at once, and the scrubs of them are real work
-	}
-	j, err := journal.Open(o)
+	j, err := journaltest.Open(o)
 	if err != nil {
 		w.Fatalf("open: %v", err)
 	}

@@ -89,7 +89,7 @@ func (j *Journal) openLocked(o Options) error {
 			return err
 		}
 	}
-	if err := j.open(fresh); err != nil {
+	if err := j.open(fresh, o); err != nil {
 		return err
 	}
 	if err := j.load(last); err != nil {
@@ -217,8 +217,12 @@ func (j *Journal) checkFingerprint(db *badger.DB) error {
 
 func (j *Journal) tripwire() tripwire { return tripwire{fail: j.fail, warning: j.warn} }
 
-func (j *Journal) open(fresh bool) error {
-	db, err := badger.Open(storeOptions(j.store, j.tripwire()))
+func (j *Journal) open(fresh bool, o Options) error {
+	options := storeOptions
+	if o.Store.IsStill() {
+		options = lookOptions
+	}
+	db, err := badger.Open(options(j.store, j.tripwire()))
 	if err != nil {
 		return damaged(j.dir, err)
 	}

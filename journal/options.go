@@ -3,6 +3,7 @@ package journal
 import (
 	"time"
 
+	"pannier/journal/internal/bubble"
 	"pannier/journal/state"
 	"pannier/journal/wire"
 )
@@ -43,6 +44,8 @@ type Options struct {
 	// SinceBoot tells how long the machine has been up; nil: nobody knows, and the time
 	// between two starts is what the wall clock says.
 	SinceBoot func() (boot string, up time.Duration)
+
+	Store bubble.Store // of a test in a bubble of fake time: see journaltest
 
 	wall func() time.Time // nil: time.Now
 }

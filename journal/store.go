@@ -67,6 +67,7 @@ func checksums(store string) options.ChecksumVerificationMode {
 // lookOptions are those of an open that only looks. It compacts nothing, since a
 // compaction of what is damaged makes the damage larger; so what a crash has left in
 // the logs must find room at level 0, however full that is: nobody would ever make some.
+// A test that lets days pass has its store opened so, too.
 func lookOptions(dir string, log badger.Logger) badger.Options {
 	return storeOptions(dir, log).WithNumCompactors(0).WithNumLevelZeroTablesStall(math.MaxInt32)
 }

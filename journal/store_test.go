@@ -4,9 +4,35 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 
 	"pannier/journal"
+	"pannier/journal/journaltest"
 )
+
+// The store compacts by itself, wherever its journal is; but in a bubble of fake time, as tests
+// open it there, it does not, and waits for no compaction either.
+func TestStoreOfABubble(t *testing.T) {
+	t.Parallel()
+	open := func(t *testing.T, open func(journal.Options) (*journal.Journal, error), compacts bool) {
+		t.Helper()
+		j, err := open(journal.Options{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		compactors, stalls := j.Compactors(), j.StallsAt() < 100
+		if compactors > 0 != compacts || stalls != compacts {
+			t.Errorf("%d compactors, stalls: %v; want both: %v", compactors, stalls, compacts)
+		}
+	}
+	open(t, journal.Open, true)
+	open(t, journaltest.Open, true)
+	synctest.Test(t, func(t *testing.T) {
+		open(t, journal.Open, true)
+		open(t, journaltest.Open, false)
+	})
+}
 
 // Badger's next memtable is found wherever one or more have come, and only there.
 func TestMemtableAfter(t *testing.T) {

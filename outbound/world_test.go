@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"pannier/journal"
+	"pannier/journal/journaltest"
 	"pannier/journal/state"
 	"pannier/journal/wire"
 	"pannier/outbound"
@@ -75,8 +76,7 @@ func newWorld(t *testing.T, o outbound.Options) *world {
 
 func (w *world) open() {
 	w.t.Helper()
-	// In a bubble days pass at once, and the scrubs of them are real work.
-	j, err := journal.Open(journal.Options{Dir: w.dir, ScrubEvery: 24 * time.Hour, Hooks: journal.Hooks{
+	j, err := journaltest.Open(journal.Options{Dir: w.dir, Hooks: journal.Hooks{
 		Due: func(a journal.Agent) {
 			if d := w.hooks.Load(); d != nil {
 				d.Due(a)

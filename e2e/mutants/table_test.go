@@ -124,6 +124,13 @@ var all = []mutant{
 		pkg:   inJournal, test: "TestLookDoesNotStall",
 	},
 	{
+		guard: "a store that is shipped never compacts",
+		file:  "journal/open.go",
+		old:   "	if o.Store.IsStill() {\n",
+		new:   "	if true {\n",
+		pkg:   inJournal, test: "TestStoreOfABubble",
+	},
+	{
 		guard: "a journal that is verified changes",
 		file:  "journal/verify.go",
 		old:   "	r.look(copied, last)\n",

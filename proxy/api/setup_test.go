@@ -19,6 +19,7 @@ import (
 
 	"pannier/inbound"
 	"pannier/journal"
+	"pannier/journal/journaltest"
 	"pannier/journal/state"
 	"pannier/journal/wire"
 	"pannier/journal/wire/peer"
@@ -64,7 +65,7 @@ func setup(t *testing.T, change ...func(*api.Options)) *world {
 
 func openJournal(t *testing.T) *journal.Journal {
 	t.Helper()
-	j, err := journal.Open(journal.Options{Dir: t.TempDir()})
+	j, err := journaltest.Open(journal.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatalf("open journal: %v", err)
 	}

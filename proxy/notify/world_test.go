@@ -16,6 +16,7 @@ import (
 
 	"pannier/inbound"
 	"pannier/journal"
+	"pannier/journal/journaltest"
 	"pannier/journal/state"
 	"pannier/journal/wire"
 	"pannier/proxy/notify"
@@ -50,7 +51,7 @@ func (w *world) start() {
 	var mu sync.Mutex
 	var m *inbound.Mailbox
 	mailbox := func() *inbound.Mailbox { mu.Lock(); defer mu.Unlock(); return m }
-	j, err := journal.Open(journal.Options{Dir: w.dir, Tell: w.rules.Tell, Backoff: func(int) time.Duration { return time.Millisecond }, Hooks: journal.Hooks{
+	j, err := journaltest.Open(journal.Options{Dir: w.dir, Tell: w.rules.Tell, Backoff: func(int) time.Duration { return time.Millisecond }, Hooks: journal.Hooks{
 		Mail: func(a journal.Agent) {
 			if m := mailbox(); m != nil {
 				m.Mail(a)

@@ -16,6 +16,7 @@ import (
 
 	"pannier/inbound"
 	"pannier/journal"
+	"pannier/journal/journaltest"
 	"pannier/journal/state"
 	"pannier/journal/wire"
 	"pannier/proxy/webhook"
@@ -39,7 +40,7 @@ func setup(t *testing.T, o webhook.Options) *world {
 	var mu sync.Mutex
 	var m *inbound.Mailbox
 	mailbox := func() *inbound.Mailbox { mu.Lock(); defer mu.Unlock(); return m }
-	j, err := journal.Open(journal.Options{Dir: t.TempDir(), Backoff: func(int) time.Duration { return time.Millisecond }, Hooks: journal.Hooks{
+	j, err := journaltest.Open(journal.Options{Dir: t.TempDir(), Backoff: func(int) time.Duration { return time.Millisecond }, Hooks: journal.Hooks{
 		Mail: func(a journal.Agent) {
 			if m := mailbox(); m != nil {
 				m.Mail(a)
