@@ -314,6 +314,7 @@ type Stats struct {
 	Unclean  bool
 	Durable  bool // the volume outlives the host
 	Volume
+	Files      FileRoom
 	Stalled    time.Duration     // a batch has been under way for so long; 0: not long
 	Live       map[string]uint64 // live index keys by class
 	BatchSizes uint64            // operations committed; divided by Seq: the mean batch

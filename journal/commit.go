@@ -219,6 +219,9 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	if !j.space.look() {
 		return errNoRoom
 	}
+	if !j.files.await() {
+		return errNoFiles
+	}
 	began := time.Now()
 	if err := j.makeDurable(t.disk); err != nil {
 		return err

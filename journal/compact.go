@@ -3,13 +3,10 @@ package journal
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-	"golang.org/x/sys/unix"
 )
 
 // What is deleted stays in the store until a compaction drops it, under a key that says so,
@@ -146,25 +143,12 @@ func (j *Journal) noRoomToCompact(tables int64) string {
 	case total.inodes > 0 && free.inodes-tables < l.enough.inodes:
 		return "its volume has too few inodes left"
 	}
-	files, err := filesLeft()
+	files, _, ok := j.files.count()
 	switch {
-	case err != nil:
-		return err.Error()
-	case files-tables < compactFiles:
+	case !ok:
+		return "the system does not say how many files are open"
+	case int64(files)-tables < compactFiles:
 		return "the process has too few files left to open"
 	}
 	return ""
-}
-
-// filesLeft is how many more files this process may open.
-func filesLeft() (int64, error) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("the limit of open files: %w", err)
-	}
-	open, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0, fmt.Errorf("count open files: %w", err)
-	}
-	return int64(min(limit.Cur, 1<<40)) - int64(len(open)), nil
 }

@@ -132,6 +132,10 @@
 //     reserve (ballast.go), and with that gone, too, the journal fails before it
 //     writes, and is not opened: the store would die of it. A start after a crash where little
 //     is free begins with that reserve: what the crash has left must be written first.
+//   - Connections leave this process 64 files to open, and 32 more are held open for
+//     nothing. Those are given up where something else has taken the rest: no connection is
+//     taken then, what is opened here is tried again, and a batch waits until the store would
+//     get its next files, for ten seconds (openfiles.go). The store itself tries nothing again.
 //   - A batch that has been under way for five seconds is said to be stalled, and one of
 //     thirty fails the journal: a disk that hangs answers nobody (stall.go).
 //   - What has ended is history: the batch of its end puts it into an index by that time.

@@ -110,6 +110,7 @@ func (j *Journal) Abandon() {
 	<-j.committed
 	j.cancel()
 	j.sweeps.Wait()
+	j.files.close()
 	j.db.Close()
 	j.lock.Close()
 }
@@ -408,3 +409,24 @@ func (j *Journal) BallastInLook() (enough bool) {
 
 // UseBallast gives its room back, if there is any.
 func (j *Journal) UseBallast() bool { return j.space.useBallast() }
+
+// OnFiles has the guard see so many open files of so many, from now on.
+func (j *Journal) OnFiles(open, most int) {
+	measure := func() (int, int, bool) { return open, most, true }
+	j.files.measure.Store(&measure)
+	j.files.look()
+}
+
+// CountFiles has the guard count what is open, again.
+func (j *Journal) CountFiles() {
+	files := countFiles
+	j.files.measure.Store(&files)
+}
+
+// MayOpen says whether a process with so many of so many files open may open the store in dir.
+func MayOpen(dir string, open, most int) error {
+	var f OpenFiles
+	measure := func() (int, int, bool) { return open, most, true }
+	f.measure.Store(&measure)
+	return f.mayOpen(storeDir(dir))
+}

@@ -78,6 +78,7 @@ type Journal struct {
 	ledger        *ledger
 	history       *history
 	space         space
+	files         OpenFiles
 	scrubbing     sync.Mutex // held by the one scrub there is
 	scrub         scrub      // owned by the committer
 	suspects      chan blame // what a reader could not read
@@ -122,13 +123,16 @@ func (j *Journal) Stats() Stats {
 	for i, c := range liveClasses {
 		s.Live[classNames[c]] = j.figures.live[i].Load()
 	}
-	s.Stalled, s.Loss = j.stalled(), j.loss.String()
+	s.Stalled, s.Loss, s.Files = j.stalled(), j.loss.String(), j.files.room()
 	j.history.stats(&s)
 	s.Scrubs, s.Aside, s.Rebuilt = j.figures.scrubs.Load(), j.figures.aside.Load(), j.figures.rebuilt.Load()
 	s.Faults, s.ReportsAside, s.LateAnswers = j.figures.faults.Load(), j.figures.reportsAside.Load(), j.figures.lateAnswers.Load()
 	s.Deletes, s.Compactions = j.garbage.deletes.Load(), j.figures.compactions.Load()
 	return s
 }
+
+// OpenFiles is the guard of what this process may have open.
+func (j *Journal) OpenFiles() *OpenFiles { return &j.files }
 
 // Err returns why the journal has failed, or nil. It never touches Badger.
 func (j *Journal) Err() error {
@@ -160,6 +164,7 @@ func (j *Journal) close() error {
 	<-j.committed
 	j.cancel()
 	j.sweeps.Wait()
+	j.files.close()
 	if err := j.Err(); err != nil {
 		return err
 	}
@@ -200,7 +205,7 @@ func (j *Journal) markLoop(ctx context.Context) {
 			continue
 		}
 		// Nothing rests on the time in it: a disk that is full stops nobody who is idle.
-		err := m.write(j.dir)
+		err := j.files.again(func() error { return m.write(j.dir) })
 		if errors.Is(err, unix.ENOSPC) && j.space.useBallast() {
 			err = m.write(j.dir) // the volume was filled since it was last looked at
 		}

@@ -82,6 +82,9 @@ func (j *Journal) openLocked(o Options) error {
 			Hint: "bring the store directory back, or move the whole directory away to start an empty journal",
 		}
 	}
+	if err := j.files.mayOpen(j.store); err != nil {
+		return err
+	}
 	j.unclean = last != nil && !last.Clean || last == nil && !fresh || len(bad) > 0
 	if j.unclean {
 		j.space.forRecovery()
@@ -106,9 +109,12 @@ func newJournal(o Options) *Journal {
 		reportNo: map[ID]uint64{}, faults: map[ID]int{}, suspects: make(chan blame, suspectsMost), names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), watches: newWatches(), ledger: newLedger(), history: newHistory(o),
 		loss: loss{asked: o.AcceptLoss, unfit: map[ID]string{}}, commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1), clock: newClock(o),
 	}
-	j.wal.dir, j.syncWAL = j.store, j.wal.sync
+	j.wal.dir, j.wal.again, j.syncWAL = j.store, j.files.again, j.wal.sync
 	measure := func() (free, total room, ok bool) { return statfs(o.Dir) }
 	j.space.measure.Store(&measure)
+	files := countFiles
+	j.files.measure.Store(&files)
+	j.files.dir, j.files.told = o.Dir, o.Hooks.Files
 	j.space.ballast.path, j.space.told, j.space.warn = filepath.Join(o.Dir, ballastName), o.Hooks.Space, j.warn
 	if j.backoff == nil {
 		j.backoff = func(int) time.Duration { return time.Second }
@@ -124,6 +130,7 @@ func (j *Journal) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	j.cancel = cancel
 	j.space.look()
+	j.files.open()
 	go j.commitLoop()
 	j.sweeps.Go(func() { j.compactLoop(ctx) })
 	j.sweeps.Go(func() { j.markLoop(ctx) })
@@ -341,7 +348,7 @@ func (j *Journal) firstCommit() error {
 	if err := j.commit(t, nil); err != nil {
 		return fmt.Errorf("first commit: %w", err)
 	}
-	return j.mark(false).write(j.dir)
+	return j.files.again(func() error { return j.mark(false).write(j.dir) })
 }
 
 // durableVolume reports whether the volume keeps its contents when the host

@@ -73,6 +73,9 @@ type Hooks struct {
 	// Space: there is little room on the volume, or enough again; the reserve kept there was
 	// used, or is there again. It is called from anywhere.
 	Space func(Volume)
+	// Files: this process has few files left to open and takes no connections, or has
+	// enough again. It is called from anywhere.
+	Files func(FileRoom)
 	// Clock: the wall clock has jumped, or is believed again. It is called from anywhere.
 	Clock func(Clock)
 }

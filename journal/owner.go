@@ -131,7 +131,7 @@ func (j *Journal) ownerLoop(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := j.owner.look(j.dir); err != nil {
+		if err := j.files.again(func() error { return j.owner.look(j.dir) }); err != nil {
 			j.fail(err)
 			return
 		}

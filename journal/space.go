@@ -192,7 +192,7 @@ func (s *space) look() bool {
 	return !free.below(l.out)
 }
 
-// spaceLoop looks while nothing is committed, too: others fill disks.
+// spaceLoop looks while nothing is committed, too: others fill disks, and take files.
 func (j *Journal) spaceLoop(ctx context.Context) {
 	tick := time.NewTicker(spaceEvery)
 	defer tick.Stop()
@@ -209,6 +209,7 @@ func (j *Journal) spaceLoop(ctx context.Context) {
 			return
 		}
 		j.space.keepBallast(time.Now())
+		j.files.look()
 	}
 }
 

@@ -23,9 +23,10 @@ import (
 // before it makes the next: what is in older files was synced when they were new.
 // (DB.Sync would not do: it syncs the value log too, and is no part of a commit.)
 type wal struct {
-	dir  string
-	no   int // of the memtable
-	file *os.File
+	dir   string
+	no    int // of the memtable
+	file  *os.File
+	again func(open func() error) error // opens, and tries again where it may
 }
 
 // sync makes durable what was committed last.
@@ -35,7 +36,7 @@ func (w *wal) sync() error {
 		return err
 	}
 	if newest != w.no || w.file == nil {
-		if err := w.open(newest); err != nil {
+		if err := w.again(func() error { return w.open(newest) }); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,223 @@
+package journal_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pannier/journal"
+)
+
+// TestOpenFilesGuard: connections leave some files, the spare ones go when something else
+// has taken those, and come back once there are clearly enough; each change is told once.
+func TestOpenFilesGuard(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // no look but ours between two lines
+		w := &world{T: t, dir: t.TempDir()}
+		told := make(chan journal.FileRoom, 8)
+		w.open(journal.Options{Hooks: journal.Hooks{Files: func(r journal.FileRoom) { told <- r }}})
+		defer w.j.Close()
+		guard, used := w.j.OpenFiles(), spare(t, w.dir)
+		if used != 32 {
+			t.Fatalf("%d spare files are held, want 32", used)
+		}
+		for _, row := range []struct {
+			name        string
+			left        int
+			fits, short bool
+			spare       int
+		}{
+			{"enough", 64, true, false, 32},
+			{"a connection too many", 63, false, false, 32},
+			{"the last that something else takes", 16, false, false, 32},
+			{"one more", 15, false, true, 0},
+			{"hardly more", 95, false, true, 0},
+			{"clearly more", 96, true, false, 32},
+		} {
+			w.j.OnFiles(1024-row.left, 1024)
+			if got := w.j.Stats().Files; got.Short != row.short || got.Spare != row.spare || spare(t, w.dir) != row.spare {
+				t.Errorf("%s: %+v, and %d are open", row.name, got, spare(t, w.dir))
+			}
+			if fits := guard.Fits(); fits != row.fits {
+				t.Errorf("%s: a connection fits: %t", row.name, fits)
+			}
+		}
+		if first, second := <-told, <-told; len(told) > 0 || !first.Short || second.Short {
+			t.Errorf("told %+v, %+v and %d more", first, second, len(told))
+		}
+		// Whoever is refused one need not be counted first.
+		w.j.OnFiles(0, 1024)
+		if guard.Out(errors.New("another")) || !guard.Out(&os.PathError{Op: "open", Err: unix.EMFILE}) || spare(t, w.dir) != 0 || guard.Fits() {
+			t.Errorf("after an EMFILE %d spare files are held, and connections fit: %t", spare(t, w.dir), guard.Fits())
+		}
+		time.Sleep(time.Second)
+		if got := w.j.Stats().Files; got.Short || spare(t, w.dir) != 32 {
+			t.Errorf("nobody looks: %+v", got)
+		}
+	})
+}
+
+// spare counts the files that are held open for nothing on a directory.
+func spare(t *testing.T, dir string) (n int) {
+	t.Helper()
+	each, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range each {
+		if to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil && to == dir {
+			n++
+		}
+	}
+	return n - 1 // the journal's lock
+}
+
+// TestFewFilesAreInProportion: where few files may be open the guard leaves most to others.
+func TestFewFilesAreInProportion(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, row := range []struct{ most, fits, short int }{{96, 12, 5}, {512, 64, 15}, {1 << 20, 64, 15}} {
+		for _, c := range []struct {
+			left        int
+			fits, short bool
+		}{{row.fits, true, false}, {row.fits - 1, false, false}, {row.short, false, true}, {row.most, true, false}} {
+			w.j.OnFiles(row.most-c.left, row.most)
+			if got, fits := w.j.Stats().Files, w.j.OpenFiles().Fits(); fits != c.fits || got.Short != c.short {
+				t.Errorf("%d of %d left: %+v, a connection fits: %t", c.left, row.most, got, fits)
+			}
+		}
+	}
+}
+
+// TestAllFilesTaken: something in the process takes every file there is, at once. What is
+// sent is accepted all the same, for as long as it takes the store to fill several
+// logs and tables; and the spare files are held again once those are given back.
+func TestAllFilesTaken(t *testing.T) {
+	if os.Getenv("FILES_TAKEN") == "" {
+		t.Parallel()
+		again := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v") // a process of its own: the limit is all of it's
+		again.Env = append(os.Environ(), "FILES_TAKEN=1")
+		if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 512, Max: 512}); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan journal.FileRoom, 8)
+	w := &world{T: t, dir: t.TempDir()}
+	w.open(journal.Options{Hooks: journal.Hooks{Files: func(r journal.FileRoom) { told <- r }}})
+	// The guard sees nothing of it: the mark, which is replaced each second, hears it first.
+	w.j.OnFiles(0, 512)
+	taken := takeAll(t)
+	w.accept()
+	if r := <-told; !r.Short {
+		t.Errorf("told %+v", r)
+	}
+	w.j.CountFiles()
+	var ids []journal.ID
+	for range 40 { // megabytes each; a log has eight
+		ids = append(ids, w.acceptLarge())
+	}
+	if r := w.j.Stats().Files; r.Spare != 0 || !r.Short {
+		t.Errorf("with all files taken: %+v", r)
+	}
+	for _, fd := range taken {
+		unix.Close(fd)
+	}
+	if r := <-told; r.Short || r.Spare != 32 {
+		t.Errorf("told %+v", r)
+	}
+	w.reopen()
+	for _, id := range ids {
+		w.status(id)
+	}
+	w.whole()
+}
+
+// takeAll opens files until there is none left.
+func takeAll(t *testing.T) (taken []int) {
+	t.Helper()
+	for {
+		fd, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err == unix.EMFILE {
+			return taken
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = append(taken, fd)
+	}
+}
+
+func (w *world) acceptLarge() journal.ID {
+	w.Helper()
+	e := envelope()
+	e.Payload = []byte(`"` + strings.Repeat("x", 1<<20-100) + `"`)
+	got, err := w.j.Accept(w.Context(), []journal.Accept{{Envelope: e}})
+	if err != nil || got[0].Err != nil {
+		w.Fatalf("accept: %v, %v", err, got)
+	}
+	return got[0].ID
+}
+
+// TestBatchWaitsForFiles: nothing is written while the store might not get its next file. It
+// is once there are some; where there are none for long the journal stops.
+func TestBatchWaitsForFiles(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, dir: t.TempDir()}
+		w.open(journal.Options{})
+		try := func() chan error {
+			done := make(chan error, 1)
+			go func() { done <- w.try() }()
+			synctest.Wait()
+			return done
+		}
+		w.j.OnFiles(1021, 1024)
+		done := try()
+		time.Sleep(8 * time.Second)
+		select {
+		case err := <-done:
+			t.Fatalf("with three files left: %v", err)
+		default:
+		}
+		w.j.OnFiles(1020, 1024)
+		if err := <-done; err != nil {
+			t.Fatalf("with four: %v", err)
+		}
+		w.j.OnFiles(1024, 1024)
+		if err := <-try(); !errors.Is(err, journal.ErrFailed) || w.j.Err() == nil || !strings.Contains(w.j.Err().Error(), "ulimit -n") {
+			t.Errorf("with none for ten seconds: %v, %v", err, w.j.Err())
+		}
+		w.j.Abandon()
+		w.open(journal.Options{})
+		w.whole()
+	})
+}
+
+// TestMoreTablesThanFiles: a store that this process cannot have open whole is not called
+// damaged.
+func TestMoreTablesThanFiles(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err := journal.MayOpen(w.dir, 1024-64, 1024)
+	if err == nil || !strings.Contains(err.Error(), "the journal has 1 files, and this process may open no more than 64: raise") {
+		t.Errorf("65 needed, 64 left: %v", err)
+	}
+	if err := journal.MayOpen(w.dir, 1024-65, 1024); err != nil {
+		t.Errorf("65 needed, and left: %v", err)
+	}
+}
