@@ -37,11 +37,11 @@ const (
 type OpenFiles struct {
 	dir     string // what the spare ones are opened on
 	measure atomic.Pointer[func() (open, most int, ok bool)]
-	told    func(FileRoom) // nil: nobody is
+	told    func(FileRoom) // it must not ask back; nil: nobody is
 
 	left  atomic.Int64
 	held  atomic.Int64
-	short atomic.Bool // somebody was told so
+	short atomic.Bool
 	mu    struct {
 		sync.Mutex // held while the spare ones come or go
 		on         bool
@@ -117,10 +117,8 @@ func (f *OpenFiles) look() bool {
 		return true
 	}
 	switch held := f.held.Load() > 0; {
-	case held && left < l.short:
+	case left < l.short && (held || !f.short.Load()):
 		f.giveUp()
-	case !held && left < l.short:
-		f.say(true)
 	case !held && left >= l.spare+l.kept: // clearly more: they must not come and go
 		f.hold(l.spare)
 	}
@@ -157,32 +155,37 @@ func (f *OpenFiles) close() {
 	f.release()
 }
 
+// hold opens spare ones again; nobody waits for them.
 func (f *OpenFiles) hold(n int) {
 	f.mu.Lock()
-	if f.mu.on && len(f.mu.spare) == 0 {
-		for range n {
-			// Each is a file of its own, since the whole system may be out of them, too.
-			fd, err := unix.Open(f.dir, unix.O_PATH|unix.O_CLOEXEC, 0)
-			if err != nil { // there will be a next time
-				f.release()
-				break
-			}
-			f.mu.spare = append(f.mu.spare, fd)
-		}
-		f.held.Store(int64(len(f.mu.spare)))
+	defer f.mu.Unlock()
+	if !f.mu.on || len(f.mu.spare) > 0 {
+		return
 	}
-	held := len(f.mu.spare) > 0
-	f.mu.Unlock()
-	if held {
-		f.say(false)
+	for range n {
+		// Each is a file of its own, since the whole system may be out of them, too.
+		fd, err := unix.Open(f.dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil { // there will be a next time
+			f.release()
+			return
+		}
+		f.mu.spare = append(f.mu.spare, fd)
+	}
+	f.held.Store(int64(n))
+	if f.short.Swap(false) {
+		f.tell()
 	}
 }
 
+// giveUp closes them.
 func (f *OpenFiles) giveUp() {
-	f.say(true) // before: no connection is to have them
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	first := !f.short.Swap(true) // before: no connection is to have them
 	f.release()
+	if first {
+		f.tell()
+	}
 }
 
 // release closes the spare ones. The mutex is held.
@@ -194,9 +197,11 @@ func (f *OpenFiles) release() {
 	f.held.Store(0)
 }
 
-// say tells each change once.
-func (f *OpenFiles) say(short bool) {
-	if f.short.Swap(short) != short && f.told != nil {
+// tell says what has changed. The mutex is held, so that the last one told is what holds.
+func (f *OpenFiles) tell() {
+	left, _, _ := f.count()
+	f.left.Store(int64(left))
+	if f.told != nil {
 		f.told(f.room())
 	}
 }

@@ -17,9 +17,15 @@ var (
 	OpenPeople   = openPeople
 	Listen       = listen
 	LoopbackOnly = loopbackOnly
-	Shares       = shares
 	RecordsCheck = recordsCheck
 )
+
+// Shares are the parts of so many files: for the listeners api, peer and each of the three
+// of operators and people, for dials of peers, and for calls of apps.
+func Shares(files uint64) [5]int {
+	s := shares(files)
+	return [5]int{s.api, s.peer, s.operators, s.dials, s.calls}
+}
 
 // ParseConfig reads a config file over the options.
 func ParseConfig(file string, content []byte, o *Options) error {

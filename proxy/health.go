@@ -30,11 +30,13 @@ func (r *run) health() admin.Health {
 	// Not ready it would be given nothing to finish either, nor the reports that free it.
 	room := admin.Check{Name: "space", Detail: roomText(stats.Volume), Advice: true}
 	room.OK = room.Detail == ""
+	files := admin.Check{Name: "files", Detail: filesText(stats.Files), Advice: true} // as for room
+	files.OK = files.Detail == ""
 	clock := admin.Check{Name: "clock", OK: !stats.Clock.Paused, Advice: true}
 	if !clock.OK {
 		clock.Detail = clockText(stats.Clock)
 	}
-	checks := []admin.Check{journalCheck, listeners, running, durable, room, clock, recordsCheck(stats)}
+	checks := []admin.Check{journalCheck, listeners, running, durable, room, files, clock, recordsCheck(stats)}
 	if r.opts.Config != "" {
 		checks = append(checks, r.config.check())
 	}

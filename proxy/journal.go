@@ -82,6 +82,7 @@ func (r *run) hooks() journal.Hooks {
 		Warning:   func(text string) { r.log.Warn("journal", "reason", text) },
 		Counted:   r.metrics.Counted,
 		Clock:     r.clock,
+		Files:     r.openFiles,
 		Faulty: func(id journal.ID, why error) {
 			r.log.Error("intent set aside", "intent_id", id.String(), "err", why)
 		},
@@ -112,6 +113,23 @@ func roomText(v journal.Volume) string {
 		parts = append(parts, fmt.Sprintf("no room is kept in reserve, with %d MiB free: when the volume is full the sidecar exits, and does not start until somebody makes room", v.Free>>20))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// openFiles is told that few files are left to open, or enough again.
+func (r *run) openFiles(f journal.FileRoom) {
+	if text := filesText(f); text != "" {
+		r.log.Error("few files left", "reason", text)
+		return
+	}
+	r.log.Info("files again")
+}
+
+// filesText is what few files mean; empty: there are enough.
+func filesText(f journal.FileRoom) string {
+	if !f.Short {
+		return ""
+	}
+	return fmt.Sprintf("%d files are left that this process may open, and those kept in reserve were given up: no connection is taken until there are enough; what is under way goes on", f.Left)
 }
 
 // clock is told that the wall clock has jumped, and that it is believed again.

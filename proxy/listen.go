@@ -220,15 +220,14 @@ func (c *cutConn) Close() error {
 }
 
 // dialOptions are how this sidecar dials another.
-func (p *Proxy) dialOptions() []grpc.DialOption {
-	_, _, _, most := shares(crowd.OpenFiles())
-	room := crowd.NewRoom("dials", most, p.log)
+func (r *run) dialOptions() []grpc.DialOption {
+	room := crowd.NewRoom("dials", shares(crowd.OpenFiles()).dials, r.log).Guarded(r.guard())
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	channel := identity.Plain()
 	switch {
-	case p.identified():
-		channel = p.trust.Dial()
-	case !p.opts.InsecurePeer:
+	case r.identified():
+		channel = r.trust.Dial()
+	case !r.opts.InsecurePeer:
 		dialer.Control = loopbackOnly
 	}
 	return []grpc.DialOption{

@@ -19,7 +19,8 @@ import (
 )
 
 func (r *run) listen() error {
-	api, peers, operators, _ := shares(crowd.OpenFiles())
+	share, guard := shares(crowd.OpenFiles()), r.guard()
+	operators := crowd.Guard{Out: guard.Out} // who mends it is let in
 	hold := crowd.ListenForProof
 	if !r.identified() {
 		hold = crowd.Listen
@@ -30,7 +31,14 @@ func (r *run) listen() error {
 		address string
 		most    int
 		hold    func(net.Listener, string, int, *slog.Logger) *crowd.Listener
-	}{{&r.apiListener, "api", r.opts.API, api, crowd.Listen}, {&r.peerListener, "peer", r.opts.PeerAddress(), peers, hold}, {&r.adminListener, "admin", r.opts.Admin, operators, crowd.ListenForProof}, {&r.healthListener, "health", r.opts.Health, operators, crowd.ListenForProof}, {&r.peopleListener, "people", r.opts.People.People, operators, crowd.ListenForProof}} {
+		guard   crowd.Guard
+	}{
+		{&r.apiListener, "api", r.opts.API, share.api, crowd.Listen, guard},
+		{&r.peerListener, "peer", r.opts.PeerAddress(), share.peer, hold, guard},
+		{&r.adminListener, "admin", r.opts.Admin, share.operators, crowd.ListenForProof, operators},
+		{&r.healthListener, "health", r.opts.Health, share.operators, crowd.ListenForProof, operators},
+		{&r.peopleListener, "people", r.opts.People.People, share.operators, crowd.ListenForProof, guard},
+	} {
 		if l.address == "" || (l.to == &r.apiListener || l.to == &r.peopleListener) && r.emptying {
 			continue
 		}
@@ -38,7 +46,7 @@ func (r *run) listen() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.key, err)
 		}
-		*l.to = l.hold(listener, l.key, l.most, r.log)
+		*l.to = l.hold(listener, l.key, l.most, r.log).Guarded(l.guard)
 		r.cleanups.add(l.key+" listener", time.Second, func(context.Context) error {
 			if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				return err

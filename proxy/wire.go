@@ -11,6 +11,7 @@ import (
 	"pannier/outbound"
 	"pannier/proxy/admin"
 	"pannier/proxy/api"
+	"pannier/proxy/crowd"
 	"pannier/proxy/hostport"
 	"pannier/proxy/metrics/sidecar"
 	"pannier/proxy/webhook"
@@ -75,8 +76,9 @@ func (r *run) start(alive context.Context) error {
 	dispatcher.HoldTo(app.CheckPayload)
 	r.keys.changed = app.KeysChanged
 	keys := webhook.NewKeyring(filepath.Join(o.Journal, "secrets"))
-	pusher := webhook.New(r.pushing(), mailbox, keys, api.PushBody, r.log)
-	how.pusher, how.told = pusher, r.rules().Couriers("Pannier/"+o.Version)
+	pushing := r.pushing()
+	pusher := webhook.New(pushing, mailbox, keys, api.PushBody, r.log)
+	how.pusher, how.told = pusher, r.rules().Couriers(pushing.UserAgent, pushing.Dial)
 	if !r.emptying {
 		how.apply()
 		how.subscribed()
@@ -106,6 +108,7 @@ func (r *run) newMailbox() *inbound.Mailbox {
 // pushing are the options of what sends to apps.
 func (r *run) pushing() webhook.Options {
 	o := r.opts.Limits.Webhook
+	o.Dial = crowd.NewRoom("calls", shares(crowd.OpenFiles()).calls, r.log).Guarded(r.guard()).Dial
 	o.UserAgent, o.Told = "Pannier/"+r.opts.Version, r.metrics.Pushed
 	o.Tracer, o.NoTraceHeaders = r.tracer.Load(), r.opts.Tracing.NoHeaders
 	return o

@@ -4,7 +4,7 @@
 // being let in.
 //
 //	RLIMIT_NOFILE ─▶ shares ─▶ Room ─┬▶ Listen ─▶ accepted connections ─▶ Hold, Release, Admit
-//	                                 └▶ Dial
+//	files left ────▶ Guard ──────┘   └▶ Dial
 //
 // # What holds
 //
@@ -16,6 +16,10 @@
 //     are places in the time of one handshake or one request.
 //   - Where none is idle the new one is closed at once: whoever is turned away hears
 //     of it, while one that is left waiting would look like a process that hangs.
+//   - A connection that leaves too few files to the whole process, whatever has taken
+//     them, is treated as if its room were full, and one that is dialed is given up before it
+//     connects. Where not even that one could be opened the guard hears of it, and gives
+//     some up.
 //   - A connection that is made is served like any other until then.
 //
 // # What it does not do

@@ -24,16 +24,31 @@ func ListenForProof(l net.Listener, name string, most int, log *slog.Logger) *Li
 	return &Listener{Listener: l, room: NewRoom(name, most, log), prompt: true}
 }
 
+// Guarded has its room count with all files of the process, before it is used.
+func (l *Listener) Guarded(g Guard) *Listener {
+	l.room.Guarded(g)
+	return l
+}
+
 // Accept returns the next connection there is room for.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
+		if l.room.guard.out(err) {
+			c, err = l.Listener.Accept() // to turn it away: left to wait it would not know
+		}
 		if err != nil {
 			return nil, err
 		}
 		in, out := l.room.enter()
 		if out != nil {
 			out.Conn.Close() // whoever serves it reads the end of it
+		}
+		if in {
+			in, out = l.room.spare()
+			if out != nil {
+				out.Conn.Close() // likewise
+			}
 		}
 		if !in {
 			c.Close() // nothing was said on it

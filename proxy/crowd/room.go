@@ -12,9 +12,10 @@ import (
 
 // Room counts connections up to a bound.
 type Room struct {
-	name string
-	most int
-	log  *slog.Logger
+	name  string
+	most  int
+	log   *slog.Logger
+	guard Guard
 
 	mu struct {
 		sync.Mutex
@@ -31,6 +32,13 @@ func NewRoom(name string, most int, log *slog.Logger) *Room {
 	return r
 }
 
+// Guarded has a room count with all files of the process, beside its own. It returns the
+// room, which is not in use yet.
+func (r *Room) Guarded(g Guard) *Room {
+	r.guard = g
+	return r
+}
+
 // toldEvery is how far apart a full room is worth a line in the log.
 const toldEvery = time.Minute
 
@@ -43,24 +51,56 @@ func (r *Room) enter() (in bool, out *Conn) {
 		r.mu.n++
 		return true, nil
 	}
-	now := time.Now()
-	worth := now.Sub(r.mu.told) >= toldEvery
-	if worth {
-		r.mu.told = now
-	}
-	if first := r.mu.idle.Front(); first != nil {
-		out = first.Value.(*Conn)
-		r.mu.idle.Remove(first)
-		out.place, out.left = nil, true // its place has been taken over
-		if worth {
+	if out = r.makeWay(); out != nil {
+		if r.worth() {
 			r.log.Warn("connections that are idle make way: too many are open", "listener", r.name, "connections", r.most)
 		}
 		return true, out
 	}
-	if worth {
+	if r.worth() {
 		r.log.Error("connections are turned away: too many are open", "listener", r.name, "connections", r.most)
 	}
 	return false, nil
+}
+
+// spare reports whether a connection that has just entered may stay. Where too few files are
+// left one that is idle makes way for it, and is the caller's to close; where none is it
+// leaves again.
+func (r *Room) spare() (stays bool, out *Conn) {
+	if r.guard.fits() {
+		return true, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.n-- // one of the two goes
+	out = r.makeWay()
+	if r.worth() {
+		r.log.Error("connections are turned away: too few files are left to open", "listener", r.name, "connections", r.mu.n)
+	}
+	return out != nil, out
+}
+
+// makeWay takes its place from the connection that has been idle for longest; nil: none
+// is. The mutex is held.
+func (r *Room) makeWay() (out *Conn) {
+	first := r.mu.idle.Front()
+	if first == nil {
+		return nil
+	}
+	out = first.Value.(*Conn)
+	r.mu.idle.Remove(first)
+	out.place, out.left = nil, true // its place has been taken over
+	return out
+}
+
+// worth reports whether it is time for another line in the log. The mutex is held.
+func (r *Room) worth() bool {
+	now := time.Now()
+	if now.Sub(r.mu.told) < toldEvery {
+		return false
+	}
+	r.mu.told = now
+	return true
 }
 
 func (r *Room) leave() {
@@ -73,9 +113,17 @@ func (r *Room) leave() {
 // of reach.
 func (r *Room) Dial(ctx context.Context, d *net.Dialer, address string) (net.Conn, error) {
 	if in, _ := r.enter(); !in { // nothing that is dialed is ever idle
-		return nil, fmt.Errorf("%d connections to other sidecars are open, or being opened: raise the limit of open files", r.most)
+		return nil, fmt.Errorf("%d connections of this kind (%s) are open, or being opened: raise the limit of open files", r.most, r.name)
 	}
+	if !r.guard.fits() { // before names are asked for
+		r.leave()
+		return nil, errNoFiles
+	}
+	d = r.guard.dialer(d)
 	c, err := d.DialContext(ctx, "tcp", address)
+	if r.guard.out(err) {
+		c, err = d.DialContext(ctx, "tcp", address)
+	}
 	if err != nil {
 		r.leave()
 		return nil, err

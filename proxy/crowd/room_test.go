@@ -87,7 +87,7 @@ func TestDialsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer second.Close()
-	if _, err := dial(l.Addr().String()); err == nil || !strings.Contains(err.Error(), "2 connections to other sidecars are open") {
+	if _, err := dial(l.Addr().String()); err == nil || !strings.Contains(err.Error(), "2 connections of this kind (dials) are open") {
 		t.Errorf("the third of two: %v", err)
 	}
 	first.Close()

@@ -14,10 +14,10 @@ const (
 	most = 16_384
 )
 
-// Part is a part of the files that may be spent on connections: one of so many.
-func Part(files, of uint64) int {
+// Part is so many sixteenths of the files that may be spent on connections.
+func Part(files, sixteenths uint64) int {
 	spent := files - min(files, max(files/2, filesKept))
-	return Places(spent / of)
+	return Places(spent / 16 * sixteenths)
 }
 
 // Places keeps a number of files that may be spent within bounds.

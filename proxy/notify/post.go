@@ -34,10 +34,10 @@ type post struct {
 	client    *http.Client
 }
 
-func newPost(t Target, userAgent string) *post {
+func newPost(t Target, userAgent string, dial webhook.Dial) *post {
 	return &post{t, userAgent, &http.Client{
 		Transport: &http.Transport{
-			DialContext: (&net.Dialer{Timeout: dialTime}).DialContext, TLSHandshakeTimeout: dialTime,
+			DialContext: dial.With(&net.Dialer{Timeout: dialTime}), TLSHandshakeTimeout: dialTime,
 			IdleConnTimeout: idleTime, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -20,7 +20,10 @@ import (
 
 // mailer has one session for each mail: a task is rare, and a kept connection one more
 // thing that can have gone away.
-type mailer struct{ m Mail }
+type mailer struct {
+	m    Mail
+	dial webhook.Dial
+}
 
 // smtpBusy is how long a server that says it is closing (421) is left alone.
 const smtpBusy = 30 * time.Second
@@ -109,7 +112,7 @@ func (s *mailer) session(ctx context.Context) (*smtp.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "tcp", s.m.Server)
+	conn, err := s.dial.With(&net.Dialer{Timeout: dialTime})(ctx, "tcp", s.m.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -190,12 +193,12 @@ func (m *Mail) authorities() (*x509.CertPool, error) {
 }
 
 // Couriers are what takes messages to the targets, by address.
-func (r *Rules) Couriers(userAgent string) map[string]webhook.Courier {
+func (r *Rules) Couriers(userAgent string, dial webhook.Dial) map[string]webhook.Courier {
 	all := map[string]webhook.Courier{}
 	for _, t := range r.Targets {
-		carry := newPost(t, userAgent).carry
+		carry := newPost(t, userAgent, dial).carry
 		if t.Kind == KindMail {
-			carry = (&mailer{t.Mail}).carry
+			carry = (&mailer{t.Mail, dial}).carry
 		}
 		all[journal.NotifyAddress(t.Name)] = carry
 	}

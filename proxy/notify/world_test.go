@@ -69,7 +69,7 @@ func (w *world) start() {
 	m = inbound.NewMailbox(in, j, log)
 	mu.Unlock()
 	w.j, w.m = j, m
-	couriers := w.rules.Couriers("Pannier/test")
+	couriers := w.rules.Couriers("Pannier/test", nil)
 	var own []string
 	for address := range couriers {
 		own = append(own, address)

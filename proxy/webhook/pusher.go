@@ -21,6 +21,7 @@ type Options struct {
 	HTTPTimeout     time.Duration // for the whole answer
 	MaxAnswer       int           // bytes of it
 	HTTPRemote      []string      // hosts beyond loopback that may be called
+	Dial            Dial
 	UserAgent       string
 	Told            func(Request) // of each request made; nil: nobody counts
 	Tracer          *trace.Tracer // nil: nothing is traced

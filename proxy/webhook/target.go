@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -56,6 +57,18 @@ func CheckCallback(raw string, remote []string) error {
 	return errOffLoopback
 }
 
+// Dial opens a connection to an address with a dialer, or refuses to; nil: it is the
+// dialer's alone. What is refused has not reached the app.
+type Dial func(ctx context.Context, d *net.Dialer, address string) (net.Conn, error)
+
+// With is Dial with that dialer, as a transport wants it.
+func (f Dial) With(d *net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if f == nil {
+		return d.DialContext
+	}
+	return func(ctx context.Context, _, address string) (net.Conn, error) { return f(ctx, d, address) }
+}
+
 // newClient calls one app: no proxy, no redirects, and no address but loopback
 // unless the host of its URL was named. The check is made on the address that is
 // dialed, so that no name can be made to mean another.
@@ -79,7 +92,7 @@ func newClient(target string, o *Options) *http.Client {
 	}
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext:         dialer.DialContext,
+			DialContext:         o.Dial.With(dialer),
 			TLSHandshakeTimeout: dialTime,
 			MaxIdleConnsPerHost: o.HTTPConcurrency,
 			// Shorter than what servers keep an idle connection for: a request on

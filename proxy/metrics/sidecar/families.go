@@ -62,6 +62,8 @@ var (
 	inodes     = Families.Gauge("pannier_intent_journal_free_inodes", "Files that may still be made on its volume; 0 where it makes room for them as it needs it.")
 	low        = Families.Gauge("pannier_intent_journal_low", "1 while so little is free there that nothing new is taken.")
 	ballast    = Families.Gauge("pannier_intent_journal_ballast_bytes", "Bytes kept in reserve there, for what must be written when it is full; 0 once that was used.")
+	filesLeft  = Families.Gauge("pannier_open_files_left", "Files and connections that this process may still open, beside those kept in reserve.")
+	filesSpare = Families.Gauge("pannier_open_files_spare", "Files kept in reserve for the journal; 0 once they were given up, and no connection is taken.")
 	stalled    = Families.Gauge("pannier_intent_journal_stalled_seconds", "How long a batch has been on its way to the disk, where that is 5 s or more.")
 	history    = Families.Gauge("pannier_intent_journal_history_bytes", "Bytes that ended intents take, about.")
 	failed     = Families.Gauge("pannier_intent_journal_failed", "1 once a commit has failed: the process is about to end.")

@@ -122,6 +122,8 @@ func (s *Sidecar) journal(to metrics.To, from *Source, now time.Time) {
 	inodes.Send(to, float64(stats.Inodes))
 	low.Is(to, stats.Low)
 	ballast.Send(to, float64(stats.Ballast))
+	filesLeft.Send(to, float64(stats.Files.Left))
+	filesSpare.Send(to, float64(stats.Files.Spare))
 	stalled.Send(to, stats.Stalled.Seconds())
 	history.Send(to, float64(stats.History))
 	size.Send(to, float64(from.Journal.Size()))

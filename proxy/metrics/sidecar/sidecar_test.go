@@ -35,7 +35,7 @@ func (still) Queues() []journal.Queue {
 func (still) Uses() []journal.Use { return []journal.Use{{Name: "accept", Used: 1, Most: 2}} }
 func (still) Size() int64         { return 7 }
 func (still) Stats() journal.Stats {
-	return journal.Stats{Durable: true, Volume: journal.Volume{Free: 11, Low: true, Ballast: 12}, Stalled: 7 * time.Second, Live: map[string]uint64{"report": 4}}
+	return journal.Stats{Durable: true, Volume: journal.Volume{Free: 11, Low: true, Ballast: 12}, Files: journal.FileRoom{Left: 13, Spare: 14}, Stalled: 7 * time.Second, Live: map[string]uint64{"report": 4}}
 }
 func (still) Err() error { return nil }
 
@@ -131,6 +131,8 @@ func TestManyAgentsAndPeers(t *testing.T) {
 		`pannier_intent_journal_free_bytes 11`,
 		`pannier_intent_journal_low 1`,
 		`pannier_intent_journal_ballast_bytes 12`,
+		`pannier_open_files_left 13`,
+		`pannier_open_files_spare 14`,
 		`pannier_intent_journal_stalled_seconds 7`,
 		`target_info{service_instance_id="j",service_name="pannier",service_version="v1"} 1`,
 		`messaging_client_sent_messages_total{error_type="",messaging_operation_name="send",messaging_system="intent"} 10000`,
