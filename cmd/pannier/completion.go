@@ -15,13 +15,12 @@ import (
 	"pannier/journal/state"
 )
 
-const (
-	// completeVerb is what the scripts call, with the words of the command line so far, the last
-	// of them being typed. It prints a candidate a line.
-	completeVerb = "__complete"
-	// completeWithin bounds how long a running sidecar may hold a shell up for ids.
-	completeWithin = 200 * time.Millisecond
-)
+// completeVerb is what the scripts call, with the words of the command line so far, the last
+// of them being typed. It prints a candidate a line.
+const completeVerb = "__complete"
+
+// completeWithin bounds how long a running sidecar may hold a shell up for ids.
+var completeWithin = 200 * time.Millisecond
 
 // scripts are by shell. What begins with an address has a colon, at which bash splits words: the
 // line is split anew, and what bash will put before a candidate is cut off it.
