@@ -410,6 +410,9 @@ func (j *Journal) BallastInLook() (enough bool) {
 // UseBallast gives its room back, if there is any.
 func (j *Journal) UseBallast() bool { return j.space.useBallast() }
 
+// HistoryBytes is how much is kept where nobody says how much.
+var HistoryBytes = historyBytes
+
 // OnFiles has the guard see so many open files of so many, from now on.
 func (j *Journal) OnFiles(open, most int) {
 	measure := func() (int, int, bool) { return open, most, true }

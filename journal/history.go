@@ -3,6 +3,7 @@ package journal
 import (
 	"cmp"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,7 @@ import (
 // History is how long what has ended is kept, and in how much. Zero fields have the
 // defaults.
 type History struct {
-	HistoryBytes   int           // of all ended intents that are no dead letters; beyond it the oldest go; 0: a quarter of the volume, at most 4 GiB
+	HistoryBytes   int           // of all ended intents that are no dead letters; beyond it the oldest go; 0: see historyBytes
 	HistoryBodies  time.Duration // payloads and results
 	HistoryFor     time.Duration // the rest: that it was, its events
 	DeadLettersFor time.Duration // whole
@@ -44,13 +45,23 @@ func (h History) withDefaults(dir string) History {
 	h.HistoryFor = max(cmp.Or(h.HistoryFor, d.HistoryFor), h.HistoryBodies)
 	h.DeadLettersFor = cmp.Or(h.DeadLettersFor, d.DeadLettersFor)
 	if h.HistoryBytes == 0 {
-		h.HistoryBytes = historyMost
+		volume, files := math.MaxInt, math.MaxInt
 		var fs unix.Statfs_t
 		if unix.Statfs(dir, &fs) == nil {
-			h.HistoryBytes = min(historyMost, max(historyLeast, int(fs.Blocks)*int(fs.Bsize)/4))
+			volume = int(fs.Blocks) * int(fs.Bsize)
 		}
+		if _, most, ok := countFiles(); ok {
+			files = most
+		}
+		h.HistoryBytes = historyBytes(volume, files)
 	}
 	return h
+}
+
+// historyBytes is how much is kept on a volume of so many bytes, where so many files may be
+// open: in a quarter of either, and no more than 4 GiB. Each table is a file that is open.
+func historyBytes(volume, files int) int {
+	return max(historyLeast, min(historyMost, volume/4, files/4*tableSize))
 }
 
 // kept is what the history takes, or by how much that changes.

@@ -393,3 +393,20 @@ func TestHistoryCut(t *testing.T) {
 		})
 	}
 }
+
+// TestHistoryDefault: it takes a quarter of the volume, and of the files that may be open.
+func TestHistoryDefault(t *testing.T) {
+	t.Parallel()
+	const mib, gib = 1 << 20, 1 << 30
+	for _, row := range []struct{ volume, files, want int }{
+		{100 * gib, 1 << 20, 4 * gib},
+		{8 * gib, 1 << 20, 2 * gib},
+		{32 * mib, 1 << 20, 16 * mib},
+		{100 * gib, 1024, 512 * mib},
+		{100 * gib, 16, 16 * mib},
+	} {
+		if got := journal.HistoryBytes(row.volume, row.files); got != row.want {
+			t.Errorf("on %d MiB, with %d files: %d MiB, want %d", row.volume/mib, row.files, got/mib, row.want/mib)
+		}
+	}
+}

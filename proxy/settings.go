@@ -117,7 +117,7 @@ var settings = []Setting{
 	number("drain_seconds", "from SIGTERM to the exit, for apps to finish in", func(o *Options) *int { return &o.Limits.DrainSeconds }).flag().live(),
 	span("deliver_by", "an intent that says nothing is to be taken within this time", func(o *Options) *time.Duration { return &o.Limits.DeliverBy }),
 	span("deadline", "an intent that says nothing is to be ended within this time", func(o *Options) *time.Duration { return &o.Limits.Deadline }),
-	number("history_bytes", "what has ended is kept in at most about so many `BYTES`, the oldest goes first; 0: a quarter of the volume, at most 4 GiB", func(o *Options) *int { return &o.Limits.History.HistoryBytes }),
+	number("history_bytes", "what has ended is kept in at most about so many `BYTES`, the oldest goes first; 0: a quarter of the volume, at most 4 GiB, and 512 KiB for each file that may be open (ulimit -n)", func(o *Options) *int { return &o.Limits.History.HistoryBytes }),
 	number("space_low_bytes", "where less than so many `BYTES` of the journal's volume are free nothing new is taken; 0: a tenth of it (a small one: up to a quarter), at most 1 GiB", func(o *Options) *int { return &o.Limits.Space.SpaceLowBytes }),
 	number("ballast_bytes", "`BYTES` kept in reserve there, for what must be written when it is full; 0: a tenth of it, at most 64 MiB, and none in memory; -1: none", func(o *Options) *int { return &o.Limits.Space.BallastBytes }),
 	span("history_bodies", "payloads and results of what has ended are kept for so long", func(o *Options) *time.Duration { return &o.Limits.History.HistoryBodies }),

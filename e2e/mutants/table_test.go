@@ -1221,8 +1221,8 @@ var all = []mutant{
 	{
 		guard: "events are sent anywhere",
 		file:  "proxy/webhook/target.go",
-		old:   "	return errOffLoopback\n}\n\n// newClient",
-		new:   "	return nil\n}\n\n// newClient",
+		old:   "	return errOffLoopback\n}\n\n// Dial",
+		new:   "	return nil\n}\n\n// Dial",
 		pkg:   inAPI, test: "TestSubscriptionRefusals",
 	},
 	{
@@ -2342,6 +2342,13 @@ var all = []mutant{
 		old:   "bytes.Repeat([]byte{0xff}, chunkSize/hidesShare)",
 		new:   "bytes.Repeat([]byte{0x00}, chunkSize/hidesShare)",
 		pkg:   inJournal, test: "TestWeightOfWhatIsDeleted",
+	},
+	{
+		guard: "a history of more files than may be open",
+		file:  "journal/history.go",
+		old:   ", files/4*tableSize))",
+		new:   "))",
+		pkg:   inJournal, test: "TestHistoryDefault",
 	},
 	{
 		guard: "deletes are not counted",
