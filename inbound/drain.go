@@ -36,7 +36,7 @@ func (m *Mailbox) giveBack(ctx context.Context, b *box, no journal.Agent, now ti
 	if !shut && !all {
 		return time.Time{}, nil
 	}
-	entries, err := m.j.MailAll(no, maxInt)
+	entries, err := m.j.MailAll(no)
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -124,7 +124,7 @@ func (m *Mailbox) Run(ctx context.Context) error {
 // first offer. What moves meanwhile is noted by Moved, which has counted it.
 func (m *Mailbox) rebuild() error {
 	for _, a := range m.j.Agents() {
-		entries, err := m.j.MailAll(a.Agent, maxInt)
+		entries, err := m.j.MailAll(a.Agent)
 		if err != nil {
 			return err
 		}

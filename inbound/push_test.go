@@ -278,7 +278,7 @@ func TestSwitchedBindingHasADoorOfItsOwn(t *testing.T) {
 
 // next2 are the intents that are with the app.
 func next2(w *world) (ids []journal.ID) {
-	entries, err := w.j.MailAll(1, 100)
+	entries, err := w.j.MailAll(1)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
@@ -36,7 +35,7 @@ func newAccounts() *accounts {
 	return a
 }
 
-func (a *accounts) load(txn *badger.Txn) error {
+func (a *accounts) load(txn *page) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return eachRecord(txn, []byte{classAccount}, func() *wire.Account { return &wire.Account{} }, func(key []byte, acc *wire.Account) {

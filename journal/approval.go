@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/wire"
 )
 
@@ -32,7 +30,7 @@ func (j *Journal) RecordApproval(ctx context.Context, id ID, d *wire.Decision, k
 		if found {
 			return decidedAs(was.Decision)
 		}
-		if t.approvals() >= maxApprovals {
+		if t.j.approvals >= maxApprovals {
 			return ErrTooMany
 		}
 		t.after(func() { j.approvals++ })
@@ -43,20 +41,10 @@ func (j *Journal) RecordApproval(ctx context.Context, id ID, d *wire.Decision, k
 	return kept, replayed, err
 }
 
-// approvals is how many are kept, those of this batch left out. The committer counts them
-// once.
-func (t *tx) approvals() int {
-	if t.j.approvals > 0 {
-		return t.j.approvals
-	}
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues, opts.Prefix = false, []byte{classApproval}
-	it := t.disk.NewIterator(opts)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		t.j.approvals++
-	}
-	return t.j.approvals
+// countApprovals does so at the start; the committer goes on, batch by batch.
+func (j *Journal) countApprovals(txn *page) error {
+	eachKey(txn, []byte{classApproval}, nil, func([]byte) (more bool) { j.approvals++; return true })
+	return nil
 }
 
 // details writes an object of texts, those that are empty left out.

@@ -19,7 +19,7 @@ func (j *Journal) bringUp() error {
 	}
 	for after := (ID{}); ; {
 		var ids []ID
-		err := j.db.View(func(txn *badger.Txn) (err error) {
+		err := viewAlone(j.db, func(txn *page) (err error) {
 			ids, err = unlaid(txn, &after)
 			return err
 		})
@@ -41,7 +41,7 @@ func (j *Journal) bringUp() error {
 
 // unlaid returns intents of ours that ended badly and are in no index, in the order
 // of ids, and moves after behind the last one looked at.
-func unlaid(txn *badger.Txn, after *ID) (ids []ID, err error) {
+func unlaid(txn *page, after *ID) (ids []ID, err error) {
 	opts := badger.DefaultIteratorOptions
 	opts.Prefix = []byte{classHead}
 	it := txn.NewIterator(opts)

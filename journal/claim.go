@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"sync"
 	"time"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // indexes remembers, for every due-ordered index that is read, where the next
@@ -90,7 +88,7 @@ func (c *cursor) pending() time.Time {
 // scan visits the keys due by now, oldest first, until visit says no. It
 // returns when the next one is due; zero where there is none, now where visit
 // stopped it.
-func (c *cursor) scan(j *Journal, now time.Time, visit func(txn *badger.Txn, due time.Time, id ID) (more bool)) (next time.Time, err error) {
+func (c *cursor) scan(j *Journal, now time.Time, visit func(txn *page, due time.Time, id ID) (more bool)) (next time.Time, err error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	c.mu.Lock()
@@ -98,31 +96,30 @@ func (c *cursor) scan(j *Journal, now time.Time, visit func(txn *badger.Txn, due
 	c.mu.lowered = nil
 	c.mu.Unlock()
 
-	// The snapshot is taken only now: what was committed before it is in it,
+	// The first snapshot is taken only now: what was committed before it is in it,
 	// and what is committed later lowers the cursor.
-	txn, err := j.snapshot()
+	reached := from
+	err = j.views(func(txn *page) (full bool, err error) {
+		eachKey(txn, c.prefix, reached, func(key []byte) (more bool) {
+			if full = txn.full(); full {
+				return false
+			}
+			due, id := splitDue(key)
+			if due.After(now) {
+				next = due
+				return false
+			}
+			if !visit(txn, due, id) {
+				next = now
+				return false
+			}
+			reached = append(key, 0)
+			return true
+		})
+		return full, nil
+	})
 	if err != nil {
 		return time.Time{}, err // nothing is read any more
-	}
-	defer txn.Discard()
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues = false
-	opts.Prefix = c.prefix
-	it := txn.NewIterator(opts)
-	defer it.Close()
-	reached := from
-	for it.Seek(from); it.ValidForPrefix(c.prefix); it.Next() {
-		key := it.Item().Key()
-		due, id := splitDue(key)
-		if due.After(now) {
-			next = due
-			break
-		}
-		if !visit(txn, due, id) {
-			next = now
-			break
-		}
-		reached = append(bytes.Clone(key), 0)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -46,7 +46,7 @@ func (j *Journal) bringBack(ctx context.Context, by time.Duration) error {
 func (j *Journal) bringBackAll(ctx context.Context, prefix []byte, f func(*tx, ID) error) error {
 	for from := prefix; from != nil; {
 		var ids []ID
-		err := j.view(func(txn *badger.Txn) error {
+		err := j.view(func(txn *page) error {
 			opts := badger.DefaultIteratorOptions
 			opts.PrefetchValues, opts.Prefix = false, prefix
 			it := txn.NewIterator(opts)

@@ -209,7 +209,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 		} else if err := set(w.key, w.rec); err != nil {
 			return err
 		}
-		if err := w.bury(t.disk); err != nil {
+		if err := w.bury(t.disk.Txn); err != nil {
 			return err
 		}
 	}
@@ -223,7 +223,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 		return errNoFiles
 	}
 	began := time.Now()
-	if err := j.makeDurable(t.disk); err != nil {
+	if err := j.makeDurable(t); err != nil {
 		return err
 	}
 	t.batch.tally.Took = max(1, time.Since(began))
@@ -243,10 +243,11 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 
 // makeDurable writes the batch and syncs it. Meanwhile nobody begins to read: Badger
 // shows what is written, and who reads acts on it. If it fails nobody ever does again.
-func (j *Journal) makeDurable(txn *badger.Txn) error {
+func (j *Journal) makeDurable(t *tx) error {
 	j.unsynced.Lock()
 	defer j.unsynced.Unlock()
-	err := j.commitTxn(txn)
+	j.walks.note(t.batch.writes)
+	err := j.commitTxn(t.disk.Txn)
 	if err == nil {
 		// A crash here: the batch may be there at the next start, and nobody was told.
 		err = j.syncWAL()
@@ -255,16 +256,6 @@ func (j *Journal) makeDurable(txn *badger.Txn) error {
 		j.fail(fmt.Errorf("commit: %w", err))
 	}
 	return err
-}
-
-// snapshot is what is durable now.
-func (j *Journal) snapshot() (*badger.Txn, error) {
-	j.unsynced.RLock()
-	defer j.unsynced.RUnlock()
-	if err := j.running(); err != nil {
-		return nil, err
-	}
-	return j.db.NewTransaction(false), nil
 }
 
 // fail poisons the journal: the first error wins, every later call is refused.

@@ -168,7 +168,7 @@ func TestCompletionIsAThread(t *testing.T) {
 		}
 	}
 	no, _ := p.holder.j.AgentNo(desk)
-	if mail, err := p.holder.j.MailAll(no, 10); err != nil || len(mail) != 0 {
+	if mail, err := p.holder.j.MailAll(no); err != nil || len(mail) != 0 {
 		t.Errorf("in the mailbox: %v, %+v", err, mail)
 	}
 	if err := p.report(); err != nil {

@@ -158,30 +158,35 @@ type DeadLetter struct {
 // next page begins (its After); zero when there are no more. A filter that matches
 // little returns what it has found among 10,000.
 func (j *Journal) DeadLetters(f DeadFilter) (out []*DeadLetter, next DeadCursor, err error) {
-	err = j.view(func(txn *badger.Txn) error {
+	scanned := 0
+	err = j.views(func(txn *page) (more bool, err error) {
 		it := newestDead(txn, f)
 		defer it.Close()
-		for scanned := 0; ; scanned++ {
+		for ; ; scanned++ {
 			if !it.Valid() {
 				next = DeadCursor{}
-				return nil
+				return false, nil
 			}
 			if scanned >= listScan || len(out) >= f.Limit {
-				return nil
+				return false, nil
+			}
+			if txn.full() {
+				return true, nil
 			}
 			when, id := splitDue(it.Item().Key())
 			next = DeadCursor{when.UnixMilli(), id}
 			if !f.Since.IsZero() && when.Before(f.Since) {
 				next = DeadCursor{}
-				return nil
+				return false, nil
 			}
+			f.After = next
 			d, err := readDead(txn, next, j.agentFilter(f))
 			if isFault(err) {
 				j.suspect(id, err)
 				d, err = nil, nil // one that cannot be read hides no other
 			}
 			if err != nil {
-				return fmt.Errorf("dead letter %s: %w", id, err)
+				return false, fmt.Errorf("dead letter %s: %w", id, err)
 			}
 			if d != nil && f.matches(d) {
 				out = append(out, d)
@@ -192,7 +197,7 @@ func (j *Journal) DeadLetters(f DeadFilter) (out []*DeadLetter, next DeadCursor,
 	return out, next, err
 }
 
-func newestDead(txn *badger.Txn, f DeadFilter) *badger.Iterator {
+func newestDead(txn *page, f DeadFilter) *iterator {
 	opts := badger.DefaultIteratorOptions
 	opts.PrefetchValues, opts.Reverse = false, true
 	opts.Prefix = []byte{classDead}
@@ -222,7 +227,7 @@ func (j *Journal) agentFilter(f DeadFilter) func(Agent) bool {
 
 // readDead reads the dead letter an index key names. It is nil where the agent is
 // not one asked for, or the record says that it is no dead letter: the record decides.
-func readDead(txn *badger.Txn, c DeadCursor, asked func(Agent) bool) (*DeadLetter, error) {
+func readDead(txn *page, c DeadCursor, asked func(Agent) bool) (*DeadLetter, error) {
 	var head wire.Head
 	homed, err := readMessage(txn, idKey(classHead, c.id), &head)
 	if err != nil {
@@ -249,7 +254,7 @@ func readDead(txn *badger.Txn, c DeadCursor, asked func(Agent) bool) (*DeadLette
 	return dead(txn, i)
 }
 
-func dead(txn *badger.Txn, i *Intent) (*DeadLetter, error) {
+func dead(txn *page, i *Intent) (*DeadLetter, error) {
 	d := &DeadLetter{Intent: i, Cursor: DeadCursor{id: i.ID}}
 	if i.Head != nil {
 		d.Cursor.endedMS = i.Head.DeadMs
@@ -283,7 +288,7 @@ func (f DeadFilter) matches(d *DeadLetter) bool {
 // ErrNotDead where it is none.
 func (j *Journal) DeadLetter(id ID) (*DeadLetter, error) {
 	var d *DeadLetter
-	err := j.view(func(txn *badger.Txn) error {
+	err := j.view(func(txn *page) error {
 		i, err := readIntent(txn, id)
 		if err != nil {
 			return err

@@ -3,8 +3,6 @@ package journal
 import (
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/state"
 	"pannier/journal/wire"
 )
@@ -35,7 +33,7 @@ func (j *Journal) CountDead(most int) (counts []DeadCount, more bool, err error)
 	var after DeadCursor
 	for read := 0; read < most; {
 		n := 0
-		err := j.view(func(txn *badger.Txn) error {
+		err := j.view(func(txn *page) error {
 			it := newestDead(txn, DeadFilter{After: after})
 			defer it.Close()
 			for ; it.Valid() && n < countPage && read+n < most; it.Next() {
@@ -63,7 +61,7 @@ func (j *Journal) CountDead(most int) (counts []DeadCount, more bool, err error)
 }
 
 // countDead adds one dead letter to the counts; they are read from new to old.
-func countDead(txn *badger.Txn, c DeadCursor, by map[DeadKind]*DeadCount) error {
+func countDead(txn *page, c DeadCursor, by map[DeadKind]*DeadCount) error {
 	var head wire.Head
 	homed, err := readMessage(txn, idKey(classHead, c.id), &head)
 	if err != nil {
@@ -97,12 +95,12 @@ func countDead(txn *badger.Txn, c DeadCursor, by map[DeadKind]*DeadCount) error 
 func (j *Journal) CountWaiting(most int) (n int, oldest time.Time, more bool, err error) {
 	var before ID
 	for read := 0; read < most; {
-		page := 0
-		err := j.view(func(txn *badger.Txn) error {
+		looked := 0
+		err := j.view(func(txn *page) error {
 			it := newestFirst(txn, classParked, before)
 			defer it.Close()
-			for ; it.Valid() && page < countPage && read+page < most; it.Next() {
-				page++
+			for ; it.Valid() && looked < countPage && read+looked < most; it.Next() {
+				looked++
 				before = ID(it.Item().Key()[1:])
 				l := &life{}
 				if _, err := readMessage(txn, idKey(classHead, before), &l.head); err != nil {
@@ -118,7 +116,7 @@ func (j *Journal) CountWaiting(most int) (n int, oldest time.Time, more bool, er
 		if err != nil {
 			return 0, time.Time{}, false, err
 		}
-		if read += page; !more {
+		if read += looked; !more {
 			break
 		}
 	}

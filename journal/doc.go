@@ -150,6 +150,9 @@
 //     that by itself; once 100,000 keys, and one for ten that there are, have been deleted, a
 //     store of up to 512 MiB is compacted while it is quiet, if neither space nor inodes nor
 //     open files can run out in it: a compaction that cannot make a table loses its keys.
+//   - A snapshot lasts for a page of reads (page.go): while one is open no compaction drops what
+//     has been deleted since. What is read page by page says what may be seen twice or missed;
+//     of what is held nothing is missed.
 //   - Of what is queued, what finishes work goes first (reports, settles, leases,
 //     words, endings), then what is to be held, then what is to be accepted, and last what the
 //     history lets go, which each batch takes a slice of; of each

@@ -30,7 +30,7 @@ func (j *Journal) DuePart(a Agent, part int, now time.Time, max int, skip func(I
 	}
 	c := j.indexes.part(agentPrefix(classDue, a), part)
 	bytes := 0
-	next, stopped := c.scan(j, now, func(txn *badger.Txn, due time.Time, id ID) bool {
+	next, stopped := c.scan(j, now, func(txn *page, due time.Time, id ID) bool {
 		if len(offers) >= max || bytes >= claimBytes {
 			return false
 		}
@@ -67,7 +67,7 @@ func (j *Journal) passOver(id ID, err error, failed *error) (more bool) {
 
 // readOffer reads what an offer needs; ok is false where the index is wrong
 // about the intent: the head decides.
-func readOffer(txn *badger.Txn, id ID, due time.Time, boot uint32) (o Offer, ok bool, err error) {
+func readOffer(txn *page, id ID, due time.Time, boot uint32) (o Offer, ok bool, err error) {
 	var h wire.Head
 	found, err := readMessage(txn, idKey(classHead, id), &h)
 	if err != nil || !found || Place(h.Place) != PlaceDue || h.DueMs != due.UnixMilli() {
@@ -112,18 +112,19 @@ func (j *Journal) RewindMail(a Agent, due time.Time) {
 // completions included.
 func (j *Journal) DueAgents() []Agent {
 	var out []Agent
-	_ = j.view(func(txn *badger.Txn) error {
-		opts := badger.DefaultIteratorOptions
-		opts.PrefetchValues = false
+	next, end := Agent(0), Agent(j.names.count())
+	opts := badger.DefaultIteratorOptions
+	opts.PrefetchValues = false
+	_ = j.views(func(txn *page) (more bool, err error) {
 		it := txn.NewIterator(opts)
 		defer it.Close()
-		for a := range j.names.count() {
-			prefix := agentPrefix(classDue, Agent(a))
+		for ; next < end && !txn.full(); next++ {
+			prefix := agentPrefix(classDue, next)
 			if it.Seek(prefix); it.ValidForPrefix(prefix) {
-				out = append(out, Agent(a))
+				out = append(out, next)
 			}
 		}
-		return nil
+		return next < end, nil
 	}) // the only error is that the journal has stopped: then nothing is due
 	return out
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/state"
 	"pannier/journal/wire"
 )
@@ -86,7 +84,7 @@ func (j *Journal) expiryLoop(ctx context.Context) {
 			continue
 		}
 		var due []ID
-		next, err := c.scan(j, now, func(_ *badger.Txn, _ time.Time, id ID) bool {
+		next, err := c.scan(j, now, func(_ *page, _ time.Time, id ID) bool {
 			due = append(due, id)
 			return len(due) < expiryBatch
 		})

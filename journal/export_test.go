@@ -275,7 +275,7 @@ func MemtableAfter(dir string, was int) (int, error) { return memtableAfter(dir,
 // Versions counts all that the store has of a class of keys: what was written over and
 // what was deleted included, until a compaction drops it.
 func Versions(j *Journal, class byte) (n int) {
-	_ = j.view(func(txn *badger.Txn) error {
+	_ = j.view(func(txn *page) error {
 		opts := badger.DefaultIteratorOptions
 		opts.AllVersions, opts.PrefetchValues, opts.Prefix = true, false, []byte{class}
 		it := txn.NewIterator(opts)
@@ -308,7 +308,7 @@ func (j *Journal) Walk(steps string) (there bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	err = j.view(func(txn *badger.Txn) error {
+	err = j.view(func(txn *page) error {
 		_, there, err = readKey(txn, key)
 		return err
 	})
@@ -344,8 +344,9 @@ func (j *Journal) KeepBodies(d time.Duration) {
 
 // Count counts the keys of a class.
 func (j *Journal) Count(class byte) (n int) {
-	_ = j.view(func(txn *badger.Txn) error {
-		return eachKey(txn, []byte{class}, nil, func([]byte) bool { n++; return true })
+	_ = j.view(func(txn *page) error {
+		eachKey(txn, []byte{class}, nil, func([]byte) bool { n++; return true })
+		return nil
 	})
 	return n
 }
@@ -363,7 +364,7 @@ func ClassesOfIntents() map[byte]struct{} {
 func (j *Journal) HistoryAdds() (records, counted int64) {
 	j.history.sweeping.Lock()
 	defer j.history.sweeping.Unlock()
-	_ = j.view(func(txn *badger.Txn) error {
+	_ = j.view(func(txn *page) error {
 		return errors.Join(
 			eachRecord(txn, []byte{classHead}, func() *wire.Head { return &wire.Head{} }, func(_ []byte, h *wire.Head) { records += h.KeptBytes }),
 			eachRecord(txn, []byte{classHandover}, func() *wire.Handover { return &wire.Handover{} }, func(_ []byte, h *wire.Handover) {
@@ -432,4 +433,16 @@ func MayOpen(dir string, open, most int) error {
 	measure := func() (int, int, bool) { return open, most, true }
 	f.measure.Store(&measure)
 	return f.mayOpen(storeDir(dir))
+}
+
+// The most that one page may have read before it is full.
+const (
+	PageReads = pageReads
+	PageBytes = pageBytes
+)
+
+// WithPages has a journal tell of each page what it has read, when it is over.
+func WithPages(o Options, read func(reads, bytes int)) Options {
+	o.pageRead = read
+	return o
 }

@@ -43,7 +43,7 @@ func (j *Journal) Keys() (levels map[int]int) {
 // Tombstones are the keys of the store, of its logs too, that say of one that it is deleted,
 // and weight is the bytes that these take beyond that.
 func (j *Journal) Tombstones() (n, weight int) {
-	_ = j.view(func(txn *badger.Txn) error {
+	_ = j.view(func(txn *page) error {
 		opts := badger.DefaultIteratorOptions
 		opts.PrefetchValues, opts.AllVersions = false, true
 		it := txn.NewIterator(opts)

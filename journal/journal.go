@@ -56,7 +56,7 @@ type Journal struct {
 	sums      sums
 	tx        tx // of the batch under way
 	wal       wal
-	approvals int // kept, as the committer has counted them; 0: not yet
+	approvals int // kept, those of the batch under way left out
 	lazyCarry *op // found no room in its batch
 	commitTxn func(*badger.Txn) error
 	syncWAL   func() error
@@ -72,6 +72,8 @@ type Journal struct {
 	schedules     *schedules
 	noSchedules   bool
 	indexes       *indexes
+	walks         *walks
+	pageRead      func(reads, bytes int) // by a test: what each page has read
 	expiryWake    chan struct{}
 	expiryNext    atomic.Int64 // when the sweep wakes by itself
 	watches       *watches
@@ -215,15 +217,4 @@ func (j *Journal) markLoop(ctx context.Context) {
 		}
 		last, seen = m.Seq, m.Clock
 	}
-}
-
-// view reads in one snapshot. Transactions stay short: a long one would pin
-// old versions.
-func (j *Journal) view(f func(txn *badger.Txn) error) error {
-	txn, err := j.snapshot()
-	if err != nil {
-		return err
-	}
-	defer txn.Discard()
-	return f(txn)
 }

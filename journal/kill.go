@@ -3,8 +3,6 @@ package journal
 import (
 	"context"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/wire"
 )
 
@@ -74,7 +72,7 @@ func (j *Journal) Killed(address string) bool {
 // AgentEvents returns what operators did to agents lately, newest first.
 func (j *Journal) AgentEvents() ([]*wire.AgentEvent, error) {
 	var log wire.AgentEvents
-	err := j.view(func(txn *badger.Txn) error {
+	err := j.view(func(txn *page) error {
 		_, err := readMessage(txn, agentEventsKey, &log)
 		return err
 	})

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/state"
@@ -97,7 +96,7 @@ func (s *historySweep) slice(now time.Time, believed bool) (ops []*op, err error
 		if err != nil || !room() {
 			return
 		}
-		_, err = s.j.indexes.part([]byte{class}, part).scan(s.j, until, func(_ *badger.Txn, ended time.Time, id ID) bool {
+		_, err = s.j.indexes.part([]byte{class}, part).scan(s.j, until, func(_ *page, ended time.Time, id ID) bool {
 			if !room() {
 				return false
 			}
@@ -132,8 +131,8 @@ func (s *historySweep) slice(now time.Time, believed bool) (ops []*op, err error
 
 // keys are idempotency keys whose time is over.
 func (s *historySweep) keys(now time.Time, room func() bool, add func(func(*tx) error)) error {
-	return s.j.view(func(txn *badger.Txn) error {
-		return eachKey(txn, []byte{classForget}, s.forget, func(key []byte) bool {
+	return s.j.view(func(txn *page) error {
+		eachKey(txn, []byte{classForget}, s.forget, func(key []byte) bool {
 			if !room() || int64(binary.BigEndian.Uint64(key[1:])) > ms(now) {
 				return false
 			}
@@ -141,15 +140,16 @@ func (s *historySweep) keys(now time.Time, room func() bool, add func(func(*tx) 
 			add(func(t *tx) error { return t.forget(key) })
 			return true
 		})
+		return nil
 	})
 }
 
 // notices are webhook events of which no delivery is left.
 func (s *historySweep) notices(now time.Time, room func() bool, add func(func(*tx) error)) error {
 	until := max(ms(now.Add(-s.j.history.HistoryFor)), s.j.history.figures.letGo.Load())
-	return s.j.view(func(txn *badger.Txn) error {
+	return s.j.view(func(txn *page) error {
 		from, end := append(idKey(classNotice, s.notice), 0), true
-		err := eachKey(txn, []byte{classNotice}, from, func(key []byte) bool {
+		eachKey(txn, []byte{classNotice}, from, func(key []byte) bool {
 			if !room() {
 				end = false
 				return false
@@ -165,26 +165,8 @@ func (s *historySweep) notices(now time.Time, room func() bool, add func(func(*t
 		if end {
 			s.notice = ID{}
 		}
-		return err
+		return nil
 	})
-}
-
-// eachKey visits the keys of a prefix from one on, until visit says no.
-func eachKey(txn *badger.Txn, prefix, from []byte, visit func(key []byte) bool) error {
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues = false
-	opts.Prefix = prefix
-	it := txn.NewIterator(opts)
-	defer it.Close()
-	if len(from) == 0 {
-		from = prefix
-	}
-	for it.Seek(from); it.Valid(); it.Next() {
-		if !visit(it.Item().KeyCopy(nil)) {
-			break
-		}
-	}
-	return nil
 }
 
 // makeRoom lets an intent go for want of room, if there still is.

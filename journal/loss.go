@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/wire"
 )
 
@@ -117,7 +115,7 @@ func (j *Journal) openWithout(bad []badFile) error {
 }
 
 // readMeta reads how far the journal had come. Where loss is accepted nobody has to know.
-func (j *Journal) readMeta(txn *badger.Txn) (*wire.Meta, error) {
+func (j *Journal) readMeta(txn *page) (*wire.Meta, error) {
 	meta := &wire.Meta{}
 	if _, err := readMessage(txn, metaKey, meta); err != nil {
 		if !j.loss.asked {
@@ -129,7 +127,7 @@ func (j *Journal) readMeta(txn *badger.Txn) (*wire.Meta, error) {
 }
 
 // readBirth reads who the journal is; nil: nobody yet. The mark knows, too.
-func (j *Journal) readBirth(txn *badger.Txn, last *mark) (*wire.Birth, error) {
+func (j *Journal) readBirth(txn *page, last *mark) (*wire.Birth, error) {
 	birth := &wire.Birth{}
 	found, err := readMessage(txn, birthKey, birth)
 	switch {

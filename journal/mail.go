@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/state"
 	"pannier/journal/wire"
 )
@@ -21,7 +19,7 @@ func (j *Journal) Mail(a Agent, now time.Time, max int, pass func(ID, time.Time)
 	}
 	c := j.indexes.cursor(agentPrefix(classMail, a))
 	var kept, later time.Time // leases that a clock ahead would end: where they are, and when the first of them ends
-	next, stopped := c.scan(j, now, func(txn *badger.Txn, due time.Time, id ID) bool {
+	next, stopped := c.scan(j, now, func(txn *page, due time.Time, id ID) bool {
 		if len(mail) >= max {
 			return false
 		}
@@ -57,7 +55,7 @@ func (j *Journal) Mail(a Agent, now time.Time, max int, pass func(ID, time.Time)
 	return mail, next, cmp.Or(err, stopped)
 }
 
-func (j *Journal) readMail(txn *badger.Txn, id ID) (Mail, bool, error) {
+func (j *Journal) readMail(txn *page, id ID) (Mail, bool, error) {
 	var rec wire.Handover
 	found, err := readMessage(txn, idKey(classHandover, id), &rec)
 	if err != nil || !found || !state.Phase(rec.Phase).Open() {
@@ -81,85 +79,51 @@ func mailOf(id ID, rec *wire.Handover) Mail {
 	}
 }
 
-// MailAll returns up to max open entries of the agent's mailbox, whatever
-// their time, the soonest first.
-func (j *Journal) MailAll(a Agent, max int) (mail []Mail, err error) {
-	err = j.view(func(txn *badger.Txn) error {
-		return eachMail(txn, agentPrefix(classMail, a), func(m Mail, _ *wire.Handover) bool {
-			mail = append(mail, m)
-			return len(mail) < max
-		})
-	})
-	return mail, err
-}
-
-func eachMail(txn *badger.Txn, prefix []byte, visit func(Mail, *wire.Handover) bool) error {
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues = false
-	opts.Prefix = prefix
-	it := txn.NewIterator(opts)
-	defer it.Close()
-	for it.Seek(prefix); it.Valid(); it.Next() {
-		_, id := splitDue(it.Item().Key())
-		var rec wire.Handover
-		found, err := readMessage(txn, idKey(classHandover, id), &rec)
-		if isFault(err) {
-			continue // the scrub comes by; the others are no less here
-		}
-		if err != nil {
-			return err
-		}
-		if found && state.Phase(rec.Phase).Open() && !visit(mailOf(id, &rec), &rec) {
-			return nil
-		}
-	}
-	return nil
-}
-
 // HoldsFrom reports whether an open intent of home is held here.
 func (j *Journal) HoldsFrom(home ID) (holds bool) {
-	_ = j.view(func(txn *badger.Txn) error {
-		return eachMail(txn, []byte{classMail}, func(m Mail, _ *wire.Handover) bool {
-			holds = m.Home == home
-			return !holds
-		})
+	_ = j.eachMail([]byte{classMail}, func(m Mail, _ *wire.Handover) bool {
+		holds = m.Home == home
+		return !holds
 	}) // unreadable: whoever reads the mailbox next hears of it
 	return holds
 }
 
 // Holding lists what we have from a home: what is open, and what is settled
-// here but not yet acked there, so that home offers neither to anybody else.
+// here but not yet acked there, so that home offers neither to anybody else. Nothing is
+// left out for being moved or settled while it reads: a report is there from the commit
+// on that settles, and reports are read last. Of what is taken on meanwhile home hears
+// anyway.
 func (j *Journal) Holding(home ID) (out []Holding, err error) {
-	err = j.view(func(txn *badger.Txn) error {
-		err := eachMail(txn, []byte{classMail}, func(m Mail, rec *wire.Handover) bool {
-			if m.Home == home {
-				out = append(out, Holding{ID: m.ID, OfferNo: m.OfferNo, Phase: m.Phase, HomeEpoch: rec.HomeEpoch, Continued: rec.Continued, Uncounted: rec.Freed, Policy: rec.PolicyGeneration})
-			}
-			return true
-		})
-		if err != nil {
-			return err
+	place := map[ID]int{}
+	add := func(h Holding) {
+		if i, again := place[h.ID]; again {
+			out[i] = h
+			return
 		}
-		var settled []ID
-		err = eachReadable(txn, idKey(classReport, home), func() *wire.Report { return &wire.Report{} }, func(_ []byte, r *wire.Report, bad error) error {
-			f := state.Fact(r.Fact)
-			if id, err := IDOf(r.Id); bad == nil && err == nil && (f == state.FactAnswered || f == state.FactRejected) {
-				settled = append(settled, id)
-			}
+		place[h.ID] = len(out)
+		out = append(out, h)
+	}
+	err = j.eachMail([]byte{classMail}, func(m Mail, rec *wire.Handover) bool {
+		if m.Home == home {
+			add(Holding{ID: m.ID, OfferNo: m.OfferNo, Phase: m.Phase, HomeEpoch: rec.HomeEpoch, Continued: rec.Continued, Uncounted: rec.Freed, Policy: rec.PolicyGeneration})
+		}
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = eachOf(j, idKey(classReport, home), func() *wire.Report { return &wire.Report{} }, func(txn *page, _ []byte, r *wire.Report, bad error) error {
+		id, err := IDOf(r.Id)
+		if f := state.Fact(r.Fact); bad != nil || err != nil || f != state.FactAnswered && f != state.FactRejected {
 			return nil // what one cannot say, home asks for: it finds the intent missing
-		})
-		if err != nil {
+		}
+		var rec wire.Handover
+		found, err := readMessage(txn, idKey(classHandover, id), &rec)
+		if err != nil && !isFault(err) {
 			return err
 		}
-		for _, id := range settled {
-			var rec wire.Handover
-			found, err := readMessage(txn, idKey(classHandover, id), &rec)
-			if err != nil && !isFault(err) {
-				return err
-			}
-			if err == nil && found && state.Phase(rec.Phase).Settled() {
-				out = append(out, Holding{ID: id, OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), HomeEpoch: rec.HomeEpoch, Continued: rec.Continued, Policy: rec.PolicyGeneration})
-			}
+		if err == nil && found && state.Phase(rec.Phase).Settled() {
+			add(Holding{ID: id, OfferNo: rec.OfferNo, Phase: state.Phase(rec.Phase), HomeEpoch: rec.HomeEpoch, Continued: rec.Continued, Policy: rec.PolicyGeneration})
 		}
 		return nil
 	})

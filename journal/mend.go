@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/state"
@@ -78,31 +77,21 @@ func (t *tx) endsElsewhere(id ID) (bool, error) {
 	return homed && Place(h.Place) == PlaceHeld && h.ReplyDest == 0, err
 }
 
-// entriesPage is how many keys one snapshot reads of.
-const entriesPage = 10_000
-
 // entriesOf are the entries of indexes that name an intent. While its record cannot be read
 // nothing moves them.
 func (j *Journal) entriesOf(id ID) (keys [][]byte, err error) {
 	for _, class := range []byte{classDue, classHeld, classParked, classExpiry, classMail, classDead, classTask} {
-		for from := []byte{class}; from != nil && err == nil; {
-			err = j.view(func(txn *badger.Txn) error {
-				start, n := from, 0
-				from = nil
-				return eachKey(txn, []byte{class}, start, func(key []byte) bool {
-					if n++; n > entriesPage {
-						from = key
-						return false
-					}
-					if of, _ := intentOf(key); of == id {
-						keys = append(keys, key)
-					}
-					return true
-				})
-			})
+		err := j.eachKey([]byte{class}, func(_ *page, key []byte) (more bool, err error) {
+			if of, _ := intentOf(key); of == id {
+				keys = append(keys, key)
+			}
+			return true, nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
-	return keys, err
+	return keys, nil
 }
 
 // mend takes an intent out of the indexes of a head, or a hand-over, that cannot be read, and

@@ -68,7 +68,7 @@ func newNames() *names {
 	return n
 }
 
-func (n *names) load(txn *badger.Txn) error {
+func (n *names) load(txn *page) error {
 	it := txn.NewIterator(badger.DefaultIteratorOptions)
 	defer it.Close()
 	prefix := []byte{className}

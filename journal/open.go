@@ -106,7 +106,7 @@ func newJournal(o Options) *Journal {
 	j := &Journal{
 		dir: o.Dir, store: storeDir(o.Dir), durable: !o.Ephemeral, hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace, elsewhere: o.Elsewhere, tell: o.Tell,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
-		reportNo: map[ID]uint64{}, faults: map[ID]int{}, suspects: make(chan blame, suspectsMost), names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), watches: newWatches(), ledger: newLedger(), history: newHistory(o),
+		reportNo: map[ID]uint64{}, faults: map[ID]int{}, suspects: make(chan blame, suspectsMost), names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), walks: newWalks(), pageRead: o.pageRead, watches: newWatches(), ledger: newLedger(), history: newHistory(o),
 		loss: loss{asked: o.AcceptLoss, unfit: map[ID]string{}}, commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1), clock: newClock(o),
 	}
 	j.wal.dir, j.wal.again, j.syncWAL = j.store, j.files.again, j.wal.sync
@@ -199,7 +199,7 @@ func damaged(dir string, err error) error {
 // out whether one that is wrong can be built anew. What it has found is what the ledger
 // starts with.
 func (j *Journal) checkFingerprint(db *badger.DB) error {
-	return db.View(func(txn *badger.Txn) error {
+	return viewAlone(db, func(txn *page) error {
 		meta, err := j.readMeta(txn)
 		if err != nil {
 			return damaged(j.dir, err)
@@ -297,8 +297,8 @@ func (j *Journal) load(last *mark) error {
 	if j.loss.asked || j.broken { // the store is no more what was compared
 		j.ledger = scanLive(j.db).ledger
 	}
-	if err := j.db.View(func(txn *badger.Txn) error {
-		return errors.Join(j.names.load(txn), j.accounts.load(txn), j.schemas.load(txn), j.subscriptions.load(txn), j.schedules.load(txn), j.loadReportNumbers(txn))
+	if err := viewAlone(j.db, func(txn *page) error {
+		return errors.Join(j.names.load(txn), j.accounts.load(txn), j.schemas.load(txn), j.subscriptions.load(txn), j.schedules.load(txn), j.loadReportNumbers(txn), j.countApprovals(txn))
 	}); err != nil {
 		return damaged(j.dir, err)
 	}
@@ -313,7 +313,7 @@ func (j *Journal) load(last *mark) error {
 
 // readStart reads who this journal is, and how far it had come.
 func (j *Journal) readStart(last *mark) (meta *wire.Meta, err error) {
-	err = j.db.View(func(txn *badger.Txn) (err error) {
+	err = viewAlone(j.db, func(txn *page) (err error) {
 		if meta, err = j.readMeta(txn); err != nil {
 			return err
 		}

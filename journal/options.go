@@ -47,7 +47,8 @@ type Options struct {
 
 	Store bubble.Store // of a test in a bubble of fake time: see journaltest
 
-	wall func() time.Time // nil: time.Now
+	wall     func() time.Time       // nil: time.Now
+	pageRead func(reads, bytes int) // nil: nobody wants to know
 }
 
 // Hooks are how the journal reports. They run on the committer after the

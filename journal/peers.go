@@ -36,7 +36,7 @@ type HomeInfo struct {
 // the present pair of identities.
 func (j *Journal) Applied(holder Identity) uint64 {
 	var n uint64
-	_ = j.view(func(txn *badger.Txn) error {
+	_ = j.view(func(txn *page) error {
 		var rec wire.Holder
 		found, err := readMessage(txn, idKey(classHolder, holder.Journal), &rec)
 		if err == nil && found && rec.Epoch == holder.Epoch && rec.OwnEpoch == j.self.Epoch {
@@ -65,7 +65,7 @@ func (j *Journal) SawHolder(ctx context.Context, holder Identity, address string
 // ProvenBy returns agents that the peer of a holder was proven to speak for, and
 // when it was; none where nobody has asked, or an operator has given it up.
 func (j *Journal) ProvenBy(holder ID) (agents []string, seen time.Time, err error) {
-	err = j.view(func(txn *badger.Txn) error {
+	err = j.view(func(txn *page) error {
 		var rec wire.Holder
 		_, err := readMessage(txn, idKey(classHolder, holder), &rec)
 		agents, seen = rec.Agents, at(rec.SeenMs)
@@ -92,10 +92,9 @@ func (j *Journal) Disown(ctx context.Context, holder ID) (known bool, err error)
 
 // Holders lists the holders on record.
 func (j *Journal) Holders() (out []HolderInfo, err error) {
-	err = j.view(func(txn *badger.Txn) error {
-		return eachRecord(txn, []byte{classHolder}, func() *wire.Holder { return &wire.Holder{} }, func(key []byte, rec *wire.Holder) {
-			out = append(out, HolderInfo{ID: ID(key[1:17]), Epoch: rec.Epoch, Address: rec.Address, Seen: at(rec.SeenMs), Ephemeral: rec.Ephemeral, Agents: rec.Agents})
-		})
+	err = eachOf(j, []byte{classHolder}, func() *wire.Holder { return &wire.Holder{} }, func(_ *page, key []byte, rec *wire.Holder, bad error) error {
+		out = append(out, HolderInfo{ID: ID(key[1:17]), Epoch: rec.Epoch, Address: rec.Address, Seen: at(rec.SeenMs), Ephemeral: rec.Ephemeral, Agents: rec.Agents})
+		return bad
 	})
 	return out, err
 }
@@ -151,7 +150,7 @@ func (j *Journal) Told(ctx context.Context, home ID) (last, acked uint64, err er
 // address, or was away with nothing of ours.
 func (j *Journal) CheckHolder(holder Identity, last, acked uint64) error {
 	var rec wire.Holder
-	err := j.view(func(txn *badger.Txn) error {
+	err := j.view(func(txn *page) error {
 		found, err := readMessage(txn, idKey(classHolder, holder.Journal), &rec)
 		if !found || rec.Epoch != holder.Epoch || rec.OwnEpoch != j.self.Epoch {
 			rec.Applied = acked // nothing to compare
@@ -199,24 +198,23 @@ func (j *Journal) forgetStrangers(ctx context.Context, live func(ID) bool, most,
 		seen int64
 	}
 	var all []stranger
-	err = j.view(func(txn *badger.Txn) error {
-		if !moreThan(txn, []byte{classHome}, most) {
-			return nil
+	homes := 0
+	err = j.eachKey([]byte{classHome}, func(*page, []byte) (more bool, err error) { homes++; return homes <= most, nil })
+	if err != nil || homes <= most {
+		return 0, err
+	}
+	err = eachOf(j, []byte{classHome}, emptyHome, func(txn *page, key []byte, rec *wire.HomePeer, bad error) error {
+		if id := ID(key[1:17]); bad == nil && rec.Acked == 0 && !live(id) && !hasPrefix(txn, idKey(classReport, id)) {
+			all = append(all, stranger{id, rec.SeenMs})
 		}
-		err := eachRecord(txn, []byte{classHome}, func() *wire.HomePeer { return &wire.HomePeer{} }, func(key []byte, rec *wire.HomePeer) {
-			if id := ID(key[1:17]); rec.Acked == 0 && !live(id) && !hasPrefix(txn, idKey(classReport, id)) {
-				all = append(all, stranger{id, rec.SeenMs})
-			}
-		})
-		if err != nil || len(all) <= most {
-			all = nil
-			return err
-		}
-		holding := map[ID]bool{}
-		err = eachMail(txn, []byte{classMail}, func(m Mail, _ *wire.Handover) bool { holding[m.Home] = true; return true })
-		all = slices.DeleteFunc(all, func(s stranger) bool { return holding[s.id] })
-		return err
+		return bad
 	})
+	if err != nil || len(all) <= most {
+		return 0, err
+	}
+	holding := map[ID]bool{}
+	err = j.eachMail([]byte{classMail}, func(m Mail, _ *wire.Handover) bool { holding[m.Home] = true; return true })
+	all = slices.DeleteFunc(all, func(s stranger) bool { return holding[s.id] })
 	if err != nil || len(all) <= keep {
 		return 0, err
 	}
@@ -238,19 +236,6 @@ func (j *Journal) forgetStrangers(ctx context.Context, live func(ID) bool, most,
 		return nil
 	}})
 	return forgotten, err
-}
-
-// moreThan reports whether there are more than n keys below prefix.
-func moreThan(txn *badger.Txn, prefix []byte, n int) bool {
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues = false
-	opts.Prefix = prefix
-	it := txn.NewIterator(opts)
-	defer it.Close()
-	for it.Seek(prefix); it.Valid() && n >= 0; it.Next() {
-		n--
-	}
-	return n < 0
 }
 
 func (t *tx) compareCopies(home ID, applied, acked uint64) error {
@@ -286,16 +271,17 @@ func (t *tx) renumber(home ID, acked uint64) error {
 
 // Homes lists the homes on record.
 func (j *Journal) Homes() (out []HomeInfo, err error) {
-	err = j.view(func(txn *badger.Txn) error {
-		return eachRecord(txn, []byte{classHome}, func() *wire.HomePeer { return &wire.HomePeer{} }, func(key []byte, rec *wire.HomePeer) {
-			id := ID(key[1:17])
-			out = append(out, HomeInfo{ID: id, Epoch: rec.Epoch, Address: rec.Address, Seen: at(rec.SeenMs), Unacked: hasPrefix(txn, idKey(classReport, id))})
-		})
+	err = eachOf(j, []byte{classHome}, emptyHome, func(txn *page, key []byte, rec *wire.HomePeer, bad error) error {
+		id := ID(key[1:17])
+		out = append(out, HomeInfo{ID: id, Epoch: rec.Epoch, Address: rec.Address, Seen: at(rec.SeenMs), Unacked: hasPrefix(txn, idKey(classReport, id))})
+		return bad
 	})
 	return out, err
 }
 
-func hasPrefix(txn *badger.Txn, prefix []byte) bool {
+func emptyHome() *wire.HomePeer { return &wire.HomePeer{} }
+
+func hasPrefix(txn *page, prefix []byte) bool {
 	opts := badger.DefaultIteratorOptions
 	opts.PrefetchValues = false
 	opts.Prefix = prefix
@@ -305,18 +291,8 @@ func hasPrefix(txn *badger.Txn, prefix []byte) bool {
 	return it.Valid()
 }
 
-// eachRecord decodes every record below prefix.
-func eachRecord[M proto.Message](txn *badger.Txn, prefix []byte, empty func() M, visit func(key []byte, m M)) error {
-	return eachReadable(txn, prefix, empty, func(key []byte, m M, bad error) error {
-		if bad == nil {
-			visit(key, m)
-		}
-		return bad
-	})
-}
-
-// eachReadable decodes every record below prefix, and says of one why it cannot be read.
-func eachReadable[M proto.Message](txn *badger.Txn, prefix []byte, empty func() M, visit func(key []byte, m M, bad error) error) error {
+// eachRecord decodes every record below prefix, in one snapshot.
+func eachRecord[M proto.Message](txn *page, prefix []byte, empty func() M, visit func(key []byte, m M)) error {
 	opts := badger.DefaultIteratorOptions
 	opts.Prefix = prefix
 	it := txn.NewIterator(opts)
@@ -328,9 +304,10 @@ func eachReadable[M proto.Message](txn *badger.Txn, prefix []byte, empty func() 
 			return err
 		}
 		m := empty()
-		if err := visit(key, m, unsealMessage(key, rec, m)); err != nil {
+		if err := unsealMessage(key, rec, m); err != nil {
 			return err
 		}
+		visit(key, m)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/failpoint"
@@ -48,7 +47,7 @@ func (j *Journal) Peek(ctx context.Context, ids []ID) ([]Handed, error) {
 	out := make([]Handed, len(ids))
 	now := j.clock.forLimits(j.now())
 	agents := map[Agent]struct{}{}
-	err := j.view(func(txn *badger.Txn) error {
+	err := j.view(func(txn *page) error {
 		for i, id := range ids {
 			var agent Agent
 			err := j.guard(func() (err error) { agent, err = j.peek(txn, id, now, &out[i]); return err })
@@ -74,7 +73,7 @@ func (j *Journal) Peek(ctx context.Context, ids []ID) ([]Handed, error) {
 	return out, nil
 }
 
-func (j *Journal) peek(txn *badger.Txn, id ID, now time.Time, out *Handed) (Agent, error) {
+func (j *Journal) peek(txn *page, id ID, now time.Time, out *Handed) (Agent, error) {
 	var rec wire.Handover
 	found, err := readMessage(txn, idKey(classHandover, id), &rec)
 	switch {

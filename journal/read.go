@@ -12,7 +12,7 @@ import (
 )
 
 // readItem returns nil where there is no such key.
-func readItem(txn *badger.Txn, key []byte) (*badger.Item, error) {
+func readItem(txn *page, key []byte) (*badger.Item, error) {
 	item, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, nil
@@ -23,7 +23,7 @@ func readItem(txn *badger.Txn, key []byte) (*badger.Item, error) {
 	return item, nil
 }
 
-func readKey(txn *badger.Txn, key []byte) (rec []byte, found bool, err error) {
+func readKey(txn *page, key []byte) (rec []byte, found bool, err error) {
 	item, err := readItem(txn, key)
 	if err != nil || item == nil {
 		return nil, false, err
@@ -37,7 +37,7 @@ func readKey(txn *badger.Txn, key []byte) (rec []byte, found bool, err error) {
 func storeError(key []byte, err error) error { return fmt.Errorf("%w %x: %w", errStore, key, err) }
 
 // readMessage decodes where the record lies: Badger has copied it twice by then.
-func readMessage(txn *badger.Txn, key []byte, m proto.Message) (bool, error) {
+func readMessage(txn *page, key []byte, m proto.Message) (bool, error) {
 	item, err := readItem(txn, key)
 	if err != nil || item == nil {
 		return false, err
@@ -49,25 +49,25 @@ func readMessage(txn *badger.Txn, key []byte, m proto.Message) (bool, error) {
 	return true, bad
 }
 
-func reader(txn *badger.Txn) func([]byte) ([]byte, bool, error) {
+func reader(txn *page) func([]byte) ([]byte, bool, error) {
 	return func(key []byte) ([]byte, bool, error) { return readKey(txn, key) }
 }
 
-func readEnvelope(txn *badger.Txn, id ID) ([]byte, bool, error) {
+func readEnvelope(txn *page, id ID) ([]byte, bool, error) {
 	return joinChunks(reader(txn), classEnvelope, id)
 }
 
 // Get returns what this journal knows of an intent, or ErrNotFound.
 func (j *Journal) Get(id ID) (*Intent, error) {
 	var i *Intent
-	err := j.view(func(txn *badger.Txn) (err error) {
+	err := j.view(func(txn *page) (err error) {
 		i, err = readIntent(txn, id)
 		return err
 	})
 	return i, j.history.explain(err)
 }
 
-func readIntent(txn *badger.Txn, id ID) (*Intent, error) {
+func readIntent(txn *page, id ID) (*Intent, error) {
 	i := &Intent{ID: id, Head: &wire.Head{}, Handover: &wire.Handover{}}
 	homed, err := readMessage(txn, idKey(classHead, id), i.Head)
 	if err != nil {
@@ -126,7 +126,7 @@ func readIntent(txn *badger.Txn, id ID) (*Intent, error) {
 // body is in Intent.Outcome. At a holder there are events only once the intent
 // has ended: until then home alone has them.
 func (j *Journal) Events(id ID, since uint32) (events []*wire.Event, firstSeq uint32, err error) {
-	err = j.view(func(txn *badger.Txn) error {
+	err = j.view(func(txn *page) error {
 		var log wire.Events
 		found, err := readMessage(txn, idKey(classEvents, id), &log)
 		if err != nil {
@@ -149,15 +149,20 @@ const listScan = 10_000
 // List begins (its Filter.Before); zero when there is nothing more. A filter
 // that matches little returns what it has found among 10,000 records.
 func (j *Journal) List(f Filter) (out []*Intent, next ID, err error) {
-	err = j.view(func(txn *badger.Txn) error {
-		homed, held := newestFirst(txn, classHead, f.Before), newestFirst(txn, classHandover, f.Before)
+	scanned := 0
+	next = f.Before
+	err = j.views(func(txn *page) (more bool, err error) {
+		homed, held := newestFirst(txn, classHead, next), newestFirst(txn, classHandover, next)
 		defer homed.Close()
 		defer held.Close()
-		for scanned := 0; scanned < listScan && len(out) < f.Limit; scanned++ {
+		for ; scanned < listScan && len(out) < f.Limit; scanned++ {
+			if txn.full() {
+				return true, nil
+			}
 			id, ok := laterOf(homed, held)
 			if !ok {
 				next = ID{}
-				return nil
+				return false, nil
 			}
 			next = id
 			i, err := readIntent(txn, id)
@@ -169,18 +174,18 @@ func (j *Journal) List(f Filter) (out []*Intent, next ID, err error) {
 				continue // one that cannot be read hides no other
 			}
 			if err != nil {
-				return fmt.Errorf("list: %w", err)
+				return false, fmt.Errorf("list: %w", err)
 			}
 			if f.matches(i) {
 				out = append(out, i)
 			}
 		}
-		return nil
+		return false, nil
 	})
 	return out, next, err
 }
 
-func newestFirst(txn *badger.Txn, class byte, before ID) *badger.Iterator {
+func newestFirst(txn *page, class byte, before ID) *iterator {
 	opts := badger.DefaultIteratorOptions
 	opts.PrefetchValues, opts.Reverse = false, true
 	opts.Prefix = []byte{class}
@@ -197,8 +202,8 @@ func newestFirst(txn *badger.Txn, class byte, before ID) *badger.Iterator {
 }
 
 // laterOf takes the newest id off two iterators that run from new to old.
-func laterOf(a, b *badger.Iterator) (ID, bool) {
-	idAt := func(it *badger.Iterator) (ID, bool) {
+func laterOf(a, b *iterator) (ID, bool) {
+	idAt := func(it *iterator) (ID, bool) {
 		if !it.Valid() {
 			return ID{}, false
 		}
@@ -243,15 +248,11 @@ func (f Filter) matches(i *Intent) bool {
 
 // HeldAt pages through the intents on record at a holder, in the order of ids.
 func (j *Journal) HeldAt(holder, after ID, max int) (ids []ID, err error) {
-	err = j.view(func(txn *badger.Txn) error {
-		opts := badger.DefaultIteratorOptions
-		opts.PrefetchValues = false
-		opts.Prefix = idKey(classHeld, holder)
-		it := txn.NewIterator(opts)
-		defer it.Close()
-		for it.Seek(append(heldKey(holder, after), 0)); it.Valid() && len(ids) < max; it.Next() {
-			ids = append(ids, ID(it.Item().Key()[17:33]))
-		}
+	err = j.view(func(txn *page) error {
+		eachKey(txn, idKey(classHeld, holder), append(heldKey(holder, after), 0), func(key []byte) (more bool) {
+			ids = append(ids, ID(key[17:33]))
+			return len(ids) < max
+		})
 		return nil
 	})
 	return ids, err
@@ -261,20 +262,21 @@ func (j *Journal) HeldAt(holder, after ID, max int) (ids []ID, err error) {
 // that cannot be read.
 func (j *Journal) Dests(ids []ID) ([]Agent, error) {
 	out := make([]Agent, len(ids))
-	err := j.view(func(txn *badger.Txn) error {
-		for i, id := range ids {
+	i := 0
+	err := j.views(func(txn *page) (more bool, err error) {
+		for ; i < len(ids) && !txn.full(); i++ {
 			var h wire.Head
-			_, err := readMessage(txn, idKey(classHead, id), &h)
+			_, err := readMessage(txn, idKey(classHead, ids[i]), &h)
 			if isFault(err) {
-				j.suspect(id, err)
+				j.suspect(ids[i], err)
 				continue
 			}
 			if err != nil {
-				return err
+				return false, err
 			}
 			out[i] = Agent(h.Dest)
 		}
-		return nil
+		return i < len(ids), nil
 	})
 	return out, err
 }

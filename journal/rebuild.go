@@ -3,8 +3,6 @@ package journal
 import (
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/state"
 	"pannier/journal/wire"
 )
@@ -25,7 +23,7 @@ func (n *named) add(key []byte) {
 
 // namedByRecords reads every record that names an entry of an index. ok is false where one
 // cannot be read.
-func namedByRecords(txn *badger.Txn) (n *named, ok bool) {
+func namedByRecords(txn *page) (n *named, ok bool) {
 	n = &named{keys: map[string]bool{}}
 	err := eachRecord(txn, []byte{classHead}, func() *wire.Head { return &wire.Head{} }, func(key []byte, h *wire.Head) {
 		id := ID(key[1:17])
@@ -66,7 +64,7 @@ func namedByRecords(txn *badger.Txn) (n *named, ok bool) {
 
 // canRebuild reports whether the records name exactly the set that was written: then none
 // of them is gone, and only the indexes are wrong.
-func canRebuild(txn *badger.Txn, written *sums) bool {
+func canRebuild(txn *page, written *sums) bool {
 	n, ok := namedByRecords(txn)
 	return ok && len(written.differences(&n.sums)) == 0
 }
@@ -78,7 +76,7 @@ const rebuildBatch = 1000
 // of its commits leaves it alone; if we crash in it, the next start goes on.
 func (j *Journal) rebuild() error {
 	var lost, stray [][]byte
-	err := j.db.View(func(txn *badger.Txn) error {
+	err := viewAlone(j.db, func(txn *page) error {
 		n, ok := namedByRecords(txn)
 		if !ok {
 			return damaged(j.dir, fmt.Errorf("a record has become unreadable since it was verified"))

@@ -65,7 +65,7 @@ func (t *tx) putReport(home ID, r *wire.Report) error {
 
 // loadReportNumbers finds the last number given per home: the last unacked
 // report, or the last acked one.
-func (j *Journal) loadReportNumbers(txn *badger.Txn) error {
+func (j *Journal) loadReportNumbers(txn *page) error {
 	err := eachRecord(txn, []byte{classHome}, func() *wire.HomePeer { return &wire.HomePeer{} }, func(key []byte, rec *wire.HomePeer) {
 		j.reportNo[ID(key[1:17])] = rec.Acked
 	})
@@ -94,7 +94,7 @@ func (j *Journal) Reports(home ID, after uint64, max int) (out []*wire.Report, e
 			err = errors.Join(err, j.loseReport(home, no))
 		}
 	}()
-	err = j.view(func(txn *badger.Txn) error {
+	err = j.view(func(txn *page) error {
 		opts := badger.DefaultIteratorOptions
 		opts.Prefix = idKey(classReport, home)
 		opts.PrefetchSize = min(max, 64)
@@ -153,7 +153,7 @@ func (j *Journal) loseReport(home ID, no uint64) error {
 }
 
 // addBody joins a report of an answer with the outcome that is kept beside it.
-func addBody(txn *badger.Txn, r *wire.Report) error {
+func addBody(txn *page, r *wire.Report) error {
 	if state.Fact(r.Fact) != state.FactAnswered {
 		return nil
 	}

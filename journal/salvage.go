@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/state"
@@ -24,7 +23,7 @@ func (j *Journal) salvage() error {
 	stood := map[ID][][]byte{}
 	for range salvageRounds {
 		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}, stood: stood}
-		err := j.db.View(func(txn *badger.Txn) error {
+		err := viewAlone(j.db, func(txn *page) error {
 			found := VerifyReport{all: true}
 			found.read(j.db, txn, nil)
 			return s.take(txn, found.Damages)
@@ -42,14 +41,14 @@ func (j *Journal) salvage() error {
 	if err := j.standIn(stood); err != nil {
 		return err
 	}
-	if err := j.db.View(j.unfitParts); err != nil {
+	if err := viewAlone(j.db, j.unfitParts); err != nil {
 		return err
 	}
 	return j.adoptSums()
 }
 
 // unfitParts adds the parts of what cannot go on, which may not know of them any more.
-func (j *Journal) unfitParts(txn *badger.Txn) error {
+func (j *Journal) unfitParts(txn *page) error {
 	wholes := map[ID]ID{} // of parts
 	for news := len(j.loss.unfit) > 0; news; {
 		news = false
@@ -71,7 +70,7 @@ func (j *Journal) unfitParts(txn *badger.Txn) error {
 // salvager makes up for what one look has found.
 type salvager struct {
 	j     *Journal
-	txn   *badger.Txn
+	txn   *page
 	named map[uint32]bool // numbers of addresses
 	gone  map[ID]bool     // forgotten
 	todo  []func(*tx) error
@@ -81,7 +80,7 @@ type salvager struct {
 	stood  map[ID][][]byte // intents that get a head in place of theirs, with the entries that named them
 }
 
-func (s *salvager) take(txn *badger.Txn, damages []Damage) error {
+func (s *salvager) take(txn *page, damages []Damage) error {
 	s.txn = txn
 	err := eachRecord(txn, []byte{className}, func() *wire.Name { return &wire.Name{} }, func(_ []byte, n *wire.Name) { s.named[n.No] = true })
 	s.strays = straysOf(damages)
@@ -257,7 +256,7 @@ func (s *salvager) forget(d Damage) {
 		if c.of != ofHead || class == classPurged {
 			continue
 		}
-		_ = eachKey(s.txn, idKey(class, d.Intent), nil, func(key []byte) bool { // it returns none
+		eachKey(s.txn, idKey(class, d.Intent), nil, func(key []byte) bool {
 			s.do(func(t *tx) error { t.del(key); return nil })
 			return true
 		})
@@ -268,7 +267,7 @@ func (s *salvager) forget(d Damage) {
 // has numbers go on where none was given before.
 func (j *Journal) adoptSums() error {
 	todo := []func(*tx) error{func(*tx) error { return nil }}
-	err := j.db.View(func(txn *badger.Txn) error {
+	err := viewAlone(j.db, func(txn *page) error {
 		n, ok := namedByRecords(txn)
 		if !ok {
 			return fmt.Errorf("the journal in %s has records that cannot be read, and that nothing could be done about", j.dir)

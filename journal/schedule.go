@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/timetable"
@@ -60,7 +59,7 @@ func newSchedules() *schedules {
 	return s
 }
 
-func (s *schedules) load(txn *badger.Txn) error {
+func (s *schedules) load(txn *page) error {
 	return eachRecord(txn, []byte{classSchedule}, func() *wire.Schedule { return &wire.Schedule{} },
 		func(key []byte, one *wire.Schedule) { s.set(ID(key[1:17]), one) })
 }

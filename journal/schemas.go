@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/wire"
 )
 
@@ -33,7 +31,7 @@ func newSchemas() *schemas {
 	return s
 }
 
-func (s *schemas) load(txn *badger.Txn) error {
+func (s *schemas) load(txn *page) error {
 	return eachRecord(txn, []byte{classSchema}, func() *wire.Schema { return &wire.Schema{} }, func(_ []byte, one *wire.Schema) { s.set(one) })
 }
 

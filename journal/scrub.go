@@ -197,8 +197,13 @@ func (j *Journal) scrubOnce(ctx context.Context) error {
 // cannot be.
 func (j *Journal) readNamed(ctx context.Context, keys [][]byte) error {
 	var bad []ID
-	err := j.view(func(txn *badger.Txn) error {
-		for _, key := range keys {
+	err := j.views(func(txn *page) (more bool, err error) {
+		for len(keys) > 0 {
+			if txn.full() {
+				return true, nil
+			}
+			key := keys[0]
+			keys = keys[1:]
 			id, ok := intentOf(key)
 			if !ok || key[0] == classExpiry { // each of those is elsewhere, too
 				continue
@@ -210,7 +215,7 @@ func (j *Journal) readNamed(ctx context.Context, keys [][]byte) error {
 				bad = append(bad, id)
 			}
 		}
-		return nil
+		return false, nil
 	})
 	for _, id := range bad {
 		err = errors.Join(err, j.see(ctx, id))

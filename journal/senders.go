@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/wire"
@@ -38,50 +37,41 @@ func noteSender(e *wire.Envelope) *string {
 // said it: each connect asks, and envelopes may be a hundred thousand of a megabyte.
 func (j *Journal) Senders(home ID) ([]string, error) {
 	agents := map[string]struct{}{}
-	err := j.view(func(txn *badger.Txn) error {
-		add := func(id ID, rec *wire.Handover) error {
-			if rec.FromAgent != nil {
-				agents[*rec.FromAgent] = struct{}{}
-				return nil
-			}
-			blob, found, err := readEnvelope(txn, id)
-			if err != nil || !found {
-				return err
-			}
-			var e wire.Envelope
-			if err := proto.Unmarshal(blob, &e); err != nil {
-				return &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
-			}
-			agents[senderOf(&e)] = struct{}{}
+	add := func(txn *page, id ID, rec *wire.Handover) error {
+		if rec.FromAgent != nil {
+			agents[*rec.FromAgent] = struct{}{}
 			return nil
 		}
-		var failed error
-		err := eachMail(txn, []byte{classMail}, func(m Mail, rec *wire.Handover) bool {
-			if m.Home == home {
-				failed = add(m.ID, rec)
-			}
-			return failed == nil
-		})
-		if err != nil || failed != nil {
-			return cmp.Or(err, failed)
-		}
-		ids := map[ID]struct{}{}
-		err = eachRecord(txn, idKey(classReport, home), func() *wire.Report { return &wire.Report{} }, func(_ []byte, r *wire.Report) {
-			ids[ID(r.Id)] = struct{}{}
-		})
-		if err != nil {
+		blob, found, err := readEnvelope(txn, id)
+		if err != nil || !found {
 			return err
 		}
-		for id := range ids {
-			var rec wire.Handover
-			if _, err := readMessage(txn, idKey(classHandover, id), &rec); err != nil {
-				return err
-			}
-			if err := add(id, &rec); err != nil {
-				return err
-			}
+		var e wire.Envelope
+		if err := proto.Unmarshal(blob, &e); err != nil {
+			return &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
 		}
+		agents[senderOf(&e)] = struct{}{}
 		return nil
+	}
+	var failed error
+	err := j.eachMail([]byte{classMail}, func(m Mail, rec *wire.Handover) bool {
+		if m.Home == home {
+			failed = j.view(func(txn *page) error { return add(txn, m.ID, rec) })
+		}
+		return failed == nil
+	})
+	if err = cmp.Or(err, failed); err != nil {
+		return nil, err
+	}
+	err = eachOf(j, idKey(classReport, home), func() *wire.Report { return &wire.Report{} }, func(txn *page, _ []byte, r *wire.Report, bad error) error {
+		if bad != nil {
+			return bad
+		}
+		var rec wire.Handover
+		if _, err := readMessage(txn, idKey(classHandover, ID(r.Id)), &rec); err != nil {
+			return err
+		}
+		return add(txn, ID(r.Id), &rec)
 	})
 	delete(agents, "")
 	return slices.Sorted(maps.Keys(agents)), err

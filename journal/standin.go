@@ -117,7 +117,7 @@ func (t *tx) writeLogAnew(id ID) error {
 // standIn gives those intents heads, in a commit after the rounds of salvage: until then
 // addresses may come back, and they have none but those.
 func (j *Journal) standIn(stood map[ID][][]byte) error {
-	if err := j.db.View(j.names.load); err != nil {
+	if err := viewAlone(j.db, j.names.load); err != nil {
 		return err
 	}
 	var todo []func(*tx) error

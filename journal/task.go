@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/state"
 	"pannier/journal/wire"
 )
@@ -63,7 +61,7 @@ func (j *Journal) AskElsewhere(ctx context.Context) error {
 
 // waitingHere are parked tasks of people elsewhere, among the next that are parked.
 func (j *Journal) waitingHere(before ID) (ids []ID, next ID, err error) {
-	err = j.view(func(txn *badger.Txn) error {
+	err = j.view(func(txn *page) error {
 		parked := newestFirst(txn, classParked, before)
 		defer parked.Close()
 		for scanned := 0; parked.Valid(); parked.Next() {
@@ -155,29 +153,31 @@ const taskScan = 1000
 // is nothing more. A keep that agrees to little returns what it has found among
 // 1,000 waiting intents.
 func (j *Journal) Tasks(before ID, max int, keep func(*Intent) bool) (out []*Intent, next ID, err error) {
-	err = j.view(func(txn *badger.Txn) error {
-		parked, offered := newestFirst(txn, classParked, before), newestFirst(txn, classTask, before)
+	scanned := 0
+	next = before
+	err = j.views(func(txn *page) (more bool, err error) {
+		parked, offered := newestFirst(txn, classParked, next), newestFirst(txn, classTask, next)
 		defer parked.Close()
 		defer offered.Close()
-		for scanned := 0; ; scanned++ {
-			if len(out) == max || scanned == taskScan {
-				return nil
+		for ; len(out) < max && scanned < taskScan; scanned++ {
+			if txn.full() {
+				return true, nil
 			}
 			id, ok := laterOf(parked, offered)
 			if !ok {
-				break
+				next = ID{}
+				return false, nil
 			}
 			next = id
 			i, err := readIntent(txn, id)
 			if err != nil {
-				return fmt.Errorf("tasks: %w", err)
+				return false, fmt.Errorf("tasks: %w", err)
 			}
 			if len(i.Envelope.GetHumanTask()) > 0 && i.Status() == state.Waiting && keep(i) {
 				out = append(out, i)
 			}
 		}
-		next = ID{}
-		return nil
+		return false, nil
 	})
 	return out, next, err
 }

@@ -3,7 +3,6 @@ package journal
 import (
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -12,7 +11,7 @@ import (
 // present operation has written so far. An operation that fails leaves nothing.
 type tx struct {
 	j    *Journal
-	disk *badger.Txn
+	disk *page
 	seq  uint64
 	now  time.Time // when the present operation began
 	told uint64    // threads that the batch has changed so far
@@ -75,7 +74,7 @@ func (j *Journal) begin() *tx {
 	}
 	t.batch.reset()
 	t.op.reset()
-	t.disk, t.seq, t.now, t.told = j.db.NewTransaction(true), j.seq+1, j.now(), 0
+	t.disk, t.seq, t.now, t.told = &page{Txn: j.db.NewTransaction(true)}, j.seq+1, j.now(), 0
 	return t
 }
 

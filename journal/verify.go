@@ -87,14 +87,14 @@ func (r *VerifyReport) look(store string, last *mark) {
 	if err := db.VerifyChecksum(); err != nil {
 		r.whole(DamagedFile, "a table is damaged: %v", err)
 	}
-	_ = db.View(func(txn *badger.Txn) error {
+	_ = viewAlone(db, func(txn *page) error {
 		r.read(db, txn, last)
 		return nil
 	})
 }
 
 // read verifies all that a snapshot has, which is all that there is: nobody writes.
-func (r *VerifyReport) read(db *badger.DB, txn *badger.Txn, last *mark) {
+func (r *VerifyReport) read(db *badger.DB, txn *page, last *mark) {
 	v := verifier{db: db, txn: txn, report: r, expect: map[string]bool{}}
 	v.records()
 	v.mark(last)
@@ -111,7 +111,7 @@ func (r *VerifyReport) read(db *badger.DB, txn *badger.Txn, last *mark) {
 
 type verifier struct {
 	db     *badger.DB
-	txn    *badger.Txn
+	txn    *page
 	report *VerifyReport
 	expect map[string]bool // index keys that records name; true once seen
 	laid   bool            // every dead letter is in their index
@@ -167,7 +167,7 @@ func (v *verifier) get(key []byte, m proto.Message) (ok, missing bool) {
 }
 
 // eachWhole visits the records of a class that can be read.
-func eachWhole[M proto.Message](txn *badger.Txn, class byte, empty func() M, visit func(key []byte, m M)) {
+func eachWhole[M proto.Message](txn *page, class byte, empty func() M, visit func(key []byte, m M)) {
 	opts := badger.DefaultIteratorOptions
 	opts.Prefix = []byte{class}
 	it := txn.NewIterator(opts)
@@ -181,7 +181,7 @@ func eachWhole[M proto.Message](txn *badger.Txn, class byte, empty func() M, vis
 }
 
 // keysOf visits the keys of a class.
-func keysOf(txn *badger.Txn, class byte, visit func(key []byte)) {
+func keysOf(txn *page, class byte, visit func(key []byte)) {
 	opts := badger.DefaultIteratorOptions
 	opts.Prefix, opts.PrefetchValues = []byte{class}, false
 	it := txn.NewIterator(opts)

@@ -115,7 +115,7 @@ func (w *walk) mail() []journal.Mail {
 	if !ok {
 		return nil
 	}
-	m, err := w.holder.j.MailAll(a, 1000)
+	m, err := w.holder.j.MailAll(a)
 	w.check(err, "mail")
 	return m
 }

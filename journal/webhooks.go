@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/wire"
 )
 
@@ -34,7 +32,7 @@ func newSubscriptions() *subscriptions {
 	return s
 }
 
-func (s *subscriptions) load(txn *badger.Txn) error {
+func (s *subscriptions) load(txn *page) error {
 	return eachRecord(txn, []byte{classWebhook}, func() *wire.Subscription { return &wire.Subscription{} },
 		func(key []byte, one *wire.Subscription) { s.set(ID(key[1:17]), one) })
 }
@@ -203,7 +201,7 @@ func (t *tx) deliver(id ID, n *wire.Notice, deliveries []Accept, ids []ID, envel
 // Notice returns what was published under an id.
 func (j *Journal) Notice(id ID) (*wire.Notice, error) {
 	n := &wire.Notice{}
-	err := j.view(func(txn *badger.Txn) error {
+	err := j.view(func(txn *page) error {
 		found, err := readMessage(txn, idKey(classNotice, id), n)
 		if err == nil && !found {
 			err = ErrNotFound

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -135,7 +134,7 @@ func (r *run) left() (left Left, err error) {
 // foreign calls f with all that is here for other homes and not settled.
 func (r *run) foreign(f func(m journal.Mail, agent string)) error {
 	for _, a := range r.journal.Agents() {
-		mail, err := r.journal.MailAll(a.Agent, math.MaxInt)
+		mail, err := r.journal.MailAll(a.Agent)
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ var guards = []struct {
 	{"J9", "a look before an open that compacts", []string{"a journal that was killed is opened for use unread", "files that the store cannot bear are opened", "a store without its MANIFEST is a new one", "a damaged log is taken for one that a crash has cut", "a start waits for a compaction that never comes"}},
 	{"J10", "a disk that hangs", []string{"a disk that hangs is waited for"}},
 	{"J11", "figures from memory", []string{"an overview waits for a disk that hangs"}},
-	{"J12", "short reads", []string{"all that was left is read at once"}},
+	{"J12", "short reads", []string{"a page of reads is never full", "what is large does not fill a page", "a list of intents is one read", "what moves between two pages is not held", "all that was left is read at once"}},
 	{"J13", "verify", []string{"a journal that is verified changes", "a lost entry of an index is not named", "verify stops at a file that is damaged"}},
 	{"J14", "a copy brought back begins an epoch", []string{"a start that accepts a loss begins no epoch", "an older copy gives numbers of batches again", "an older copy gives numbers of hand-overs again", "a lost table is gone on without unasked", "a key answers for an intent that is lost"}},
 	{"J15", "one process, whatever the host", []string{"a journal on a shared volume is taken from who has it", "a process goes on with a journal that another has taken"}},

@@ -1443,6 +1443,34 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestDoor",
 	},
 	{
+		guard: "a page of reads is never full",
+		file:  "journal/page.go",
+		old:   "return p.reads >= pageReads || p.bytes >= pageBytes",
+		new:   "return false",
+		pkg:   inJournal, test: "TestReadsAreShort",
+	},
+	{
+		guard: "what is large does not fill a page",
+		file:  "journal/page.go",
+		old:   "p.reads >= pageReads || p.bytes >= pageBytes",
+		new:   "p.reads >= pageReads",
+		pkg:   inJournal, test: "TestReadsAreShort",
+	},
+	{
+		guard: "a list of intents is one read",
+		file:  "journal/read.go",
+		old:   "			if txn.full() {\n				return true, nil\n			}\n			id, ok := laterOf(homed, held)",
+		new:   "			id, ok := laterOf(homed, held)",
+		pkg:   inJournal, test: "TestReadsAreShort",
+	},
+	{
+		guard: "what moves between two pages is not held",
+		file:  "journal/mailwalk.go",
+		old:   "			under.moved[id] = struct{}{}",
+		new:   "			_, _ = under, id",
+		pkg:   inJournal, test: "TestHoldingMissesNothing",
+	},
+	{
 		guard: "all that was left is read at once",
 		file:  "inbound/stream.go",
 		old:   "		if bytes >= m.o.MaxPullBytes {",
@@ -2633,7 +2661,7 @@ var all = []mutant{
 		guard: "one that cannot be read hides a list",
 		file:  "journal/read.go",
 		old:   "				continue // one that cannot be read hides no other\n",
-		new:   "				return err\n",
+		new:   "				return false, err\n",
 		pkg:   inJournal, test: "TestListsLeaveOutWhatCannotBeRead",
 	},
 	{
