@@ -59,6 +59,8 @@
 //	dlq_test.go          dead letters at both ends, redriven from either over crashes; many
 //	                     at a rate; a purge that asks first
 //	durability_test.go   "receiver" means a second journal has it; an ephemeral volume is said
+//	fulldisk_test.go     what waits for a receiver whose disk is full says so; a full disk at home
+//	                     holds up nothing that was accepted
 //	backlog_test.go      memory does not follow the backlog, and waiting writes nothing
 //	idempotency_test.go  one key, one intent: at once, over a crash, after the end
 //	input_test.go        bad input is refused by name and changes nothing; bad
@@ -138,6 +140,7 @@
 //	  what operators see meanwhile   go test ./e2e -run TestFiguresOfAHungDisk -v   (root, strace)
 //	  and a stop on it               go test ./e2e -run TestStopOnADiskThatHangs -v  (root, strace)
 //	no page, block or inode left   go test ./journal -run 'FullDisk|SpaceGuard' -v  (root)
+//	  and what is said of it         go test ./e2e -run FullDisk -v   (root)
 //	wrong bits in files            go test ./journal -run TestFlips -v -flip.n 1200 -flip.seed 77
 //	  the loss accepted            … -flip.n 400 -flip.seed 9 -flip.loss: of 252 refused 107 opened, all whole
 //	a record wrong on the disk, a table gone  go test ./e2e -run 'TestDamagedRecord|TestLostTable' -v

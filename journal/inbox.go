@@ -247,7 +247,8 @@ func (j *Journal) ownerNo(owner string) (no uint32, ok bool) {
 	return uint32(a), ok
 }
 
-// threadScan bounds how many threads one call reads.
+// threadScan bounds how many threads one call reads. It reads one page, and less of them
+// where that is full: a thread that is changed meanwhile is not missed, and not told twice.
 const threadScan = 2000
 
 // Threads returns those of an inbox, the one that was changed last first, that were
@@ -269,7 +270,7 @@ func (j *Journal) walkInbox(f ThreadFilter, from uint64, back bool) (out []*Thre
 	if !ok {
 		return nil, 0, nil
 	}
-	err = j.view(func(txn *page) error { // one, and less where it is full: a thread that moves is not missed and not told twice
+	err = j.view(func(txn *page) error {
 		opts := badger.DefaultIteratorOptions
 		opts.PrefetchValues, opts.Reverse = false, back
 		prefix := binary.BigEndian.AppendUint32([]byte{classInbox}, owner)

@@ -567,6 +567,27 @@ func TestWhy(t *testing.T) {
 	})
 }
 
+// What a holder refuses all of is told as what it is: a disk that is full nobody finds in
+// its app.
+func TestWhySaysWhyAHolderRefuses(t *testing.T) {
+	for code, want := range map[string]string{"disk": "peer_disk_full", "draining": "refused"} {
+		t.Run(code, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.peers.set(billing, addrA)
+				w.accept(billing, 1)
+				a := w.holder(addrA)
+				w.after(5 * time.Second)
+				a.refuse(a.expect(1)[0], code, 60_000)
+				w.after(time.Second)
+				got := w.d.Why(journal.ID{}, billing, false)
+				if said := causes(got); !slices.Equal(said, []string{want}) || got[0].Peer != addrA || got[0].Until.IsZero() {
+					t.Errorf("why: %v, %+v, want %s of %s until some time", said, got, want, addrA)
+				}
+			})
+		})
+	}
+}
+
 // Where a holder takes nothing more, why says what is the matter with its app, not
 // only that there is no credit: also of what it gave back, and of our own mailbox.
 func TestWhySaysWhatShutTheDoor(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"pannier/journal"
-	"pannier/journal/state"
 )
 
 // stage is how far an offer has come.
@@ -162,7 +161,7 @@ func (d *Dispatcher) pickOwed(ctx context.Context, dst *dest, options []option) 
 		}
 		i := slices.IndexFunc(options, func(o option) bool { return o.session == h.session })
 		switch {
-		case i < 0 || options[i].pair == nil || options[i].pair.shut || options[i].cause == state.CauseRefused || options[i].Health != Healthy || h.session.leaving:
+		case i < 0 || options[i].pair == nil || options[i].pair.shut || options[i].refuses() || options[i].Health != Healthy || h.session.leaving:
 			stray = append(stray, f)
 		case options[i].room > 0 && found.n == 0:
 			found = target{opt: options[i], n: options[i].room, seeks: id, part: strayPart}

@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -289,7 +290,7 @@ func (d *Dispatcher) refusal(s *session, f *flight, r *peer.Refused) {
 	case v.scope == ofIntent && !f.ended:
 		d.reject(f, s.link.address, v.reason, refusalText(r))
 	case v.scope == ofEndpoint:
-		s.pausedUntil = until
+		s.pausedUntil, s.pausedBy = until, cmp.Or(v.cause, state.CauseRefused)
 	case v.scope == ofAgent:
 		p.pausedUntil, p.pausedBy, p.away = until, state.CauseRefused, v.least > 0
 	}

@@ -65,6 +65,7 @@ type session struct {
 	sending     time.Time // since when the writer has been in Send
 	leaving     bool      // it has said goodbye
 	pausedUntil time.Time
+	pausedBy    state.Cause
 	pairs       map[string]*pair
 	frames      []*sentFrame // with answers owed, oldest first
 	answering   map[journal.ID]struct{}

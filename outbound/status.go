@@ -229,6 +229,11 @@ func (d *Dispatcher) Why(id journal.ID, agent string, completion bool) []state.D
 	return out
 }
 
+// refuses reports whether it has said that it takes nothing for now.
+func (o *option) refuses() bool {
+	return o.cause == state.CauseRefused || o.cause == state.CausePeerDiskFull
+}
+
 // said is what went wrong last with an endpoint that cannot be used for that.
 func (o *option) said() string {
 	switch {

@@ -108,7 +108,7 @@ func (o *option) weigh(key string, lane bool, now time.Time) {
 	case s.leaving:
 		o.cause = state.CauseConnecting
 	case now.Before(s.pausedUntil):
-		o.cause, o.until = state.CauseRefused, s.pausedUntil
+		o.cause, o.until = s.pausedBy, s.pausedUntil
 	case now.Before(o.pair.pausedUntil):
 		o.cause, o.until, o.usable = o.pair.pausedBy, o.pair.pausedUntil, !o.pair.away
 	case o.pair.shut:

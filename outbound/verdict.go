@@ -25,13 +25,14 @@ type verdict struct {
 	reason state.Reason  // ofIntent: of the dead letter, when nobody else takes it
 	least  time.Duration // pause at least so long, whatever was asked for
 	alarm  bool          // somebody has to look: no passing of time mends it
+	cause  state.Cause   // ofEndpoint: what its intents wait for; NoCause: it has refused
 }
 
 var verdicts = map[string]verdict{
 	"busy":           {scope: ofAgent},
 	"agent_unknown":  {scope: ofAgent, least: 5 * time.Second},
 	"draining":       {scope: ofEndpoint, least: time.Second},
-	"disk":           {scope: ofEndpoint, least: time.Second},
+	"disk":           {scope: ofEndpoint, least: time.Second, cause: state.CausePeerDiskFull},
 	"version":        {scope: ofEndpoint, least: time.Minute, alarm: true},
 	"policy_denied":  {scope: ofIntent, reason: state.ReasonPolicyDenied},
 	"too_large":      {scope: ofIntent, reason: state.ReasonTooLarge},

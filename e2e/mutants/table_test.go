@@ -1443,6 +1443,13 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestDoor",
 	},
 	{
+		guard: "a full disk elsewhere is any refusal",
+		file:  "outbound/receive.go",
+		old:   "cmp.Or(v.cause, state.CauseRefused)",
+		new:   "cmp.Or(state.NoCause, state.CauseRefused)",
+		pkg:   inOutbound, test: "TestWhySaysWhyAHolderRefuses/disk",
+	},
+	{
 		guard: "a page of reads is never full",
 		file:  "journal/page.go",
 		old:   "return p.reads >= pageReads || p.bytes >= pageBytes",

@@ -62,6 +62,9 @@ const (
 
 	// Home: the intent, again.
 	CauseStep
+
+	// Home: the destination, again.
+	CausePeerDiskFull
 )
 
 // causes is the table: the code as it is written outside, a sentence for
@@ -153,6 +156,9 @@ var causes = [...]struct{ code, sentence, remedy string }{
 
 	CauseStep: {"awaiting_step", "It waits for a step of its workflow, and goes on when that has ended.",
 		"Ask why of the step: it is an intent of its own."},
+
+	CausePeerDiskFull: {"peer_disk_full", "The disk of the sidecar that serves this agent is nearly full: until there is room on its volume it takes nothing new, and goes on with what it has. The intent stays here, and is offered again at the time given, or elsewhere.",
+		"Make room on that sidecar's volume, or give it a larger one; or start another sidecar for this agent. pannier peers says where it is."},
 }
 
 // begun has the causes that begin with an event, and last until the time it names.
