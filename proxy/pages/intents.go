@@ -139,16 +139,30 @@ func (t *intentView) read(events []json.RawMessage, now time.Time) error {
 	return nil
 }
 
+// lateAnswer is what an app said of an intent that had ended: a holder that was cut off had
+// handed it over all the same.
+type lateAnswer struct {
+	Holder string    `json:"holder"`
+	Kind   string    `json:"kind"`
+	At     time.Time `json:"at"`
+	Body   string    `json:"body"`
+}
+
 // detail is an event's details as one line.
 func (e happening) detail() string {
 	if s := string(e.Details); s != "{}" && s != "null" {
-		s, left := cut(s, 400)
-		if left > 0 {
-			s += "…"
-		}
-		return plain(s)
+		return beginning(s)
 	}
 	return ""
+}
+
+// beginning is that of a text, for a cell.
+func beginning(s string) string {
+	s, left := cut(s, 400)
+	if left > 0 {
+		s += "…"
+	}
+	return plain(s)
 }
 
 // The picture is fallWidth wide, of which names have a part.
@@ -222,6 +236,14 @@ func rowsOfEvents(log []happening) *grid {
 	g := &grid{Label: "Events", Heads: []string{"No.", "Event", "When", "By", "Details"}}
 	for _, e := range log {
 		g.add(text(strconv.Itoa(e.Seq)), text(plain(e.Type)), cell{At: e.At}, text(short(e.Actor)), cell{Class: "code", Text: e.detail()})
+	}
+	return g
+}
+
+func rowsOfLate(late []lateAnswer) *grid {
+	g := &grid{Label: "Answers after its end", Heads: []string{"Answer", "When", "Sidecar", "Body"}}
+	for _, a := range late {
+		g.add(text(plain(a.Kind)), cell{At: a.At}, text(plain(a.Holder)), cell{Class: "code", Text: beginning(a.Body)})
 	}
 	return g
 }

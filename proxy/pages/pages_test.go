@@ -283,6 +283,19 @@ func TestPolicyOfContent(t *testing.T) {
 	}
 }
 
+// What apps answered after the end is on the page of the intent, each with when, who and what.
+func TestIntentPageShowsLateAnswers(t *testing.T) {
+	t.Parallel()
+	w := setup(t, `"created_at":"2026-01-02T03:04:05Z","payload":{},"late_answers":[{"holder":"H-1","kind":"complete","at":"2026-01-02T03:06:00Z","body":"{\"invoice\":\"</td>7\"}"},{"kind":"fail","at":"2026-01-02T03:07:00Z","body":"`+strings.Repeat("x", 500)+`"}]`)
+	w.why, w.events = `{"text":"It has ended."}`, `[]`
+	page := w.get("/intents/I")
+	for _, want := range []string{"Answers after its end", ">complete<", "H-1", "2026-01-02T03:06:00Z", "&#34;invoice&#34;:&#34;&lt;/td&gt;7&#34;", ">fail<", "xxx…"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+}
+
 // The page of an intent says why it stands where it does, and draws where its time went,
 // with a table that says the same.
 func TestIntentPage(t *testing.T) {
@@ -300,6 +313,9 @@ func TestIntentPage(t *testing.T) {
 	}
 	if bars, rows := strings.Count(page, "<rect"), strings.Count(page, ">+"); bars != 2 || rows != bars {
 		t.Errorf("the picture has %d bars and its table %d rows, want 2 and 2", bars, rows)
+	}
+	if strings.Contains(page, "Answers after its end") {
+		t.Error("the page shows late answers of an intent that has none")
 	}
 	if list := w.get("/intents?status=WAITING"); !strings.Contains(list, `href="/intents/I"`) || strings.Count(list, "aria-current=\"true\"") != 1 {
 		t.Errorf("the list lacks the intent, or does not say which filter it has:\n%s", list)

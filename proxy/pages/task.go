@@ -39,6 +39,7 @@ type intent struct {
 	Task        *humanTask      `json:"human_task"`
 	Parent      string          `json:"parent_intent_id"`
 	Gates       []gate          `json:"gates"`
+	Late        []lateAnswer    `json:"late_answers"`
 	PendingWith struct {
 		Name string `json:"name"`
 	} `json:"pending_with"`
