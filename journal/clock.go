@@ -23,6 +23,9 @@ const (
 	// clockSlew is how much of the time that passes the wall clock may be adjusted by
 	// without that ever adding up to a jump: one part in so many.
 	clockSlew = 100
+	// clockNoise is how far the two may be apart without anything being made of it. Beyond
+	// that, below a jump, nothing pauses, and what was to last lasts as long as it was to.
+	clockNoise = time.Second
 	// clockSeen is how old the last time on record may be while nothing is committed.
 	clockSeen = time.Hour
 )
@@ -51,6 +54,7 @@ type clock struct {
 		passed time.Duration // since began
 		jumped bool
 		ahead  time.Duration // of time, since it jumped last
+		stray  time.Duration // of time, where it has not jumped
 		since  time.Duration // when that was
 		most   time.Duration // the largest of ahead before it is believed again
 	}
@@ -123,7 +127,8 @@ func (c *clock) look() (now time.Time, state Clock) {
 	case jumped:
 		c.jump(ahead)
 	case !c.mu.jumped:
-		c.mu.time = c.mu.time.Add(max(-on/clockSlew, min(ahead, on/clockSlew)))
+		slew := max(-on/clockSlew, min(ahead, on/clockSlew))
+		c.mu.time, c.mu.stray = c.mu.time.Add(slew), ahead-slew
 	}
 	state = c.state()
 	c.mu.Unlock()
@@ -132,7 +137,7 @@ func (c *clock) look() (now time.Time, state Clock) {
 }
 
 func (c *clock) jump(ahead time.Duration) {
-	c.mu.jumped, c.mu.ahead, c.mu.since = true, ahead, c.mu.passed
+	c.mu.jumped, c.mu.ahead, c.mu.stray, c.mu.since = true, ahead, 0, c.mu.passed
 	c.mu.most = max(c.mu.most, ahead)
 }
 
@@ -180,25 +185,35 @@ func (c *clock) limit(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
-	return t.Add(c.forward())
+	_, ahead := c.forward()
+	return t.Add(ahead)
 }
 
 // forLimits is now as far as limits of time are concerned.
-func (c *clock) forLimits(now time.Time) time.Time { return now.Add(-c.forward()) }
+func (c *clock) forLimits(now time.Time) time.Time {
+	_, ahead := c.forward()
+	return now.Add(-ahead)
+}
 
 // keeps is when something is due that was put off to then at the time set: as much later
 // as the clock has jumped ahead since.
 func (c *clock) keeps(due, set time.Time) time.Time {
-	now, is := c.look()
-	if ahead := max(0, is.Ahead); ahead > 0 && !set.After(now.Add(-ahead)) {
+	if now, ahead := c.forward(); ahead > 0 && !set.After(now.Add(-ahead)) {
 		return due.Add(ahead)
 	}
 	return due
 }
 
-func (c *clock) forward() time.Duration {
-	_, now := c.look()
-	return max(0, now.Ahead)
+// forward is how far the wall clock, which says now, is ahead of the time that has passed:
+// by a jump, or by less than one, which wears off by one part in clockSlew.
+func (c *clock) forward() (now time.Time, ahead time.Duration) {
+	now, is := c.look()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !is.Paused && c.mu.stray >= clockNoise {
+		return now, c.mu.stray
+	}
+	return now, max(0, is.Ahead)
 }
 
 // mark is what is to be on record.

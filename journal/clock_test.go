@@ -381,3 +381,40 @@ func TestLeaseLastsByTheTimeThatPasses(t *testing.T) {
 		})
 	}
 }
+
+// A clock that is put ahead by less than is called a jump ends nothing early, no lease and no
+// limit of time; what begins after it has at most as much more than its own.
+func TestLittleJumpEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setupWrong(t, 0)
+		const little = 59 * time.Second
+		w.limited(48*time.Hour, 0)
+		w.lease(50*time.Second, w.offers())
+		taken, ended := w.limited(40*time.Second, 0), w.limited(time.Hour, 50*time.Second)
+		w.set(little, false)
+		after := func(passes time.Duration, lapsed, out int, ids ...journal.ID) {
+			t.Helper()
+			time.Sleep(passes)
+			synctest.Wait()
+			if n := w.expired(ids...); n != out {
+				t.Errorf("%d of %d are out of time, want %d", n, len(ids), out)
+			}
+			mail, _, err := w.j.Mail(1, w.now(), 10, none)
+			if err != nil || len(mail) != lapsed {
+				t.Errorf("%d leases have lapsed, %v, want %d", len(mail), err, lapsed)
+			}
+		}
+		after(30*time.Second, 0, 0, taken, ended)
+		if offers := w.offers(); len(offers) != 2 || offers[0].DeliverBy.Sub(w.now()) < 9*time.Second {
+			t.Errorf("with 10 seconds left of 40 it is offered as %+v", offers)
+		}
+		after(13*time.Second, 0, 1, taken, ended)
+		after(10*time.Second, 1, 2, taken, ended)
+		late := w.limited(5*time.Second, 0)
+		after(4*time.Second, 0, 0, late)
+		after(little+3*time.Second, 0, 1, late)
+		if w.heard.Load() != 0 || w.j.Stats().Clock.Paused {
+			t.Error("it is called a jump")
+		}
+	})
+}

@@ -181,6 +181,14 @@
 // and with more than a day all that it has put off. A limit set by it stays.
 // A machine that slept looks like one whose clock was put ahead.
 //
+// Of less than a minute nothing is said, and nothing pauses. From a second ahead on what was
+// begun before still has all its time, lease or limit, and what begins after up to that much
+// more; it wears off by a hundredth of the time that passes, 59 s in 100 minutes. Put back by
+// less than a minute the clock ends both late by as much. All else goes by it: what is due
+// later, pauses and retries come up to a minute early or late, and a key may be forgotten a
+// minute before its day is over. How far a clock has strayed is forgotten with a stop: what
+// was begun before may then end that much early; a lease that does is no attempt.
+//
 // # Crashes
 //
 // Before a commit nothing has happened; after it everything has, and is found

@@ -84,7 +84,7 @@ func (j *Journal) expiryLoop(ctx context.Context) {
 			continue
 		}
 		var due []ID
-		next, err := c.scan(j, now, func(_ *page, _ time.Time, id ID) bool {
+		next, err := c.scan(j, j.clock.forLimits(now), func(_ *page, _ time.Time, id ID) bool {
 			due = append(due, id)
 			return len(due) < expiryBatch
 		})
@@ -111,7 +111,7 @@ func (j *Journal) untilNext(next time.Time) time.Duration {
 	if next.IsZero() {
 		return expiryRest
 	}
-	return max(0, next.Sub(j.now()))
+	return max(0, next.Sub(j.clock.forLimits(j.now())))
 }
 
 func (t *tx) expire(id ID) error {

@@ -1443,6 +1443,20 @@ var all = []mutant{
 		pkg:   inInbound, test: "TestDoor",
 	},
 	{
+		guard: "a clock that is a little ahead ends leases",
+		file:  "journal/clock.go",
+		old:   "	if !is.Paused && c.mu.stray >= clockNoise {",
+		new:   "	if false {",
+		pkg:   inJournal, test: "TestLittleJumpEndsNothing",
+	},
+	{
+		guard: "a clock that is a little ahead ends intents",
+		file:  "journal/expire.go",
+		old:   "c.scan(j, j.clock.forLimits(now), func",
+		new:   "c.scan(j, now, func",
+		pkg:   inJournal, test: "TestLittleJumpEndsNothing",
+	},
+	{
 		guard: "a full disk elsewhere is any refusal",
 		file:  "outbound/receive.go",
 		old:   "cmp.Or(v.cause, state.CauseRefused)",
