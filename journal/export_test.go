@@ -328,11 +328,17 @@ func (j *Journal) LetGo() error {
 
 // OnVolume has the guard see a volume of that size with so much room, from now on.
 func (j *Journal) OnVolume(freeBytes, freeInodes, bytes, inodes int64) {
+	j.OnVolumeUnseen(freeBytes, freeInodes, bytes, inodes)
+	j.space.look()
+}
+
+// OnVolumeUnseen is OnVolume before anybody has looked. One of no bytes is one of which the
+// system says nothing.
+func (j *Journal) OnVolumeUnseen(freeBytes, freeInodes, bytes, inodes int64) {
 	measure := func() (free, total room, ok bool) {
-		return room{freeBytes, freeInodes}, room{bytes, inodes}, true
+		return room{freeBytes, freeInodes}, room{bytes, inodes}, bytes > 0
 	}
 	j.space.measure.Store(&measure)
-	j.space.look()
 }
 
 // KeepBodies changes how long bodies are kept.
@@ -389,6 +395,12 @@ func (j *Journal) StallsAt() int { return j.db.Opts().NumLevelZeroTablesStall }
 func WithWall(o Options, wall func() time.Time) Options {
 	o.wall = wall
 	return o
+}
+
+// BallastAt has the ballast made in another place, from the next look on.
+func (j *Journal) BallastAt(path string) {
+	j.space.ballast.path = path
+	j.space.measure.Store(j.space.measure.Load())
 }
 
 // BallastInLook has another goroutine give back the ballast while one looks at a volume that
