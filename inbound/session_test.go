@@ -521,6 +521,9 @@ func TestOffersOfAllHomesAreBounded(t *testing.T) {
 	}
 	goOn()
 	until(t, "the second has been read", func() bool { return pong(second) })
+	first.burst(1, o.MaxUnheld+1)
+	first.send(&peer.Frame{Ping: 2})
+	until(t, "one that is larger than all may be is read", func() bool { first.mu.Lock(); defer first.mu.Unlock(); return first.mu.pong == 2 })
 }
 
 func TestRevokedWhileLeased(t *testing.T) {

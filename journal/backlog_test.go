@@ -78,9 +78,10 @@ func TestQueues(t *testing.T) {
 	for range 3 {
 		w.accept()
 	}
-	other := envelope()
-	other.ToAgent = "agent://acme/prod/stock"
-	if _, err := w.j.Accept(context.Background(), []journal.Accept{{Envelope: other, DeliverAt: time.Now().Add(time.Hour)}}); err != nil {
+	later, now := envelope(), envelope()
+	later.ToAgent, now.ToAgent = "agent://acme/prod/stock", "agent://acme/prod/stock"
+	in := []journal.Accept{{Envelope: later, DeliverAt: time.Now().Add(time.Hour)}, {Envelope: now}, {Envelope: envelope()}} // at once, for two
+	if _, err := w.j.Accept(context.Background(), in); err != nil {
 		t.Fatal(err)
 	}
 	look := func(when string, want ...string) {
@@ -98,13 +99,13 @@ func TestQueues(t *testing.T) {
 		}
 	}
 	to := envelope().ToAgent
-	look("accepted", to+" due 3+0", "agent://acme/prod/stock due 0+1")
+	look("accepted", to+" due 4+0", "agent://acme/prod/stock due 1+1")
 	w.reopen()
-	look("opened again", to+" due 3+0", "agent://acme/prod/stock due 0+1")
+	look("opened again", to+" due 4+0", "agent://acme/prod/stock due 1+1")
 	w.hold()
-	look("held here", to+" mail 3+0", "agent://acme/prod/stock due 0+1")
+	look("held here", to+" mail 4+0", "agent://acme/prod/stock due 1+1")
 	w.reopen()
-	look("opened again", to+" mail 3+0", "agent://acme/prod/stock due 0+1")
+	look("opened again", to+" mail 4+0", "agent://acme/prod/stock due 1+1")
 	w.whole()
 }
 
@@ -132,12 +133,22 @@ func TestFiguresDoNotWaitForTheDisk(t *testing.T) {
 		_, _ = w.j.Accept(context.Background(), []journal.Accept{{Envelope: envelope()}})
 	}()
 	<-hung
-	w.wantBacklog(journal.BacklogDue, 0, 0) // nothing counts before it is durable
-	w.j.Size()
-	if len(w.j.Uses()) == 0 || w.j.Stats().Seq == 0 {
-		t.Error("no figures")
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		w.wantBacklog(journal.BacklogDue, 0, 0) // nothing counts before it is durable
+		w.j.Size()
+		if len(w.j.Queues()) != 0 || len(w.j.Uses()) == 0 || w.j.Stats().Seq == 0 {
+			t.Error("no figures")
+		}
+	}()
+	select {
+	case <-looked:
+	case <-time.After(5 * time.Second):
+		t.Error("who asks for figures waits for the disk")
 	}
 	close(release)
+	<-looked
 	<-accepted
 	w.wantBacklog(journal.BacklogDue, 1, 0)
 }

@@ -18,6 +18,7 @@ var (
 	Listen       = listen
 	LoopbackOnly = loopbackOnly
 	RecordsCheck = recordsCheck
+	JournalCheck = journalCheck
 )
 
 // Shares are the parts of so many files: for the listeners api, peer and each of the three

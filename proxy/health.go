@@ -11,13 +11,6 @@ import (
 // health is what the admin listener tells. It reads memory only.
 func (r *run) health() admin.Health {
 	phase, stats := r.phase.Load(), r.journal.Stats()
-	journalCheck := admin.Check{Name: "journal", OK: true}
-	if err := r.journal.Err(); err != nil {
-		journalCheck.OK, journalCheck.Detail = false, err.Error()
-	}
-	if stats.Stalled > 0 && journalCheck.OK {
-		journalCheck.OK, journalCheck.Detail = false, "what is written has been on its way to the disk for "+stats.Stalled.String()+": the disk is too slow, or hangs"
-	}
 	listeners := admin.Check{Name: "listeners", OK: phase > starting}
 	running := admin.Check{Name: "running", OK: phase <= serving}
 	if !running.OK {
@@ -36,7 +29,7 @@ func (r *run) health() admin.Health {
 	if !clock.OK {
 		clock.Detail = clockText(stats.Clock)
 	}
-	checks := []admin.Check{journalCheck, listeners, running, durable, room, files, clock, recordsCheck(stats)}
+	checks := []admin.Check{journalCheck(stats, r.journal.Err()), listeners, running, durable, room, files, clock, recordsCheck(stats)}
 	if r.opts.Config != "" {
 		checks = append(checks, r.config.check())
 	}
@@ -47,6 +40,21 @@ func (r *run) health() admin.Health {
 		checks = append(checks, r.identityCheck())
 	}
 	return admin.Health{Started: phase > starting, Checks: checks}
+}
+
+// journalCheck is whether the journal writes: one that has failed does not, nor does one whose
+// disk has not answered for a while.
+func journalCheck(stats journal.Stats, failed error) admin.Check {
+	c := admin.Check{Name: "journal"}
+	switch {
+	case failed != nil:
+		c.Detail = failed.Error()
+	case stats.Stalled > 0:
+		c.Detail = "what is written has been on its way to the disk for " + stats.Stalled.String() + ": the disk is too slow, or hangs"
+	default:
+		c.OK = true
+	}
+	return c
 }
 
 // recordsCheck is of what the journal has lost, and gone on without: others flow, and

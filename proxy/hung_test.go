@@ -1,0 +1,150 @@
+package proxy_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pannier/proxy"
+)
+
+// hungPatience is how long a test waits for what must come though the disk hangs.
+const hungPatience = 5 * time.Second
+
+// hang makes the journal of a running sidecar hang in its next commit, as on a disk that
+// takes a write and never answers: its log goes on in a file that nobody can open. Once
+// goOn is called that commit fails.
+func hang(t *testing.T, dir string) (goOn func()) {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(dir, "store", "*.mem"))
+	if err != nil || len(logs) == 0 {
+		t.Fatal(logs, err)
+	}
+	var newest int
+	if _, err := fmt.Sscanf(filepath.Base(logs[len(logs)-1]), "%d.mem", &newest); err != nil {
+		t.Fatal(err)
+	}
+	next := filepath.Join(dir, "store", fmt.Sprintf("%05d.mem", newest+1))
+	if err := unix.Mkfifo(next, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	goOn = func() {
+		if f, err := os.OpenFile(next, os.O_WRONLY|unix.O_NONBLOCK, 0); err == nil { // else nobody waits for it
+			f.Close()
+		}
+	}
+	t.Cleanup(goOn)
+	return goOn
+}
+
+// postInto posts one intent, and waits until its batch hangs; answered is the status, 0
+// where there is none.
+func (s *sidecar) postInto(t *testing.T) (answered <-chan int) {
+	t.Helper()
+	status := make(chan int, 1)
+	go func() {
+		a, err := http.Post("http://"+s.API+"/v1/agents/orders/intents/order.v1", "application/json", strings.NewReader("{}"))
+		if err != nil {
+			status <- 0
+			return
+		}
+		a.Body.Close()
+		status <- a.StatusCode
+	}()
+	within(t, hungPatience, "a batch that hangs", func() bool {
+		stacks := make([]byte, 4<<20)
+		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "journal.(*wal).open")
+	})
+	return status
+}
+
+// TestAllIsSeenOfADiskThatHangs: whatever operators look at comes from memory; what is not
+// on the disk is acknowledged to nobody, and a journal that has failed ends the sidecar.
+func TestAllIsSeenOfADiskThatHangs(t *testing.T) {
+	o := options(t)
+	s := run(t, o)
+	goOn := hang(t, o.Journal)
+	answered := s.postInto(t)
+	client := http.Client{Timeout: hungPatience}
+	for _, path := range []string{"/healthz", "/readyz?verbose", "/metrics", "/", "/v1/admin/status", "/v1/admin/peers", "/v1/admin/agents", "/v1/admin/destinations", "/v1/admin/dead-letters/groups"} {
+		a, err := client.Get("http://" + s.Admin + path)
+		if err == nil {
+			_, err = io.Copy(io.Discard, a.Body)
+			a.Body.Close()
+		}
+		if err != nil || a.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %v, %v", path, a, err)
+		}
+	}
+	select {
+	case status := <-answered:
+		t.Errorf("what is not on the disk is answered with %d", status)
+	default:
+	}
+	goOn()
+	select {
+	case err := <-s.ended:
+		s.ended <- err
+		if err == nil || !strings.Contains(err.Error(), "journal: commit") {
+			t.Errorf("it ended with %v, want what is wrong with the journal", err)
+		}
+	case <-time.After(hungPatience):
+		t.Error("its journal has failed, and it runs on")
+	}
+	if status := <-answered; status/100 == 2 {
+		t.Errorf("what could not be written is answered with %d", status)
+	}
+}
+
+// TestStopOnAJournalThatHangs: who is told to stop, and that twice, does not wait for what a
+// disk that hangs keeps.
+func TestStopOnAJournalThatHangs(t *testing.T) {
+	o, log := options(t), &journalOfLogs{}
+	o.Log = slog.New(slog.NewTextHandler(log, nil))
+	s := run(t, o)
+	s.postAndPoll(t) // an agent whose mailbox a stop looks through
+	goOn := hang(t, o.Journal)
+	answered := s.postInto(t)
+	s.stop()
+	s.force()
+	within(t, hungPatience, "it goes on to close", func() bool { return strings.Contains(log.String(), "msg=closing") })
+	goOn()
+	if err := s.wait(t); err == nil {
+		t.Error("it ended as if all were well")
+	}
+	<-answered
+}
+
+// TestMemoryIsHeldBeforeTheJournal: to open a large journal takes as much as anything later.
+func TestMemoryIsHeldBeforeTheJournal(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	t.Setenv("GOGC", "")
+	o := options(t)
+	inTheWay := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.Journal = filepath.Join(inTheWay, "journal")
+	p, err := proxy.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(t.Context(), t.Context(), func(proxy.Info) { t.Error("ready without a journal") }); err == nil {
+		t.Error("it ran without a journal")
+	}
+	if got := debug.SetGCPercent(100); got != 50 {
+		t.Errorf("while the journal was opened the heap was held at %d, want 50", got)
+	}
+}
