@@ -208,6 +208,22 @@ func TestFilledByOthers(t *testing.T) {
 	})
 }
 
+// TestLowDiskHoldsNothing: what other homes offer is new work, too.
+func TestLowDiskHoldsNothing(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	p.home.accept()
+	p.holder.j.OnVolume(100<<20, 0, 100<<30, 0)
+	if res, err := p.offer(time.Minute); err != nil || !errors.Is(res[0].Err, journal.ErrFull) {
+		t.Fatalf("held where little is free: %v, %+v", err, res)
+	}
+	p.holder.j.OnVolume(90<<30, 0, 100<<30, 0)
+	p.home.accept()
+	if res, err := p.offer(time.Minute); err != nil || len(res) == 0 || res[0].Err != nil {
+		t.Errorf("not held where there is room: %v, %+v", err, res)
+	}
+}
+
 // TestMarkOnAFullDisk: where the mark finds no room the reserve is given back, and it is
 // written; where there is none, or it has gone, the journal stops, unless nothing rests on it.
 func TestMarkOnAFullDisk(t *testing.T) {

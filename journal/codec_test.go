@@ -52,6 +52,10 @@ func FuzzRecord(f *testing.F) {
 		if flip == 0 {
 			return
 		}
+		other := append(bytes.Clone(key), flip)
+		if _, _, err := journal.Unseal(other, rec); !errors.As(err, new(*journal.CorruptError)) {
+			t.Fatalf("it was read under another key: %v", err)
+		}
 		bad := bytes.Clone(rec)
 		bad[int(pos)%len(bad)] ^= flip
 		var corrupt *journal.CorruptError

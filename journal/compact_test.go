@@ -93,15 +93,21 @@ func compactsWhatIsDeleted(t *testing.T) {
 		t.Errorf("%d deletes were counted, of 20 intents that have ended", got)
 	}
 	w.j.CompactAfter(1)
+	w.j.CompactIfWorth()
+	if w.j.Stats().Compactions != 0 {
+		t.Errorf("compacted %v for %d deletes", before, w.j.Stats().Deletes)
+	}
+	w.j.CountDeletes(1 << 30)
 	for _, row := range []struct {
-		name         string
-		free, inodes int64
-		want         string
+		name                string
+		free, inodes, bytes int64
+		want                string
 	}{
-		{"little space", 9 * gib / 8, 1 << 20, "its volume is too full"},
-		{"few inodes", 90 * gib, 1100, "its volume has too few inodes left"},
+		{"little space", 9 * gib / 8, 1 << 20, 100 * gib, "its volume is too full"},
+		{"few inodes", 90 * gib, 1100, 100 * gib, "its volume has too few inodes left"},
+		{"who knows", 0, 0, 0, "the system does not say how full the volume is"},
 	} {
-		w.j.OnVolume(row.free, row.inodes, 100*gib, 1<<20)
+		w.j.OnVolumeUnseen(row.free, row.inodes, row.bytes, 1<<20)
 		w.j.CompactIfWorth()
 		w.j.CompactIfWorth()
 		if n := strings.Count(warned(), row.want); n != 1 || w.j.Stats().Compactions != 0 {
@@ -184,4 +190,52 @@ func (w *world) newestLog() []byte {
 		w.Fatal(err)
 	}
 	return log
+}
+
+// TestCompactsWhileItIsQuiet: what is deleted goes by itself, and not while there is traffic.
+func TestCompactsWhileItIsQuiet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := gone(t)
+		w.j.OnVolume(90<<30, 0, 100<<30, 0)
+		w.j.CompactAfter(1)
+		w.j.CountDeletes(1 << 30)
+		for range 3 {
+			for range 25 { // a batch each
+				w.accept()
+			}
+			time.Sleep(10 * time.Second) // from one look to the next
+		}
+		if n := w.j.Stats().Compactions; n != 0 {
+			t.Errorf("compacted %d times under traffic", n)
+		}
+		time.Sleep(30 * time.Second)
+		if n := w.j.Stats().Compactions; n != 1 {
+			t.Errorf("compacted %d times while it was quiet, want once", n)
+		}
+		w.whole()
+	})
+}
+
+// TestCompactsWhereFilesAreLeft: a compaction that could not open its tables would lose them.
+func TestCompactsWhereFilesAreLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const most = 10_000
+		w, warned := gone(t)
+		w.j.OnVolume(90<<30, 0, 100<<30, 0)
+		w.j.CompactAfter(1)
+		w.j.CountDeletes(1 << 30)
+		w.j.OnFiles(most-journal.CompactFiles, most) // none for tables
+		w.j.CompactIfWorth()
+		if said := warned(); w.j.Stats().Compactions != 0 || !strings.Contains(said, "too few files left") {
+			t.Errorf("compacted %d times with few files left, and said %q", w.j.Stats().Compactions, said)
+		}
+		w.j.OnFiles(0, most)
+		w.j.CompactIfWorth()
+		if w.j.Stats().Compactions != 1 {
+			t.Error("not compacted with enough files")
+		}
+		w.whole()
+	})
 }

@@ -21,15 +21,29 @@ func (j *Journal) Miscounted() (all []string) {
 	return all
 }
 
-// CompactAfter makes so many deletes worth a compaction; whatever was deleted counts, also
-// before the start.
-func (j *Journal) CompactAfter(n int64) {
-	j.garbage.after = n
-	j.garbage.deletes.Add(1 << 30)
+// CompactAfter makes so many deletes worth a compaction.
+func (j *Journal) CompactAfter(n int64) { j.garbage.after = n }
+
+// CountDeletes counts as many as that beside those since the start.
+func (j *Journal) CountDeletes(n int64) { j.garbage.deletes.Add(n) }
+
+// CompactFiles are left for others.
+const CompactFiles = compactFiles
+
+// ScanClosed closes the journal, and then reads the live set of its store.
+func (j *Journal) ScanClosed() error {
+	if err := j.Close(); err != nil {
+		return err
+	}
+	scanLive(j.db)
+	return nil
 }
 
 // CompactIfWorth is a look of the loop at a quiet time.
 func (j *Journal) CompactIfWorth() { j.compactIfWorth() }
+
+// StoreLogs has the store log a line.
+func (j *Journal) StoreLogs(line string) { j.db.Opts().Logger.Errorf("%s", line) }
 
 // Keys are those in tables, of deletes and of what is deleted too, by level.
 func (j *Journal) Keys() (levels map[int]int) {

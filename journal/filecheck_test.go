@@ -2,8 +2,10 @@ package journal_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +53,39 @@ func TestFilesAreChecked(t *testing.T) {
 		(&world{T: t, dir: dir}).wantDamage(c.words)
 		if r, err := journal.Verify(dir); err == nil && len(r.Damages) == 0 {
 			t.Errorf("%s: verify finds nothing", c.fault)
+		}
+	}
+}
+
+// All tables are read, side by side, and each that is damaged is named, and no other.
+func TestTablesAreCheckedSideBySide(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for range 3 {
+		w.accept()
+		w.reopen() // into a table
+	}
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(w.dir, "store", "*.sst"))
+	if err != nil || len(tables) < 3 {
+		t.Fatal(tables, err)
+	}
+	for _, path := range tables[:2] {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[10] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = journal.Open(journal.Options{Dir: w.dir})
+	for n, path := range tables {
+		if named := strings.Contains(fmt.Sprint(err), "table "+filepath.Base(path)+": "); named != (n < 2) {
+			t.Errorf("%s is named: %t: %v", filepath.Base(path), named, err)
 		}
 	}
 }

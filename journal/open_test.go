@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -124,6 +125,9 @@ func TestOpenRefusesLostBatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.replaceStore(older)
+	if r, err := journal.Verify(w.dir); err != nil || !slices.ContainsFunc(r.Damages, func(d journal.Damage) bool { return d.Kind == journal.LostBatches }) {
+		t.Errorf("verify: %v, %q, want it to say that batches are lost", err, r.Damages)
+	}
 	w.wantDamage("--accept-loss")
 	w.open(journal.Options{AcceptLoss: true})
 	w.accept()
@@ -186,6 +190,21 @@ func TestIdentitySurvives(t *testing.T) {
 	}
 	if w.j.Stats().Unclean {
 		t.Error("a clean stop was seen as unclean")
+	}
+}
+
+// One that is killed before its mark is written again was not closed.
+func TestKilledAtOnceIsUnclean(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	killed := t.TempDir()
+	if err := journal.CopyStopped(w.dir, killed); err != nil {
+		t.Fatal(err)
+	}
+	after := &world{T: t, dir: killed}
+	after.open(journal.Options{})
+	if !after.j.Stats().Unclean {
+		t.Error("the start after a kill was not seen as unclean")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -67,6 +68,60 @@ func TestScrubOfWhatChanges(t *testing.T) {
 		t.Fatalf("%v, after %d scrubs", err, w.j.Stats().Scrubs)
 	}
 	w.whole()
+}
+
+// TestScrubsComeByThemselves: as often as is asked for, and soon after the set of tables has
+// changed.
+func TestScrubsComeByThemselves(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		compact       bool
+		before, after time.Duration // it is not found by then, and found
+	}{
+		"in time":           {before: 9 * time.Minute, after: 2 * time.Minute},
+		"with other tables": {compact: true, after: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{T: t, dir: t.TempDir()}
+				w.open(journal.Options{})
+				for n := range 6 { // five tables are compacted, and one is left
+					w.accept()
+					if err := w.j.Close(); err != nil {
+						t.Fatal(err)
+					}
+					w.open(journal.Options{ScrubEvery: 10 * time.Minute})
+					if n == 4 {
+						if err := w.j.Compact(); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				time.Sleep(time.Minute) // the first one, of what the start has not read
+				if n := w.j.Stats().Scrubs; n != 1 {
+					t.Fatalf("%d scrubs after a start", n)
+				}
+				if err := w.j.Behind(func(txn *badger.Txn) error { return txn.Delete(firstKey(txn, 'o')) }); err != nil {
+					t.Fatal(err)
+				}
+				if row.compact {
+					if err := w.j.Compact(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(row.before)
+				if err := w.j.Err(); err != nil && row.before > 0 {
+					t.Errorf("read again before its time: %v", err)
+				}
+				time.Sleep(row.after)
+				if !errors.As(w.j.Err(), new(*journal.DamageError)) {
+					t.Errorf("a lost key is not found: %v", w.j.Err())
+				}
+				w.j.Abandon()
+			})
+		})
+	}
 }
 
 // A key that is lost, or comes back, stops the journal; what the records say is enough for the next start

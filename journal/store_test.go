@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -75,5 +76,23 @@ func TestTripwire(t *testing.T) {
 		if stops != (len(failed) == 1) || stops == (len(told) == 1) {
 			t.Errorf("%q: failed with %q, told %q", line, failed, told)
 		}
+	}
+}
+
+// The store of a journal that is open logs to it.
+func TestStoreLogsToTheJournal(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.j.StoreLogs("while deleting file: 000003.sst, error: permission denied")
+	if _, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope()}}); !errors.Is(err, journal.ErrFailed) {
+		t.Errorf("accepted by a store that says that it has failed: %v", err)
+	}
+}
+
+// An open that only looks compacts nothing: that would make a damage larger.
+func TestLookCompactsNothing(t *testing.T) {
+	t.Parallel()
+	if n := journal.LookOptions(t.TempDir()).NumCompactors; n != 0 {
+		t.Errorf("it has %d compactors", n)
 	}
 }

@@ -3,10 +3,12 @@ package journal_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +92,17 @@ func TestVerifyNamesDamage(t *testing.T) {
 		{"a thread is in no inbox", remove('V'), journal.MissingEntry, "index of inboxes of", true},
 		{"an idempotency key is gone", remove('d'), journal.MissingRecord, "index of idempotency keys", false},
 		{"a schedule is another", rewrite('S', func(rec []byte) []byte { return rec[:14] }), journal.DamagedRecord, "schedule", false},
+		{"a schedule says that it is another", func(txn *badger.Txn) error {
+			item, err := txn.Get(firstKey(txn, 'S'))
+			if err != nil {
+				return err
+			}
+			key := append([]byte{'S'}, bytes.Repeat([]byte{7}, 16)...)
+			return item.Value(func(rec []byte) error {
+				_, body, err := journal.Unseal(item.Key(), rec)
+				return errors.Join(err, txn.Set(key, journal.Seal(key, 1, body)))
+			})
+		}, journal.Contradictions, "it says that it is", false},
 		{"a key of no class", func(txn *badger.Txn) error { return txn.Set([]byte{0xfe, 1}, nil) }, journal.DamagedRecord, "no such class", false},
 	} {
 		t.Run(c.damage, func(t *testing.T) {
@@ -110,6 +123,36 @@ func TestVerifyNamesDamage(t *testing.T) {
 			}
 			t.Errorf("found %q; want %s that says %q", r.Damages, c.kind, c.words)
 		})
+	}
+}
+
+// A report that is gone leaves a gap in the numbers of those for its home.
+func TestVerifyNamesALostReport(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	p.home.accept()
+	p.home.accept()
+	res, err := p.offer(time.Minute)
+	if err != nil || len(res) != 2 {
+		t.Fatal(err, res)
+	}
+	h := p.holder
+	for _, r := range res {
+		h.settle(journal.Settle{ID: r.ID, Lease: r.Handed.Lease, Action: journal.Ack})
+	}
+	if err := h.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var gone []byte
+	h.plant(func(txn *badger.Txn) error {
+		first := firstKey(txn, 'q')
+		gone = append(bytes.Clone(first[:len(first)-1]), first[len(first)-1]+1)
+		_, err := txn.Get(append(bytes.Clone(gone[:len(gone)-1]), gone[len(gone)-1]+1)) // the third
+		return errors.Join(err, txn.Delete(gone))
+	})
+	r, err := journal.Verify(h.dir)
+	if err != nil || !slices.ContainsFunc(r.Damages, func(d journal.Damage) bool { return d.Kind == journal.BrokenReports }) {
+		t.Errorf("%v: %q, want the gap in the reports named", err, r.Damages)
 	}
 }
 
