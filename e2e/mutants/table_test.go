@@ -1,5 +1,7 @@
 package mutants_test
 
+import "slices"
+
 const (
 	inAPI      = "./proxy/api"
 	inOutbound = "./outbound"
@@ -23,7 +25,9 @@ const (
 )
 
 // all are the guards, each with the test that stands for it.
-var all = []mutant{
+var all = slices.Concat(table, ofTheDisk)
+
+var table = []mutant{
 	// The journal: what durable means.
 	{
 		guard: "no sync",
