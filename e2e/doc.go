@@ -136,7 +136,7 @@
 //	SIGKILL at each stage          go test ./e2e -run TestSurvivesKill -v
 //	fdatasync or fsync fails       go test ./e2e -run TestSyncError -v            (root, strace)
 //	syncs that take half a second  go test ./e2e -run TestSlowDisk -v             (root, strace)
-//	a disk that hangs              go test ./journal -run TestHungDisk -v
+//	a disk that hangs              go test ./journal ./proxy ./e2e -run 'HungDisk$|OfADiskThatHangs|HungDiskEnds' -v
 //	  what operators see meanwhile   go test ./e2e -run TestFiguresOfAHungDisk -v   (root, strace)
 //	  and a stop on it               go test ./e2e -run TestStopOnADiskThatHangs -v  (root, strace)
 //	no page, block or inode left   go test ./journal -run 'FullDisk|SpaceGuard' -v  (root)

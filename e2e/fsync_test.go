@@ -118,6 +118,45 @@ func TestFiguresOfAHungDisk(t *testing.T) {
 	})
 }
 
+// TestHungDiskEndsTheProcess: a sync that never returns is waited for half a minute. Then the
+// process ends by itself, says who waits for what, and has acked nothing that is not there at
+// the next start. The log goes on in a FIFO, which nobody opens at the other end.
+func TestHungDiskEndsTheProcess(t *testing.T) {
+	t.Parallel()
+	s := start(t, setup{name: "hung", agents: []string{billing}})
+	acked := map[string]string{s.post(billing, map[string]any{"key": "before"}): "before"}
+	next := filepath.Join(s.dir, "store", "00002.mem")
+	if err := syscall.Mkfifo(next, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		_, a := s.tryPost(message(billing, map[string]any{"key": "never"}), "")
+		answered <- a
+	}()
+	began := time.Now()
+	s.awaitExit()
+	t.Logf("figure: a sidecar whose disk hangs ended after %v", time.Since(began).Round(100*time.Millisecond))
+	if code := s.proc.cmd.ProcessState.ExitCode(); code <= 0 {
+		t.Errorf("ended with %v, want an exit code above 0", s.proc.cmd.ProcessState)
+	}
+	if said := s.stderr(); !strings.Contains(said, "the disk hangs") || !strings.Contains(said, "all goroutines") {
+		t.Errorf("it does not say why, and who waits for what:\n%s", tail(said, 2000))
+	}
+	if a := <-answered; a.err == nil && a.code/100 == 2 {
+		t.Errorf("acked what was not synced: %v", a)
+	}
+	if err := os.Remove(next); err != nil {
+		t.Fatal(err)
+	}
+	s.http.CloseIdleConnections()
+	s.verify()
+	s.start()
+	if got := len(finals(s, acked)); got != len(acked) {
+		t.Errorf("%d of %d acked intents are left", got, len(acked))
+	}
+}
+
 // TestStopOnADiskThatHangs: syncs that were asked for never return. A sidecar that is told to
 // stop does not wait for them without end, says that its journal is not closed, and the next
 // start reads what was acked from the log.

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"pannier/journal"
@@ -53,9 +56,13 @@ func TestFlips(t *testing.T) {
 			continue
 		}
 		corrupt := 0
+		listed := listed(t, j)
 		for _, id := range ids {
 			switch i, err := j.Get(id); {
 			case err == nil && i.Envelope != nil && bytes.Equal(i.Envelope.Payload, envelope().Payload):
+				if !listed[id] {
+					t.Errorf("flip %d, %s at %s: a scan of all ends without %s", n, name, where, id)
+				}
 			case errors.As(err, new(*journal.CorruptError)):
 				corrupt++
 			default:
@@ -72,7 +79,31 @@ func TestFlips(t *testing.T) {
 	if found == 0 {
 		t.Error("no flip was found")
 	}
+	for _, kind := range []string{"MANIFEST", "KEYREGISTRY", ".sst", ".mem", ".vlog", "DISCARD", "journal.hwm"} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(by)), func(name string) bool { return strings.HasSuffix(name, kind) }) {
+			t.Errorf("none was in a file like %s: %v", kind, by)
+		}
+	}
 	t.Logf("figure: of %d flips %d were found at the start (%d of them opened with their loss accepted), %d when read, %d did no harm; by file %v", *flips, found, goOn, later, harmless, by)
+}
+
+// listed are those that a scan finds.
+func listed(t *testing.T, j *journal.Journal) map[journal.ID]bool {
+	t.Helper()
+	all := map[journal.ID]bool{}
+	f := journal.Filter{Limit: 1000}
+	for {
+		page, next, err := j.List(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range page {
+			all[i.ID] = true
+		}
+		if f.Before = next; next.IsZero() {
+			return all
+		}
+	}
 }
 
 // goesOn accepts the loss: either that is refused, too, or what opens is whole.
