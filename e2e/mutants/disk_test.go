@@ -217,9 +217,9 @@ var ofTheDisk = []mutant{
 	},
 	{
 		guard: "a journal that has failed is read",
-		file:  "journal/commit.go",
-		old:   "	if err := j.running(); err != nil {\n		return nil, err\n	}\n	return j.db.NewTransaction(false), nil\n",
-		new:   "	return j.db.NewTransaction(false), nil\n",
+		file:  "journal/page.go",
+		old:   "	if err := j.running(); err != nil {\n		return nil, err\n	}\n	return &page{",
+		new:   "	return &page{",
 		pkg:   inJournal, test: "TestFailedSyncStopsTheJournal",
 	},
 	{

@@ -1365,22 +1365,22 @@ var table = []mutant{
 	{
 		guard: "what is offered has lost the time the clock jumped",
 		file:  "journal/clock.go",
-		old:   "	return t.Add(c.forward())",
-		new:   "	return t",
+		old:   "	return t.Add(ahead)",
+		new:   "	return t.Add(0 * ahead)",
 		pkg:   inJournal, test: "TestWhatIsHandedOverHasItsTime",
 	},
 	{
 		guard: "what is handed over has lost the time the clock jumped",
 		file:  "journal/clock.go",
-		old:   "return now.Add(-c.forward())",
-		new:   "return now",
+		old:   "	return now.Add(-ahead)\n",
+		new:   "	return now.Add(0 * ahead)\n",
 		pkg:   inJournal, test: "TestWhatIsHandedOverHasItsTime",
 	},
 	{
 		guard: "a clock that jumps ahead ends leases",
 		file:  "journal/clock.go",
-		old:   "	if ahead := max(0, is.Ahead); ahead > 0 && !set.After(now.Add(-ahead)) {\n",
-		new:   "	if ahead := max(0, is.Ahead); ahead > 1<<62 && !set.After(now.Add(-ahead)) {\n",
+		old:   "	if now, ahead := c.forward(); ahead > 0 && !set",
+		new:   "	if now, ahead := c.forward(); ahead > 1<<62 && !set",
 		pkg:   inJournal, test: "TestLeaseLastsByTheTimeThatPasses/forward",
 	},
 	{
