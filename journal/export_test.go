@@ -151,6 +151,7 @@ func CopyStopped(from, to string) error {
 // CheckLog and EndOfTransaction expose how a cut log is told from a damaged one.
 var (
 	CheckLog         = checkLog
+	ReadLog          = readLog
 	EndOfTransaction = endOfTransaction
 )
 

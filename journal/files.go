@@ -74,7 +74,7 @@ func checkFiles(store string) (bad []badFile) {
 	bad = checkTables(store, tables)
 	logs, _ := filepath.Glob(filepath.Join(store, "*.mem")) // the one error is of a bad pattern
 	for _, path := range logs {
-		b, err := os.ReadFile(path)
+		b, err := readLog(path)
 		if err == nil {
 			err = checkLog(b)
 		}

@@ -3,8 +3,12 @@ package journal_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
+	"io/fs"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"pannier/journal"
@@ -59,5 +63,43 @@ func TestLogCheck(t *testing.T) {
 	}
 	if err := journal.CheckLog(nil); err != nil {
 		t.Errorf("an empty log: %v", err)
+	}
+}
+
+// A log is read up to the last byte that was written, whatever holes come before that.
+func TestLogIsReadToItsLastByte(t *testing.T) {
+	t.Parallel()
+	const size = 16 << 20
+	for name, written := range map[string][]int64{
+		"nothing":          {},
+		"its begin":        {0},
+		"after a hole":     {8 << 20},
+		"between holes":    {0, 1 << 20, 9 << 20},
+		"to the last byte": {0, size - 1},
+	} {
+		path := filepath.Join(t.TempDir(), "00001.mem")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range written {
+			if _, err := f.WriteAt([]byte{1}, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := journal.ReadLog(path)
+		if err != nil || !bytes.Equal(bytes.TrimRight(got, "\x00"), bytes.TrimRight(whole, "\x00")) {
+			t.Errorf("%s: %d bytes were read, %v; they are not what was written", name, len(got), err)
+		}
+	}
+	if _, err := journal.ReadLog(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a log that is not there: %v", err)
 	}
 }
