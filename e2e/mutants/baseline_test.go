@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // woven is the copy of the tree that has all mutants in it, and the programs
@@ -18,6 +19,8 @@ type woven struct {
 	dir, bin string
 
 	shared map[string][]string // by package, the tests to be run together without a mutant
+
+	again atomic.Int64 // mutants that were not caught by the first run
 
 	mu     sync.Mutex
 	once   map[string]*outcome
@@ -136,6 +139,23 @@ func (w *woven) together(pkg string) (passed map[string]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.passed[pkg]
+}
+
+// try wants the test of a mutant green without it and red with it, once.
+func (w *woven) try(m mutant) error {
+	return w.first("try "+m.guard, func() error {
+		err := w.green(m)
+		if err != nil {
+			return err
+		}
+		for runs := range triesMost {
+			if err = m.judge(w.run(m, m.guard)); !errors.Is(err, errSurvived) {
+				w.again.Add(int64(min(runs, 1)))
+				break
+			}
+		}
+		return err
+	})
 }
 
 // run runs the test of a mutant; guard is the mutant that is switched on.

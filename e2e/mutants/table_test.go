@@ -84,6 +84,7 @@ var table = []mutant{
 		old:   "			j.fail(errHung)\n",
 		new:   "			_ = j.fail\n",
 		pkg:   inJournal, test: "TestHungDisk",
+		hangs: true,
 	},
 	{
 		guard: "a stop waits for a disk that hangs",
@@ -427,6 +428,7 @@ var table = []mutant{
 		old:   "	if r.mu.n < r.most {\n",
 		new:   "	if r.mu.n < r.most || true {\n",
 		pkg:   "./proxy/crowd", test: "TestCrowdTurnsAway",
+		hangs: true,
 	},
 	{
 		guard: "a turn of a task that comes again is told again",
@@ -441,6 +443,7 @@ var table = []mutant{
 		old:   "		if t.Name != n.Target {\n",
 		new:   "		if false {\n",
 		pkg:   inNotify, test: "TestStepsAreTold",
+		hangs: true,
 	},
 	{
 		guard: "a task has mail sent to anybody",
@@ -1326,6 +1329,7 @@ var table = []mutant{
 		old:   `if s.m.TLS == StartTLS || s.m.TLS == "" {`,
 		new:   `if offered, _ := c.Extension("STARTTLS"); offered {`,
 		pkg:   inNotify, test: "TestMailOverTLS",
+		hangs: true,
 	},
 	{
 		guard: "mail goes to whoever has a certificate",
@@ -1333,6 +1337,7 @@ var table = []mutant{
 		old:   "RootCAs: trust, MinVersion",
 		new:   "RootCAs: trust, InsecureSkipVerify: true, MinVersion",
 		pkg:   inNotify, test: "TestMailOverTLS",
+		hangs: true,
 	},
 	{
 		guard: "a clock that jumps ahead ends what is open",
@@ -2083,6 +2088,7 @@ var table = []mutant{
 		old:   "	if bytes > l.typeBytes {",
 		new:   "	if false {",
 		pkg:   inPlane, test: "TestTooManyNames",
+		hangs: true,
 	},
 	{
 		guard: "agents without end are announced",
@@ -2148,6 +2154,7 @@ var table = []mutant{
 		old:   "			at.Hold() // for good",
 		new:   "			_ = at",
 		pkg:   "./proxy/crowd", test: "TestIdleMakesWay",
+		hangs: true,
 	},
 	{
 		guard: "what a sidecar may announce is judged once",
@@ -2162,6 +2169,7 @@ var table = []mutant{
 		old:   "	hold := crowd.ListenForProof\n",
 		new:   "	hold := crowd.Listen\n",
 		pkg:   inPlane, test: "TestListenersAreBounded",
+		hangs: true,
 	},
 	{
 		guard: "a certificate of another agent is taken",
@@ -2169,6 +2177,7 @@ var table = []mutant{
 		old:   "		if covered(before, agent) && !covered(after, agent) {",
 		new:   "		if false && covered(before, agent) && !covered(after, agent) {",
 		pkg:   inIdentity, test: "TestNoIdentityLosesAnAgent",
+		hangs: true,
 	},
 	{
 		guard: "half a bundle is taken",
