@@ -57,29 +57,29 @@ func leaveOut(store, keep string, bad []badFile) error {
 	return appendToManifest(filepath.Join(store, badger.ManifestFilename), &set)
 }
 
-// setFileAside keeps a file; of a log Badger goes on with what can be read.
+// setFileAside keeps a file, in a directory of its own, since numbers of tables and logs come
+// again; of a log Badger goes on with what can be read.
 func setFileAside(store, keep string, b badFile) error {
 	from := filepath.Join(store, b.name)
+	switch _, err := os.Lstat(from); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // that is what is wrong with it
+	case keep == "" && b.kind == logFile:
+		return nil
+	case keep == "":
+		return os.Remove(from)
+	}
+	to, err := os.MkdirTemp(keep, b.name+"-")
+	if err != nil {
+		return err
+	}
 	if b.kind == logFile {
-		if keep == "" {
-			return nil
-		}
-		to, err := os.MkdirTemp(keep, b.name+"-") // numbers of logs come again
-		if err != nil {
-			return err
-		}
 		return copySparse(from, filepath.Join(to, b.name))
 	}
-	var err error
-	if keep == "" {
-		err = os.Remove(from)
-	} else {
-		err = os.Rename(from, filepath.Join(keep, b.name))
+	if err := os.Rename(from, filepath.Join(to, b.name)); err != nil {
+		return err
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // that is what is wrong with it
-	}
-	return err
+	return syncDir(to)
 }
 
 // appendToManifest writes a record behind the last one that is whole.

@@ -75,8 +75,9 @@ func TestAcceptLossOfATable(t *testing.T) {
 			}
 			w.wantDamage("--accept-loss")
 			w.goOn()
-			if _, err := os.Stat(filepath.Join(w.dir, "lost", "000001.sst")); damage != "it is gone" && err != nil {
-				t.Errorf("it is not kept: %v", err)
+			kept, err := filepath.Glob(filepath.Join(w.dir, "lost", "000001.sst-*", "000001.sst"))
+			if damage != "it is gone" && len(kept) != 1 {
+				t.Errorf("it is not kept: %v, %v", kept, err)
 			}
 			if said := w.j.Stats().Loss; !strings.Contains(said, "000001.sst") || !strings.Contains(said, "index due: 6 keys expected, 3 found") {
 				t.Errorf("said to be lost: %q", said)
@@ -95,6 +96,37 @@ func TestAcceptLossOfATable(t *testing.T) {
 				t.Errorf("the next start says %q, in epoch %d", s.Loss, s.Identity.Epoch)
 			}
 		})
+	}
+}
+
+// A table that is left out gives up its number: what has it next, and is lost, too, is kept
+// beside the first.
+func TestAcceptLossKeepsEachTable(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	tables := func() (paths []string) {
+		t.Helper()
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		paths, err := filepath.Glob(filepath.Join(w.dir, "store", "*.sst"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return paths
+	}
+	for range 2 {
+		w.accept()
+		for _, path := range tables() {
+			if err := os.WriteFile(path, []byte("no table"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.goOn()
+	}
+	kept, err := filepath.Glob(filepath.Join(w.dir, "lost", "*", "000001.sst"))
+	if err != nil || len(kept) != 2 {
+		t.Errorf("kept: %v, %v; want two of that name", kept, err)
 	}
 }
 

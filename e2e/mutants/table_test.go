@@ -264,8 +264,8 @@ var table = []mutant{
 	{
 		guard: "a damaged table is thrown away",
 		file:  "journal/leaveout.go",
-		old:   "		err = os.Rename(from, filepath.Join(keep, b.name))\n",
-		new:   "		err = os.Remove(from)\n",
+		old:   "	if err := os.Rename(from, filepath.Join(to, b.name)); err != nil {",
+		new:   "	if err := os.Remove(from); err != nil {",
 		pkg:   inJournal, test: "TestAcceptLossOfATable/a_bit_of_a_block",
 	},
 	{
