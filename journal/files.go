@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -31,7 +32,9 @@ import (
 //	             know of
 //	NNNNNN.sst   a footer, the end of a block: panics    check index and blocks
 //	NNNNN.mem    drops the rest                          see logCheck
-//	all others   an error, or nothing rests on it        nothing
+//	KEYREGISTRY  takes it for one with a key             see checkSpare
+//	N.vlog       the same, in its head                   likewise
+//	all others   nothing rests on it                     nothing
 
 // badFile is a file of a store that Badger is not to see.
 type badFile struct {
@@ -47,6 +50,7 @@ const (
 	manifestFile fileKind = "MANIFEST" // all else rests on it
 	tableFile    fileKind = "table"
 	logFile      fileKind = "log"
+	spareFile    fileKind = "file" // of which Badger makes another, and nothing rests on it
 )
 
 func (b badFile) Error() string {
@@ -82,7 +86,43 @@ func checkFiles(store string) (bad []badFile) {
 			bad = append(bad, badFile{name: filepath.Base(path), kind: logFile, why: err})
 		}
 	}
+	return append(bad, checkSpare(store)...)
+}
+
+// checkSpare reads the files that keep Badger from opening, and have nothing in them: the
+// registry of keys, as we encrypt nothing, and the value log, which gets no value.
+func checkSpare(store string) (bad []badFile) {
+	keys, err := badger.OpenKeyRegistry(badger.KeyRegistryOptions{Dir: store, ReadOnly: true}) // of none where there is no file
+	if err == nil {
+		err = keys.Close()
+	}
+	if err != nil {
+		bad = append(bad, badFile{name: badger.KeyRegistryFileName, kind: spareFile, why: err})
+	}
+	logs, _ := filepath.Glob(filepath.Join(store, "*.vlog")) // the one error is of a bad pattern
+	for _, path := range logs {
+		if err := checkValueLog(path); err != nil {
+			bad = append(bad, badFile{name: filepath.Base(path), kind: spareFile, why: err})
+		}
+	}
 	return bad
+}
+
+// checkValueLog reads the key that a value log begins with: there is none but zero.
+func checkValueLog(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var key [8]byte
+	if _, err := io.ReadFull(f, key[:]); err != nil {
+		return err
+	}
+	if key != [8]byte{} {
+		return errors.New("it says that it is encrypted")
+	}
+	return nil
 }
 
 // checkTables reads all tables, side by side: they are most of what a start takes. It names

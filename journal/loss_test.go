@@ -130,6 +130,37 @@ func TestAcceptLossKeepsEachTable(t *testing.T) {
 	}
 }
 
+// Files with nothing in them, which the store does not open beside where they are damaged,
+// cost nothing.
+func TestAcceptLossOfASpareFile(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(b []byte) []byte{
+		"KEYREGISTRY": func(b []byte) []byte { b[len(b)-1] ^= 1; return b },
+		"000001.vlog": func(b []byte) []byte { b[7] ^= 1; return b },
+		"DISCARD":     func([]byte) []byte { return []byte("x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, older, newer := halves(t)
+			path := filepath.Join(w.dir, "store", name)
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, change(b), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if name != "DISCARD" {
+				w.wantDamage("--accept-loss")
+			}
+			if gone := w.goOn(); len(gone) > 0 || len(w.due()) != len(older)+len(newer) {
+				t.Errorf("%v are gone: %s", gone, w.j.Stats().Loss)
+			}
+			w.holds()
+		})
+	}
+}
+
 // Whatever records are lost, a start that accepts it makes the rest hold.
 func TestAcceptLossOfRecords(t *testing.T) {
 	t.Parallel()

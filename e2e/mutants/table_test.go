@@ -395,6 +395,13 @@ var table = []mutant{
 		pkg:   inJournal, test: "TestBallastOfOthers",
 	},
 	{
+		guard: "a file with nothing in it keeps a whole journal shut",
+		file:  "journal/files.go",
+		old:   "	return append(bad, checkSpare(store)...)\n",
+		new:   "	return bad\n",
+		pkg:   inJournal, test: "TestAcceptLossOfASpareFile/KEYREGISTRY",
+	},
+	{
 		guard: "a key answers for an intent that is lost",
 		file:  "journal/salvage.go",
 		old:   "		case d.Key[0] == classDedupe: //",
