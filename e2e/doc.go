@@ -21,7 +21,7 @@
 //	                     reason not to start
 //	fsync_test.go        after a failed sync nothing is acked, and the process ends; a slow disk is
 //	                     only slow
-//	files_test.go        strangers take no open files from the journal
+//	files_test.go        neither strangers nor apps and peers that hang take the journal's open files
 //	damage_test.go       a record that is wrong on the disk, a file of the store that is gone, a volume
 //	                     put back: what that costs, who says so, and how the rest goes on
 //	powercut_test.go     what was acked before a power cut is there after it
@@ -149,6 +149,8 @@
 //	a compaction loses a table     go test ./journal -run 'Scrub|LostRecord' -v
 //	a wall clock that jumps        go test ./journal -run 'Jump|Clock|Downtime|LeaseLasts' -v
 //	20,000 connections, 512 files  go test ./e2e -run TestStrangersTakeNoFiles -v
+//	files taken from inside, hardly any left  go test ./e2e -run TestFilesTakenFromInside -v
+//	  all of them, at once           go test ./journal -run 'AllFiles|BatchWaits|MoreTables' -v
 //	traffic for long, disk bounded JOURNAL_SOAK=10m go test ./journal -run TestSoak -v
 //	  last, quiet, 1,000/s of 32 KiB  RED after 97 s: 775 MiB of disk, of a history of 16; the store compacts too late
 //	people's sidecars killed       E2E_KILLS=150 go test ./e2e -run TestKillLoopOverPeople -v

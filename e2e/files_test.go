@@ -1,12 +1,20 @@
 package e2e_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestStrangersTakeNoFiles: whoever opens more connections to the peer port than
@@ -14,14 +22,7 @@ import (
 // files, which would stop it for good.
 func TestStrangersTakeNoFiles(t *testing.T) {
 	t.Parallel()
-	s := newSidecar(t, setup{name: "crowded", agents: []string{billing}})
-	limited := filepath.Join(t.TempDir(), "limited")
-	script := fmt.Sprintf("#!/bin/sh\nulimit -n 512\nexec %s \"$@\"\n", s.bin)
-	if err := os.WriteFile(limited, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s.bin = limited
-	s.start()
+	s := startWithFiles(t, 512, setup{name: "crowded", agents: []string{billing}})
 	var open []net.Conn
 	defer func() {
 		for _, c := range open {
@@ -50,6 +51,151 @@ func TestStrangersTakeNoFiles(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	s.verify() // nothing is missing from the store for want of a file
+}
+
+// TestFilesTakenFromInside: what takes the files of a sidecar need not come in. Apps that
+// hang under its calls and peers that say nothing have no more than their shares; what
+// takes the rest costs connections, and none that is there; with next to nothing left the
+// journal waits. Nothing of it stops an intent, or is an attempt.
+func TestFilesTakenFromInside(t *testing.T) {
+	t.Parallel()
+	const apps, each, peers = 4, 20, 80
+	answer := make(chan struct{})
+	app := newHook(t, func(w http.ResponseWriter, r *http.Request) { <-answer })
+	agents, addresses := []string{billing}, map[string][]string{}
+	for n := range apps {
+		agents = append(agents, fmt.Sprintf("agent://acme/prod/app%d=http:http://%s/%d", n, app.addr, n))
+	}
+	mute := muteListener(t)
+	for n := range peers {
+		addresses[fmt.Sprintf("agent://acme/prod/peer%d", n)] = []string{fmt.Sprintf("127.0.0.%d:%d", 10+n, mute)}
+	}
+	s := startWithFiles(t, 512, setup{
+		name: "eaten", agents: agents, peers: peersFile(t, addresses),
+		config: map[string]string{"http_timeout": "10m"},
+	})
+	var called, flown []string
+	for range each {
+		for n := range apps {
+			called = append(called, s.post(fmt.Sprintf("agent://acme/prod/app%d", n), map[string]any{"n": n}))
+		}
+	}
+	for n := range peers {
+		s.post(fmt.Sprintf("agent://acme/prod/peer%d", n), map[string]any{"n": n})
+	}
+	eventually(t, "as many calls as there may be", func() error {
+		if n := app.count(); n < 32 {
+			return fmt.Errorf("%d calls", n)
+		}
+		return nil
+	})
+	flow := func(n int) {
+		t.Helper()
+		for range n {
+			s.post(billing, map[string]any{"n": n})
+			it := s.take1(billing, take{})
+			s.ack(it, nil)
+			flown = append(flown, it.ID)
+		}
+	}
+	flow(10)
+	if n := app.count(); n != 32 {
+		t.Errorf("%d calls are under way, want 32: a sixteenth of the files, twice", n)
+	}
+	if n := s.files(); n > 512-96 {
+		t.Errorf("%d of 512 files are open", n)
+	}
+
+	// The limit is put where something inside had taken all files but a few of the spare ones.
+	s.limitFiles(s.files() - 32 + 8)
+	eventually(t, "a line about files", func() error {
+		if !strings.Contains(s.stderr(), "few files left") {
+			return fmt.Errorf("stderr: %s", s.stderr())
+		}
+		return nil
+	})
+	flow(10) // over the connection there is
+	if err := marks(t, s, 3); err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := net.Dial("tcp", s.api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	stranger.SetReadDeadline(time.Now().Add(time.Minute))
+	if _, err := stranger.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("one more connection: %v, want its end", err)
+	}
+	if a := s.operate("GET", "/readyz?verbose", nil); a.code != 200 || !bytes.Contains(a.body, []byte("files are left that this process may open")) {
+		t.Errorf("readyz: %v", a)
+	}
+	if a := s.operate("GET", "/metrics", nil); !bytes.Contains(a.body, []byte("\npannier_open_files_spare 0\n")) {
+		t.Errorf("metrics: %v", a)
+	}
+
+	s.limitFiles(512)
+	eventually(t, "a line about files again", func() error {
+		if !strings.Contains(s.stderr(), "files again") {
+			return fmt.Errorf("stderr: %s", s.stderr())
+		}
+		return nil
+	})
+	s.http.CloseIdleConnections()
+	flow(3) // over a new one
+	close(answer)
+	for _, id := range append(called, flown...) {
+		if got := s.status(id, "COMPLETED"); got.DeliveryAttempt > 1 {
+			t.Errorf("%s was tried %d times", id, got.DeliveryAttempt)
+		}
+	}
+	if code, _ := s.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	s.verify()
+}
+
+// startWithFiles starts a sidecar that may open so many files.
+func startWithFiles(t *testing.T, most int, set setup) *sidecar {
+	t.Helper()
+	s := newSidecar(t, set)
+	limited := filepath.Join(t.TempDir(), "limited")
+	script := fmt.Sprintf("#!/bin/sh\nulimit -S -n %d\nulimit -H -n %d\nexec %s \"$@\"\n", most, most, s.bin)
+	if err := os.WriteFile(limited, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.bin = limited
+	s.start()
+	return s
+}
+
+// limitFiles changes how many files the sidecar may open, while it runs.
+func (s *sidecar) limitFiles(most int) {
+	s.t.Helper()
+	if err := unix.Prlimit(s.proc.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(most), Max: 512}, nil); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// files is how many files and connections the sidecar has open.
+func (s *sidecar) files() int {
+	s.t.Helper()
+	each, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.proc.cmd.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return len(each)
+}
+
+// muteListener accepts at each address of loopback, and says nothing.
+func muteListener(t *testing.T) (port int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().(*net.TCPAddr).Port // its backlog has room for all who connect
 }
 
 // marks posts until the journal's mark has been replaced so often.

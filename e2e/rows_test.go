@@ -26,7 +26,7 @@ var rows = []struct {
 	{"wrong bits in files", []string{"TestFlips", "TestFilesAreChecked", "TestCorruptRecordBlocksNobody", "TestDamagedRecordCostsItsIntent", "TestVerifyNamesDamage", "TestVerifyGoesOnPastAFile", "TestAcceptLossOfRecords"}, ""},
 	{"a journal opened twice, or put back from a copy", []string{"TestJournalIsOpenOnce", "TestOwnerThatLivesKeepsTheJournal", "TestOlderCopyIsFoundOut", "TestPairWithAnOlderCopy", "TestOlderCopyOfAReceiver", "TestOlderCopyBeginsAnEpoch"}, ""},
 	{"clocks that jump", []string{"TestNothingExpiresByAJump", "TestDowntimeIsWhatTheMachineSays", "TestLeaseLastsByTheTimeThatPasses", "TestSchedulesWhenTheClockJumps", "TestHistoryForgetsKeys"}, ""},
-	{"more connections than files", []string{"TestStrangersTakeNoFiles"}, ""},
+	{"more connections than files, and files taken from inside", []string{"TestStrangersTakeNoFiles", "TestFilesTakenFromInside", "TestAllFilesTaken", "TestBatchWaitsForFiles", "TestMoreTablesThanFiles"}, ""},
 	{"an intent on which the sidecar itself panics", []string{"TestPanicCostsItsIntentAlone", "TestHolderTellsWhatItCannotWorkOn", "TestReportThatCannotBeApplied", "TestOfferThatCannotBeHeldIsRefused", "TestUnreadableIntentEnds"}, ""},
 	{"an intent that fails each time, or kills its app", []string{"TestPoisonIntent", "TestPoisonTakesItsBatchAlong", "TestHangingAppHoldsNobodyUp"}, ""},
 	{"an app that never answers, dies, works on for ever", []string{"TestAppDiesWithALease", "TestWorkTimeout", "TestExtend"}, ""},

@@ -440,14 +440,6 @@ func (j *Journal) CountFiles() {
 	j.files.measure.Store(&files)
 }
 
-// MayOpen says whether a process with so many of so many files open may open the store in dir.
-func MayOpen(dir string, open, most int) error {
-	var f OpenFiles
-	measure := func() (int, int, bool) { return open, most, true }
-	f.measure.Store(&measure)
-	return f.mayOpen(storeDir(dir))
-}
-
 // The most that one page may have read before it is full.
 const (
 	PageReads = pageReads

@@ -14,8 +14,11 @@ import (
 
 const (
 	filesSpare = 32 // held open for nothing
-	filesKept  = 64 // that connections leave: what a compaction opens at once
+	// filesKept is what connections leave. While 900 MiB were written compactions had up
+	// to 39 files open beside the tables.
+	filesKept  = 64
 	filesShort = 16 // fewer, and the spare ones are given up
+	filesStore = 16 // of the store beside its tables
 	// filesOut is what a batch may need: the store's next log, a table of the one
 	// before, and the two directories.
 	filesOut = 4
@@ -232,8 +235,8 @@ func (f *OpenFiles) mayOpen(store string) error {
 	if err != nil {
 		return err
 	}
-	if left, l, ok := f.count(); ok && left < len(tables)+l.kept {
-		return fmt.Errorf("the journal has %d files, and this process may open no more than %d: raise the limit of open files (ulimit -n)", len(tables), left)
+	if left, l, ok := f.count(); ok && left < len(tables)+max(l.kept, filesStore) {
+		return fmt.Errorf("the journal has %d tables, and this process may open no more than %d files: raise the limit of open files (ulimit -n)", len(tables), left)
 	}
 	return nil
 }

@@ -49,8 +49,11 @@ func TestOpenFilesGuard(t *testing.T) {
 				t.Errorf("%s: a connection fits: %t", row.name, fits)
 			}
 		}
-		if first, second := <-told, <-told; len(told) > 0 || !first.Short || second.Short {
-			t.Errorf("told %+v, %+v and %d more", first, second, len(told))
+		if n := len(told); n != 2 {
+			t.Fatalf("told %d times, want twice", n)
+		}
+		if first, second := <-told, <-told; !first.Short || second.Short {
+			t.Errorf("told %+v, then %+v", first, second)
 		}
 		// Whoever is refused one need not be counted first.
 		w.j.OnFiles(0, 1024)
@@ -100,26 +103,30 @@ func TestFewFilesAreInProportion(t *testing.T) {
 // sent is accepted all the same, for as long as it takes the store to fill several
 // logs and tables; and the spare files are held again once those are given back.
 func TestAllFilesTaken(t *testing.T) {
-	if os.Getenv("FILES_TAKEN") == "" {
-		t.Parallel()
-		again := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v") // a process of its own: the limit is all of it's
-		again.Env = append(os.Environ(), "FILES_TAKEN=1")
-		if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if !alone(t) {
 		return
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 512, Max: 512}); err != nil {
-		t.Fatal(err)
+	limitFiles(t, 512)
+	told, failed := make(chan journal.FileRoom, 8), make(chan error, 1)
+	hear := func() journal.FileRoom {
+		t.Helper()
+		select {
+		case r := <-told:
+			return r
+		case err := <-failed:
+			t.Fatal(err)
+			panic("unreachable")
+		}
 	}
-	told := make(chan journal.FileRoom, 8)
 	w := &world{T: t, dir: t.TempDir()}
-	w.open(journal.Options{Hooks: journal.Hooks{Files: func(r journal.FileRoom) { told <- r }}})
+	w.open(journal.Options{Hooks: journal.Hooks{
+		Files: func(r journal.FileRoom) { told <- r }, Failed: func(err error) { failed <- err },
+	}})
 	// The guard sees nothing of it: the mark, which is replaced each second, hears it first.
 	w.j.OnFiles(0, 512)
 	taken := takeAll(t)
 	w.accept()
-	if r := <-told; !r.Short {
+	if r := hear(); !r.Short {
 		t.Errorf("told %+v", r)
 	}
 	w.j.CountFiles()
@@ -133,7 +140,7 @@ func TestAllFilesTaken(t *testing.T) {
 	for _, fd := range taken {
 		unix.Close(fd)
 	}
-	if r := <-told; r.Short || r.Spare != 32 {
+	if r := hear(); r.Short || r.Spare != 32 {
 		t.Errorf("told %+v", r)
 	}
 	w.reopen()
@@ -141,6 +148,29 @@ func TestAllFilesTaken(t *testing.T) {
 		w.status(id)
 	}
 	w.whole()
+}
+
+// alone runs the present test in a process of its own, of which it is told there: the limit
+// of open files is all of it's.
+func alone(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv("ALONE") == t.Name() {
+		return true
+	}
+	t.Parallel()
+	again := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	again.Env = append(os.Environ(), "ALONE="+t.Name())
+	if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return false
+}
+
+func limitFiles(t *testing.T, most int) {
+	t.Helper()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(most), Max: 512}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // takeAll opens files until there is none left.
@@ -205,19 +235,26 @@ func TestBatchWaitsForFiles(t *testing.T) {
 }
 
 // TestMoreTablesThanFiles: a store that this process cannot have open whole is not called
-// damaged.
+// damaged, and is opened once it may.
 func TestMoreTablesThanFiles(t *testing.T) {
-	t.Parallel()
+	if !alone(t) {
+		return
+	}
 	w := setup(t)
 	w.accept()
 	if err := w.j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	err := journal.MayOpen(w.dir, 1024-64, 1024)
-	if err == nil || !strings.Contains(err.Error(), "the journal has 1 files, and this process may open no more than 64: raise") {
-		t.Errorf("65 needed, 64 left: %v", err)
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := journal.MayOpen(w.dir, 1024-65, 1024); err != nil {
-		t.Errorf("65 needed, and left: %v", err)
+	limitFiles(t, len(open)+8)
+	j, err := journal.Open(journal.Options{Dir: w.dir})
+	if damage := (*journal.DamageError)(nil); err == nil || errors.As(err, &damage) || !strings.Contains(err.Error(), "the journal has 1 tables, and this process may open no more than") {
+		t.Errorf("opened with hardly any files left: %v, %v", j, err)
 	}
+	limitFiles(t, 512)
+	w.open(journal.Options{})
+	w.whole()
 }

@@ -57,18 +57,6 @@ func CheckCallback(raw string, remote []string) error {
 	return errOffLoopback
 }
 
-// Dial opens a connection to an address with a dialer, or refuses to; nil: it is the
-// dialer's alone. What is refused has not reached the app.
-type Dial func(ctx context.Context, d *net.Dialer, address string) (net.Conn, error)
-
-// With is Dial with that dialer, as a transport wants it.
-func (f Dial) With(d *net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
-	if f == nil {
-		return d.DialContext
-	}
-	return func(ctx context.Context, _, address string) (net.Conn, error) { return f(ctx, d, address) }
-}
-
 // newClient calls one app: no proxy, no redirects, and no address but loopback
 // unless the host of its URL was named. The check is made on the address that is
 // dialed, so that no name can be made to mean another.
@@ -109,3 +97,15 @@ const (
 	dialTime = 5 * time.Second
 	idleTime = 4 * time.Second
 )
+
+// Dial opens a connection to an address with a dialer, or refuses to; nil: it is the
+// dialer's alone. What is refused has not reached the app.
+type Dial func(ctx context.Context, d *net.Dialer, address string) (net.Conn, error)
+
+// With is Dial with that dialer, as a transport wants it.
+func (f Dial) With(d *net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if f == nil {
+		return d.DialContext
+	}
+	return func(ctx context.Context, _, address string) (net.Conn, error) { return f(ctx, d, address) }
+}
