@@ -1312,7 +1312,7 @@ var table = []mutant{
 	{
 		guard: "events are sent anywhere",
 		file:  "proxy/webhook/target.go",
-		old:   "	return errOffLoopback\n}\n\n// Dial",
+		old:   "	return errOffLoopback\n}\n\n// newClient",
 		new:   "	return nil\n}\n\n// Dial",
 		pkg:   inAPI, test: "TestSubscriptionRefusals",
 	},
