@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -172,6 +173,9 @@ func (j *Journal) close() error {
 	}
 	defer j.lock.Close()
 	j.wal.close()
+	if err := j.space.holds(j.store); err != nil {
+		return fmt.Errorf("the journal in %s is left as it is: %w", j.dir, err)
+	}
 	if err := j.db.Close(); err != nil {
 		return err
 	}

@@ -87,7 +87,9 @@ func (j *Journal) openLocked(o Options) error {
 	}
 	j.unclean = last != nil && !last.Clean || last == nil && !fresh || len(bad) > 0
 	if j.unclean {
-		j.space.forRecovery()
+		if err := j.space.forRecovery(j.store); err != nil {
+			return fmt.Errorf("the journal in %s was not stopped, and %w", j.dir, err)
+		}
 		if err := j.verifyStore(); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,10 @@ const (
 	// storeAhead is what the store may yet write to files it has made: logs and tables of
 	// four memtables.
 	storeAhead = 32 << 20
+
+	// tablesBeside is what tables take beside what is in the logs they are made of: indexes,
+	// and what MANIFEST grows by.
+	tablesBeside = 512 << 10
 
 	inodesLow = 1000
 	inodesOut = 64 // a memtable that rotates, and a compaction, make a few files each
@@ -135,12 +140,36 @@ func (s *space) open(dir string, asked Space) (err error) {
 	return nil
 }
 
-// forRecovery has as much room as there can be for what a crash has left.
-func (s *space) forRecovery() {
+// forRecovery has as much room as there can be for what a crash has left in the logs of a
+// store. It is an error where that is too little.
+func (s *space) forRecovery(store string) error {
 	if s.low.Load() {
 		s.useBallast()
 		s.look()
 	}
+	return s.holds(store)
+}
+
+// holds reports whether there is room for the tables that the logs of a store are made into:
+// Badger makes them when it opens what a crash has left, and when it closes, and dies of a
+// volume that is full before they are whole.
+func (s *space) holds(store string) error {
+	logs, _ := filepath.Glob(filepath.Join(store, "*.mem")) // the one error is of a bad pattern
+	least := int64(tablesBeside)
+	for _, path := range logs {
+		var is unix.Stat_t
+		if unix.Stat(path, &is) == nil { // it may have become a table
+			least += is.Blocks * 512 * 9 / 8
+		}
+	}
+	free, _, ok := (*s.measure.Load())()
+	if ok && free.bytes < least && s.useBallast() {
+		free, _, ok = (*s.measure.Load())()
+	}
+	if ok && free.bytes < least {
+		return fmt.Errorf("its volume is too full to make tables of its logs, in which all is that was acknowledged: %d bytes are left, and they take %d; make room, and start again", free.bytes, least)
+	}
+	return nil
 }
 
 // useBallast reports whether there was any. Where it could not be given back that is said,

@@ -306,6 +306,60 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// What is in logs becomes tables when a store closes, and when it opens after a crash: where
+// there is no room for those neither is begun, and nothing is lost.
+func TestNoRoomForTables(t *testing.T) {
+	if os.Getuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs root to mount a small volume")
+		}
+		t.Skip("needs root to mount a small volume")
+	}
+	t.Parallel()
+	w := setup(t)
+	first := w.accept()
+	volume := smallVolume(t, true)
+	o := journal.Options{Dir: filepath.Join(volume, "journal"), Space: journal.Space{BallastBytes: -1}}
+	if err := os.CopyFS(o.Dir, os.DirFS(w.dir)); err != nil { // as if it was killed; its logs take all of their sixteen megabytes
+		t.Fatal(err)
+	}
+	var is unix.Statfs_t
+	if err := unix.Statfs(volume, &is); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(volume, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, int64(is.Bavail)*is.Bsize-10<<20); err != nil {
+		t.Fatal(err)
+	}
+	before := contents(t, filepath.Join(o.Dir, "store"))
+	if j, err := journal.Open(o); err == nil || !strings.Contains(err.Error(), "make room") {
+		t.Fatalf("opened without room for tables: %v, %v", j, err)
+	}
+	if after := contents(t, filepath.Join(o.Dir, "store")); after != before {
+		t.Errorf("changed\n%s\nto\n%s", before, after)
+	}
+	if err := f.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	w.dir = o.Dir
+	w.open(o)
+	w.accept()
+	w.j.OnVolume(500<<10, 0, 8<<20, 0) // not full yet
+	if err := w.j.Close(); err == nil || !strings.Contains(err.Error(), "make room") {
+		t.Errorf("closed without room for tables: %v", err)
+	}
+	w.j.Abandon()
+	w.open(o)
+	if got := w.status(first); got != state.Submitted {
+		t.Errorf("it is %s", got)
+	}
+	w.whole()
+}
+
 // untilBallast waits until there is ballast, with all its room taken up, or none.
 func (w *world) untilBallast(there bool) {
 	w.Helper()

@@ -66,9 +66,9 @@ var table = []mutant{
 	},
 	{
 		guard: "a crash on a nearly full disk is mended without the reserve",
-		file:  "journal/open.go",
-		old:   "		j.space.forRecovery()\n",
-		new:   "		_ = j.space.forRecovery\n",
+		file:  "journal/space.go",
+		old:   "		s.useBallast()\n		s.look()\n	}\n	return s.holds(store)\n",
+		new:   "	}\n	return s.holds(store)\n",
 		pkg:   inJournal, test: "TestFullDisk",
 	},
 	{
@@ -402,6 +402,13 @@ var table = []mutant{
 		pkg:   inJournal, test: "TestAcceptLossOfASpareFile/KEYREGISTRY",
 	},
 	{
+		guard: "a store makes tables on a volume that has no room for them",
+		file:  "journal/space.go",
+		old:   "	if ok && free.bytes < least {\n",
+		new:   "	if false {\n",
+		pkg:   inJournal, test: "TestNoRoomForTables",
+	},
+	{
 		guard: "a key answers for an intent that is lost",
 		file:  "journal/salvage.go",
 		old:   "		case d.Key[0] == classDedupe: //",
@@ -425,8 +432,8 @@ var table = []mutant{
 	{
 		guard: "a journal that was killed is opened for use unread",
 		file:  "journal/open.go",
-		old:   "	if j.unclean {\n		j.space.forRecovery()\n",
-		new:   "	if j.unclean && false {\n		j.space.forRecovery()\n",
+		old:   "	if j.unclean {\n		if err := j.space.forRecovery",
+		new:   "	if j.unclean && false {\n		if err := j.space.forRecovery",
 		pkg:   inJournal, test: "TestOpenMendsALostIndexKey/after_a_kill",
 	},
 	{
