@@ -116,16 +116,12 @@ func (j *Journal) SawHome(ctx context.Context, home Identity, address string, ap
 		}
 		samePair := known && rec.Epoch == home.Epoch && rec.OwnEpoch == j.self.Epoch
 		if samePair && applied != nil {
-			if err := t.compareCopies(home.Journal, *applied, rec.Acked); err != nil {
+			if err := t.compareCopies(home.Journal, *applied, &rec); err != nil {
 				return err
 			}
 		}
 		if known && !samePair {
-			renumbered = true
-			if err := t.renumber(home.Journal, rec.Acked); err != nil {
-				return err
-			}
-			rec.Acked = 0
+			renumbered, rec.Base = true, rec.Acked
 		}
 		rec.Epoch, rec.OwnEpoch, rec.Address, rec.SeenMs = home.Epoch, j.self.Epoch, address, ms(t.now)
 		return t.put(key, &rec)
@@ -139,7 +135,7 @@ func (j *Journal) Told(ctx context.Context, home ID) (last, acked uint64, err er
 	err = j.do(ctx, first, &op{run: func(t *tx) error {
 		var rec wire.HomePeer
 		_, err := t.get(idKey(classHome, home), &rec)
-		last, acked = t.lastReport(home), rec.Acked
+		last, acked = t.lastReport(home)-rec.Base, rec.Acked-rec.Base
 		return err
 	}})
 	return last, acked, err
@@ -238,33 +234,12 @@ func (j *Journal) forgetStrangers(ctx context.Context, live func(ID) bool, most,
 	return forgotten, err
 }
 
-func (t *tx) compareCopies(home ID, applied, acked uint64) error {
-	switch last := t.lastReport(home); {
+func (t *tx) compareCopies(home ID, applied uint64, rec *wire.HomePeer) error {
+	switch last, acked := t.lastReport(home)-rec.Base, rec.Acked-rec.Base; {
 	case applied > last:
 		return fmt.Errorf("%w: home %s has applied report %d, and our journal ends at %d: ours was put back; %s", ErrOldCopy, home, applied, last, newEpoch)
 	case applied < acked:
 		return fmt.Errorf("%w: home %s acked report %d, and has now applied %d: its journal was put back; %s", ErrOldCopy, home, acked, applied, newEpoch)
-	}
-	return nil
-}
-
-// renumber gives the reports numbered above acked new numbers from 1.
-func (t *tx) renumber(home ID, acked uint64) error {
-	var reports []*wire.Report
-	for no := acked + 1; no <= t.lastReport(home); no++ {
-		r := &wire.Report{}
-		key := reportKey(home, no)
-		if _, err := t.get(key, r); err != nil {
-			return err
-		}
-		t.delIndex(key)
-		reports = append(reports, r)
-	}
-	t.op.reportNo[home] = 0
-	for _, r := range reports {
-		if err := t.putReport(home, r); err != nil {
-			return err
-		}
 	}
 	return nil
 }

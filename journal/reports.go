@@ -95,20 +95,24 @@ func (j *Journal) Reports(home ID, after uint64, max int) (out []*wire.Report, e
 		}
 	}()
 	err = j.view(func(txn *page) error {
+		var rec wire.HomePeer
+		if _, err := readMessage(txn, idKey(classHome, home), &rec); err != nil {
+			return err
+		}
 		opts := badger.DefaultIteratorOptions
 		opts.Prefix = idKey(classReport, home)
 		opts.PrefetchSize = min(max, 64)
 		it := txn.NewIterator(opts)
 		defer it.Close()
 		size := 0
-		for it.Seek(reportKey(home, after+1)); it.Valid() && len(out) < max && size < reportsBytes; it.Next() {
+		for it.Seek(reportKey(home, rec.Base+after+1)); it.Valid() && len(out) < max && size < reportsBytes; it.Next() {
 			key := it.Item().KeyCopy(nil)
-			rec, err := it.Item().ValueCopy(nil)
+			text, err := it.Item().ValueCopy(nil)
 			if err != nil {
 				return err
 			}
 			r := &wire.Report{}
-			if err := unsealMessage(key, rec, r); err != nil {
+			if err := unsealMessage(key, text, r); err != nil {
 				j.warn(err.Error())
 				r = lostReport(binary.BigEndian.Uint64(key[17:25]))
 				lost = append(lost, r.No)
@@ -119,7 +123,8 @@ func (j *Journal) Reports(home ID, after uint64, max int) (out []*wire.Report, e
 			} else if err != nil {
 				return err
 			}
-			size += len(rec) + len(r.Body)
+			r.No -= rec.Base
+			size += len(text) + len(r.Body)
 			out = append(out, r)
 		}
 		return nil
@@ -182,20 +187,37 @@ func (j *Journal) AckReports(ctx context.Context, home ID, upTo uint64, acked []
 	}
 	// The numbers go last: if the batch is cut between, the reports are sent
 	// again and acked again.
-	ops = append(ops, &op{run: func(t *tx) error {
-		key := idKey(classHome, home)
-		var rec wire.HomePeer
-		if _, err := t.get(key, &rec); err != nil {
-			return err
-		}
-		upTo := min(upTo, t.lastReport(home))
-		for no := rec.Acked + 1; no <= upTo; no++ {
-			t.delIndex(reportKey(home, no))
-		}
-		rec.Acked = max(rec.Acked, upTo)
-		return t.put(key, &rec)
-	}})
-	return j.doApart(ctx, first, ops...)
+	more := false
+	forget := func(t *tx) (err error) {
+		more, err = t.forgetReports(home, upTo)
+		return err
+	}
+	err := j.doApart(ctx, first, append(ops, &op{run: forget})...)
+	for err == nil && more {
+		err = j.do(ctx, first, &op{run: forget})
+	}
+	return err
+}
+
+// forgetMost is how many reports one operation forgets: where acks were lost there are more
+// than a batch has room for.
+const forgetMost = 1000
+
+// forgetReports forgets those up to a number that home has acked, or the first of them; more
+// says that there are others.
+func (t *tx) forgetReports(home ID, upTo uint64) (more bool, err error) {
+	key := idKey(classHome, home)
+	var rec wire.HomePeer
+	if _, err := t.get(key, &rec); err != nil {
+		return false, err
+	}
+	all := rec.Base + min(upTo, t.lastReport(home)-rec.Base)
+	some := min(all, rec.Acked+forgetMost)
+	for no := rec.Acked + 1; no <= some; no++ {
+		t.delIndex(reportKey(home, no))
+	}
+	rec.Acked = max(rec.Acked, some)
+	return some < all, t.put(key, &rec)
 }
 
 func (t *tx) ackedByHome(home ID, a Acked) error {

@@ -1543,6 +1543,20 @@ var table = []mutant{
 		pkg:   inInbound, test: "TestDoor",
 	},
 	{
+		guard: "a home of a new epoch hears reports by their old numbers",
+		file:  "journal/peers.go",
+		old:   "renumbered, rec.Base = true, rec.Acked",
+		new:   "renumbered = true",
+		pkg:   inJournal, test: "TestMoreReportsThanABatch",
+	},
+	{
+		guard: "all that is acked is forgotten in one batch",
+		file:  "journal/reports.go",
+		old:   "some := min(all, rec.Acked+forgetMost)",
+		new:   "some := all",
+		pkg:   inJournal, test: "TestMoreReportsThanABatch",
+	},
+	{
 		guard: "a clock that is a little ahead ends leases",
 		file:  "journal/clock.go",
 		old:   "	if !is.Paused && c.mu.stray >= clockNoise {",

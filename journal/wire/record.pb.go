@@ -2432,8 +2432,9 @@ func (x *Holder) GetAgents() []string {
 type HomePeer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	OwnEpoch      uint64                 `protobuf:"varint,2,opt,name=own_epoch,json=ownEpoch,proto3" json:"own_epoch,omitempty"` // our epoch when the numbers below were counted
+	OwnEpoch      uint64                 `protobuf:"varint,2,opt,name=own_epoch,json=ownEpoch,proto3" json:"own_epoch,omitempty"` // our epoch when the numbers that home hears were counted
 	Acked         uint64                 `protobuf:"varint,3,opt,name=acked,proto3" json:"acked,omitempty"`                       // last report acked
+	Base          uint64                 `protobuf:"varint,542,opt,name=base,proto3" json:"base,omitempty"`                       // last one acked in an earlier pair of epochs: what home hears counts from it
 	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`                    // where Knock goes
 	SeenMs        int64                  `protobuf:"varint,5,opt,name=seen_ms,json=seenMs,proto3" json:"seen_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2487,6 +2488,13 @@ func (x *HomePeer) GetOwnEpoch() uint64 {
 func (x *HomePeer) GetAcked() uint64 {
 	if x != nil {
 		return x.Acked
+	}
+	return 0
+}
+
+func (x *HomePeer) GetBase() uint64 {
+	if x != nil {
+		return x.Base
 	}
 	return 0
 }
@@ -4654,11 +4662,12 @@ const file_record_proto_rawDesc = "" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x17\n" +
 	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\x12\x1c\n" +
 	"\tephemeral\x18\x06 \x01(\bR\tephemeral\x12\x16\n" +
-	"\x06agents\x18\x14 \x03(\tR\x06agents\"\x86\x01\n" +
+	"\x06agents\x18\x14 \x03(\tR\x06agents\"\x9b\x01\n" +
 	"\bHomePeer\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1b\n" +
 	"\town_epoch\x18\x02 \x01(\x04R\bownEpoch\x12\x14\n" +
-	"\x05acked\x18\x03 \x01(\x04R\x05acked\x12\x18\n" +
+	"\x05acked\x18\x03 \x01(\x04R\x05acked\x12\x13\n" +
+	"\x04base\x18\x9e\x04 \x01(\x04R\x04base\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x17\n" +
 	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"\xdd\x01\n" +
 	"\x06Dedupe\x12\x0e\n" +
