@@ -1980,6 +1980,13 @@ var table = []mutant{
 		pkg:   inXDS, test: "TestPauseEndsWithItsLayer",
 	},
 	{
+		guard: "a directory that is empty at the first look stands as it was read",
+		file:  "proxy/controlplane/file.go",
+		old:   "	taken, last := notYet, notYet",
+		new:   "	taken, last := \"\", \"\"",
+		pkg:   inPlane, test: "TestEmptiedBeforeTheFirstLook",
+	},
+	{
 		guard: "an empty directory empties the world",
 		file:  "proxy/controlplane/file.go",
 		old:   "	if len(texts) == 0 {",

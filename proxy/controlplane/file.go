@@ -24,6 +24,8 @@ const (
 	pollEvery = 250 * time.Millisecond
 	// readEvery is how often they are read though nothing seems to have changed.
 	readEvery = 30 * time.Second
+	// notYet is how files look before the first look. A directory without any looks like nothing.
+	notYet = "not yet looked at"
 	// maxFiles bounds a directory.
 	maxFiles = 1_000
 )
@@ -74,8 +76,7 @@ func (f *File) Run(ctx context.Context, report func(Update)) error {
 	report(f.first)
 	look := time.NewTicker(pollEvery)
 	defer look.Stop()
-	var taken string // how the files looked when they were last read; at first nobody knows
-	last := taken
+	taken, last := notYet, notYet // how the files looked when they were last read, and looked at
 	read := time.Now()
 	for {
 		select {

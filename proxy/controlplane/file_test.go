@@ -1,11 +1,14 @@
 package controlplane_test
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	runtime "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
@@ -165,4 +168,26 @@ func TestEmptyDirectory(t *testing.T) {
 	}
 	write(t, file, text)
 	eventually(t, "no trouble", func() bool { return source.Trouble() == "" })
+}
+
+// What is gone before the first look is missed at the next, not when all is read again.
+func TestEmptiedBeforeTheFirstLook(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.yaml")
+	write(t, file, "agents:\n  agent://acme/prod/billing: [\"10.0.0.1:7401\"]\n")
+	source := openFile(t, dir)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := source.Run(ctx, func(controlplane.Update) {}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got := source.Trouble(); !strings.Contains(got, "has no file of agents any more") {
+		t.Errorf("after ten seconds: %q", got)
+	}
 }
