@@ -315,11 +315,13 @@ func TestNoRoomForTables(t *testing.T) {
 		}
 		t.Skip("needs root to mount a small volume")
 	}
+	volume := smallVolume(t, true) // before others run: a process that is forked has their locks for a moment
 	t.Parallel()
-	w := setup(t)
+	o := journal.Options{Space: journal.Space{BallastBytes: -1}}
+	w := &world{T: t, dir: t.TempDir()}
+	w.open(o)
 	first := w.accept()
-	volume := smallVolume(t, true)
-	o := journal.Options{Dir: filepath.Join(volume, "journal"), Space: journal.Space{BallastBytes: -1}}
+	o.Dir = filepath.Join(volume, "journal")
 	if err := os.CopyFS(o.Dir, os.DirFS(w.dir)); err != nil { // as if it was killed; its logs take all of their sixteen megabytes
 		t.Fatal(err)
 	}

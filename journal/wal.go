@@ -26,6 +26,8 @@ type wal struct {
 	dir   string
 	no    int // of the memtable
 	file  *os.File
+	path  string
+	is    unix.Stat_t
 	again func(open func() error) error // opens, and tries again where it may
 }
 
@@ -40,6 +42,9 @@ func (w *wal) sync() error {
 			return err
 		}
 	}
+	if err := w.stillThere(); err != nil {
+		return err
+	}
 	for {
 		if err := unix.Fdatasync(int(w.file.Fd())); !errors.Is(err, unix.EINTR) {
 			return err
@@ -50,13 +55,27 @@ func (w *wal) sync() error {
 // open goes on to another file. Badger creates them without syncing the directory: if
 // we crash before that is done, nothing in the file was acknowledged.
 func (w *wal) open(no int) error {
-	f, err := os.Open(filepath.Join(w.dir, fmt.Sprintf("%05d.mem", no)))
+	path := filepath.Join(w.dir, fmt.Sprintf("%05d.mem", no))
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	w.close()
-	w.no, w.file = no, f
-	return syncDir(w.dir)
+	w.no, w.file, w.path = no, f, path
+	return errors.Join(unix.Fstat(int(f.Fd()), &w.is), syncDir(w.dir))
+}
+
+// stillThere finds out a log that somebody has removed, or moved with its directory: it would
+// take commits for as long as we run, and no start would find them.
+func (w *wal) stillThere() error {
+	var is unix.Stat_t
+	if err := unix.Stat(w.path, &is); err != nil {
+		return fmt.Errorf("the log that is written to, %s, is gone: %w", w.path, err)
+	}
+	if is.Dev != w.is.Dev || is.Ino != w.is.Ino {
+		return fmt.Errorf("the log that is written to, %s, is another file by now", w.path)
+	}
+	return nil
 }
 
 func (w *wal) close() {

@@ -116,3 +116,31 @@ func TestLookDoesNotStall(t *testing.T) {
 		t.Fatal("it waits for a compaction that never comes")
 	}
 }
+
+// A store that is removed or moved while it is open takes no more commits: what they say would
+// be nowhere at the next start.
+func TestStoreIsTakenAway(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(store string) error{
+		"removed": os.RemoveAll,
+		"moved":   func(store string) error { return os.Rename(store, store+"-elsewhere") },
+		"another in its place": func(store string) error {
+			if err := os.Rename(store, store+"-elsewhere"); err != nil {
+				return err
+			}
+			return os.CopyFS(store, os.DirFS(store+"-elsewhere"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			w.accept()
+			if err := take(filepath.Join(w.dir, "store")); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.try(); !errors.Is(err, journal.ErrFailed) {
+				t.Errorf("accepted into a store that is gone: %v", err)
+			}
+		})
+	}
+}

@@ -409,6 +409,20 @@ var table = []mutant{
 		pkg:   inJournal, test: "TestNoRoomForTables",
 	},
 	{
+		guard: "commits go to a log that has been removed",
+		file:  "journal/wal.go",
+		old:   "		return fmt.Errorf(\"the log that is written to, %s, is gone: %w\", w.path, err)\n",
+		new:   "		return nil\n",
+		pkg:   inJournal, test: "TestStoreIsTakenAway/removed",
+	},
+	{
+		guard: "commits go to a log that has been moved",
+		file:  "journal/wal.go",
+		old:   "	if is.Dev != w.is.Dev || is.Ino != w.is.Ino {\n",
+		new:   "	if false {\n",
+		pkg:   inJournal, test: "TestStoreIsTakenAway/another_in_its_place",
+	},
+	{
 		guard: "a key answers for an intent that is lost",
 		file:  "journal/salvage.go",
 		old:   "		case d.Key[0] == classDedupe: //",
