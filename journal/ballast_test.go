@@ -224,6 +224,25 @@ func TestLowDiskHoldsNothing(t *testing.T) {
 	}
 }
 
+// TestMarkIsSynced: a mark that a power cut could take back says nothing. What is written to
+// /dev/null cannot be synced.
+func TestMarkIsSynced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		time.Sleep(3 * time.Second) // the mark of the start
+		if err := os.Symlink("/dev/null", filepath.Join(w.dir, "journal.hwm.tmp")); err != nil {
+			t.Fatal(err)
+		}
+		w.accept()
+		time.Sleep(2 * time.Second)
+		if err := w.j.Err(); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("after a mark that cannot be synced: %v", err)
+		}
+		w.j.Abandon()
+	})
+}
+
 // TestMarkOnAFullDisk: where the mark finds no room the reserve is given back, and it is
 // written; where there is none, or it has gone, the journal stops, unless nothing rests on it.
 func TestMarkOnAFullDisk(t *testing.T) {

@@ -236,6 +236,33 @@ func TestManyAcceptsAreFewCommits(t *testing.T) {
 	t.Logf("figure: %d accepts by %d clients in %d commits", clients*each, clients, commits)
 }
 
+// TestBatchesFitTheStore: what is asked for at once, and is more than one transaction of the
+// store takes, is several.
+func TestBatchesFitTheStore(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	commits := 0
+	w.j.Commits(&commits)
+	in := make([]journal.Accept, 100)
+	for i := range in {
+		in[i].Envelope = envelope()
+		in[i].Envelope.Payload = []byte(`"` + strings.Repeat("x", 32<<10) + `"`)
+	}
+	got, err := w.j.Accept(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range got {
+		if a.Err != nil {
+			t.Error(a.Err)
+		}
+	}
+	w.whole()
+	if commits < 3 {
+		t.Errorf("3 MiB were %d commits", commits)
+	}
+}
+
 // TestBodiesOfEverySize: up to 1 MiB, chunk borders included, byte for byte.
 func TestBodiesOfEverySize(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pannier/journal"
@@ -248,6 +249,29 @@ func TestNoLeaseIsNoLease(t *testing.T) {
 			t.Errorf("%s lease: %v, want ErrLeaseLost", name, got.Err)
 		}
 	}
+}
+
+// TestHeartbeatsEnd: an app that says again and again that it works has what one hand-over
+// may last, and no more.
+func TestHeartbeatsEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, dir: t.TempDir()}
+		w.open(journal.Options{WorkMax: time.Hour})
+		w.accept()
+		h := w.local(10 * time.Minute)
+		began := time.Now()
+		for time.Since(began) < 55*time.Minute {
+			time.Sleep(9 * time.Minute)
+			s := w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Extend, For: 10 * time.Minute})
+			if s.Err != nil {
+				t.Fatalf("after %s: %v", time.Since(began), s.Err)
+			}
+		}
+		if _, until := w.hand(h.ID); until.Sub(began).Round(time.Second) != time.Hour {
+			t.Errorf("the hand-over lasts %s", until.Sub(began))
+		}
+	})
 }
 
 // TestWaitingIsNotWorking: the time an intent waits for somebody is not taken
