@@ -1,6 +1,6 @@
 package mutants_test
 
-// ofTheDisk are the guards around a disk that is full, hangs or lies, and around memory.
+// ofTheDisk are the guards around a disk that is full, hangs or fails, and around memory.
 var ofTheDisk = []mutant{
 	// A disk that is full.
 	{
@@ -216,6 +216,41 @@ var ofTheDisk = []mutant{
 		pkg:   inJournal, test: "TestFailedSyncStopsTheJournal",
 	},
 	{
+		guard: "a sync that failed is tried again",
+		file:  "journal/commit.go",
+		old:   "		err = j.syncWAL()\n",
+		new:   "		if err = j.syncWAL(); err != nil {\n			err = j.syncWAL()\n		}\n",
+		pkg:   inJournal, test: "TestFailedSyncStopsTheJournal",
+	},
+	{
+		guard: "a mark that is not synced",
+		file:  "journal/hwm.go",
+		old:   "		err = f.Sync()\n",
+		new:   "",
+		pkg:   inJournal, test: "TestMarkIsSynced",
+	},
+	{
+		guard: "each operation waits for a sync of its own",
+		file:  "journal/commit.go",
+		old:   "	return j.queued(batch), true\n",
+		new:   "	return batch, true\n",
+		pkg:   inJournal, test: "TestManyAcceptsAreFewCommits",
+	},
+	{
+		guard: "a batch is as large as all that waits",
+		file:  "journal/tx.go",
+		old:   "	return t.batch.bytes+t.op.bytes <= batchBytes && len(t.batch.writes)+len(t.op.writes) <= batchEntries\n",
+		new:   "	return true\n",
+		pkg:   inJournal, test: "TestBatchesFitTheStore",
+	},
+	{
+		guard: "an app that says that it works has for ever",
+		file:  "journal/settle.go",
+		old:   "	if limit := t.workLimit(h); until.After(limit) {\n",
+		new:   "	if limit := t.workLimit(h); until.IsZero() {\n",
+		pkg:   inJournal, test: "TestHeartbeatsEnd",
+	},
+	{
 		guard: "a journal that has failed is read",
 		file:  "journal/page.go",
 		old:   "	if err := j.running(); err != nil {\n		return nil, err\n	}\n	return &page{",
@@ -228,164 +263,6 @@ var ofTheDisk = []mutant{
 		old:   "	db, err := badger.Open(options(j.store, j.tripwire()))\n",
 		new:   "	db, err := badger.Open(options(j.store, tripwire{func(error) {}, func(string) {}}))\n",
 		pkg:   inJournal, test: "TestStoreLogsToTheJournal",
-	},
-
-	// What the store loses.
-	{
-		guard: "a look at a store compacts it",
-		file:  "journal/store.go",
-		old:   ".WithNumCompactors(0)",
-		new:   "",
-		pkg:   inJournal, test: "TestLookCompactsNothing",
-	},
-	{
-		guard: "a table's damage is told of another",
-		file:  "journal/files.go",
-		old:   "			wrong[i] = checkTable(",
-		new:   "			wrong[i/len(ids)] = checkTable(",
-		pkg:   inJournal, test: "TestTablesAreCheckedSideBySide",
-	},
-	{
-		guard: "a start does not wait for all tables to be read",
-		file:  "journal/files.go",
-		old:   "	_ = group.Wait() //",
-		new:   "	//",
-		pkg:   inJournal, test: "TestTablesAreCheckedSideBySide",
-	},
-	{
-		guard: "a live set that cannot be read is a short one",
-		file:  "journal/livescan.go",
-		old:   "		if p != nil {\n",
-		new:   "		if p != nil && false {\n",
-		pkg:   inJournal, test: "TestScanPanicsForWhoAsks",
-	},
-	{
-		guard: "a live set that cannot be read ends the process",
-		file:  "journal/livescan.go",
-		old:   "			defer func() { panics[i] = recover() }()\n",
-		new:   "",
-		pkg:   inJournal, test: "TestScanPanicsForWhoAsks",
-	},
-	{
-		guard: "what a start reads last waits nowhere",
-		file:  "journal/livescan.go",
-		old:   "	l.takeRun(run)\n	return s[",
-		new:   "	return s[",
-		pkg:   inJournal, test: "TestBacklogs",
-	},
-	{
-		guard: "what a start reads waits for whoever came before",
-		file:  "journal/livescan.go",
-		old:   "e.queue == run.queue && ",
-		new:   "",
-		pkg:   inJournal, test: "TestQueues",
-	},
-	{
-		guard: "no scrub comes when the set of tables changes",
-		file:  "journal/scrub.go",
-		old:   " since < j.scrubEvery && maps.Equal(now, tables) {\n",
-		new:   " since < j.scrubEvery && tables != nil {\n",
-		pkg:   inJournal, test: "TestScrubsComeByThemselves",
-	},
-	{
-		guard: "no scrub comes while the set of tables stays",
-		file:  "journal/scrub.go",
-		old:   " since < j.scrubEvery && maps.Equal(now, tables) {\n",
-		new:   " maps.Equal(now, tables) {\n",
-		pkg:   inJournal, test: "TestScrubsComeByThemselves",
-	},
-	{
-		guard: "a record is good under any key",
-		file:  "journal/codec.go",
-		old:   "crc32.Update(0, castagnoli, key)",
-		new:   "crc32.Update(0, castagnoli, nil)",
-		pkg:   inJournal, test: "FuzzRecord",
-	},
-	{
-		guard: "verify does not compare the fingerprint",
-		file:  "journal/verify.go",
-		old:   "	for _, diff := range decodeSums(meta.Sums).differences(&is.sums) {\n",
-		new:   "	for _, diff := range decodeSums(meta.Sums).differences(&is.sums)[:0] {\n",
-		pkg:   inJournal, test: "TestVerifyNamesDamage",
-	},
-	{
-		guard: "verify does not miss batches",
-		file:  "journal/verify.go",
-		old:   "	if last != nil && meta.Seq < last.Seq {\n",
-		new:   "	if false {\n",
-		pkg:   inJournal, test: "TestOpenRefusesLostBatches",
-	},
-	{
-		guard: "verify decodes no records",
-		file:  "journal/verify.go",
-		old:   "				return unsealMessage(key, rec, c.record())\n",
-		new:   "				return nil\n",
-		pkg:   inJournal, test: "TestVerifyNamesDamage",
-	},
-	{
-		guard: "verify counts no events",
-		file:  "journal/verifylive.go",
-		old:   "		if (ok || missing) && len(log.Events) != int(h.LastSeq) {\n",
-		new:   "		if (ok || missing) && len(log.Events) < 0 {\n",
-		pkg:   inJournal, test: "TestVerifyNamesDamage",
-	},
-	{
-		guard: "verify misses no reports",
-		file:  "journal/verifylive.go",
-		old:   "		if h == home && no != lastNo+1 {\n",
-		new:   "		if h == home && no < lastNo {\n",
-		pkg:   inJournal, test: "TestVerifyNamesALostReport",
-	},
-	{
-		guard: "verify misses no idempotency keys",
-		file:  "journal/verifylive.go",
-		old:   "err == nil && !found {\n			v.report.at(key, MissingRecord, \"the idempotency",
-		new:   "err == nil && found {\n			v.report.at(key, MissingRecord, \"the idempotency",
-		pkg:   inJournal, test: "TestVerifyNamesDamage",
-	},
-
-	// Compactions.
-	{
-		guard: "the store is compacted under traffic",
-		file:  "journal/compact.go",
-		old:   "		if now-last <= compactQuiet {\n",
-		new:   "		if now-last <= 1<<40 {\n",
-		pkg:   inJournal, test: "TestCompactsWhileItIsQuiet",
-	},
-	{
-		guard: "a quiet store keeps what is deleted",
-		file:  "journal/compact.go",
-		old:   "			j.compactIfWorth()\n",
-		new:   "",
-		pkg:   inJournal, test: "TestCompactsWhileItIsQuiet",
-	},
-	{
-		guard: "a large store is compacted for little",
-		file:  "journal/compact.go",
-		old:   "	if deletes*compactShare < keys || ",
-		new:   "	if keys < 0 || ",
-		pkg:   inJournal, test: "TestCompactsWhatIsDeleted",
-	},
-	{
-		guard: "a compaction begins where nobody knows how full the volume is",
-		file:  "journal/compact.go",
-		old:   "	case !ok:\n		return \"the system does not say how full",
-		new:   "	case !ok && false:\n		return \"the system does not say how full",
-		pkg:   inJournal, test: "TestCompactsWhatIsDeleted",
-	},
-	{
-		guard: "a compaction begins where inodes could run out",
-		file:  "journal/compact.go",
-		old:   "	case total.inodes > 0 && ",
-		new:   "	case total.inodes < 0 && ",
-		pkg:   inJournal, test: "TestCompactsWhatIsDeleted",
-	},
-	{
-		guard: "a compaction begins where files could run out",
-		file:  "journal/compact.go",
-		old:   "	case int64(files)-tables < compactFiles:\n",
-		new:   "	case files < 0:\n",
-		pkg:   inJournal, test: "TestCompactsWhereFilesAreLeft",
 	},
 
 	// Memory.
