@@ -100,7 +100,7 @@ func TestFilesTakenFromInside(t *testing.T) {
 	}
 	flow(10)
 	if n := app.count(); n != 32 {
-		t.Errorf("%d calls are under way, want 32: a sixteenth of the files, twice", n)
+		t.Fatalf("%d calls are under way, want 32: a sixteenth of the files, twice", n)
 	}
 	if n := s.files(); n > 512-96 {
 		t.Errorf("%d of 512 files are open", n)
