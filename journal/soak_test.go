@@ -57,10 +57,11 @@ func soakDisk(history int) int {
 		logs     = 4 * memtable      // one is written to, two wait, one is being made a table
 		level0   = 12 * memtable     // then writes wait
 		level1   = 16 << 20          // then it is compacted
+		covered  = 16 * level1       // by keys of what is deleted, which may be all of it: they weigh a sixteenth
 		rest     = 4 << 20           // MANIFEST, the value log
 	)
-	tables := level0 + level1 + 2*history // below, as much again may be deleted, and not dropped
-	return logs + 2*tables + rest         // a compaction has what it reads and what it has made
+	tables := level0 + level1 + history
+	return logs + 2*tables + covered + rest // a compaction has what it reads and what it has made
 }
 
 // soakTombstones is how many deletes a journal may have in its store: they are dropped once
