@@ -128,7 +128,7 @@ func TestFilesTakenFromInside(t *testing.T) {
 		t.Errorf("one more connection: %v, want its end", err)
 	}
 	if a := s.operate("GET", "/readyz?verbose", nil); a.code != 200 || !bytes.Contains(a.body, []byte("files are left that this process may open")) {
-		t.Errorf("readyz: %v", a)
+		t.Fatalf("readyz: %v", a) // over a new connection
 	}
 	if a := s.operate("GET", "/metrics", nil); !bytes.Contains(a.body, []byte("\npannier_open_files_spare 0\n")) {
 		t.Errorf("metrics: %v", a)

@@ -34,7 +34,8 @@ const (
 // something else than connections has taken the rest, or somebody was refused a file (Out),
 // and held again when there are enough; meanwhile no connection is taken. What opens a
 // file in this package tries once more then (again), and a batch waits until there are
-// files for the store (await).
+// files for the store (await). Where there is no /proc nothing of this is known, and no spare
+// one is held.
 //
 // All methods are safe for concurrent use.
 type OpenFiles struct {

@@ -522,6 +522,13 @@ var table = []mutant{
 		pkg:   "./proxy/crowd", test: "TestFewFilesDialNobody",
 	},
 	{
+		guard: "operators are turned away with all others",
+		file:  "proxy/serve.go",
+		old:   "	operators := crowd.Guard{Out: guard.Out}",
+		new:   "	operators := guard",
+		pkg:   inE2E, test: "TestFilesTakenFromInside",
+	},
+	{
 		guard: "calls of apps have no share of the files",
 		file:  "proxy/wire.go",
 		old:   "	o.Dial = crowd.",
