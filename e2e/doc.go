@@ -61,7 +61,8 @@
 //	durability_test.go   "receiver" means a second journal has it; an ephemeral volume is said
 //	fulldisk_test.go     what waits for a receiver whose disk is full says so; a full disk at home
 //	                     holds up nothing that was accepted
-//	backlog_test.go      memory does not follow the backlog, and waiting writes nothing
+//	backlog_test.go      memory does not follow the backlog, and waiting writes nothing;
+//	                     bodies_test.go: nor the number of large bodies that come at once
 //	idempotency_test.go  one key, one intent: at once, over a crash, after the end
 //	input_test.go        bad input is refused by name and changes nothing; bad
 //	                     configuration is exit 2
