@@ -23,7 +23,7 @@ var rows = []struct {
 	{"no space left", []string{"TestFullDisk", "TestSpaceGuard", "TestSpaceSettings", "TestBallastOfTheLastRun", "TestMarkOnAFullDisk", "TestWhyOfAFullDiskElsewhere", "TestFullDiskHoldsUpNothingAccepted"}, ""},
 	{"no inode left", []string{"TestFullDisk", "TestSpaceGuard"}, ""},
 	{"a slow disk, and one that hangs", []string{"TestSlowDisk", "TestHungDisk", "TestHungDiskEndsTheProcess", "TestAllIsSeenOfADiskThatHangs", "TestStopOnADiskThatHangs", "TestFiguresDoNotWaitForTheDisk", "TestFiguresOfAHungDisk"}, ""},
-	{"wrong bits in files", []string{"TestFlips", "TestFilesAreChecked", "TestCorruptRecordBlocksNobody", "TestDamagedRecordCostsItsIntent", "TestVerifyNamesDamage", "TestVerifyGoesOnPastAFile", "TestAcceptLossOfRecords"}, ""},
+	{"wrong bits in files", []string{"TestFlips", "TestFilesAreChecked", "TestCorruptRecordBlocksNobody", "TestDamagedRecordCostsItsIntent", "TestVerifyNamesDamage", "TestVerifyGoesOnPastAFile", "TestAcceptLossOfRecords", "TestDamageOfATableCostsWhatItHits"}, ""},
 	{"a journal opened twice, or put back from a copy", []string{"TestJournalIsOpenOnce", "TestOwnerThatLivesKeepsTheJournal", "TestOlderCopyIsFoundOut", "TestPairWithAnOlderCopy", "TestOlderCopyOfAReceiver", "TestOlderCopyBeginsAnEpoch"}, ""},
 	{"clocks that jump", []string{"TestNothingExpiresByAJump", "TestLittleJumpEndsNothing", "TestDowntimeIsWhatTheMachineSays", "TestLeaseLastsByTheTimeThatPasses", "TestSchedulesWhenTheClockJumps", "TestHistoryForgetsKeys"}, ""},
 	{"more connections than files, and files taken from inside", []string{"TestStrangersTakeNoFiles", "TestFilesTakenFromInside", "TestAllFilesTaken", "TestBatchWaitsForFiles", "TestMoreTablesThanFiles"}, ""},

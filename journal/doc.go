@@ -209,7 +209,8 @@
 // is: home finds it missing when it asks next (Lost), and offers it again.
 //
 // What is gone nobody brings back, but a start may be told to go on without it (AcceptLoss):
-// files that cannot be used are left out and kept, all the rest is verified and made to hold by
+// files that cannot be used are left out and kept, a table with damaged blocks is made anew of
+// what can be read of it (mendtable.go), all the rest is verified and made to hold by
 // what its records say, and an epoch begins, in which batches and hand-overs are numbered on from where
 // no copy has been (loss.go, salvage.go). Where it is cut short the next start refuses, or is
 // told so again.

@@ -28,22 +28,30 @@ func canLeaveOut(bad []badFile) bool {
 	return true
 }
 
-// leaveOut makes a store one that Badger opens without some of its files. They are kept in
-// another directory; "": the store is a copy, and they are in the original. A table's keys
-// are gone then, and what they were before it was written may be back.
+// leaveOut makes a store one that Badger opens without some of its files, and says of each
+// what became of it. They are kept in another directory; "": the store is a copy, and they
+// are in the original. A table of which a part can be read is made anew of that; else its
+// keys are gone, and what they were before it was written may be back.
 //
 // A crash between the two: a table that MANIFEST names is gone, and is left out by the next
 // start that may do so.
-func leaveOut(store, keep string, bad []badFile) error {
+func leaveOut(store, keep string, bad []badFile) (said []string, err error) {
 	if keep != "" {
 		if err := os.MkdirAll(keep, 0o700); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	var set pb.ManifestChangeSet
 	for _, b := range bad {
+		if b.kind == tableFile {
+			if lost, err := mendInPlace(store, keep, b); err == nil {
+				said = append(said, fmt.Sprintf("%v: made anew without %d of its keys", b, lost))
+				continue
+			}
+		}
+		said = append(said, b.Error())
 		if err := setFileAside(store, keep, b); err != nil {
-			return fmt.Errorf("leave out %s %s: %w", b.kind, b.name, err)
+			return nil, fmt.Errorf("leave out %s %s: %w", b.kind, b.name, err)
 		}
 		if b.kind == tableFile {
 			set.Changes = append(set.Changes, &pb.ManifestChange{Id: b.table, Op: pb.ManifestChange_DELETE})
@@ -51,10 +59,10 @@ func leaveOut(store, keep string, bad []badFile) error {
 	}
 	if keep != "" {
 		if err := syncDir(keep); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return appendToManifest(filepath.Join(store, badger.ManifestFilename), &set)
+	return said, appendToManifest(filepath.Join(store, badger.ManifestFilename), &set)
 }
 
 // setFileAside keeps a file, in a directory of its own, since numbers of tables and logs come

@@ -108,10 +108,9 @@ func (j *Journal) openWithout(bad []badFile) error {
 		return lossy(j.dir, together(bad))
 	}
 	// A crash in it: the next start finds them damaged, or gone, again.
-	for _, b := range bad {
-		j.loss.files = append(j.loss.files, b.Error())
-	}
-	return leaveOut(j.store, filepath.Join(j.dir, lostDir), bad)
+	said, err := leaveOut(j.store, filepath.Join(j.dir, lostDir), bad)
+	j.loss.files = append(j.loss.files, said...)
+	return err
 }
 
 // readMeta reads how far the journal had come. Where loss is accepted nobody has to know.

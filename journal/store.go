@@ -35,7 +35,7 @@ func storeOptions(dir string, log badger.Logger) badger.Options {
 		WithNumLevelZeroTables(4).WithNumLevelZeroTablesStall(12).
 		WithNumCompactors(2).
 		WithBaseTableSize(tableSize).WithBaseLevelSize(16 << 20).
-		WithBlockSize(chunkSize + 1<<10).
+		WithBlockSize(blockSize).WithBloomFalsePositive(bloomFalsePositive).
 		WithValueThreshold(1 << 20).
 		WithValueLogFileSize(1 << 20).
 		WithCompression(options.None).
@@ -46,7 +46,11 @@ func storeOptions(dir string, log badger.Logger) badger.Options {
 		WithLogger(log)
 }
 
-const tableSize = 2 << 20 // each is a file that is open
+const (
+	tableSize          = 2 << 20 // each is a file that is open
+	blockSize          = chunkSize + 1<<10
+	bloomFalsePositive = 0.01 // as Badger has it
+)
 
 // checksums says whether Badger is to read the checksums of a table that it opens. We have
 // done that already (checkFiles), and it does so with each that it has just made, too, and

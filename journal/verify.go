@@ -74,7 +74,7 @@ func (r *VerifyReport) look(store string, last *mark) {
 		return // the store would end the process
 	}
 	// What was in them is then found missing.
-	if err := leaveOut(store, "", bad); err != nil {
+	if _, err := leaveOut(store, "", bad); err != nil {
 		r.whole(DamagedFile, "%v", err)
 		return
 	}

@@ -2546,6 +2546,20 @@ var table = []mutant{
 		pkg:   inJournal, test: "TestHistoryDefault",
 	},
 	{
+		guard: "a wrong bit costs its table",
+		file:  "journal/leaveout.go",
+		old:   "mendInPlace(store, keep, b); err == nil {\n",
+		new:   "mendInPlace(store, keep, b); err == nil && lost < 0 {\n",
+		pkg:   inJournal, test: "TestDamageOfATableCostsWhatItHits",
+	},
+	{
+		guard: "what a damaged block says is deleted comes back",
+		file:  "journal/mendtable.go",
+		old:   "		return false // its checksum is wrong\n	}\n	return ",
+		new:   "		return false // its checksum is wrong\n	}\n	return e.value.Meta&1 == 0 && e.value.ExpiresAt == 0 && ",
+		pkg:   inJournal, test: "TestDamageOfATableCostsWhatItHits",
+	},
+	{
 		guard: "deletes are not counted",
 		file:  "journal/commit.go",
 		old:   "	j.garbage.deletes.Add(deletes)\n",

@@ -1,0 +1,195 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4/fb"
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// A table in which some blocks are damaged, and whose index is not, is made anew of what can
+// be read of it, under its name and with its keys of all versions: to go on without all of
+// it would cost thousands of intents, and have what it deletes come back. Where the sum of a
+// block is wrong its entries are looked at one by one. What has a value of ours has a
+// checksum, of its key, too; a key alone is believed between its neighbours.
+
+// mendTable writes, to another path, a table of what can be read of one, and returns how
+// many of its keys that are not. It is an error where nothing can be read.
+func mendTable(path, to string) (lost int, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	index, err := readIndex(f, info.Size())
+	if err != nil {
+		return 0, err
+	}
+	root := fb.GetRootAsTableIndex(index.data, 0)
+	b := table.NewTableBuilder(table.Options{TableSize: tableSize, BlockSize: blockSize, BloomFalsePositive: bloomFalsePositive})
+	defer b.Close()
+	all := tableEntries{newest: root.MaxVersion()}
+	for n := range root.OffsetsLength() {
+		var at fb.BlockOffset
+		if !root.Offsets(&at, n) {
+			continue
+		}
+		raw := make([]byte, at.Len())
+		if _, err := f.ReadAt(raw, int64(at.Offset())); err != nil {
+			continue // a part of the file is gone, or the disk refuses it
+		}
+		all.add(raw, at.KeyBytes())
+	}
+	kept, last := 0, []byte(nil)
+	for i, e := range all.entries {
+		if all.holds(i) && (last == nil || y.CompareKeys(last, e.key) < 0) {
+			b.Add(e.key, e.value, 0)
+			kept, last = kept+1, e.key
+		}
+	}
+	if kept == 0 {
+		return 0, errors.New("nothing in it can be read")
+	}
+	return max(0, int(root.KeyCount())-kept), writeSynced(to, b.Finish())
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// tableEntries are those of a table, in its order, as far as they can be told apart.
+type tableEntries struct {
+	newest  uint64 // version in it
+	entries []tableEntry
+}
+
+type tableEntry struct {
+	key   []byte // with its version
+	value y.ValueStruct
+	sure  bool // the block or the record has a checksum, and it is right
+}
+
+// add takes the entries out of a block. The index knows its first key, on which the others
+// are built.
+func (t *tableEntries) add(raw, first []byte) {
+	block, sum, err := cutSum(raw)
+	whole := err == nil && matches(block, sum)
+	offsets, end := entryOffsets(block)
+	for n := 2; offsets == nil && n < 24; n++ { // the checksum or its length is damaged: it has a few bytes
+		if cut := len(raw) - 4 - n; cut > 0 {
+			offsets, end = entryOffsets(raw[:cut])
+			block = raw[:cut]
+		}
+	}
+	for i, from := range offsets {
+		to := end
+		if i+1 < len(offsets) {
+			to = offsets[i+1]
+		}
+		if from >= to || to > end {
+			continue
+		}
+		if e, ok := readTableEntry(block[from:to], first); ok {
+			_, _, err := unseal(y.ParseKey(e.key), e.value.Value)
+			e.sure = whole || len(e.value.Value) > 0 && err == nil
+			t.entries = append(t.entries, e)
+		}
+	}
+}
+
+// entryOffsets reads where the entries of a block begin, off its end, and where the last one
+// ends; nil: that is not what is there.
+func entryOffsets(block []byte) (offsets []int, end int) {
+	if len(block) < 4 {
+		return nil, 0
+	}
+	count := int(binary.BigEndian.Uint32(block[len(block)-4:]))
+	if end = len(block) - 4 - 4*count; count == 0 || end <= 0 {
+		return nil, 0
+	}
+	for i := range count {
+		offsets = append(offsets, int(binary.LittleEndian.Uint32(block[end+4*i:])))
+	}
+	if offsets[0] != 0 {
+		return nil, 0
+	}
+	return offsets, end
+}
+
+// readTableEntry reads one: how many bytes of its key are those of the first, how many come
+// here, these, and the value.
+func readTableEntry(b, first []byte) (e tableEntry, ok bool) {
+	const head, version = 4, 8
+	if len(b) < head {
+		return e, false
+	}
+	same, here := int(binary.LittleEndian.Uint16(b)), int(binary.LittleEndian.Uint16(b[2:]))
+	if same > len(first) || head+here+3 > len(b) || same+here <= version {
+		return e, false
+	}
+	e.key = append(append(e.key, first[:same]...), b[head:head+here]...)
+	value := b[head+here:]
+	if _, n := binary.Uvarint(value[2:]); n <= 0 {
+		return e, false
+	}
+	e.value.Decode(value)
+	return e, true
+}
+
+// holds reports whether an entry is to be believed: its version is none that is yet to come,
+// and if it has no checksum it stands in order between those around it.
+func (t *tableEntries) holds(i int) bool {
+	e := t.entries[i]
+	switch {
+	case y.ParseTs(e.key) > t.newest:
+		return false
+	case e.sure:
+		return true
+	case len(e.value.Value) > 0 && !t.deletes(i):
+		return false // its checksum is wrong
+	}
+	return (i == 0 || y.CompareKeys(t.entries[i-1].key, e.key) < 0) && (i+1 == len(t.entries) || y.CompareKeys(e.key, t.entries[i+1].key) < 0)
+}
+
+// deletes reports whether an entry says that its key is deleted, with the weight of that.
+func (t *tableEntries) deletes(i int) bool { return t.entries[i].value.ExpiresAt == longOver }
+
+// mendInPlace puts a table that is made anew in the place of one that is damaged, of which
+// keep has the original then; "": nobody needs it.
+func mendInPlace(store, keep string, b badFile) (lost int, err error) {
+	path := filepath.Join(store, b.name)
+	anew := path + ".anew"
+	if lost, err = mendTable(path, anew); err != nil {
+		return 0, err
+	}
+	if keep != "" {
+		to, err := os.MkdirTemp(keep, b.name+"-")
+		if err == nil {
+			err = os.Link(path, filepath.Join(to, b.name))
+		}
+		if err == nil {
+			err = syncDir(to)
+		}
+		if err != nil {
+			return 0, errors.Join(fmt.Errorf("keep %s: %w", b.name, err), os.Remove(anew))
+		}
+	}
+	if err := os.Rename(anew, path); err != nil {
+		return 0, err
+	}
+	return lost, syncDir(store)
+}
