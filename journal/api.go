@@ -328,6 +328,7 @@ type Stats struct {
 	Scrubs, Aside, Rebuilt uint64 // since the start: times the live set was read whole, records set aside, entries of indexes built anew
 	Faults, ReportsAside   uint64 // since the start: intents set aside because we cannot work on them, reports of holders that could not be applied
 	LateAnswers            uint64 // since the start: answers to what had ended
+	Warnings               uint64 // since the start: lines of Hooks.Warning, the store's too
 	Deletes                int64  // of keys, since the store was compacted for them last, or the start
 	Compactions            uint64 // of those that it was, since the start
 }

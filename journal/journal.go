@@ -103,7 +103,7 @@ type figures struct {
 
 	scrubs, aside, rebuilt, compactions atomic.Uint64
 	faults, reportsAside                atomic.Uint64
-	lateAnswers                         atomic.Uint64
+	lateAnswers, warnings               atomic.Uint64
 }
 
 func (j *Journal) publishSums() {
@@ -130,6 +130,7 @@ func (j *Journal) Stats() Stats {
 	j.history.stats(&s)
 	s.Scrubs, s.Aside, s.Rebuilt = j.figures.scrubs.Load(), j.figures.aside.Load(), j.figures.rebuilt.Load()
 	s.Faults, s.ReportsAside, s.LateAnswers = j.figures.faults.Load(), j.figures.reportsAside.Load(), j.figures.lateAnswers.Load()
+	s.Warnings = j.figures.warnings.Load()
 	s.Deletes, s.Compactions = j.garbage.deletes.Load(), j.figures.compactions.Load()
 	return s
 }
@@ -148,6 +149,7 @@ func (j *Journal) Err() error {
 func (j *Journal) stop() { j.stopOnce.Do(func() { close(j.stopped) }) }
 
 func (j *Journal) warn(line string) {
+	j.figures.warnings.Add(1)
 	if f := j.hooks.Warning; f != nil {
 		f(line)
 	}

@@ -83,6 +83,11 @@ func TestTripwire(t *testing.T) {
 func TestStoreLogsToTheJournal(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
+	before := w.j.Stats().Warnings
+	w.j.StoreLogs("Block cache might be too small")
+	if n := w.j.Stats().Warnings - before; n != 1 {
+		t.Errorf("of one warning of the store %d are counted", n)
+	}
 	w.j.StoreLogs("while deleting file: 000003.sst, error: permission denied")
 	if _, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope()}}); !errors.Is(err, journal.ErrFailed) {
 		t.Errorf("accepted by a store that says that it has failed: %v", err)

@@ -2560,6 +2560,13 @@ var table = []mutant{
 		pkg:   inJournal, test: "TestDamageOfATableCostsWhatItHits",
 	},
 	{
+		guard: "warnings are not counted",
+		file:  "journal/journal.go",
+		old:   "	j.figures.warnings.Add(1)\n",
+		new:   "",
+		pkg:   inJournal, test: "TestStoreLogsToTheJournal",
+	},
+	{
 		guard: "deletes are not counted",
 		file:  "journal/commit.go",
 		old:   "	j.garbage.deletes.Add(deletes)\n",

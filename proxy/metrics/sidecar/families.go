@@ -72,6 +72,7 @@ var (
 	unapplied  = Families.Counter("pannier_intent_reports_set_aside_total", "Reports of other sidecars that could not be applied; each costs its intent alone, which is a dead letter for sidecar_fault.")
 	lateOnes   = Families.Counter("pannier_intent_late_answers_total", "Answers that came when their intent had ended otherwise: kept with it, at most four, and of no effect.")
 	corrupt    = Families.Counter("pannier_intent_journal_corrupt_records_total", "Records that could not be read and were set aside; each costs its intent alone.")
+	warnings   = Families.Counter("pannier_intent_journal_warnings_total", "Lines of the journal and its store in the log that warn of something.")
 	durable    = Families.Gauge("pannier_intent_journal_durable", "0 where the journal's volume does not outlive the host.")
 	clockAhead = Families.Gauge("pannier_clock_ahead_seconds", "How far the host's clock has jumped ahead of the time that has passed; negative: back; 0 while it is believed.")
 	clockWaits = Families.Gauge("pannier_clock_paused", "1 while nothing expires because the clock has jumped.")

@@ -133,6 +133,7 @@ func (s *Sidecar) journal(to metrics.To, from *Source, now time.Time) {
 	corrupt.Send(to, float64(stats.Aside))
 	unapplied.Send(to, float64(stats.ReportsAside))
 	lateOnes.Send(to, float64(stats.LateAnswers))
+	warnings.Send(to, float64(stats.Warnings))
 	durable.Is(to, stats.Durable)
 	for _, u := range from.Journal.Uses() {
 		limitUsed.Send(to, float64(u.Used), u.Name)
