@@ -166,6 +166,7 @@ func TestNothingExpiresByAJump(t *testing.T) {
 					}
 				} else if c.Paused {
 					w.after(24 * time.Hour)
+					time.Sleep(time.Second) // in which the sweep comes by
 					if n := w.expired(soon, late); n != 0 || !w.j.Stats().Clock.Paused {
 						t.Errorf("%d have expired by a clock that is wrong: %+v", n, w.j.Stats().Clock)
 					}
