@@ -3,6 +3,7 @@ package journaltest
 
 import (
 	"cmp"
+	"syscall"
 	"time"
 
 	"pannier/journal"
@@ -13,11 +14,16 @@ import (
 // what looks after the store in them is real work: the store asks itself forty times a
 // second whether to compact, and the scrub reads all of it. So there it compacts only when
 // it is told to, and what is not said otherwise is scrubbed once a day.
+//
+// No process is begun meanwhile: a child has all that its parent has open until it is
+// another program, and with that the lock of a store which is to be opened again.
 func Open(o journal.Options) (*journal.Journal, error) {
 	if inBubble() {
 		o.Store = bubble.Still()
 		o.ScrubEvery = cmp.Or(o.ScrubEvery, 24*time.Hour)
 	}
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	return journal.Open(o)
 }
 
