@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
@@ -84,10 +85,24 @@ func newAPIServer(t testing.TB, node *kubelet.Node, ip string) *apiServer {
 	t.Cleanup(func() {
 		close(over)
 		following.Wait()
-		front.CloseClientConnections()
-		front.Close()
+		closeServer(front)
 	})
 	return s
+}
+
+// closeServer ends a server whose clients come again as soon as they are cut off, to requests
+// that last: Close would wait for those.
+func closeServer(server *httptest.Server) {
+	closed := make(chan struct{})
+	go func() { server.Close(); close(closed) }()
+	for {
+		server.CloseClientConnections()
+		select {
+		case <-closed:
+			return
+		case <-time.After(10 * time.Millisecond): // the listener is closed by then, or soon
+		}
+	}
 }
 
 // authenticated lets through who shows the token of the account.
