@@ -194,10 +194,11 @@ func TestStopOnADiskThatHangs(t *testing.T) {
 	eventually(t, "the process to end", func() error {
 		var tracer int
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if err != nil || !strings.Contains(string(status), "\nState:\tZ") {
+		if err != nil || !strings.Contains(s.stderr(), "error: ") || !strings.Contains(string(status), "\nState:\tZ") && !strings.Contains(string(status), "\nState:\tt") {
 			return fmt.Errorf("%v: %s", err, status)
 		}
-		// It has; that its threads cannot be buried while they hang is strace's doing.
+		// It has, or is about to, with its last word said; that its threads cannot be buried while
+		// they hang is strace's doing.
 		_, rest, _ := strings.Cut(string(status), "\nTracerPid:\t")
 		if n, err := fmt.Sscan(rest, &tracer); n != 1 || tracer == 0 {
 			return fmt.Errorf("no tracer: %v", err)
