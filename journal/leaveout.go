@@ -44,9 +44,12 @@ func leaveOut(store, keep string, bad []badFile) (said []string, err error) {
 	var set pb.ManifestChangeSet
 	for _, b := range bad {
 		if b.kind == tableFile {
-			if lost, err := mendInPlace(store, keep, b); err == nil {
+			switch lost, err := mendInPlace(store, keep, b); {
+			case err == nil:
 				said = append(said, fmt.Sprintf("%v: made anew without %d of its keys", b, lost))
 				continue
+			case !errors.Is(err, errTableLost): // no room, perhaps: it is not left out for that
+				return nil, fmt.Errorf("make %s anew: %w", b.name, err)
 			}
 		}
 		said = append(said, b.Error())

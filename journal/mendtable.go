@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -18,10 +19,16 @@ import (
 // block is wrong its entries are looked at one by one. What has a value of ours has a
 // checksum, of its key, too; a key alone is believed between its neighbours.
 
+// errTableLost: nothing of a table can be read.
+var errTableLost = errors.New("nothing in it can be read")
+
 // mendTable writes, to another path, a table of what can be read of one, and returns how
-// many of its keys that are not. It is an error where nothing can be read.
+// many of its keys that are not. It is errTableLost where nothing can be read.
 func mendTable(path, to string) (lost int, err error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, errTableLost
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -32,7 +39,7 @@ func mendTable(path, to string) (lost int, err error) {
 	}
 	index, err := readIndex(f, info.Size())
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", errTableLost, err)
 	}
 	root := fb.GetRootAsTableIndex(index.data, 0)
 	b := table.NewTableBuilder(table.Options{TableSize: tableSize, BlockSize: blockSize, BloomFalsePositive: bloomFalsePositive})
@@ -57,7 +64,7 @@ func mendTable(path, to string) (lost int, err error) {
 		}
 	}
 	if kept == 0 {
-		return 0, errors.New("nothing in it can be read")
+		return 0, errTableLost
 	}
 	return max(0, int(root.KeyCount())-kept), writeSynced(to, b.Finish())
 }
@@ -174,6 +181,7 @@ func mendInPlace(store, keep string, b badFile) (lost int, err error) {
 	path := filepath.Join(store, b.name)
 	anew := path + ".anew"
 	if lost, err = mendTable(path, anew); err != nil {
+		_ = os.Remove(anew) // it need not be there, and where it is it is no table
 		return 0, err
 	}
 	if keep != "" {

@@ -120,3 +120,40 @@ func (w *world) damaged(table string, damage func([]byte), before map[journal.ID
 		w.Error(err)
 	}
 }
+
+// TestTableThatCannotBeMadeAnew: where the disk does not let a damaged table be made anew the
+// start fails, and all that can be read of it is there for the next one.
+func TestTableThatCannotBeMadeAnew(t *testing.T) {
+	t.Parallel()
+	w, older, newer := halves(t)
+	path := filepath.Join(w.dir, "store", "000001.sst")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[100] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inTheWay := filepath.Join(path+".anew", "x")
+	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if j, err := journal.Open(journal.Options{Dir: w.dir, AcceptLoss: true}); err == nil || !strings.Contains(err.Error(), "make 000001.sst anew") {
+		t.Fatalf("opened all the same: %v, %v", j, err)
+	}
+	if err := os.RemoveAll(path + ".anew"); err != nil {
+		t.Fatal(err)
+	}
+	w.goOn()
+	kept := 0
+	for _, id := range append(older, newer...) {
+		if _, err := w.j.Get(id); err == nil {
+			kept++
+		}
+	}
+	if kept < len(older)+len(newer)-1 {
+		t.Errorf("of %d intents %d are left: %s", len(older)+len(newer), kept, w.j.Stats().Loss)
+	}
+	w.whole()
+}

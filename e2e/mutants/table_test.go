@@ -2548,9 +2548,16 @@ var table = []mutant{
 	{
 		guard: "a wrong bit costs its table",
 		file:  "journal/leaveout.go",
-		old:   "mendInPlace(store, keep, b); err == nil {\n",
-		new:   "mendInPlace(store, keep, b); err == nil && lost < 0 {\n",
+		old:   "			case err == nil:\n				said",
+		new:   "			case err == nil && lost < 0:\n				said",
 		pkg:   inJournal, test: "TestDamageOfATableCostsWhatItHits",
+	},
+	{
+		guard: "a table that there is no room to mend is left out",
+		file:  "journal/leaveout.go",
+		old:   "			case !errors.Is(err, errTableLost): //",
+		new:   "			case false: //",
+		pkg:   inJournal, test: "TestTableThatCannotBeMadeAnew",
 	},
 	{
 		guard: "what a damaged block says is deleted comes back",
