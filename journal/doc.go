@@ -148,8 +148,9 @@
 //     may have ended.
 //   - What is deleted takes room until a compaction drops it. Under traffic the store sees to
 //     that by sizes, so what deletes a body weighs a sixteenth of it. Once 100,000 keys, and
-//     one for ten that there are, have been deleted, a store of up to 512 MiB is compacted while it is quiet, if neither space nor inodes nor
-//     open files can run out in it: a compaction that cannot make a table loses its keys.
+//     one for ten that there are, have been deleted, a store of up to 512 MiB is compacted
+//     while it is quiet, if neither space nor inodes nor open files can run out in it: a
+//     compaction that cannot make a table loses its keys.
 //   - A snapshot lasts for a page of reads (page.go): while one is open no compaction drops what
 //     has been deleted since. What is read page by page says what may be seen twice or missed;
 //     of what is held nothing is missed.
