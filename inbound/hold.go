@@ -117,8 +117,16 @@ func (m *Mailbox) settlePlace(p place, r journal.HoldResult, err error) {
 }
 
 // Take moves intents of our own home from its due index into the mailbox, in
-// one batch. Results are in order; one with an error stays due.
+// one batch. Results are in order; one with an error stays due. It waits for the
+// mailbox to know what it holds: what came before would be counted twice.
 func (m *Mailbox) Take(ctx context.Context, agent string, offers []journal.Offer) ([]journal.HoldResult, error) {
+	select {
+	case <-m.ready:
+	case <-m.stopped:
+		return nil, ErrDraining
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	results := make([]journal.HoldResult, len(offers))
 	var in []journal.Offer
 	var at []int

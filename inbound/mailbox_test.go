@@ -3,6 +3,7 @@ package inbound_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -381,6 +382,41 @@ func TestRestartKeepsLeasesAndCounts(t *testing.T) {
 		if h := w.get(id).Handover; h.Attempts != 0 || !h.Redelivered {
 			t.Errorf("%s after the restart: %d attempts, redelivered %v; want 0, true", id, h.Attempts, h.Redelivered)
 		}
+	}
+}
+
+// What our own home offers at a start is counted once, however late the counts of what
+// was here before are made.
+func TestTakeWaitsForTheCounts(t *testing.T) { bubble(t, takeWaitsForTheCounts) }
+
+func takeWaitsForTheCounts(t *testing.T) {
+	w := setup(t, fast())
+	w.accept(1)
+	late := inbound.NewMailbox(w.o, w.j, slog.New(slog.DiscardHandler))
+	late.Configure([]string{agent}, "local")
+	no, _ := w.j.AgentNo(agent)
+	offers, _, err := w.j.Due(no, time.Now(), 1, func(journal.ID) bool { return false })
+	if err != nil || len(offers) != 1 {
+		t.Fatalf("%d due, %v", len(offers), err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	taken := make(chan error, 1)
+	all.Go(func() {
+		_, err := late.Take(ctx, agent, offers)
+		taken <- err
+	})
+	synctest.Wait()
+	all.Go(func() { _ = late.Run(ctx) })
+	if err := <-taken; err != nil {
+		t.Fatalf("take: %v", err)
+	}
+	synctest.Wait() // until the counts are made
+	figures, _ := late.Figures()
+	if len(figures) != 1 || figures[0].Unsettled != 1 {
+		t.Errorf("of one intent that is here there count %+v", figures)
 	}
 }
 

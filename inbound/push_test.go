@@ -505,7 +505,7 @@ func TestResolvedBeforeItIsAnswered(t *testing.T) {
 
 // What an app has acknowledged is its own list, and that has an end too.
 func TestAcknowledgedIsBounded(t *testing.T) {
-	// Not in parallel: beside too many others its window does not grow to three before it asks.
+	t.Parallel()
 	o := fast()
 	o.MaxOpen = 3
 	w := setup(t, o)

@@ -1736,6 +1736,13 @@ var table = []mutant{
 		pkg:   inOutbound, test: "TestAcknowledgedMakesRoom",
 	},
 	{
+		guard: "what home offers at a start is counted twice",
+		file:  "inbound/hold.go",
+		old:   "	case <-m.ready:\n	case <-m.stopped:\n		return nil, ErrDraining",
+		new:   "	default:\n	case <-m.stopped:\n		return nil, ErrDraining",
+		pkg:   inInbound, test: "TestTakeWaitsForTheCounts",
+	},
+	{
 		guard: "what is acknowledged has no bound",
 		file:  "inbound/credit.go",
 		old:   "c.total+c.apart >= c.maxOpen",
