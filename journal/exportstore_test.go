@@ -72,3 +72,20 @@ func (j *Journal) Tombstones() (n, weight int) {
 	}) // of one that has stopped: none
 	return n, weight
 }
+
+// ScanAhead gives the numbers of the tables that are asked for when a key of a class is read.
+func ScanAhead(tables []badger.TableInfo, class byte) (next func(key []byte) []uint64) {
+	a := newScanAhead("", tables, class)
+	return func(key []byte) (ids []uint64) {
+		for _, t := range a.next(key) {
+			ids = append(ids, t.ID)
+		}
+		return ids
+	}
+}
+
+// TableEnds says where in a table there are its last block and its index.
+func TableEnds(path string) (last, index int64, err error) {
+	ends, err := checkTable(path, new([]byte))
+	return ends.last, ends.index, err
+}

@@ -69,13 +69,14 @@ func together(bad []badFile) error {
 	return errors.New(strings.Join(all, "; "))
 }
 
-// checkFiles reads what is there of a store that no process has open.
-func checkFiles(store string) (bad []badFile) {
+// checkFiles reads what is there of a store that no process has open. It says, too, what
+// Badger is going to read of each table.
+func checkFiles(store string) (bad []badFile, ends map[uint64]tableEnds) {
 	tables, _, err := readManifest(filepath.Join(store, badger.ManifestFilename))
 	if err != nil {
-		return []badFile{{name: badger.ManifestFilename, kind: manifestFile, why: err}}
+		return []badFile{{name: badger.ManifestFilename, kind: manifestFile, why: err}}, nil
 	}
-	bad = checkTables(store, tables)
+	bad, ends = checkTables(store, tables)
 	logs, _ := filepath.Glob(filepath.Join(store, "*.mem")) // the one error is of a bad pattern
 	for _, path := range logs {
 		b, err := readLog(path)
@@ -86,7 +87,7 @@ func checkFiles(store string) (bad []badFile) {
 			bad = append(bad, badFile{name: filepath.Base(path), kind: logFile, why: err})
 		}
 	}
-	return append(bad, checkSpare(store)...)
+	return append(bad, checkSpare(store)...), ends
 }
 
 // checkSpare reads the files that keep Badger from opening, and have nothing in them: the
@@ -125,13 +126,14 @@ func checkValueLog(path string) error {
 	return nil
 }
 
-// checkTables reads all tables, side by side: they are most of what a start takes. It names
-// each that is bad, in the order of their numbers.
-func checkTables(store string, tables map[uint64]bool) (bad []badFile) {
+// checkTables reads all tables, side by side, and more than there are processors, which
+// wait for the disk: they are most of what a start takes. It names each that is bad, in the
+// order of their numbers.
+func checkTables(store string, tables map[uint64]bool) (bad []badFile, ends map[uint64]tableEnds) {
 	ids := slices.Sorted(maps.Keys(tables))
-	wrong := make([]error, len(ids))
+	wrong, found := make([]error, len(ids)), make([]tableEnds, len(ids))
 	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
+	group.SetLimit(3 * runtime.GOMAXPROCS(0))
 	spare := sync.Pool{New: func() any { return new([]byte) }}
 	for i, id := range ids {
 		if !tables[id] {
@@ -140,17 +142,19 @@ func checkTables(store string, tables map[uint64]bool) (bad []badFile) {
 		group.Go(func() error {
 			buf := spare.Get().(*[]byte)
 			defer spare.Put(buf)
-			wrong[i] = checkTable(filepath.Join(store, tableName(id)), buf)
+			found[i], wrong[i] = checkTable(filepath.Join(store, tableName(id)), buf)
 			return nil // the others are read all the same
 		})
 	}
 	_ = group.Wait() // none returns an error
+	ends = map[uint64]tableEnds{}
 	for i, err := range wrong {
+		ends[ids[i]] = found[i]
 		if err != nil {
 			bad = append(bad, badFile{tableName(ids[i]), tableFile, ids[i], err})
 		}
 	}
-	return bad
+	return bad, ends
 }
 
 func tableName(id uint64) string { return fmt.Sprintf("%06d%s", id, tableExt) }
@@ -219,41 +223,43 @@ func checkEmpty(store string) error {
 // checkTable verifies the footer, the index and each block of a table, each of which ends
 // with its checksum and the length of that. It reads block by block into buf, which is used
 // again: a table may be a large part of what a sidecar has of memory.
-func checkTable(path string, buf *[]byte) error {
+func checkTable(path string, buf *[]byte) (ends tableEnds, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return ends, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return ends, err
 	}
 	left := info.Size() // of the table, without what has been read from its end
 	index, err := readIndex(f, left)
 	if err != nil {
-		return err
+		return ends, err
 	}
 	left -= index.bytes
+	ends.index = left
 	root := fb.GetRootAsTableIndex(index.data, 0)
 	for n := range root.OffsetsLength() {
 		var at fb.BlockOffset
 		if !root.Offsets(&at, n) || int64(at.Offset())+int64(at.Len()) > left {
-			return fmt.Errorf("block %d is not in it", n)
+			return ends, fmt.Errorf("block %d is not in it", n)
 		}
+		ends.last = int64(at.Offset())
 		*buf = slices.Grow((*buf)[:0], int(at.Len()))[:at.Len()]
 		if _, err := f.ReadAt(*buf, int64(at.Offset())); err != nil {
-			return fmt.Errorf("block %d: %w", n, err)
+			return ends, fmt.Errorf("block %d: %w", n, err)
 		}
 		block, sum, err := cutSum(*buf)
 		if err != nil {
-			return fmt.Errorf("block %d: %w", n, err)
+			return ends, fmt.Errorf("block %d: %w", n, err)
 		}
 		if !matches(block, sum) {
-			return fmt.Errorf("the checksum of block %d is wrong", n)
+			return ends, fmt.Errorf("the checksum of block %d is wrong", n)
 		}
 	}
-	return nil
+	return ends, nil
 }
 
 // tableIndex is the index of a table, and how much it takes with its lengths and checksum.

@@ -44,10 +44,11 @@ func scanClass(db *badger.DB, class byte, l *ledger) sum {
 	opts.Prefix = []byte{class}
 	it := txn.NewIterator(opts)
 	defer it.Close()
-	s := &sums{}
+	s, soon := &sums{}, newScanAhead(db.Opts().Dir, db.Tables(), class)
 	var run entry // alike so far
 	for it.Rewind(); it.Valid(); it.Next() {
 		key := it.Item().Key()
+		soon.at(key)
 		s.addIfLive(key)
 		e, ok := entryOf(key, 1)
 		switch {

@@ -66,7 +66,7 @@ func (j *Journal) openLocked(o Options) error {
 	if err := sweepTorn(j.store); err != nil {
 		return err
 	}
-	bad := checkFiles(j.store)
+	bad, ends := checkFiles(j.store)
 	if len(bad) > 0 {
 		if err := j.openWithout(bad); err != nil {
 			return err
@@ -90,10 +90,12 @@ func (j *Journal) openLocked(o Options) error {
 		if err := j.space.forRecovery(j.store); err != nil {
 			return fmt.Errorf("the journal in %s was not stopped, and %w", j.dir, err)
 		}
+		aheadOfOpen(j.store, ends)
 		if err := j.verifyStore(); err != nil {
 			return err
 		}
 	}
+	aheadOfOpen(j.store, ends)
 	if err := j.open(fresh, o); err != nil {
 		return err
 	}

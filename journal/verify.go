@@ -66,7 +66,7 @@ func (r *VerifyReport) look(store string, last *mark) {
 		r.whole(DamagedFile, "%v", err)
 		return
 	}
-	bad := checkFiles(store)
+	bad, _ := checkFiles(store)
 	for _, b := range bad {
 		r.whole(DamagedFile, "%v", b)
 	}

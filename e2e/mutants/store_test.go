@@ -13,8 +13,8 @@ var ofTheStore = []mutant{
 	{
 		guard: "a table's damage is told of another",
 		file:  "journal/files.go",
-		old:   "			wrong[i] = checkTable(",
-		new:   "			wrong[i/len(ids)] = checkTable(",
+		old:   "			found[i], wrong[i] = checkTable(",
+		new:   "			found[i], wrong[i/len(ids)] = checkTable(",
 		pkg:   inJournal, test: "TestTablesAreCheckedSideBySide",
 	},
 	{
