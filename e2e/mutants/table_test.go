@@ -397,8 +397,8 @@ var table = []mutant{
 	{
 		guard: "a file with nothing in it keeps a whole journal shut",
 		file:  "journal/files.go",
-		old:   "	return append(bad, checkSpare(store)...)\n",
-		new:   "	return bad\n",
+		old:   "	return append(bad, checkSpare(store)...), ends\n",
+		new:   "	return bad, ends\n",
 		pkg:   inJournal, test: "TestAcceptLossOfASpareFile/KEYREGISTRY",
 	},
 	{
