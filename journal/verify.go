@@ -95,7 +95,7 @@ func (r *VerifyReport) look(store string, last *mark) {
 
 // read verifies all that a snapshot has, which is all that there is: nobody writes.
 func (r *VerifyReport) read(db *badger.DB, txn *page, last *mark) {
-	v := verifier{db: db, txn: txn, report: r, expect: map[string]bool{}}
+	v := verifier{db: db, txn: txn, report: r}
 	v.records()
 	v.mark(last)
 	v.birth()
@@ -113,11 +113,10 @@ type verifier struct {
 	db     *badger.DB
 	txn    *page
 	report *VerifyReport
-	expect map[string]bool // index keys that records name; true once seen
-	laid   bool            // every dead letter is in their index
-	letGo  time.Time       // what ended up to then may be gone
-	self   ID              // of this journal
-	lanes  map[Agent]bool  // addresses by number: whether it is a lane of threads
+	laid   bool           // every dead letter is in their index
+	letGo  time.Time      // what ended up to then may be gone
+	self   ID             // of this journal
+	lanes  map[Agent]bool // addresses by number: whether it is a lane of threads
 }
 
 // records decodes everything there is. What is found here is said here alone: the checks

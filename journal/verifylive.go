@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -28,8 +29,10 @@ func (v *verifier) heads() {
 		if h.Thread {
 			v.must(id, classThread)
 		}
-		open := state.Status(h.Status).Open()
-		if !open {
+		for _, key := range v.headKeys(id, h) {
+			v.want(key)
+		}
+		if !state.Status(h.Status).Open() {
 			if Place(h.Place) != PlaceEnded {
 				v.report.of(id, Contradictions, "has ended but is still placed")
 			}
@@ -45,18 +48,10 @@ func (v *verifier) heads() {
 		if ok && log.Events[len(log.Events)-1].Status != h.Status {
 			v.report.of(id, BrokenLog, "is %s, its last event says %s", state.Status(h.Status), state.Status(log.Events[len(log.Events)-1].Status))
 		}
-		if h.HumanTask && v.lanes[Agent(h.Dest)] {
-			v.want(idKey(classTask, id))
-		}
 		v.report.Live++
 		v.envelope(id)
 		switch Place(h.Place) {
-		case PlaceDue:
-			v.want(dueKey(classDue, Agent(h.Dest), h.DueMs, id))
-		case PlaceHeld:
-			v.want(heldKey(ID(h.Holder), id))
-		case PlaceParked:
-			v.want(idKey(classParked, id))
+		case PlaceDue, PlaceHeld, PlaceParked: // in an index
 		case PlaceLocal: // its hand-over is in the mailbox
 			v.must(id, classHandover)
 		default:
@@ -65,10 +60,46 @@ func (v *verifier) heads() {
 		if h.Gated || h.Stepped {
 			v.parts(id)
 		}
-		if h.ExpiryMs != 0 {
-			v.want(timeKey(classExpiry, h.ExpiryMs, id[:]))
-		}
 	})
+}
+
+// headKeys are the entries that the head of an intent names.
+func (v *verifier) headKeys(id ID, h *wire.Head) (keys [][]byte) {
+	if !state.Status(h.Status).Open() {
+		if h.DeadMs != 0 {
+			keys = append(keys, deadKey(h.DeadMs, id))
+		}
+		return keys
+	}
+	if h.HumanTask && v.lanes[Agent(h.Dest)] {
+		keys = append(keys, idKey(classTask, id))
+	}
+	if h.ExpiryMs != 0 {
+		keys = append(keys, timeKey(classExpiry, h.ExpiryMs, id[:]))
+	}
+	switch Place(h.Place) {
+	case PlaceDue:
+		keys = append(keys, dueKey(classDue, Agent(h.Dest), h.DueMs, id))
+	case PlaceHeld:
+		keys = append(keys, heldKey(ID(h.Holder), id))
+	case PlaceParked:
+		keys = append(keys, idKey(classParked, id))
+	}
+	return keys
+}
+
+// handoverKeys are the entries that a hand-over names.
+func handoverKeys(id ID, h *wire.Handover) (keys [][]byte) {
+	if state.Phase(h.Phase).Open() {
+		keys = append(keys, dueKey(classMail, Agent(h.Agent), h.DueMs, id))
+		if h.HumanTask {
+			keys = append(keys, idKey(classTask, id))
+		}
+	}
+	if h.DeadReason != 0 {
+		keys = append(keys, deadKey(h.EndedMs, id))
+	}
+	return keys
 }
 
 // must checks that an intent has a record.
@@ -114,7 +145,6 @@ func (v *verifier) dead(id ID, h *wire.Head) {
 	if h.DeadMs == 0 {
 		return
 	}
-	v.want(deadKey(h.DeadMs, id))
 	v.envelope(id)
 	as, err := IDOf(h.RedrivenAs)
 	if err != nil || v.gone(as) {
@@ -162,7 +192,12 @@ func (v *verifier) kept(id ID, retainMS int64) {
 	v.report.add(Damage{Kind: MissingEntry, Intent: id, Key: timeKey(classHistory, retainMS, id[:]), What: fmt.Sprintf("intent %s has ended, and the history does not know", id)})
 }
 
-func (v *verifier) want(key []byte) { v.expect[string(key)] = false }
+// want checks that an entry is there which a record names.
+func (v *verifier) want(key []byte) {
+	if found, err := v.has(key); err == nil && !found {
+		v.report.at(key, MissingEntry, "it is not there (%x)", key)
+	}
+}
 
 func (v *verifier) envelope(id ID) {
 	blob, found, err := readEnvelope(v.txn, id)
@@ -183,8 +218,8 @@ func (v *verifier) envelope(id ID) {
 func (v *verifier) handovers() {
 	eachWhole(v.txn, classHandover, func() *wire.Handover { return &wire.Handover{} }, func(key []byte, h *wire.Handover) {
 		id := ID(key[1:17])
-		if h.HumanTask && state.Phase(h.Phase).Open() {
-			v.want(idKey(classTask, id))
+		for _, key := range handoverKeys(id, h) {
+			v.want(key)
 		}
 		if h.Threaded {
 			v.must(id, classThread)
@@ -201,12 +236,7 @@ func (v *verifier) handovers() {
 				v.report.Live++
 			}
 		}
-		if state.Phase(h.Phase).Open() {
-			v.want(dueKey(classMail, Agent(h.Agent), h.DueMs, id))
-			v.envelope(id)
-		}
-		if h.DeadReason != 0 {
-			v.want(deadKey(h.EndedMs, id))
+		if state.Phase(h.Phase).Open() || h.DeadReason != 0 {
 			v.envelope(id)
 		}
 		if h.RetainMs != 0 {
@@ -215,22 +245,38 @@ func (v *verifier) handovers() {
 	})
 }
 
-// indexes compares the entries of each index with those that records name.
+// indexes checks that each entry of an index is one that a record names. It asks the records
+// again rather than remember what they name: there may be millions.
 func (v *verifier) indexes() {
 	for _, c := range []byte{classDue, classHeld, classParked, classExpiry, classMail, classDead, classInbox, classTask} {
 		keysOf(v.txn, c, func(key []byte) {
-			if _, wanted := v.expect[string(key)]; !wanted {
+			if !v.named(key) {
 				v.report.at(key, StrayEntry, "no record names it (%x)", key)
-				return
 			}
-			v.expect[string(key)] = true
 		})
 	}
-	for k, seen := range v.expect {
-		if !seen {
-			v.report.at([]byte(k), MissingEntry, "it is not there (%x)", k)
+}
+
+// named reports whether a record of an intent names that entry.
+func (v *verifier) named(key []byte) bool {
+	id, _ := intentOf(key)
+	var named [][]byte
+	if key[0] == classInbox {
+		var rec wire.Thread
+		if ok, _ := v.get(idKey(classThread, id), &rec); ok {
+			named = threadKeys(id, &rec)
+		}
+	} else {
+		var head wire.Head
+		if ok, _ := v.get(idKey(classHead, id), &head); ok {
+			named = v.headKeys(id, &head)
+		}
+		var h wire.Handover
+		if ok, _ := v.get(idKey(classHandover, id), &h); ok {
+			named = append(named, handoverKeys(id, &h)...)
 		}
 	}
+	return slices.ContainsFunc(named, func(k []byte) bool { return bytes.Equal(k, key) })
 }
 
 // keys checks reports (no gap per home) and idempotency keys (their intent

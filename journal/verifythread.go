@@ -30,12 +30,24 @@ func (v *verifier) threads() {
 			if _, known := v.lanes[Agent(owner)]; !known && owner != 0 {
 				v.report.at(key, MissingRecord, "it is in the inbox of address number %d, which is not here", owner)
 			}
-			v.want(inboxKey(owner, rec.Change, th.id))
+		}
+		for _, key := range threadKeys(th.id, rec) {
+			v.want(key)
 		}
 		if len(rec.Entries) == 0 {
 			v.report.at(key, Contradictions, "it has no entry")
 		}
 	})
+}
+
+// threadKeys are the entries that a thread names.
+func threadKeys(id ID, rec *wire.Thread) (keys [][]byte) {
+	th := thread{id: id}
+	th.rec.Views = rec.Views
+	for _, owner := range th.owners() {
+		keys = append(keys, inboxKey(owner, rec.Change, id))
+	}
+	return keys
 }
 
 // parentage checks both ends of what ties an intent to its parts.
