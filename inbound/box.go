@@ -73,23 +73,25 @@ type pull struct {
 	push     bool
 	adopted  []journal.ID // handed over on a connection that is gone
 	bytes    int
-	trace    string // traceparent of the poll
-	once     bool   // does not wait
-	round    uint64 // the first turn that has seen it
-	leaving  bool   // takes nothing more; ends when nothing is on its way to it
+	room     *journal.Pull // for payload
+	trace    string        // traceparent of the poll
+	once     bool          // does not wait
+	round    uint64        // the first turn that has seen it
+	leaving  bool          // takes nothing more; ends when nothing is on its way to it
 	done     chan struct{}
 	closed   bool
 	err      error
 }
 
 func (p *pull) terms() journal.Terms {
-	return journal.Terms{For: p.lease, Stream: p.stream != nil, Trace: p.trace}
+	return journal.Terms{For: p.lease, Stream: p.stream != nil, Trace: p.trace, Pull: p.room}
 }
 
 // slot is a place in a pull, reserved for one intent whose lease is on its way
 // to the disk. Each is filled or given back.
 type slot struct {
 	pull *pull
+	due  time.Time // of the entry it is for, where that was read
 }
 
 func newBox(name string, o Options, now time.Time) *box {
@@ -214,7 +216,7 @@ func (b *box) reserve() (slot, bool) {
 		b.reserved++
 		copy(b.pulls[i:], b.pulls[i+1:])
 		b.pulls[len(b.pulls)-1] = p
-		return slot{p}, true
+		return slot{pull: p}, true
 	}
 	return slot{}, false
 }
@@ -238,6 +240,12 @@ func (b *box) giveBack(s slot) {
 	if !s.pull.leaving {
 		s.pull.free++
 	}
+}
+
+// full gives a slot back whose intent had no room in its pull, which ends with what it has.
+func (b *box) full(s slot) {
+	b.giveBack(s)
+	s.pull.free = 0
 }
 
 const maxInt = int(^uint(0) >> 1)

@@ -200,28 +200,94 @@ func TestOnePullTakesAllThatIsThere(t *testing.T) {
 	}
 }
 
+// A pull is given as much payload as it may hold, whatever went before it, and one that is
+// larger alone. None is passed over for one that is smaller.
 func TestPullIsBoundedInBytes(t *testing.T) {
 	t.Parallel()
-	o := fast()
-	o.MaxPullBytes = 200 << 10
-	w := setup(t, o)
-	home := w.dialHome(journal.NewID(), 1)
-	w.ready(100)
-	home.window(100)
-	for _, id := range home.burst(50, 20<<10) {
-		home.verdict(id)
-	}
-	left := 50
-	for left > 0 {
-		got, bytes := w.ready(100), 0
-		for _, h := range got {
-			bytes += len(h.Envelope.Payload)
+	const most, n = 250 << 10, 12
+	sizes := []int{100 << 10, 100 << 10, 400 << 10, 10 << 10}
+	judge := func(t *testing.T, ids []journal.ID, pull func() []journal.Handed) {
+		t.Helper()
+		for at := 0; at < n; {
+			got, bytes := pull(), 0
+			for i, h := range got {
+				if h.ID != ids[at+i] {
+					t.Fatalf("number %d is %s, want %s", at+i, h.ID, ids[at+i])
+				}
+				bytes += len(h.Envelope.Payload)
+			}
+			if len(got) == 0 || len(got) > 1 && bytes > most {
+				t.Fatalf("a pull got %d intents of %d bytes, want at most %d", len(got), bytes, most)
+			}
+			at += len(got)
 		}
-		if len(got) == 0 || bytes > 2*o.MaxPullBytes {
-			t.Fatalf("a pull got %d intents of %d bytes; about %d bytes are its bound", len(got), bytes, o.MaxPullBytes)
-		}
-		left -= len(got)
 	}
+	held := func(t *testing.T, read func(*world)) (*world, []journal.ID) {
+		o := fast()
+		o.MaxPullBytes = most
+		w := setup(t, o)
+		home := w.dialHome(journal.NewID(), 1)
+		read(w)
+		home.window(100)
+		ids := make([]journal.ID, n)
+		for i := range ids {
+			ids[i] = home.burst(1, sizes[i%len(sizes)])[0]
+			home.verdict(ids[i])
+		}
+		return w, ids
+	}
+	asked := func(w *world) { w.ready(100) } // so that so many may come
+
+	t.Run("ready before", func(t *testing.T) {
+		t.Parallel()
+		w, ids := held(t, asked)
+		judge(t, ids, func() []journal.Handed { return w.ready(100) })
+	})
+	t.Run("after a start", func(t *testing.T) {
+		t.Parallel()
+		w, ids := held(t, asked)
+		w.stop()
+		w.start()
+		judge(t, ids, func() []journal.Handed { return w.ready(100) })
+	})
+	t.Run("pushed", func(t *testing.T) {
+		t.Parallel()
+		w, ids := held(t, asked)
+		p := w.m.OpenPush(agent)
+		t.Cleanup(p.Close)
+		judge(t, ids, func() []journal.Handed { return next(t, p, 100) })
+	})
+	t.Run("as they come", func(t *testing.T) {
+		t.Parallel()
+		o := fast()
+		o.MaxPullBytes = most
+		w := setup(t, o)
+		home := w.dialHome(journal.NewID(), 1)
+		w.ready(100)
+		home.window(100)
+		pull := func() []journal.Handed {
+			got, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: agent, Limit: 100, Lease: time.Minute, Wait: 10 * time.Second})
+			if err != nil {
+				t.Error(err)
+			}
+			return got
+		}
+		first := make(chan []journal.Handed)
+		go func() { first <- pull() }()
+		until(t, "it waits", func() bool { figures, _ := w.m.Figures(); return figures[0].Readers == 1 })
+		ids := home.burst(n, 100<<10) // in one frame
+		for _, id := range ids {
+			home.verdict(id)
+		}
+		judge(t, ids, func() []journal.Handed {
+			if first != nil {
+				got := <-first
+				first = nil
+				return got
+			}
+			return pull()
+		})
+	})
 }
 
 func TestTakeBackMakesItReadyAgain(t *testing.T) {

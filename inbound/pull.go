@@ -130,7 +130,7 @@ func (m *Mailbox) enter(b *box, r PullRequest) (*pull, error) {
 	}
 	p := &pull{
 		limit: max(1, r.Limit), lease: r.Lease, once: r.Wait <= 0,
-		round: b.round + 1, done: make(chan struct{}), stream: r.stream, push: r.push != nil, trace: r.Trace,
+		round: b.round + 1, done: make(chan struct{}), stream: r.stream, push: r.push != nil, trace: r.Trace, room: journal.NewPull(m.o.MaxPullBytes),
 	}
 	if p.lease <= 0 {
 		p.lease = m.o.PollLease

@@ -2,6 +2,7 @@ package inbound
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -191,7 +192,12 @@ func (m *Mailbox) handOver(ctx context.Context, b *box, p plan, v *view) error {
 			// Settled, ended or out of time since it was read. It stays unread
 			// until the journal changes it.
 			b.door.returned(ids[i])
-			b.giveBack(s)
+			if err == nil && errors.Is(handed[i].Err, journal.ErrPullFull) {
+				v.skipped = earliest(v.skipped, s.due) // for the next
+				b.full(s)
+			} else {
+				b.giveBack(s)
+			}
 			if s.pull.push {
 				m.land(b, ids[i])
 			}
@@ -209,7 +215,7 @@ func (m *Mailbox) handOver(ctx context.Context, b *box, p plan, v *view) error {
 // pushed is only read. The slots of one turn are of one kind.
 func (m *Mailbox) grant(ctx context.Context, ids []journal.ID, slots []slot) ([]journal.Handed, error) {
 	if slots[0].pull.push {
-		return m.j.Peek(ctx, ids)
+		return m.j.Peek(ctx, ids, slots[0].pull.room)
 	}
 	terms := make([]journal.Terms, len(slots))
 	for i, s := range slots {
@@ -244,6 +250,7 @@ func (m *Mailbox) take(b *box, p plan, v *view) (ids []journal.ID, slots []slot)
 			break
 		}
 		b.door.handed(id)
+		s.due = due[id]
 		ids, slots = append(ids, id), append(slots, s)
 		if s.pull.push {
 			// From here on nobody may give it back to its home.

@@ -156,6 +156,7 @@ type Terms struct {
 	Thread bool   // no lease: a completion that is kept as a thread, and done with that
 	Inbox  bool   // no lease: its thread is the hand-over, and a person answers
 	Trace  string // traceparent of the poll it goes out with; empty: none
+	Pull   *Pull  // it is for; nil: for none that is bounded
 }
 
 // HoldResult answers a HoldRequest. Err is nil also for a repeated offer.

@@ -33,6 +33,8 @@ var (
 	ErrKeyConflict = errors.New("idempotency key used with another body")
 	// ErrIllegal: the tables have no row for this.
 	ErrIllegal = errors.New("illegal transition")
+	// ErrPullFull: the pull it was for has as much as one is given.
+	ErrPullFull = errors.New("the pull is full")
 	// ErrTooLarge: one record would not fit one batch.
 	ErrTooLarge = errors.New("too large for the journal")
 	// ErrTooManyAgents: the dictionary of unknown destinations is full.

@@ -142,7 +142,7 @@ func (t *tx) intoMailbox(h *hand, env *wire.Envelope, lease Terms, res *HoldResu
 		return t.saveHand(h)
 	}
 	handed, err := t.lease(h, env, lease)
-	if errors.Is(err, ErrExpired) || errors.Is(err, ErrKilled) || errors.Is(err, errOutOfAttempts) {
+	if errors.Is(err, ErrExpired) || errors.Is(err, ErrKilled) || errors.Is(err, errOutOfAttempts) || errors.Is(err, ErrPullFull) {
 		return t.saveHand(h)
 	}
 	res.Handed = handed

@@ -54,7 +54,7 @@ func TestKilled(t *testing.T) {
 	if err != nil || !errors.Is(handed[0].Err, journal.ErrKilled) {
 		t.Errorf("lease: %v, %v, want ErrKilled", err, handed[0].Err)
 	}
-	if peeked, err := w.j.Peek(context.Background(), []journal.ID{before.ID}); err != nil || !errors.Is(peeked[0].Err, journal.ErrKilled) {
+	if peeked, err := w.j.Peek(context.Background(), []journal.ID{before.ID}, nil); err != nil || !errors.Is(peeked[0].Err, journal.ErrKilled) {
 		t.Errorf("push: %v, %v, want ErrKilled", err, peeked[0].Err)
 	}
 	kill("orders", false)

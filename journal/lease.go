@@ -24,6 +24,9 @@ func (t *tx) lease(h *hand, env *wire.Envelope, terms Terms) (*Handed, error) {
 	if outOfAttempts(&h.rec) {
 		return nil, errOutOfAttempts
 	}
+	if _, ok := state.Step(h.phase(), state.Lease); ok && !terms.Pull.takes(h.id, env) {
+		return nil, ErrPullFull
+	}
 	row, err := t.step(h, state.Lease, t.now.Add(terms.For))
 	if err != nil {
 		return nil, err
@@ -94,6 +97,9 @@ func (j *Journal) Lease(ctx context.Context, ids []ID, terms []Terms) ([]Handed,
 }
 
 func (t *tx) leaseReady(id ID, terms Terms) (*Handed, error) {
+	if terms.Pull.full() {
+		return nil, ErrPullFull // its payload is not read for that
+	}
 	h, found, err := t.hand(id)
 	if err != nil {
 		return nil, err

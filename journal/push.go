@@ -43,14 +43,14 @@ const (
 // we crash before that is durable, none has been. Each Handed has its own error:
 // ErrIllegal for one that is not ready, ErrExpired for one that is out of time, which
 // home is about to end.
-func (j *Journal) Peek(ctx context.Context, ids []ID) ([]Handed, error) {
+func (j *Journal) Peek(ctx context.Context, ids []ID, pull *Pull) ([]Handed, error) {
 	out := make([]Handed, len(ids))
 	now := j.clock.forLimits(j.now())
 	agents := map[Agent]struct{}{}
 	err := j.view(func(txn *page) error {
 		for i, id := range ids {
 			var agent Agent
-			err := j.guard(func() (err error) { agent, err = j.peek(txn, id, now, &out[i]); return err })
+			err := j.guard(func() (err error) { agent, err = j.peek(txn, id, now, pull, &out[i]); return err })
 			if err != nil {
 				out[i] = Handed{ID: id, Err: err}
 				if isFault(err) {
@@ -73,7 +73,10 @@ func (j *Journal) Peek(ctx context.Context, ids []ID) ([]Handed, error) {
 	return out, nil
 }
 
-func (j *Journal) peek(txn *page, id ID, now time.Time, out *Handed) (Agent, error) {
+func (j *Journal) peek(txn *page, id ID, now time.Time, pull *Pull, out *Handed) (Agent, error) {
+	if pull.full() {
+		return 0, ErrPullFull // its payload is not read for that
+	}
 	var rec wire.Handover
 	found, err := readMessage(txn, idKey(classHandover, id), &rec)
 	switch {
@@ -100,6 +103,9 @@ func (j *Journal) peek(txn *page, id ID, now time.Time, out *Handed) (Agent, err
 	}
 	if err := proto.Unmarshal(blob, env); err != nil {
 		return 0, &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: err.Error()}
+	}
+	if !pull.takes(id, env) {
+		return 0, ErrPullFull
 	}
 	*out = Handed{
 		ID: id, Envelope: env, Status: state.Status(rec.HomeStatus), Attempt: rec.Handovers + 1,

@@ -36,7 +36,7 @@ func (w *world) hold() {
 
 func (w *world) peek(id journal.ID) journal.Handed {
 	w.Helper()
-	got, err := w.j.Peek(context.Background(), []journal.ID{id})
+	got, err := w.j.Peek(context.Background(), []journal.ID{id}, nil)
 	if err != nil {
 		w.Fatal(err)
 	}

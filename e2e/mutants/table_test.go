@@ -152,8 +152,8 @@ var table = []mutant{
 	{
 		guard: "a lost entry of an index is not named",
 		file:  "journal/verifylive.go",
-		old:   "		if !seen {\n			v.report.at(",
-		new:   "		if seen && false {\n			v.report.at(",
+		old:   "	if found, err := v.has(key); err == nil && !found {\n		v.report.at(key, MissingEntry",
+		new:   "	if found, err := v.has(key); err == nil && !found && false {\n		v.report.at(key, MissingEntry",
 		pkg:   inJournal, test: "TestVerifyNamesDamage",
 	},
 	{
@@ -1741,6 +1741,27 @@ var table = []mutant{
 		old:   "	case <-m.ready:\n	case <-m.stopped:\n		return nil, ErrDraining",
 		new:   "	default:\n	case <-m.stopped:\n		return nil, ErrDraining",
 		pkg:   inInbound, test: "TestTakeWaitsForTheCounts",
+	},
+	{
+		guard: "a pull is given whatever payload there is",
+		file:  "journal/pull.go",
+		old:   " && p.mu.sum+n > p.most {",
+		new:   " && p.mu.sum+n > p.most && false {",
+		pkg:   inInbound, test: "TestPullIsBoundedInBytes",
+	},
+	{
+		guard: "what has no room in a pull is overtaken by what is smaller",
+		file:  "journal/pull.go",
+		old:   "		p.mu.full = true",
+		new:   "		p.mu.full = false",
+		pkg:   inInbound, test: "TestPullIsBoundedInBytes",
+	},
+	{
+		guard: "what had no room in a pull is not read again",
+		file:  "inbound/turn.go",
+		old:   "				v.skipped = earliest(v.skipped, s.due) // for the next",
+		new:   "",
+		pkg:   inInbound, test: "TestPullIsBoundedInBytes",
 	},
 	{
 		guard: "what is acknowledged has no bound",

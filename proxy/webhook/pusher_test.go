@@ -531,7 +531,7 @@ func TestStopCutsOff(t *testing.T) {
 	id := w.post(1)[0]
 	<-has
 	w.stop()
-	got, err := w.j.Peek(context.Background(), []journal.ID{id})
+	got, err := w.j.Peek(context.Background(), []journal.ID{id}, nil)
 	if err != nil || got[0].Err != nil || !got[0].Redelivered || w.get(id).Handover.Attempts != 0 {
 		t.Errorf("after the stop: %+v, want it ready, redelivered, and no attempt (%v)", got, err)
 	}
