@@ -61,6 +61,7 @@ func TestOpenFilesGuard(t *testing.T) {
 			t.Errorf("after an EMFILE %d spare files are held, and connections fit: %t", spare(t, w.dir), guard.Fits())
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if got := w.j.Stats().Files; got.Short || spare(t, w.dir) != 32 {
 			t.Errorf("nobody looks: %+v", got)
 		}
