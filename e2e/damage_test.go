@@ -42,6 +42,9 @@ func TestDamagedRecordCostsItsIntent(t *testing.T) {
 		t.Error("the log does not say which record it is")
 	}
 	s.checkSays("has all its records", "1 records could not be read")
+	if a := s.operate("POST", "/v1/admin/dead-letters/"+ids[1]+"/redrive", nil); a.code != http.StatusConflict || !bytes.Contains(a.body, []byte(`"content_lost"`)) {
+		t.Errorf("a redrive of what nobody can read: %v", a)
+	}
 	if a := s.operate("GET", "/readyz", nil); a.code != http.StatusOK {
 		t.Errorf("not ready over one record: %v", a)
 	}

@@ -109,6 +109,10 @@ func TestFiguresOfAHungDisk(t *testing.T) {
 				t.Errorf("%s: %v", path, a)
 			}
 		}
+		out, _ := exec.Command(s.bin, "status", "--admin", s.admin).CombinedOutput() // it ends with 1: not ready
+		if !strings.Contains(string(out), "not told within") || !strings.Contains(string(out), "journal") {
+			t.Errorf("status says\n%s", out)
+		}
 		select {
 		case <-answered:
 			return errors.New("the post was answered first")

@@ -42,6 +42,9 @@ var (
 	// ErrNotDead: the intent is no dead letter: it is open, or ended for a reason
 	// that is none of delivery.
 	ErrNotDead = errors.New("not a dead letter")
+	// ErrLost: what the intent was is not here any more: it cannot be read, or has left the
+	// history.
+	ErrLost = errors.New("what it was is not here any more")
 	// ErrNotHome: only the home of the intent can do this.
 	ErrNotHome = errors.New("homed at another sidecar")
 	// ErrTooMany: there are as many of these as may be.

@@ -1,9 +1,9 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -41,7 +41,7 @@ type Redriven struct {
 // A dead letter has one successor. A second redrive is refused with a
 // *RedrivenError even when that one has died too: it is itself the dead letter to
 // redrive, so that what has a common ancestor is a chain, and never twice under way.
-// Other errors: ErrNotFound, ErrNotHome, ErrNotDead.
+// Other errors: ErrNotFound, ErrNotHome, ErrNotDead, ErrLost.
 func (j *Journal) Redrive(ctx context.Context, r Redrive) (Redriven, error) {
 	original, err := j.Get(r.ID)
 	if err != nil {
@@ -51,7 +51,7 @@ func (j *Journal) Redrive(ctx context.Context, r Redrive) (Redriven, error) {
 		return Redriven{}, ErrNotHome
 	}
 	if original.Envelope == nil {
-		return Redriven{}, fmt.Errorf("%w: its body has left the history", ErrNotDead)
+		return Redriven{}, ErrLost
 	}
 	now, id := j.now(), NewID()
 	a := r.accept(original, now)
@@ -131,7 +131,7 @@ func (t *tx) redrive(of ID, a *Accept, id ID, env []byte, res *Accepted) error {
 		return ErrNotDead
 	}
 	if aside, err := t.has(idKey(classAside, of)); err != nil || aside {
-		return errors.Join(err, fmt.Errorf("%w: what it was cannot be read", ErrNotDead))
+		return cmp.Or(err, ErrLost)
 	}
 	if as, err := IDOf(l.head.RedrivenAs); err == nil {
 		return &RedrivenError{As: as}

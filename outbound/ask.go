@@ -132,6 +132,7 @@ const (
 	answerFault       = "journal_failed"
 	answerBusy        = "busy"
 	AnswerNotDead     = "not_dead_letter"
+	AnswerLost        = "content_lost"
 	AnswerRedriven    = "already_redriven"
 	AnswerKeyConflict = "idempotency_conflict"
 	AnswerDenied      = "policy_denied"

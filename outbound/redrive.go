@@ -53,6 +53,8 @@ func (d *Dispatcher) redrive(ctx context.Context, holder journal.ID, a *peer.Ask
 		out.Error = AnswerUnknown
 	case errors.Is(err, journal.ErrNotDead):
 		out.Error = AnswerNotDead
+	case errors.Is(err, journal.ErrLost):
+		out.Error = AnswerLost
 	case errors.Is(err, journal.ErrKilled):
 		out.Error = AnswerKilled
 	case errors.Is(err, journal.ErrKeyConflict):

@@ -89,6 +89,8 @@ func refusal(code string, as journal.ID) error {
 		return &journal.RedrivenError{As: as}
 	case outbound.AnswerNotDead:
 		return journal.ErrNotDead
+	case outbound.AnswerLost:
+		return journal.ErrLost
 	case outbound.AnswerUnknown:
 		return fmt.Errorf("home has purged it: %w", journal.ErrNotFound)
 	case outbound.AnswerKilled:

@@ -22,7 +22,7 @@ type (
 
 // look asks a sidecar for all that it says of itself.
 func look(ctx context.Context, cl *client) (*checkup.Answers, error) {
-	return checkup.Look(asking(ctx, cl))
+	return checkup.Look(ctx, asking(cl))
 }
 
 // findings are those of this program, whose version may be another than the sidecar's.
@@ -30,8 +30,8 @@ func findings(s *checkup.Answers, now time.Time) []finding {
 	return s.Findings(now, build.This().Version)
 }
 
-func asking(ctx context.Context, cl *client) checkup.Ask {
-	return func(path string) ([]byte, bool, error) {
+func asking(cl *client) checkup.Ask {
+	return func(ctx context.Context, path string) ([]byte, bool, error) {
 		body, err := cl.call(ctx, request{doing: "check the sidecar", method: http.MethodGet, path: path})
 		return body, unknownThere(err), err
 	}

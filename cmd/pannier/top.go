@@ -78,7 +78,7 @@ func (t *top) frames(ctx context.Context, once bool) error {
 }
 
 func (t *top) look(ctx context.Context) (*checkup.Answers, rates, error) {
-	s, err := checkup.LookAt(asking(ctx, t.client), "status", "agents", "destinations", "peers")
+	s, err := checkup.LookAt(ctx, asking(t.client), "status", "agents", "destinations", "peers")
 	if err != nil {
 		return nil, rates{}, err
 	}

@@ -1764,6 +1764,13 @@ var table = []mutant{
 		pkg:   inInbound, test: "TestPullIsBoundedInBytes",
 	},
 	{
+		guard: "a look at a sidecar waits for a disk that hangs",
+		file:  "proxy/checkup/checkup.go",
+		old:   "context.WithTimeout(ctx, readsFor)",
+		new:   "context.WithCancel(ctx)",
+		pkg:   "./proxy/checkup", test: "TestLookWhileTheDiskHangs",
+	},
+	{
 		guard: "what is acknowledged has no bound",
 		file:  "inbound/credit.go",
 		old:   "c.total+c.apart >= c.maxOpen",

@@ -160,6 +160,8 @@ func deadProblem(err error) (status int, code, text string) {
 		return http.StatusNotFound, "intent_not_found", "no such intent at this sidecar"
 	case errors.Is(err, journal.ErrNotDead):
 		return http.StatusConflict, "not_dead_letter", "it is no dead letter: it is open, or ended for a reason that is none of delivery"
+	case errors.Is(err, journal.ErrLost):
+		return http.StatusConflict, "content_lost", "what it was is not here any more: send it anew from where it came from, and purge this one"
 	case errors.Is(err, journal.ErrNotHome):
 		return http.StatusConflict, "not_home", err.Error() + "; ask the sidecar that accepted it"
 	case errors.Is(err, journal.ErrKeyConflict):

@@ -30,6 +30,7 @@ const (
 	codeLeaseLost            code = "lease_lost"
 	codeWrongBinding         code = "wrong_binding"
 	codeNotDeadLetter        code = "not_dead_letter"
+	codeContentLost          code = "content_lost"
 	codeAlreadyRedriven      code = "already_redriven"
 	codeNotHome              code = "not_home"
 	codePayloadTooLarge      code = "payload_too_large"
@@ -136,6 +137,9 @@ var registry = []entry{
 	{codeNotDeadLetter, http.StatusConflict, "validation", false, 0, "No dead letter",
 		"The intent is open, or ended for a reason that is none of delivery: there is nothing to redrive. Nothing was done.",
 		"Look at it with pannier get. One that waits for an operator goes on by a resume; one that somebody ended is sent again as a new intent."},
+	{codeContentLost, http.StatusConflict, "validation", false, 0, "What it was is gone",
+		"The records of the intent were damaged on the disk, or have left the history: how it ended is known, what it was is not. Nothing was done.",
+		"Send it anew from where it came from; purge the dead letter when that is done."},
 	{codeAlreadyRedriven, http.StatusConflict, "validation", false, 0, "Redriven before",
 		"The dead letter has its one successor already, in details.redriven_as. Nothing was done.",
 		"Look at the successor. If it is a dead letter too, redrive that one."},

@@ -135,6 +135,7 @@ var plainProblems = []struct {
 	code code
 	text string
 }{
+	{journal.ErrLost, codeContentLost, "what it was is not here any more: send it anew"},
 	{journal.ErrNotDead, codeNotDeadLetter, "it is no dead letter: it is open, or ended for a reason that is none of delivery"},
 	{inbound.ErrHomeUnreachable, codeHomeUnreachable, "the sidecar that accepted this intent cannot be reached just now"},
 	{journal.ErrNotFound, codeIntentNotFound, "no such intent at this sidecar: it is known where it was accepted and where it is held"},

@@ -11,8 +11,10 @@ package checkup
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"slices"
+	"time"
 )
 
 // Answers are all that one sidecar says of itself at a moment.
@@ -27,6 +29,7 @@ type Answers struct {
 	Secrets      Secrets
 	DeadKinds    DeadKinds // instead of Dead and Held
 
+	Late  []string                   // members that the sidecar reads from its disk, and has not given in time
 	Lacks []string                   // members that this sidecar has no answer for, or none that is understood here
 	Raw   map[string]json.RawMessage // the answers as they came, by member
 }
@@ -34,9 +37,9 @@ type Answers struct {
 // deadCounted is how many dead letters are counted before it is enough to say that there are many.
 const deadCounted = 50
 
-// Ask asks a sidecar for a path of its admin listener. unknown says of an error that the
-// sidecar has no such answer.
-type Ask func(path string) (body []byte, unknown bool, err error)
+// Ask asks a sidecar for a path of its admin listener, until ctx ends. unknown says of an error
+// that the sidecar has no such answer.
+type Ask func(ctx context.Context, path string) (body []byte, unknown bool, err error)
 
 // members are those of Answers that a look asks for, and inMemory those that a sidecar
 // answers whatever its disk does.
@@ -46,15 +49,19 @@ var (
 )
 
 // Look asks a sidecar for all of it. Only that it cannot be asked is an error.
-func Look(ask Ask) (*Answers, error) { return LookAt(ask, members...) }
+func Look(ctx context.Context, ask Ask) (*Answers, error) { return LookAt(ctx, ask, members...) }
 
 // Glance asks for what the sidecar has in memory: secrets are left out, and dead letters
 // are counted and not listed.
-func Glance(ask Ask) (*Answers, error) { return LookAt(ask, inMemory...) }
+func Glance(ctx context.Context, ask Ask) (*Answers, error) { return LookAt(ctx, ask, inMemory...) }
+
+// readsFor is how long to wait for what a sidecar reads from its disk: while that hangs, the rest is told.
+const readsFor = 3 * time.Second
 
 // LookAt asks for some of it. What a sidecar of another version does not know is left
-// out, and said to be; one that knows nothing of it is none.
-func LookAt(ask Ask, members ...string) (*Answers, error) {
+// out, and said to be, as is what its disk does not give in time; one that knows nothing of
+// it is none.
+func LookAt(ctx context.Context, ask Ask, members ...string) (*Answers, error) {
 	a := &Answers{Raw: map[string]json.RawMessage{}}
 	var first error
 	for _, one := range []struct {
@@ -74,7 +81,16 @@ func LookAt(ask Ask, members ...string) (*Answers, error) {
 		if !slices.Contains(members, one.member) {
 			continue
 		}
-		body, unknown, err := ask(one.path)
+		fromDisk := !slices.Contains(inMemory, one.member)
+		if fromDisk && len(a.Late) > 0 {
+			a.Late = append(a.Late, one.member)
+			continue
+		}
+		body, unknown, late, err := inTime(ctx, ask, one.path, fromDisk)
+		if late {
+			a.Late = append(a.Late, one.member)
+			continue
+		}
 		if err != nil && !unknown {
 			return nil, err
 		}
@@ -92,4 +108,16 @@ func LookAt(ask Ask, members ...string) (*Answers, error) {
 		return nil, first
 	}
 	return a, nil
+}
+
+// inTime asks for a path, and not for long where the answer is read from the disk.
+func inTime(ctx context.Context, ask Ask, path string, fromDisk bool) (body []byte, unknown, late bool, err error) {
+	if !fromDisk {
+		body, unknown, err = ask(ctx, path)
+		return body, unknown, false, err
+	}
+	short, cancel := context.WithTimeout(ctx, readsFor)
+	defer cancel()
+	body, unknown, err = ask(short, path)
+	return body, unknown, err != nil && short.Err() != nil && ctx.Err() == nil, err
 }

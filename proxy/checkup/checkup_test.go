@@ -1,10 +1,12 @@
 package checkup_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pannier/proxy/checkup"
@@ -12,7 +14,7 @@ import (
 
 // answers are those of a sidecar, by path.
 func answers(of map[string]string) checkup.Ask {
-	return func(path string) ([]byte, bool, error) {
+	return func(_ context.Context, path string) ([]byte, bool, error) {
 		body, ok := of[path]
 		if !ok {
 			return []byte("{}"), false, nil
@@ -34,9 +36,9 @@ func TestGlance(t *testing.T) {
 		"/v1/admin/peers":               `{"peers":[{"address":"h:1","state":"down","held":1}]}`,
 		"/v1/admin/dead-letters/groups": `{"groups":[{"count":4,"redriven":true,"oldest":"2000-01-01T00:00:00Z"},{"count":2,"oldest":"` + ago + `"}],"waiting_for_operator":{"count":1}}`,
 	})
-	a, err := checkup.Glance(func(path string) ([]byte, bool, error) {
+	a, err := checkup.Glance(t.Context(), func(_ context.Context, path string) ([]byte, bool, error) {
 		asked = append(asked, path)
-		return all(path)
+		return all(t.Context(), path)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +67,7 @@ func TestGlance(t *testing.T) {
 func TestLookAtAnotherVersion(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("no such page")
-	a, err := checkup.Glance(func(path string) ([]byte, bool, error) {
+	a, err := checkup.Glance(t.Context(), func(_ context.Context, path string) ([]byte, bool, error) {
 		if path == "/v1/admin/xds" {
 			return nil, true, gone
 		}
@@ -74,7 +76,33 @@ func TestLookAtAnotherVersion(t *testing.T) {
 	if err != nil || !slices.Equal(a.Lacks, []string{"xds"}) {
 		t.Errorf("lacks %v, %v", a.Lacks, err)
 	}
-	if _, err := checkup.Glance(func(string) ([]byte, bool, error) { return nil, false, gone }); !errors.Is(err, gone) {
+	if _, err := checkup.Glance(t.Context(), func(context.Context, string) ([]byte, bool, error) { return nil, false, gone }); !errors.Is(err, gone) {
 		t.Errorf("of one out of reach: %v", err)
 	}
+}
+
+// What a sidecar reads from a disk that hangs is not waited for: the rest is told, and what is
+// missing.
+func TestLookWhileTheDiskHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, err := checkup.Look(t.Context(), func(ctx context.Context, path string) ([]byte, bool, error) {
+			if strings.HasPrefix(path, "/v1/admin/dead-letters") {
+				<-ctx.Done()
+				return nil, false, ctx.Err()
+			}
+			return []byte("{}"), false, nil
+		})
+		want := []string{"dead_letters", "waiting_for_operator", "secrets"}
+		if err != nil || !slices.Equal(a.Late, want) {
+			t.Fatalf("%v are late, %v; want %v", a, err, want)
+		}
+		var told []string
+		for _, f := range checkup.Attention(a.Findings(time.Now(), "")) {
+			told = append(told, f.About)
+		}
+		if !slices.Equal(told, []string{"dead letters", "waiting for operator", "secrets"}) {
+			t.Errorf("told of %q", told)
+		}
+	})
 }

@@ -91,6 +91,13 @@ func (s *Answers) ofProcess(mine string) (all []Finding) {
 			Hint: "use the command of the sidecar's version: one may not know what the other says", settled: true,
 		})
 	}
+	for _, member := range s.Late {
+		all = append(all, Finding{
+			Group: "journal", About: strings.ReplaceAll(member, "_", " "), Level: Warning,
+			Detail: fmt.Sprintf("not told within %s: it is read from the disk, which may hang", readsFor),
+			Hint:   "look at the disk of --journal; what is said of the journal above tells whether it is written",
+		})
+	}
 	for _, member := range s.Lacks {
 		all = append(all, Finding{
 			Group: "sidecar", About: "says nothing of its " + strings.ReplaceAll(member, "_", " "), Level: Warning,
@@ -226,7 +233,7 @@ func (s *Answers) ofDead(now time.Time) (all []Finding) {
 			aboutHeld, "\"pannier dlq list --waiting\" shows them: a resume lets each go on, a resolve ends it",
 		},
 	} {
-		if slices.Contains(s.Lacks, one.member) {
+		if slices.Contains(s.Lacks, one.member) || slices.Contains(s.Late, one.member) {
 			continue
 		}
 		f := Finding{Group: "dead letters", About: one.about, Level: Fine, Detail: "none"}

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -66,7 +67,7 @@ type titled struct {
 // overview shows what needs attention, and how things are. All of it is from memory: the
 // page is there while a disk hangs.
 func (s *server) overview(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	a, err := checkup.Glance(func(path string) ([]byte, bool, error) {
+	a, err := checkup.Glance(r.Context(), func(_ context.Context, path string) ([]byte, bool, error) {
 		var body json.RawMessage
 		err := s.admin(r, request{method: http.MethodGet, path: path, into: &body})
 		var why *refused
