@@ -31,6 +31,8 @@
 //	                     counts as an attempt and what does not
 //	door_test.go         a sick app is asked one intent at a time, and burns no attempts
 //	                     beyond the five that shut the door
+//	waits_test.go        who waits for the end of an intent may go away at any moment: it ends as
+//	                     it would, and nothing is kept of the wait
 //	stream_test.go       the log of hand-overs: numbers, what a lost connection leaves, the end
 //	slowreader_test.go   readers of it that do not read, hang up, close half: bounded, nothing skipped
 //	quirk_test.go        clients that read the stream as AXP's do miss nothing over a hundred kills
@@ -166,6 +168,7 @@
 //	  last, quiet                    RssAnon 17.6 MiB at rest, 70.8 before; ready 3.4 s after kill -9, 4.8 s after a stop
 //	64 bodies of a MiB at once, 128 MiB  go test ./e2e -run TestLargeBodiesAtOnce -v  (root)
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
+//	clients gone while they wait   E2E_SEED=1 go test ./e2e -run TestWaitersAreGone -v
 //	requests that are no requests  go test ./e2e -run 'RawRequests|EndlessBodies|HTTP2' -v
 //	hosts killed, unplugged, apart go test ./e2e -run 'AcrossHosts|Partitions' -v  (root, ip, nft)
 //	pods started, stopped, replaced  go test ./e2e -run 'Pod|InACluster' -v        (root, ip, nft)

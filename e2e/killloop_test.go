@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -57,13 +56,15 @@ type nemesis struct {
 }
 
 func newNemesis(t *testing.T, home *sidecar, holders ...*sidecar) *nemesis {
-	seed := uint64(time.Now().UnixNano())
-	if os.Getenv("E2E_SEED") != "" {
-		seed = uint64(number(t, "E2E_SEED", 0))
-	}
-	t.Logf("seed %d: E2E_SEED=%d repeats the schedule", seed, seed)
 	c := &crowd{t: t, h: &history{}, home: home, holders: holders, finished: map[string]bool{}}
-	return &nemesis{crowd: c, rnd: rand.New(rand.NewPCG(seed, seed))}
+	return &nemesis{crowd: c, rnd: seeded(t)}
+}
+
+// seeded is a source of random numbers; its seed is in the log.
+func seeded(t testing.TB) *rand.Rand {
+	seed := uint64(number(t, "E2E_SEED", int(time.Now().UnixNano())))
+	t.Logf("seed %d: E2E_SEED=%d repeats the schedule", seed, seed)
+	return rand.New(rand.NewPCG(seed, seed))
 }
 
 // plan adds rounds in which these are killed at once.

@@ -33,7 +33,7 @@ var rows = []struct {
 	{"an intent that fails each time, or kills its app", []string{"TestPoisonIntent", "TestPoisonTakesItsBatchAlong", "TestHangingAppHoldsNobodyUp"}, ""},
 	{"an app that never answers, dies, works on for ever", []string{"TestAppDiesWithALease", "TestWorkTimeout", "TestExtend", "TestHeartbeatsEnd"}, ""},
 	{"an answer after its lease", []string{"TestAppAnswersLate", "TestStaleLeaseChangesNothing", "TestFirstAnswerWins"}, ""},
-	{"who waits is gone, or waits no longer", []string{"TestPullWhoseClientIsGoneCountsNoAttempt", "TestReadersThatDoNotRead", "TestWaitRunsOut", "TestWaitIsInterrupted"}, ""},
+	{"who waits is gone, or waits no longer", []string{"TestWaitersAreGone", "TestPullWhoseClientIsGoneCountsNoAttempt", "TestReadersThatDoNotRead", "TestWaitRunsOut", "TestWaitIsInterrupted"}, ""},
 	{"names that look alike, routes that change", []string{"TestAddresses", "TestPeersFileEditedBrokenMended", "TestOneJournalAtTwoAddresses", "TestLiveSwap", "TestKillLoop"}, ""},
 	{"SIGTERM with work under way", []string{"TestStopFinishesWhatIsLeased", "TestPostsDuringStop", "TestRollingRestart", "TestSecondSignalDoesNotWait"}, ""},
 }

@@ -1906,6 +1906,13 @@ var table = []mutant{
 		pkg:   inAPI, test: "TestAKeyTakenAwayEndsWaits",
 	},
 	{
+		guard: "who is gone is waited for to the end",
+		file:  "proxy/api/await.go",
+		old:   "	ctx, cancel := context.WithTimeout(r.Context(), wait)\n",
+		new:   "	ctx, cancel := context.WithTimeout(context.Background(), wait)\n",
+		pkg:   inE2E, test: "TestWaitersAreGone", hangs: true,
+	},
+	{
 		guard: "a stream outlives the end of its key",
 		file:  "proxy/api/auth.go",
 		old:   "	case c.until.IsZero():\n",
