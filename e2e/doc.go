@@ -96,7 +96,8 @@
 //	mesh_identity_test.go  certificates and keys in the mesh
 //	lastgood_test.go     killed before each call that writes what the control plane said: a start
 //	                     without one knows the old or the new, whole
-//	peers_test.go        the peers file edited, broken and mended
+//	peers_test.go        the peers file edited, broken and mended; rewritten while intents flow
+//	spellings_test.go    however an address is written, nobody gets what is for another
 //	identity_test.go     sidecars prove who they are: strangers are told why not, rotations lose
 //	                     nothing, bad files change nothing, a session said again brings nothing,
 //	                     plain text beyond loopback is exit 2
@@ -174,6 +175,7 @@
 //	pods started, stopped, replaced  go test ./e2e -run 'Pod|InACluster' -v        (root, ip, nft)
 //	control plane stopped, mute, empty  go test ./e2e -run ControlPlane -v  (one needs root)
 //	SIGKILL at each write of the last known good  go test ./e2e -run TestKilledWhile -v  (root, strace)
+//	addresses that look alike      E2E_SEED=1 go test ./e2e -run TestSpellings -v
 //	peers file broken              go test ./e2e -run Peers -v
 //	certificates, keys: wrong, rotated  go test ./e2e ./proxy/identity -run 'MutualTLS|Rotat|Stranger|WrongKey|Bad' -v
 //	a peer's words replayed        go test ./e2e ./proxy/identity -run Replay -v

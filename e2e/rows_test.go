@@ -34,7 +34,7 @@ var rows = []struct {
 	{"an app that never answers, dies, works on for ever", []string{"TestAppDiesWithALease", "TestWorkTimeout", "TestExtend", "TestHeartbeatsEnd"}, ""},
 	{"an answer after its lease", []string{"TestAppAnswersLate", "TestStaleLeaseChangesNothing", "TestFirstAnswerWins"}, ""},
 	{"who waits is gone, or waits no longer", []string{"TestWaitersAreGone", "TestPullWhoseClientIsGoneCountsNoAttempt", "TestReadersThatDoNotRead", "TestWaitRunsOut", "TestWaitIsInterrupted"}, ""},
-	{"names that look alike, routes that change", []string{"TestAddresses", "TestPeersFileEditedBrokenMended", "TestOneJournalAtTwoAddresses", "TestLiveSwap", "TestKillLoop"}, ""},
+	{"names that look alike, routes that change", []string{"TestSpellings", "TestAddresses", "TestPeersFileRewrittenInFlight", "TestPeersFileEditedBrokenMended", "TestOneJournalAtTwoAddresses", "TestLiveSwap", "TestKillLoop"}, ""},
 	{"SIGTERM with work under way", []string{"TestStopFinishesWhatIsLeased", "TestPostsDuringStop", "TestRollingRestart", "TestSecondSignalDoesNotWait"}, ""},
 }
 

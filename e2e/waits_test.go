@@ -47,6 +47,7 @@ func TestWaitersAreGone(t *testing.T) {
 	before := home.goroutines("")
 
 	var apps, clients sync.WaitGroup
+	t.Cleanup(func() { w.over.Store(true); apps.Wait() })
 	for range 3 {
 		apps.Go(w.app)
 	}
