@@ -3,6 +3,8 @@ package e2e_test
 import (
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -125,6 +127,62 @@ func TestPoisonIntent(t *testing.T) {
 		home.status(id, "COMPLETED")
 		attempts(t, home, id, 0)
 	}
+}
+
+// TestNeighboursOfAPoison: what fails or kills its app each time costs those beside it some
+// time and no attempt. How much is a figure, of one run on one machine.
+func TestNeighboursOfAPoison(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	got, over := make(chan string, 100), make(chan struct{})
+	var failed atomic.Int64
+	var app sync.WaitGroup
+	stop := sync.OnceFunc(func() { close(over); app.Wait() })
+	t.Cleanup(stop)
+	app.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			for _, it := range holder.poll(billing, take{limit: 10, wait: 1, lease: 1}) {
+				switch {
+				case !jsonEqual(`{"poison":true}`, it.Payload):
+					holder.settle("ack", it, nil)
+					got <- it.ID
+				default:
+					if failed.Add(1)%4 > 0 {
+						holder.settle("nack", it, nil)
+					} // else the app dies of it
+				}
+			}
+		}
+	})
+	var ids []string
+	neighbours := func() []time.Duration {
+		return latencies(40, func() {
+			id := home.post(billing, map[string]any{"n": 1})
+			for ids = append(ids, id); <-got != id; {
+			}
+		})
+	}
+	neighbours() // the first are slower
+	alone := neighbours()
+	for range 3 {
+		home.post(billing, map[string]any{"poison": true}, delivery("max_delivery_attempts", 1000))
+	}
+	var beside []time.Duration
+	for failed.Load() < 10 {
+		beside = append(beside, neighbours()...)
+	}
+	stop()
+	for _, id := range ids {
+		home.status(id, "COMPLETED")
+		attempts(t, home, id, 0)
+	}
+	t.Logf("figure: from POST to hand-over beside three intents that fail, %d times so far: median %v, 99th %v; without them %v and %v; ratio of medians %.2f",
+		failed.Load(), middle(beside), late(beside), middle(alone), late(alone), float64(middle(beside))/float64(middle(alone)))
 }
 
 // TestPoisonTakesItsBatchAlong: the app takes several at once and dies with

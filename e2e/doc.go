@@ -21,9 +21,11 @@
 //	                     reason not to start
 //	fsync_test.go        after a failed sync nothing is acked, and the process ends; a slow disk is
 //	                     only slow
-//	files_test.go        neither strangers nor apps and peers that hang take the journal's open files
+//	files_test.go        neither strangers nor apps and peers that hang take the journal's open files,
+//	                     though it compacts meanwhile
 //	damage_test.go       a record that is wrong on the disk, a file of the store that is gone, a volume
 //	                     put back: what that costs, who says so, and how the rest goes on
+//	copies_test.go       two sidecars that run with copies of one journal
 //	powercut_test.go     what was acked before a power cut is there after it
 //	lost_test.go         a lost holder, a late one, a cancel or a deadline it cannot hear
 //	                     of, home killed with offers on the wire, home's volume gone
@@ -150,6 +152,7 @@
 //	a record wrong on the disk, a table gone  go test ./e2e -run 'TestDamagedRecord|TestLostTable' -v
 //	what is gone is gone on without  go test ./journal -run 'AcceptLoss|OlderCopy|KeyOfALost' -v
 //	a volume put back from a snapshot  go test ./e2e -run TestOlderCopy -v
+//	two copies of a volume at once  go test ./e2e -run TestTwoLiveCopies -v
 //	a compaction loses a table     go test ./journal -run 'Scrub|LostRecord' -v
 //	a wall clock that jumps        go test ./journal -run 'Jump|Clock|Downtime|LeaseLasts' -v
 //	20,000 connections, 512 files  go test ./e2e -run TestStrangersTakeNoFiles -v
