@@ -107,13 +107,15 @@ func (s *sidecar) waiting(want int) {
 	s.t.Errorf("%d intents should be due: %v", want, doc.Backlogs)
 }
 
-// heapLimit is below what Go keeps its memory, by the page of metrics.
-func (s *sidecar) heapLimit() (limit float64) {
+// heapLimit is below what Go keeps its memory.
+func (s *sidecar) heapLimit() float64 { return s.figure("go_gc_gomemlimit_bytes") }
+
+// figure is one of the page of metrics that has no labels.
+func (s *sidecar) figure(name string) (value float64) {
 	s.t.Helper()
-	const name = "go_gc_gomemlimit_bytes"
 	for line := range bytes.Lines(s.operate("GET", "/metrics", nil).body) {
-		if n, _ := fmt.Sscanf(string(line), name+" %g", &limit); n == 1 {
-			return limit
+		if n, _ := fmt.Sscanf(string(line), name+" %g", &value); n == 1 {
+			return value
 		}
 	}
 	s.t.Fatalf("no %s on the page of metrics", name)

@@ -9,7 +9,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,26 +22,53 @@ import (
 
 // TestStrangersTakeNoFiles: whoever opens more connections to the peer port than
 // the sidecar may open files keeps neither the app out nor the journal from its
-// files, which would stop it for good.
+// files, which would stop it for good: a compaction meanwhile loses nothing.
 func TestStrangersTakeNoFiles(t *testing.T) {
 	t.Parallel()
-	s := startWithFiles(t, 512, setup{name: "crowded", agents: []string{billing}})
+	s := startWithFiles(t, 512, setup{name: "crowded", agents: []string{billing}, config: map[string]string{"scrub_interval": "1s"}})
 	var open []net.Conn
-	defer func() {
+	var compacted atomic.Bool
+	var strangers sync.WaitGroup
+	strangers.Go(func() {
+		for n := 0; n < 20_000 || !compacted.Load(); n++ {
+			c, err := net.Dial("tcp", s.peer)
+			if err != nil {
+				continue // turned away before the dial had ended
+			}
+			if open = append(open, c); len(open) > 1000 { // twice as many as it could have
+				open[0].Close()
+				open = open[1:]
+			}
+		}
+	})
+	t.Cleanup(func() {
+		compacted.Store(true)
+		strangers.Wait()
 		for _, c := range open {
 			c.Close()
 		}
-	}()
-	for range 20_000 {
-		c, err := net.Dial("tcp", s.peer)
-		if err != nil {
-			continue // turned away before the dial had ended
+	})
+	first := ""
+	eventually(t, "a compaction", func() error {
+		s.postMany(billing, 8, 440<<10)
+		tables, err := filepath.Glob(filepath.Join(s.dir, "store", "*.sst"))
+		if slices.Sort(tables); first == "" && len(tables) > 0 {
+			first = tables[0]
 		}
-		if open = append(open, c); len(open) > 1000 { // twice as many as it could have
-			open[0].Close()
-			open = open[1:]
+		if first == "" || slices.Contains(tables, first) {
+			return fmt.Errorf("%d tables, %w", len(tables), err)
 		}
-	}
+		return nil
+	})
+	compacted.Store(true)
+	strangers.Wait()
+	read := s.figure("pannier_intent_journal_scrubs_total")
+	eventually(t, "all that is open to be found as it was written", func() error {
+		if n := s.figure("pannier_intent_journal_scrubs_total"); n < read+2 { // one may have begun before
+			return fmt.Errorf("%v scrubs, and %v before", n, read)
+		}
+		return nil
+	})
 	eventually(t, "a line about those turned away", func() error {
 		if !strings.Contains(s.stderr(), "connections are turned away") {
 			return fmt.Errorf("stderr: %s", s.stderr())
