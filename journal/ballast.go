@@ -132,7 +132,7 @@ func (s *space) keepBallast(now time.Time) {
 		return
 	}
 	free.bytes -= size - has
-	if free.below(s.asked.limits(total).enough) {
+	if free.below(s.limits(total).enough) {
 		b.missing.Store(has == 0)
 		return
 	}

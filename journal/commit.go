@@ -216,6 +216,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	if err := set(metaKey, meta); err != nil {
 		return err
 	}
+	j.space.growth.committed(t.batch.bytes)
 	if !j.space.look() {
 		return errNoRoom
 	}

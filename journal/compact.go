@@ -134,7 +134,7 @@ func (j *Journal) compactIfWorth() {
 // of them goes; empty: nothing.
 func (j *Journal) noRoomToCompact(tables int64) string {
 	free, total, ok := (*j.space.measure.Load())()
-	l := j.space.asked.limits(total)
+	l := j.space.limits(total)
 	switch size := j.Size(); {
 	case !ok:
 		return "the system does not say how full the volume is"

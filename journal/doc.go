@@ -132,6 +132,12 @@
 //     reserve (ballast.go), and with that gone, too, the journal fails before it
 //     writes, and is not opened: the store would die of it. A start after a crash where little
 //     is free begins with that reserve: what the crash has left must be written first.
+//   - Room that the store is about to take by itself, for the table of a log and for a compaction,
+//     which makes all of its tables before one goes, is kept free whatever the size of the volume
+//     (growth.go). What another takes in one go while the store writes one of them ends the process
+//     by SIGBUS: nothing acknowledged is lost, and the next start says that the volume is full. To
+//     take up the room of a log in advance would not help: Badger writes its head, and all of a
+//     table, before anybody else can open the file. It would cost memory where that is the volume.
 //   - Connections leave this process 64 files to open, and 32 more are held open for
 //     nothing. Those are given up where something else has taken the rest: no connection is
 //     taken then, what is opened here is tried again, and a batch waits until the store would

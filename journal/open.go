@@ -119,6 +119,7 @@ func newJournal(o Options) *Journal {
 	files := countFiles
 	j.files.measure.Store(&files)
 	j.files.dir, j.files.told = o.Dir, o.Hooks.Files
+	j.space.growth.store = j.store
 	j.space.ballast.path, j.space.told, j.space.warn = filepath.Join(o.Dir, ballastName), o.Hooks.Space, j.warn
 	if j.backoff == nil {
 		j.backoff = func(int) time.Duration { return time.Second }
@@ -238,6 +239,10 @@ func (j *Journal) open(fresh bool, o Options) error {
 		return damaged(j.dir, err)
 	}
 	j.db = db
+	if err := j.space.opened(j.dir, db); err != nil {
+		db.Close()
+		return err
+	}
 	if fresh || j.unclean { // an unclean one has just been checked
 		return nil
 	}

@@ -3,10 +3,10 @@ package journal
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,6 +94,7 @@ type space struct {
 	measure atomic.Pointer[func() (free, total room, ok bool)]
 	asked   Space
 	ballast ballast
+	growth  growth
 	told    func(Volume) // nil: nobody is
 	warn    func(string)
 
@@ -135,7 +136,22 @@ func (s *space) open(dir string, asked Space) (err error) {
 		return err
 	}
 	if !s.look() { // what was in memory is written first of all: that would be a SIGBUS
-		return fmt.Errorf("the volume of the journal in %s is full: %d bytes and %d files are left; make room, and start again", dir, s.free.Load(), s.inodes.Load())
+		return s.full(dir)
+	}
+	return nil
+}
+
+func (s *space) full(dir string) error {
+	return fmt.Errorf("the volume of the journal in %s is full: %d bytes and %d files are left; make room, and start again", dir, s.free.Load(), s.inodes.Load())
+}
+
+// opened begins to guard what an open store does by itself: a second later it may compact. It is
+// an error where there is no room for that.
+func (s *space) opened(dir string, db *badger.DB) error {
+	s.growth.db.Store(db)
+	s.growth.look()
+	if !s.look() {
+		return s.full(dir)
 	}
 	return nil
 }
@@ -154,14 +170,7 @@ func (s *space) forRecovery(store string) error {
 // Badger makes them when it opens what a crash has left, and when it closes, and dies of a
 // volume that is full before they are whole.
 func (s *space) holds(store string) error {
-	logs, _ := filepath.Glob(filepath.Join(store, "*.mem")) // the one error is of a bad pattern
-	least := int64(tablesBeside)
-	for _, path := range logs {
-		var is unix.Stat_t
-		if unix.Stat(path, &is) == nil { // it may have become a table
-			least += is.Blocks * 512 * 9 / 8
-		}
-	}
+	least := tablesOfLogs(store)
 	free, _, ok := (*s.measure.Load())()
 	if ok && free.bytes < least && s.useBallast() {
 		free, _, ok = (*s.measure.Load())()
@@ -194,15 +203,34 @@ func statfs(dir string) (free, total room, ok bool) {
 	return room{int64(fs.Bavail) * fs.Bsize, int64(fs.Ffree)}, room{int64(fs.Blocks) * fs.Bsize, int64(fs.Files)}, true
 }
 
+// limits are those of the volume as asked for, or what the store is about to write where that is more.
+func (s *space) limits(total room) limits {
+	l := s.asked.limits(total)
+	l.out.bytes = max(l.out.bytes, s.growth.now.Load())
+	if soon := max(l.out.bytes, s.growth.soon.Load()); soon > l.low.bytes {
+		l.low.bytes, l.enough.bytes = soon, soon+soon/8
+	}
+	return l
+}
+
+// measured is what is free now; ok is false where the system does not say.
+func (s *space) measured() (free room, l limits, ok bool) {
+	free, total, ok := (*s.measure.Load())()
+	return free, s.limits(total), ok
+}
+
 // look measures, and returns false where there is so little room that the journal must
 // stop. Once low it is so until there is clearly more: it must not flap with each batch.
 func (s *space) look() bool {
 	given := s.ballast.given.Load()
-	free, total, ok := (*s.measure.Load())()
+	free, l, ok := s.measured()
+	for n := 0; ok && free.bytes < l.out.bytes && n < growthTries; n++ {
+		s.growth.lookClosely()
+		free, l, ok = s.measured()
+	}
 	if !ok {
 		return true
 	}
-	l := s.asked.limits(total)
 	s.free.Store(free.bytes)
 	s.inodes.Store(free.inodes)
 	switch {
@@ -233,6 +261,7 @@ func (j *Journal) spaceLoop(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		j.space.growth.look()
 		if !j.space.look() {
 			j.fail(errNoRoom)
 			return

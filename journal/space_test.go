@@ -36,8 +36,8 @@ func TestSpaceGuard(t *testing.T) {
 		low, between, enough, out            int64
 		lowInodes, enoughInodes, totalInodes int64
 	}{
-		{"small", 64 * mib, 15 * mib, 17 * mib, 19 * mib, 3 * mib, 900, 2000, 10_000},
-		{"of no fixed inodes", 64 * mib, 15 * mib, 17 * mib, 19 * mib, 3 * mib, 0, 0, 0},
+		{"small", 96 * mib, 23 * mib, 25 * mib, 28 * mib, 4 * mib, 900, 2000, 10_000},
+		{"of no fixed inodes", 96 * mib, 23 * mib, 25 * mib, 28 * mib, 4 * mib, 0, 0, 0},
 		{"large", 1000 * gib, gib - mib, gib + mib, 2 * gib, 31 * mib, 900, 2000, 1 << 20},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -30,9 +30,9 @@ func storeOptions(dir string, log badger.Logger) badger.Options {
 	o.TableSizeMultiplier = 1
 	return o.
 		WithSyncWrites(false).
-		WithMemTableSize(8 << 20).
+		WithMemTableSize(memtableSize).
 		WithNumMemtables(2).
-		WithNumLevelZeroTables(4).WithNumLevelZeroTablesStall(12).
+		WithNumLevelZeroTables(levelZero).WithNumLevelZeroTablesStall(12).
 		WithNumCompactors(2).
 		WithBaseTableSize(tableSize).WithBaseLevelSize(16 << 20).
 		WithBlockSize(blockSize).WithBloomFalsePositive(bloomFalsePositive).
@@ -47,6 +47,8 @@ func storeOptions(dir string, log badger.Logger) badger.Options {
 }
 
 const (
+	memtableSize       = 8 << 20
+	levelZero          = 4       // tables at level 0, with which a compaction of all of them begins
 	tableSize          = 2 << 20 // each is a file that is open
 	blockSize          = chunkSize + 1<<10
 	bloomFalsePositive = 0.01 // as Badger has it

@@ -97,8 +97,8 @@ var ofTheDisk = []mutant{
 	{
 		guard: "a reserve takes the room that it is to save",
 		file:  "journal/ballast.go",
-		old:   "	if free.below(s.asked.limits(total).enough) {\n",
-		new:   "	if free.below(s.asked.limits(total).enough) && false {\n",
+		old:   "	if free.below(s.limits(total).enough) {\n",
+		new:   "	if free.below(s.limits(total).enough) && false {\n",
 		pkg:   inJournal, test: "TestBallastLeavesRoom",
 	},
 	{
