@@ -143,6 +143,23 @@ func TestBallastThatCannotBeMade(t *testing.T) {
 	}
 }
 
+// TestBallastThatFindsNoRoom: what was taken of it until then is given back.
+func TestBallastThatFindsNoRoom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, _, _ := roomy(t, t.TempDir(), -1)
+		if err := w.j.MakeBallast(1 << 62); err == nil {
+			t.Error("made of more room than any volume has")
+		}
+		if is, err := os.Lstat(filepath.Join(w.dir, journal.BallastName)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("its file is left: %v, %v", is, err)
+		}
+		if v := w.j.Stats().Volume; v.Ballast != 0 {
+			t.Errorf("it counts as there: %+v", v)
+		}
+	})
+}
+
 // TestBallastLeavesRoom: none is made where the volume would be low with it.
 func TestBallastLeavesRoom(t *testing.T) {
 	t.Parallel()

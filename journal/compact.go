@@ -74,6 +74,7 @@ const longOver = 1 // Unix seconds
 // garbage is what is known of it. The committer counts, the loop compacts.
 type garbage struct {
 	after   int64 // deletes that are worth a compaction
+	most    int64 // bytes of the largest store that is compacted
 	deletes atomic.Int64
 	refused string // why the last one was not made
 }
@@ -110,7 +111,7 @@ func (j *Journal) compactIfWorth() {
 	for _, t := range tables {
 		keys += int64(t.KeyCount)
 	}
-	if deletes*compactShare < keys || j.Size() > compactMost {
+	if deletes*compactShare < keys || j.Size() > g.most {
 		return
 	}
 	why := j.noRoomToCompact(int64(len(tables)))

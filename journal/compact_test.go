@@ -115,6 +115,12 @@ func compactsWhatIsDeleted(t *testing.T) {
 		}
 	}
 	w.j.OnVolume(90*gib, 1<<20, 100*gib, 1<<20)
+	w.j.CompactUpTo(w.j.Size() - 1)
+	w.j.CompactIfWorth()
+	if n := w.j.Stats().Compactions; n != 0 {
+		t.Errorf("a store that is larger than one that can be waited for was compacted %d times", n)
+	}
+	w.j.CompactUpTo(w.j.Size())
 	w.j.CompactIfWorth()
 	after := w.j.Keys()
 	if len(after) > 1 || total(after)*2 > total(before) || w.j.Stats().Compactions != 1 {

@@ -24,8 +24,30 @@ func (j *Journal) Miscounted() (all []string) {
 // CompactAfter makes so many deletes worth a compaction.
 func (j *Journal) CompactAfter(n int64) { j.garbage.after = n }
 
+// CompactUpTo makes a store of so many bytes the largest that is compacted.
+func (j *Journal) CompactUpTo(bytes int64) { j.garbage.most = bytes }
+
 // CountDeletes counts as many as that beside those since the start.
 func (j *Journal) CountDeletes(n int64) { j.garbage.deletes.Add(n) }
+
+// QueueLength is how many operations of an urgency wait, and LazyLimit how many that ride along.
+const (
+	QueueLength = queueLength
+	LazyLimit   = lazyLimit
+)
+
+// QueueIdle queues an operation that does nothing.
+func (j *Journal) QueueIdle(lazy bool) {
+	o := &op{run: func(*tx) error { return nil }, done: func(error) {}}
+	if lazy {
+		j.rideAlong(o)
+		return
+	}
+	j.submit(first, o)
+}
+
+// MakeBallast makes it of that size.
+func (j *Journal) MakeBallast(bytes int64) error { return j.space.ballast.make(bytes) }
 
 // CompactFiles are left for others.
 const CompactFiles = compactFiles

@@ -124,7 +124,7 @@ func newJournal(o Options) *Journal {
 	if j.backoff == nil {
 		j.backoff = func(int) time.Duration { return time.Second }
 	}
-	j.garbage.after = compactAfter
+	j.garbage.after, j.garbage.most = compactAfter, compactMost
 	j.workTimeout, j.workMax = cmp.Or(o.WorkTimeout, time.Hour), cmp.Or(o.WorkMax, 24*time.Hour)
 	j.scrubEvery = cmp.Or(o.ScrubEvery, DefaultScrub)
 	j.deliverBy, j.deadline = cmp.Or(o.DeliverBy, DefaultDeliverBy), cmp.Or(o.Deadline, DefaultDeadline)

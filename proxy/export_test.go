@@ -90,6 +90,12 @@ func (c Cleanups) Add(name string, within time.Duration, undo func(context.Conte
 }
 func (c Cleanups) Run(ctx context.Context, log *slog.Logger) error { return c.c.run(ctx, log) }
 
+// Close is the end of a sidecar that ends for cause; nil: it was told to.
+func (c Cleanups) Close(cause error) error {
+	r := &run{Proxy: &Proxy{log: slog.New(slog.DiscardHandler)}, cleanups: *c.c}
+	return r.close(context.Background(), cause)
+}
+
 // StartLoop starts a loop whose failure is fail's.
 func StartLoop(fail context.CancelCauseFunc, name string, loop func(context.Context) error) func(context.Context) error {
 	return crew{fail}.start(name, loop)

@@ -68,6 +68,36 @@ func TestCleanupMayUseItsWholeTime(t *testing.T) {
 	})
 }
 
+// TestFailedSidecarEndsWithinASecond: what it has under way is waited for by one that was told
+// to stop.
+func TestFailedSidecarEndsWithinASecond(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		cause       error
+		least, most time.Duration
+	}{
+		"told to": {nil, 20 * time.Second, 30 * time.Second},
+		"failed":  {errors.New("journal: commit"), 0, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := proxy.NewCleanups()
+				for _, part := range []string{"mailbox", "deliveries"} {
+					c.Add(part, 10*time.Second, func(ctx context.Context) error { <-ctx.Done(); return nil })
+				}
+				began := time.Now()
+				if err := c.Close(row.cause); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took < row.least || took > row.most {
+					t.Errorf("its end took %v, want %v to %v", took, row.least, row.most)
+				}
+			})
+		})
+	}
+}
+
 func TestLoopThatEndsUnaskedIsAFailure(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

@@ -58,4 +58,55 @@ var ofTheRoom = []mutant{
 		new:   "",
 		pkg:   inJournal, test: "TestRoomForTheLog",
 	},
+	{
+		guard: "what a reserve has taken before there was no more is kept",
+		file:  "journal/ballast.go",
+		old:   "		return errors.Join(err, b.remove())\n",
+		new:   "		return err\n",
+		pkg:   inJournal, test: "TestBallastThatFindsNoRoom",
+	},
+	{
+		guard: "a store that is compacted is waited for, however large",
+		file:  "journal/compact.go",
+		old:   " || j.Size() > g.most {\n",
+		new:   " {\n",
+		pkg:   inJournal, test: "TestCompactsWhatIsDeleted",
+	},
+
+	// What waits for a batch, and for the disk.
+	{
+		guard: "operations queue without end",
+		file:  "journal/queue.go",
+		old:   "		q.ops[i] = make(chan *op, queueLength)\n",
+		new:   "		q.ops[i] = make(chan *op, 2*queueLength)\n",
+		pkg:   inJournal, test: "TestQueuesAreBounded",
+	},
+	{
+		guard: "what rides along queues without end",
+		file:  "journal/queue.go",
+		old:   "	q.lazy = make(chan *op, lazyLimit)\n",
+		new:   "	q.lazy = make(chan *op, 2*lazyLimit)\n",
+		pkg:   inJournal, test: "TestQueuesAreBounded",
+	},
+	{
+		guard: "a sidecar that has failed waits for what is under way",
+		file:  "proxy/stop.go",
+		old:   "		ctx, cancel = context.WithTimeout(ctx, failFast)\n",
+		new:   "		ctx, cancel = context.WithTimeout(ctx, 100*failFast)\n",
+		pkg:   inProxy, test: "TestFailedSidecarEndsWithinASecond",
+	},
+	{
+		guard: "the name of the mark is lost with the power",
+		file:  "journal/hwm.go",
+		old:   "	if err == nil {\n		err = syncDir(dir)\n	}\n",
+		new:   "",
+		pkg:   inJournal, test: "TestNamesAreSynced",
+	},
+	{
+		guard: "the name of a log is lost with the power",
+		file:  "journal/wal.go",
+		old:   ", syncDir(w.dir))\n",
+		new:   ")\n",
+		pkg:   inJournal, test: "TestNamesAreSynced",
+	},
 }
