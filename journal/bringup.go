@@ -2,6 +2,7 @@ package journal
 
 import (
 	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -14,7 +15,7 @@ const bringUpBatch = 1000
 // before there was an index of them. It runs before anything else is committed. If
 // we crash in it, the next start does it again, and passes over what is done.
 func (j *Journal) bringUp() error {
-	if j.birth.BroughtTo >= schemaVersion {
+	if j.birth.BroughtTo >= schemaPlain {
 		return nil
 	}
 	for after := (ID{}); ; {
@@ -29,7 +30,7 @@ func (j *Journal) bringUp() error {
 		done := len(ids) == 0
 		if err := j.commitAlone(func(t *tx) error {
 			if done {
-				j.birth.BroughtTo = schemaVersion
+				j.birth.BroughtTo = schemaPlain
 				return t.put(birthKey, j.birth)
 			}
 			return t.layOld(ids)
@@ -80,6 +81,18 @@ func (t *tx) layOld(ids []ID) error {
 		}
 	}
 	return nil
+}
+
+// needs has programs of an earlier schema refuse the journal from this batch on: it has what
+// they would take for something else.
+func (t *tx) needs(schema uint32) error {
+	if t.j.birth.Schema >= schema {
+		return nil
+	}
+	birth := proto.CloneOf(t.j.birth)
+	birth.Schema = schema
+	t.after(func() { t.j.birth.Schema = schema })
+	return t.put(birthKey, birth)
 }
 
 // commitAlone commits what f writes, before the committer runs.

@@ -489,6 +489,7 @@ func TestOldJournalGainsIndex(t *testing.T) {
 	p.home.whole() // the old form is whole too
 	for range 2 {
 		p.home.open(journal.Options{})
+		p.home.wantSchema("of before", 2)
 		if got := len(p.home.dead(journal.DeadFilter{})); got != 2 {
 			t.Fatalf("%d dead letters after the start, want 2", got)
 		}

@@ -243,7 +243,8 @@
 // A journal of an earlier schema is brought to this one at Open, before anything
 // else is committed: what ended as a dead letter before there was an index of them
 // is put into it. Cut short, that is done again at the next start. Programs of the
-// earlier schema refuse the journal from the first of these commits on.
+// earlier schema refuse the journal from the first of these commits on. What few journals have
+// raises the schema in the batch that first writes it (needs), and of no other journal.
 //
 // # What it does not do
 //

@@ -1,9 +1,13 @@
 package journal
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/wire"
 )
 
 // Miscounted says where a journal that has stopped knew of more, or fewer, than its indexes
@@ -44,6 +48,36 @@ func (j *Journal) QueueIdle(lazy bool) {
 		return
 	}
 	j.submit(first, o)
+}
+
+// Urgencies are those of operations that compete, the most urgent first.
+const Urgencies = int(priorities)
+
+// HistorySlice is how many of the least urgent a batch takes in any case, and BatchOperations how
+// many of the others.
+const (
+	HistorySlice    = historySlice
+	BatchOperations = batchEntries / 2
+)
+
+// QueueAt queues an operation of an urgency that tells when it runs.
+func (j *Journal) QueueAt(urgency int, ran func()) {
+	j.submit(priority(urgency), &op{run: func(*tx) error { ran(); return nil }, done: func(error) {}})
+}
+
+// QueueLarge has an operation done that no batch has room for.
+func (j *Journal) QueueLarge(lazy bool) error {
+	done := make(chan error, 1)
+	o := &op{done: func(err error) { done <- err }, run: func(t *tx) error {
+		t.putChunks(classOutcome, NewID(), make([]byte, operationMost+1))
+		return nil
+	}}
+	if lazy {
+		j.rideAlong(o)
+	} else {
+		j.submit(first, o)
+	}
+	return <-done
 }
 
 // MakeBallast makes it of that size.
@@ -110,4 +144,23 @@ func ScanAhead(tables []badger.TableInfo, class byte) (next func(key []byte) []u
 func TableEnds(path string) (last, index int64, err error) {
 	ends, err := checkTable(path, new([]byte))
 	return ends.last, ends.index, err
+}
+
+// SchemaNumber is the one that is written down: programs of earlier ones refuse the journal.
+func (j *Journal) SchemaNumber() (uint32, error) {
+	birth := &wire.Birth{}
+	err := j.view(func(txn *page) error {
+		_, err := readMessage(txn, birthKey, birth)
+		return err
+	})
+	return birth.Schema, err
+}
+
+// WriteSchema writes another down, as another program does.
+func (j *Journal) WriteSchema(n uint32) error {
+	return j.do(context.Background(), first, &op{run: func(t *tx) error {
+		birth := proto.CloneOf(j.birth)
+		birth.Schema = n
+		return t.put(birthKey, birth)
+	}})
 }

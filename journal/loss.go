@@ -141,5 +141,5 @@ func (j *Journal) readBirth(txn *page, last *mark) (*wire.Birth, error) {
 	}
 	j.loss.entries = append(j.loss.entries, "who it is was taken from "+markName)
 	// Each start makes a batch: there were no more starts than batches.
-	return &wire.Birth{Schema: schemaVersion, Id: id[:], Epoch: last.Epoch, Boot: uint32(last.Seq), BroughtTo: schemaVersion}, nil
+	return &wire.Birth{Schema: schemaPlain, Id: id[:], Epoch: last.Epoch, Boot: uint32(last.Seq), BroughtTo: schemaPlain}, nil
 }

@@ -16,9 +16,13 @@ import (
 	"pannier/journal/wire"
 )
 
-// schemaVersion grows when an older program would do harm to what this one
-// writes. 2: the fingerprint covers the dead letters.
-const schemaVersion = 2
+// A schema grows when an older program would do harm to what this one writes. 2: the
+// fingerprint covers the dead letters. 3: reports count from a base.
+const (
+	schemaPlain   = 2 // each journal has at least this one
+	schemaBased   = 3 // from the first base on, see needs
+	schemaVersion = schemaBased
+)
 
 // Open opens the journal in o.Dir, making it where there is none, and starts
 // its committer; Close ends what Open started.
@@ -268,7 +272,7 @@ func (j *Journal) load(last *mark) error {
 	}
 	// From here on an older program refuses the journal; what its records lack is
 	// added after this start is durable.
-	j.birth.Schema = schemaVersion
+	j.birth.Schema = max(j.birth.Schema, schemaPlain)
 	j.birth.Boot++
 	if j.unclean {
 		j.birth.UncleanBoot = j.birth.Boot
@@ -315,7 +319,7 @@ func (j *Journal) load(last *mark) error {
 		return err
 	}
 	if err := j.bringUp(); err != nil {
-		return fmt.Errorf("bring the journal in %s to schema %d: %w", j.dir, schemaVersion, err)
+		return fmt.Errorf("bring the journal in %s to schema %d: %w", j.dir, schemaPlain, err)
 	}
 	return j.endUnfit()
 }
@@ -334,7 +338,7 @@ func (j *Journal) readStart(last *mark) (meta *wire.Meta, err error) {
 	}
 	if j.birth == nil {
 		id := NewID()
-		j.birth = &wire.Birth{Schema: schemaVersion, Id: id[:], Epoch: 1, BroughtTo: schemaVersion}
+		j.birth = &wire.Birth{Schema: schemaPlain, Id: id[:], Epoch: 1, BroughtTo: schemaPlain}
 	}
 	if j.birth.Schema > schemaVersion {
 		return nil, &DamageError{

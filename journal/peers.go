@@ -123,6 +123,11 @@ func (j *Journal) SawHome(ctx context.Context, home Identity, address string, ap
 		if known && !samePair {
 			renumbered, rec.Base = true, rec.Acked
 		}
+		if rec.Base > 0 {
+			if err := t.needs(schemaBased); err != nil { // others would count from nothing
+				return err
+			}
+		}
 		rec.Epoch, rec.OwnEpoch, rec.Address, rec.SeenMs = home.Epoch, j.self.Epoch, address, ms(t.now)
 		return t.put(key, &rec)
 	}})

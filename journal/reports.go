@@ -68,6 +68,9 @@ func (t *tx) putReport(home ID, r *wire.Report) error {
 func (j *Journal) loadReportNumbers(txn *page) error {
 	err := eachRecord(txn, []byte{classHome}, func() *wire.HomePeer { return &wire.HomePeer{} }, func(key []byte, rec *wire.HomePeer) {
 		j.reportNo[ID(key[1:17])] = rec.Acked
+		if rec.Base > 0 { // a program of this schema's first days did not say so
+			j.birth.Schema = max(j.birth.Schema, schemaBased)
+		}
 	})
 	if err != nil {
 		return err

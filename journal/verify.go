@@ -195,8 +195,8 @@ func (v *verifier) birth() {
 	if _, err := readMessage(v.txn, birthKey, &b); err != nil {
 		v.report.at(birthKey, DamagedRecord, "%s", why(err))
 	}
-	v.laid = b.BroughtTo >= schemaVersion // else the next start sees to it
-	v.self, _ = IDOf(b.Id)                // there is none before the first commit
+	v.laid = b.BroughtTo >= schemaPlain // else the next start sees to it
+	v.self, _ = IDOf(b.Id)              // there is none before the first commit
 }
 
 func (v *verifier) mark(last *mark) {

@@ -917,7 +917,7 @@ var table = []mutant{
 	{
 		guard: "old dead letters stay unlisted",
 		file:  "journal/bringup.go",
-		old:   "	if j.birth.BroughtTo >= schemaVersion {",
+		old:   "	if j.birth.BroughtTo >= schemaPlain {",
 		new:   "	if true {",
 		pkg:   inJournal, test: "TestOldJournalGainsIndex",
 	},
