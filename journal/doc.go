@@ -226,7 +226,10 @@
 // compactions can make a damage permanent without saying so. The high-water mark
 // beside the store is replaced once a second while there are commits, and at a
 // clean close: it shows when batches acknowledged a second or more before the stop
-// are gone. Failing to write it poisons the journal like a commit.
+// are gone, and where the store has come to the very batch of the mark, by another live set, that
+// it is that of a copy which went on elsewhere. What the store itself loses no mark would show:
+// the fingerprint is in one record with the number of the batch, and is compared with the live
+// set at each start. Failing to write it poisons the journal like a commit.
 //
 // Badger takes some damage of its files for what a crash leaves, and goes on without the rest,
 // or ends the process. So they are read before it opens them (files.go): what a crash cannot

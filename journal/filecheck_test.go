@@ -31,7 +31,7 @@ func TestFilesAreChecked(t *testing.T) {
 		{"a length in MANIFEST", stopped, "store/MANIFEST", func(b []byte) []byte { b[8+3]++; return b }, "MANIFEST is wrong"},
 		{"MANIFEST is gone", stopped, "store/MANIFEST", nil, "MANIFEST is gone"},
 		{"a log", killed, "store/00001.mem", func(b []byte) []byte { b[500] ^= 1; return b }, "log 00001.mem: "},
-		{"the mark", stopped, "journal.hwm", func(b []byte) []byte { return bytes.Replace(b, []byte(`"seq":`), []byte(`"seq":1`), 1) }, "cannot be read"},
+		{"the mark", stopped, "journal.hwm", func(b []byte) []byte { return bytes.Replace(b, []byte(`"epoch":`), []byte(`"epoch":1`), 1) }, "cannot be read"},
 	} {
 		dir := t.TempDir()
 		if err := journal.CopyStopped(c.from, dir); err != nil {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
@@ -47,6 +48,18 @@ func (s *sums) merge(delta *sums) {
 		s[i].count += d.count
 		s[i].xor ^= d.xor
 	}
+}
+
+// hash is all of it in one word. What a class of a later program adds is nothing while it has
+// no keys.
+func (s *sums) hash() string {
+	var b []byte
+	for i, c := range liveClasses {
+		if s[i] != (sum{}) {
+			b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(append(b, c), s[i].count), s[i].xor)
+		}
+	}
+	return fmt.Sprintf("%016x", xxhash.Sum64(b))
 }
 
 func (s *sums) encode() []*wire.ClassSum {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // mark is the high-water mark: what was durable when it was written, kept
@@ -19,7 +20,12 @@ type mark struct {
 	Epoch   uint64 `json:"epoch"`
 	Seq     uint64 `json:"seq"`
 	Clean   bool   `json:"clean"`         // the journal was closed, not killed
-	Sum     string `json:"sum,omitempty"` // of all the others; absent: an earlier program wrote it
+	Sum     string `json:"sum,omitempty"` // of these; absent: an earlier program wrote it
+
+	// Live is the fingerprint of the live set with the batch Seq, with a checksum of its own:
+	// programs that do not know it check Sum, and none is there where one of those wrote the
+	// mark.
+	Live string `json:"live,omitempty"`
 
 	Clock clockMark `json:"clock,omitzero"`
 }
@@ -53,7 +59,22 @@ func parseMark(b []byte) (*mark, bool) {
 	if _, err := ParseID(m.Journal); err != nil || m.Sum != "" && m.Sum != m.sum() {
 		return nil, false
 	}
+	if hash, _, _ := strings.Cut(m.Live, " "); m.Live != "" && m.Live != m.live(hash) {
+		return nil, false
+	}
 	return &m, true
+}
+
+// live is a fingerprint as the mark has it.
+func (m mark) live(hash string) string {
+	return fmt.Sprintf("%s %08x", hash, checksum([]byte(m.Journal), fmt.Appendf(nil, "%d %s", m.Seq, hash)))
+}
+
+// isOf reports whether the mark can have been written beside a store that has come to a batch
+// with a live set. One of another history may have come as far: that of a copy which went on
+// elsewhere.
+func (m mark) isOf(seq uint64, live *sums) bool {
+	return m.Live == "" || m.Seq != seq || m.Live == m.live(live.hash())
 }
 
 func (m mark) sum() string {

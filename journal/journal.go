@@ -97,6 +97,7 @@ type Journal struct {
 // for it.
 type figures struct {
 	seq, ops atomic.Uint64
+	last     atomic.Pointer[lastBatch]
 	underWay atomic.Uint64 // the batch; 0: none
 	stalled  atomic.Int64  // looks at one batch, see stallLoop
 	live     [len(liveClasses)]atomic.Uint64
@@ -106,7 +107,14 @@ type figures struct {
 	lateAnswers, warnings               atomic.Uint64
 }
 
+// lastBatch is the last that is durable, and the live set with it.
+type lastBatch struct {
+	seq  uint64
+	live sums
+}
+
 func (j *Journal) publishSums() {
+	j.figures.last.Store(&lastBatch{j.seq, j.sums})
 	for i := range j.sums {
 		j.figures.live[i].Store(j.sums[i].count)
 	}
@@ -190,7 +198,10 @@ func (j *Journal) close() error {
 }
 
 func (j *Journal) mark(clean bool) mark {
-	return mark{Version: 1, Journal: j.self.Journal.String(), Epoch: j.self.Epoch, Seq: j.figures.seq.Load(), Clean: clean, Clock: j.clock.mark()}
+	last := j.figures.last.Load()
+	m := mark{Version: 1, Journal: j.self.Journal.String(), Epoch: j.self.Epoch, Seq: last.seq, Clean: clean, Clock: j.clock.mark()}
+	m.Live = m.live(last.live.hash())
+	return m
 }
 
 // now is what the wall clock says.

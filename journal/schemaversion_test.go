@@ -3,6 +3,8 @@ package journal_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,6 +79,64 @@ func TestMarkOfAnotherJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wantDamage("is that of journal")
+}
+
+// TestStoreOfAnotherHistory: a copy that went on elsewhere may have come to the same batch, and have
+// in it what was never acknowledged here. A mark of before it said what lives is read all the same.
+func TestStoreOfAnotherHistory(t *testing.T) {
+	t.Parallel()
+	w, copied := setup(t), &world{T: t, dir: t.TempDir()}
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := journal.CopyStopped(w.dir, copied.dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []*world{w, copied} {
+		one.open(journal.Options{})
+		one.accept()
+		if err := one.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, b := w.j.Stats().Seq, copied.j.Stats().Seq; a != b {
+		t.Fatalf("they have come to batches %d and %d", a, b)
+	}
+	path := filepath.Join(w.dir, "journal.hwm")
+	mark, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.replaceStore(copied.dir)
+	w.wantDamage("another live set than was acknowledged")
+	if r, err := journal.Verify(w.dir); err != nil || !slices.ContainsFunc(r.Damages, func(d journal.Damage) bool { return d.Kind == journal.LostBatches }) {
+		t.Errorf("verify: %v, %q, want it to say that batches are lost", err, r.Damages)
+	}
+	for of, row := range map[string]struct {
+		mark []byte
+		o    journal.Options
+	}{
+		"of before":          {regexp.MustCompile(`,"live":"[^"]*"`).ReplaceAll(mark, nil), journal.Options{}},
+		"with loss accepted": {mark, journal.Options{AcceptLoss: true}},
+	} {
+		other := &world{T: t, dir: t.TempDir()}
+		if err := journal.CopyStopped(w.dir, other.dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(other.dir, "journal.hwm"), row.mark, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		other.open(row.o)
+		if other.accept(); of == "of before" == (other.j.Stats().Identity.Epoch != w.j.Stats().Identity.Epoch) {
+			t.Errorf("a mark %s begins epoch %d", of, other.j.Stats().Identity.Epoch)
+		}
+		other.whole()
+	}
+	wrong := regexp.MustCompile(`("live":"[^"]*)."`).ReplaceAll(mark, []byte(`${1}x"`))
+	if err := os.WriteFile(path, wrong, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.wantDamage("the high-water mark")
 }
 
 // TestOwnersOfUnknownBoot: where neither kernel says which it is they are not taken for one.

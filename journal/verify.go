@@ -209,6 +209,9 @@ func (v *verifier) mark(last *mark) {
 	if last != nil && meta.Seq < last.Seq {
 		v.report.whole(LostBatches, "%d batches are there, %d were acknowledged", meta.Seq, last.Seq)
 	}
+	if last != nil && !last.isOf(meta.Seq, decodeSums(meta.Sums)) {
+		v.report.whole(LostBatches, "batch %d is there with another live set than was acknowledged", meta.Seq)
+	}
 	if meta.Seq == 0 {
 		return // killed before the first commit
 	}
