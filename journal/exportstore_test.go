@@ -28,6 +28,9 @@ func (j *Journal) Miscounted() (all []string) {
 // CompactAfter makes so many deletes worth a compaction.
 func (j *Journal) CompactAfter(n int64) { j.garbage.after = n }
 
+// CompactionOf is how much a compaction makes, of a store with such levels.
+var CompactionOf = compactionOf
+
 // CompactUpTo makes a store of so many bytes the largest that is compacted.
 func (j *Journal) CompactUpTo(bytes int64) { j.garbage.most = bytes }
 

@@ -91,6 +91,9 @@ const epochSkip = 1 << 28
 // beginEpoch has others count from the start, and numbers go on where the last journal was:
 // what they remember of us may be newer than what we do.
 func (j *Journal) beginEpoch(last *mark) {
+	if last != nil { // the store may be a copy of before the last epoch began
+		j.birth.Epoch = max(j.birth.Epoch, last.Epoch)
+	}
 	j.birth.Epoch++
 	if last != nil && last.Seq > j.seq {
 		j.loss.batches = last.Seq - j.seq

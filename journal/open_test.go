@@ -16,12 +16,13 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"pannier/journal"
+	"pannier/journal/journaltest"
 	"pannier/journal/state"
 )
 
 func (w *world) wantDamage(words string) {
 	w.Helper()
-	j, err := journal.Open(journal.Options{Dir: w.dir})
+	j, err := journaltest.Open(journal.Options{Dir: w.dir})
 	if err == nil {
 		j.Close()
 		w.Fatalf("opened, want a refusal that says %q", words)
@@ -87,6 +88,27 @@ func TestOpenMendsALostIndexKey(t *testing.T) {
 	}
 }
 
+// TestOpenCountsNoKeyForAnother: as many keys as there were, and not those.
+func TestOpenCountsNoKeyForAnother(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.plant(func(txn *badger.Txn) error {
+		key := firstKey(txn, 'o')
+		other := bytes.Clone(key)
+		other[len(other)-1] ^= 1
+		return errors.Join(txn.Delete(key), txn.Set(other, nil))
+	})
+	w.open(journal.Options{})
+	if n := len(w.due()); n != 1 || w.j.Stats().Rebuilt == 0 {
+		t.Errorf("%d are due, %d entries built anew; want one, and that anew", n, w.j.Stats().Rebuilt)
+	}
+	w.whole()
+}
+
 func TestOpenMendsAKeyThatCameBack(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
@@ -131,6 +153,32 @@ func TestOpenRefusesLostBatches(t *testing.T) {
 	w.wantDamage("--accept-loss")
 	w.open(journal.Options{AcceptLoss: true})
 	w.accept()
+}
+
+// TestEpochOfAnOlderCopy: a copy of before the last epoch began does not begin that one again, nor
+// give numbers of its batches again: the mark knows of both.
+func TestEpochOfAnOlderCopy(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	older := w.copyStore()
+	w.open(journal.Options{AcceptLoss: true})
+	for range 20 {
+		w.accept()
+	}
+	before := w.j.Stats()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.replaceStore(older)
+	w.wantDamage("--accept-loss")
+	w.open(journal.Options{AcceptLoss: true})
+	if now := w.j.Stats(); now.Identity.Epoch <= before.Identity.Epoch || now.Seq <= before.Seq {
+		t.Errorf("begins epoch %d with batch %d, after epoch %d that had come to %d", now.Identity.Epoch, now.Seq, before.Identity.Epoch, before.Seq)
+	}
+	w.whole()
 }
 
 func (w *world) copyStore() string {

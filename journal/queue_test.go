@@ -1,6 +1,8 @@
 package journal_test
 
 import (
+	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -44,4 +46,74 @@ func TestQueuesAreBounded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestUrgency: what finishes work goes before what takes on more, and what the history lets go
+// after both; but each batch takes a slice of that, or a journal that is never idle only grows.
+func TestUrgency(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		release := make(chan struct{})
+		<-w.j.Queue(release)
+		const more = 100
+		queued := []int{journal.BatchOperations + more, more, more, journal.HistorySlice + more}
+		var ran []int
+		for urgency := journal.Urgencies - 1; urgency >= 0; urgency-- {
+			for range queued[urgency] {
+				w.j.QueueAt(urgency, func() { ran = append(ran, urgency) })
+			}
+		}
+		close(release)
+		synctest.Wait()
+		// The one that a batch begins with is any.
+		for _, row := range []struct{ from, to, urgency int }{
+			{1, journal.BatchOperations, 0},
+			{journal.BatchOperations, journal.BatchOperations + journal.HistorySlice, 3},
+		} {
+			if part := ran[row.from:row.to]; slices.ContainsFunc(part, func(u int) bool { return u != row.urgency }) {
+				t.Errorf("of the operations from %d to %d not all are of urgency %d: %v", row.from, row.to, row.urgency, slices.Compact(slices.Clone(part)))
+			}
+		}
+		if second := slices.Compact(slices.Clone(ran[journal.BatchOperations+journal.HistorySlice+1:])); !slices.IsSorted(second) {
+			t.Errorf("the second batch has urgencies in the order %v", second)
+		}
+		w.whole()
+	})
+}
+
+// TestOperationTooLarge: what no batch has room for is refused, and the next is done.
+func TestOperationTooLarge(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, lazy := range []bool{false, true} {
+		if err := w.j.QueueLarge(lazy); !errors.Is(err, journal.ErrTooLarge) {
+			t.Errorf("rides along: %t: %v", lazy, err)
+		}
+		w.accept()
+	}
+	w.whole()
+}
+
+// TestFailedJournalIsLeftAsItIs: to close one that has failed closes no store, and above all does
+// not say that all was well: the next start looks at what is there.
+func TestFailedJournalIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.j.FailCommit(1, true)
+	if err := w.try(); !errors.Is(err, journal.ErrFailed) {
+		t.Fatal(err)
+	}
+	if err := w.j.Close(); err == nil {
+		t.Error("closed as if all were well")
+	}
+	left := &world{T: t, dir: t.TempDir()}
+	if err := journal.CopyStopped(w.dir, left.dir); err != nil {
+		t.Fatal(err)
+	}
+	left.open(journal.Options{})
+	if !left.j.Stats().Unclean {
+		t.Error("the next start takes it for one that was closed")
+	}
+	left.whole()
 }
