@@ -68,6 +68,11 @@ func (j *Journal) QueueAt(urgency int, ran func()) {
 	j.submit(priority(urgency), &op{run: func(*tx) error { ran(); return nil }, done: func(error) {}})
 }
 
+// QueueLazy queues an operation that rides along, and tells when it runs.
+func (j *Journal) QueueLazy(ran func()) {
+	j.rideAlong(&op{run: func(*tx) error { ran(); return nil }, done: func(error) {}})
+}
+
 // QueueLarge has an operation done that no batch has room for.
 func (j *Journal) QueueLarge(lazy bool) error {
 	done := make(chan error, 1)

@@ -256,6 +256,23 @@ func TestKilledAtOnceIsUnclean(t *testing.T) {
 	}
 }
 
+// TestUncleanWithoutAMark: a store that has no mark beside it says nothing of how it was stopped.
+func TestUncleanWithoutAMark(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(w.dir, "journal.hwm")); err != nil {
+		t.Fatal(err)
+	}
+	w.open(journal.Options{})
+	if !w.j.Stats().Unclean {
+		t.Error("it is taken for one that was closed")
+	}
+	w.whole()
+}
+
 // TestManyAcceptsAreFewCommits: group commit is the journal's own.
 func TestManyAcceptsAreFewCommits(t *testing.T) {
 	t.Parallel()

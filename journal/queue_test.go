@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pannier/journal"
 )
@@ -116,4 +117,79 @@ func TestFailedJournalIsLeftAsItIs(t *testing.T) {
 		t.Error("the next start takes it for one that was closed")
 	}
 	left.whole()
+}
+
+// TestCloseCommitsWhatIsQueued: what waits when the journal is told to close is done, and what
+// rides along with it; what comes later is refused, and hears that.
+func TestCloseCommitsWhatIsQueued(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		release := make(chan struct{})
+		<-w.j.Queue(release)
+		var ran atomic.Int64
+		for range 3 * journal.BatchOperations / 2 {
+			w.j.QueueAt(0, func() { ran.Add(1) })
+		}
+		closed := make(chan error)
+		go func() { closed <- w.j.Close() }()
+		synctest.Wait()
+		close(release)
+		if err := <-closed; err != nil || ran.Load() != 3*journal.BatchOperations/2 {
+			t.Errorf("closed with %v, when %d of %d operations had run", err, ran.Load(), 3*journal.BatchOperations/2)
+		}
+		if err := w.try(); !errors.Is(err, journal.ErrClosed) {
+			t.Errorf("accepted by a journal that is closed: %v", err)
+		}
+	})
+}
+
+// TestQueuedWhenItFails: whoever waits for a batch when one fails is refused, and so is who has
+// found no room in the batch that did.
+func TestQueuedWhenItFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		w.j.FailCommit(1, false)
+		release := make(chan struct{})
+		<-w.j.Queue(release)
+		refused := make(chan error, 2)
+		go func() {
+			_, err := w.acceptBytes(1 << 20) // with which a batch is full
+			refused <- err
+		}()
+		synctest.Wait()
+		go func() {
+			many := make([]journal.Accept, journal.BatchOperations+100) // more than are gathered
+			for i := range many {
+				many[i].Envelope = envelope()
+			}
+			_, err := w.j.Accept(t.Context(), many)
+			refused <- err
+		}()
+		synctest.Wait()
+		close(release)
+		for range cap(refused) {
+			if err := <-refused; !errors.Is(err, journal.ErrFailed) {
+				t.Errorf("answered with %v", err)
+			}
+		}
+		w.j.Abandon()
+	})
+}
+
+// TestRidesAlongWithNobody: what nobody waits for is committed within a second though no batch
+// comes that it could ride along with.
+func TestRidesAlongWithNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		var ran atomic.Bool
+		w.j.QueueLazy(func() { ran.Store(true) })
+		time.Sleep(2 * time.Second)
+		if !ran.Load() {
+			t.Error("two seconds later it is not done")
+		}
+		w.whole()
+	})
 }
