@@ -405,16 +405,18 @@ func (j *Journal) BallastAt(path string) {
 }
 
 // BallastInLook has another goroutine give back the ballast while one looks at a volume that
-// is full without it, and returns what that one finds.
+// is full without it, after it has measured for the last time, and returns what that one finds.
 func (j *Journal) BallastInLook() (enough bool) {
 	before := *j.space.measure.Load()
 	defer j.space.measure.Store(&before)
-	var used atomic.Bool
+	var measured atomic.Int64
 	measure := func() (free, total room, ok bool) {
-		if used.Swap(true) {
+		switch n := measured.Add(1); {
+		case n > growthTries+1:
 			return room{512 << 20, 0}, room{1 << 30, 0}, true
+		case n == growthTries+1:
+			j.space.useBallast()
 		}
-		j.space.useBallast()
 		return room{0, 0}, room{1 << 30, 0}, true
 	}
 	j.space.measure.Store(&measure)

@@ -170,8 +170,13 @@ func TestQueuedWhenItFails(t *testing.T) {
 		synctest.Wait()
 		close(release)
 		for range cap(refused) {
-			if err := <-refused; !errors.Is(err, journal.ErrFailed) {
-				t.Errorf("answered with %v", err)
+			select {
+			case err := <-refused:
+				if !errors.Is(err, journal.ErrFailed) {
+					t.Errorf("answered with %v", err)
+				}
+			case <-time.After(time.Minute):
+				t.Error("not answered")
 			}
 		}
 		w.j.Abandon()
