@@ -229,14 +229,14 @@ func fillVolume(t *testing.T, dir string) {
 	w.j = j
 	var open []journal.ID
 	for full := 0; full < 400; {
-		id, err := w.acceptBytes(30_000)
+		id, err := w.acceptBytes(300_000)
 		switch {
 		case err == nil:
 			open = append(open, id)
 			continue
 		case errors.Is(err, journal.ErrFull) && len(open) > 0:
 			full++
-			_, err = j.Answer(t.Context(), open[0], journal.Answer{Trigger: state.Complete, Actor: "ann"})
+			_, err = j.Answer(t.Context(), open[0], journal.Answer{Trigger: state.Complete, Actor: "ann", Body: make([]byte, 150_000)})
 			open = open[1:]
 		}
 		if errors.Is(err, journal.ErrFailed) && strings.Contains(j.Err().Error(), "make room") {

@@ -3,13 +3,6 @@ package mutants_test
 // ofTheRoom are the guards against what the store writes by itself.
 var ofTheRoom = []mutant{
 	{
-		guard: "a small volume is filled until the store dies of it",
-		file:  "journal/space.go",
-		old:   "	l := s.asked.limits(total)\n",
-		new:   "	l := s.asked.limits(total)\n	if true {\n		return l\n	}\n",
-		pkg:   inJournal, test: "TestSmallVolume",
-	},
-	{
 		guard: "a share of the volume is enough for a compaction",
 		file:  "journal/space.go",
 		old:   "	l.out.bytes = max(l.out.bytes, s.growth.now.Load())\n",
