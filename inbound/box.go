@@ -75,6 +75,8 @@ type pull struct {
 	bytes    int
 	room     *journal.Pull // for payload
 	trace    string        // traceparent of the poll
+	memory   Room          // for what it gets; nil: enough
+	claimed  bool          // of memory
 	once     bool          // does not wait
 	round    uint64        // the first turn that has seen it
 	leaving  bool          // takes nothing more; ends when nothing is on its way to it
@@ -211,6 +213,10 @@ func (b *box) reserve() (slot, bool) {
 		if p.free == 0 || !b.feeds(p) {
 			continue
 		}
+		if p.memory != nil && !p.claimed && !p.memory.Claim() {
+			p.free = 1
+		}
+		p.claimed = true
 		p.free--
 		p.reserved++
 		b.reserved++
@@ -239,6 +245,13 @@ func (b *box) giveBack(s slot) {
 	b.reserved--
 	if !s.pull.leaving {
 		s.pull.free++
+	}
+	if p := s.pull; p.memory != nil && p.reserved == 0 && len(p.got) == 0 {
+		p.memory.Waive()
+		p.claimed = false
+		if !p.leaving {
+			p.free = p.limit
+		}
 	}
 }
 

@@ -17,9 +17,19 @@ type PullRequest struct {
 	Wait  time.Duration // 0: what is ready now
 	Lease time.Duration // 0: the usual one
 	Trace string        // traceparent of the poll; empty: it is not traced
+	Room  Room          // that what it is handed is to have; nil: enough
 
 	stream *Stream
 	push   *Push // hands over by sending: no lease is journaled
+}
+
+// Room is in memory, for what a pull is handed. Its methods are not to block.
+type Room interface {
+	// Claim is called before something is leased for the pull, and reports whether there is
+	// room for MaxPullBytes. Without, the pull is handed one intent.
+	Claim() bool
+	// Waive is called when nothing came of it, and the pull waits on.
+	Waive()
 }
 
 // drainedWait is how long a pull waits at most while we drain: it gets
@@ -130,7 +140,8 @@ func (m *Mailbox) enter(b *box, r PullRequest) (*pull, error) {
 	}
 	p := &pull{
 		limit: max(1, r.Limit), lease: r.Lease, once: r.Wait <= 0,
-		round: b.round + 1, done: make(chan struct{}), stream: r.stream, push: r.push != nil, trace: r.Trace, room: journal.NewPull(m.o.MaxPullBytes),
+		round: b.round + 1, done: make(chan struct{}), stream: r.stream, push: r.push != nil, trace: r.Trace,
+		room: journal.NewPull(m.o.MaxPullBytes), memory: r.Room,
 	}
 	if p.lease <= 0 {
 		p.lease = m.o.PollLease

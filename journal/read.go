@@ -67,6 +67,26 @@ func (j *Journal) Get(id ID) (*Intent, error) {
 	return i, j.history.explain(err)
 }
 
+// BodySize is how many bytes Get reads of what an intent's sender and its end have said.
+// Their records are not read for that; of what is not there it is 0.
+func (j *Journal) BodySize(id ID) (n int, err error) {
+	err = j.view(func(txn *page) error {
+		for _, class := range []byte{classEnvelope, classOutcome} {
+			for chunk, more := 0, true; more; chunk++ {
+				item, err := readItem(txn, chunkKey(class, id, chunk))
+				if err != nil {
+					return err
+				}
+				if more = item != nil && item.ValueSize() >= chunkSize; item != nil {
+					n += int(item.ValueSize())
+				}
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
 func readIntent(txn *page, id ID) (*Intent, error) {
 	i := &Intent{ID: id, Head: &wire.Head{}, Handover: &wire.Handover{}}
 	homed, err := readMessage(txn, idKey(classHead, id), i.Head)

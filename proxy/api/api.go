@@ -70,6 +70,8 @@ type Mailbox interface {
 	// Pull leases intents of the agent, and waits for one up to Wait. It
 	// returns none and no error when the wait is over or ctx ends.
 	Pull(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error)
+	// TakeBack undoes hand-overs that a pull has returned and nobody was sent.
+	TakeBack(ctx context.Context, got []journal.Handed) error
 	// OpenStream begins a response of the agent's stream on a connection.
 	OpenStream(agent string, since uint64, conn *inbound.Conn) *inbound.Stream
 	NewConn() *inbound.Conn
@@ -104,7 +106,8 @@ type API struct {
 	mux        *http.ServeMux
 	hosts      map[string]bool
 	compiled   compiled
-	bodies     bodies
+	bodies     room // of requests
+	answers    room
 
 	figures figures
 
@@ -149,7 +152,9 @@ func New(o Options, j *journal.Journal, m Mailbox, d Dispatcher, log *slog.Logge
 	if o.Subscribed == nil {
 		o.Subscribed = func() {}
 	}
-	a := &API{opt: o, journal: j, mailbox: m, dispatcher: d, log: log, bodies: newBodies(batchBodies * o.MaxBody), drain: make(chan struct{})}
+	a := &API{opt: o, journal: j, mailbox: m, dispatcher: d, log: log, drain: make(chan struct{})}
+	most := roomOf(memoryLimit(), o.MaxBody)
+	a.bodies, a.answers = newRoom(most), newRoom(most)
 	if a.opt.Redrive == nil {
 		a.opt.Redrive = j.Redrive
 	}

@@ -83,6 +83,9 @@ func (a *API) addOutcome(w http.ResponseWriter, r *http.Request, d *doc, id jour
 	if err := a.awaitEnd(r, id, wait); err != nil {
 		return nil // not in time: the intent is accepted, and that is the answer
 	}
+	if a.takeAnswerOf(w, r, id) != nil {
+		return nil // it is accepted either way
+	}
 	i, err := a.journal.Get(id)
 	if err != nil {
 		return nil

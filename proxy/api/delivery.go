@@ -233,6 +233,9 @@ func (a *API) getDelivery(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.takeAnswerOf(w, r, id); err != nil {
+		return err
+	}
 	i, err := a.journal.Get(id)
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	out := &response{ResponseWriter: w}
 	defer a.freeBody(out)
+	defer a.keepAnswer(out, 0)
 	r, ended := a.opt.Tracer.Serve(r)
 	began := time.Now()
 	defer func() {
@@ -81,7 +82,8 @@ type response struct {
 	status int    // 0: none was sent
 	route  string // of the request; empty: none
 	err    error  // of the handler the mux called
-	room   int64  // that its body has, see bodies
+	room   int64  // that its body has
+	answer int64  // that its answer has, see room
 }
 
 func (r *response) WriteHeader(status int) {
@@ -96,6 +98,12 @@ func (r *response) Write(b []byte) (int, error) {
 	r.begun = true
 	if r.status < http.StatusOK {
 		r.status = http.StatusOK
+	}
+	if r.answer > 0 {
+		// A connection without deadlines is one of this process.
+		control := http.NewResponseController(r.ResponseWriter)
+		_ = control.SetWriteDeadline(time.Now().Add(frameTime + time.Duration(len(b))*time.Second/leastRate))
+		defer control.SetWriteDeadline(time.Time{}) // the next request uses it
 	}
 	return r.ResponseWriter.Write(b)
 }

@@ -73,6 +73,9 @@ func (a *API) getWhen(w http.ResponseWriter, r *http.Request, q *query, id journ
 			return nil, err
 		}
 	}
+	if err := a.takeAnswerOf(w, r, id); err != nil {
+		return nil, err
+	}
 	return a.journal.Get(id)
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"math"
 	"net/http"
 	"strconv"
@@ -47,7 +46,7 @@ func (a *API) poll(w http.ResponseWriter, r *http.Request, agent, _ string) erro
 	defer cancel()
 	span := a.opt.Tracer.Receive(r.Context(), agent)
 	p.Trace = span.Traceparent()
-	got, err := a.pull(ctx, p)
+	got, err := a.pull(ctx, w, r, p)
 	if err != nil {
 		return err
 	}
@@ -62,13 +61,6 @@ func (a *API) poll(w http.ResponseWriter, r *http.Request, agent, _ string) erro
 		d.close('}')
 	}
 	return answer(w, d.close(']').null("next_cursor").close('}'))
-}
-
-// pull is the mailbox's, ended early by a drain: then it gets nothing.
-func (a *API) pull(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error) {
-	ctx, cancel := a.untilDrain(ctx)
-	defer cancel()
-	return a.mailbox.Pull(ctx, p)
 }
 
 // writeItem writes the members of a hand-over: what a poll returns, and what

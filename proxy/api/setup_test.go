@@ -297,6 +297,15 @@ func (m *mailbox) take(ctx context.Context, p inbound.PullRequest) ([]journal.Ha
 	return got, err
 }
 
+func (m *mailbox) TakeBack(ctx context.Context, got []journal.Handed) error {
+	for _, h := range got {
+		if err := m.j.Recover(ctx, []journal.ID{h.ID}, []journal.ID{h.Lease}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (m *mailbox) Served(int) []string { return m.served }
 
 func (m *mailbox) SetKilled(ctx context.Context, agent string, killed bool, actor string) error {
@@ -322,7 +331,9 @@ func (m *mailbox) Why(id journal.ID) []state.Delay {
 func (m *mailbox) lastPull() inbound.PullRequest {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.asked[len(m.asked)-1]
+	last := m.asked[len(m.asked)-1]
+	last.Room = nil // each has its own
+	return last
 }
 
 // dispatcher answers what the test has put in.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -17,7 +18,12 @@ type doc struct{ b []byte }
 // docs keeps buffers up to keepDoc for the next response.
 var docs = sync.Pool{New: func() any { return &doc{b: make([]byte, 0, 4<<10)} }}
 
-const keepDoc = 256 << 10
+const (
+	keepDoc = 256 << 10
+	// afterRaw is room for what usually follows a raw value: a large one is not copied once
+	// more for its closing brace.
+	afterRaw = 1 << 10
+)
 
 func newDoc() *doc { return docs.Get().(*doc) }
 
@@ -89,7 +95,7 @@ func (d *doc) raw(name string, v []byte) *doc {
 	if len(v) == 0 {
 		v = []byte("{}")
 	}
-	d.b = append(d.b, v...)
+	d.b = append(slices.Grow(d.b, len(v)+afterRaw), v...)
 	return d
 }
 
