@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,5 +76,49 @@ func TestLargeBodiesAtOnce(t *testing.T) {
 		if n := g.kills(t); n != 0 {
 			t.Errorf("the kernel killed sidecar %d %d times for want of memory", i, n)
 		}
+	}
+}
+
+// TestSlowReadersOfLargeIntents: 300 ask for an intent of a MiB each and do not read it, of
+// a sidecar in a pod of 128 MiB. It answers what others ask meanwhile.
+func TestSlowReadersOfLargeIntents(t *testing.T) {
+	t.Parallel()
+	const readers, intents, size, limit = 300, 16, 1<<20 - 2<<10, 128 << 20
+	group := newMemoryGroup(t, "read", limit)
+	home := start(t, setup{name: "home", agents: []string{shop}, group: group})
+	body := message(billing, map[string]any{"x": strings.Repeat("x", size)})
+	var ids []string
+	for range intents {
+		eventually(t, "an intent of a MiB to be taken", func() error {
+			id, a := home.tryPost(body, "")
+			if id == "" {
+				return fmt.Errorf("%v", a)
+			}
+			ids = append(ids, id)
+			return nil
+		})
+	}
+	var all []*deaf
+	for i := range readers {
+		all = append(all, home.deafTo("GET /v1/intents/"+ids[i%intents]+" HTTP/1.1"))
+	}
+	began := time.Now()
+	home.post(billing, map[string]any{"x": 1})
+	small := time.Since(began)
+	answers := map[int]int{}
+	for _, d := range all {
+		resp, err := http.ReadResponse(d.r, nil)
+		if err != nil {
+			t.Fatalf("a reader is answered %v; the group has %d kills", err, group.kills(t))
+		}
+		answers[resp.StatusCode]++
+		d.conn.Close()
+	}
+	t.Logf("figure: %d readers are answered %v, a small intent is taken in %v; RssAnon %.1f MiB", readers, answers, small.Round(time.Millisecond), mib(home.procField("RssAnon")))
+	if answers[http.StatusOK] == 0 || answers[http.StatusTooManyRequests] == 0 || answers[http.StatusOK]+answers[http.StatusTooManyRequests] != readers {
+		t.Errorf("answers are %v, want 200 and 429 alone", answers)
+	}
+	if n := group.kills(t); n != 0 {
+		t.Errorf("the kernel killed it %d times for want of memory", n)
 	}
 }

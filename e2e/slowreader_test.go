@@ -22,6 +22,12 @@ type deaf struct {
 
 func (s *sidecar) deaf(query string) *deaf {
 	s.t.Helper()
+	return s.deafTo("GET " + agentPath(billing, "/intents/stream") + query + " HTTP/1.1")
+}
+
+// deafTo is such a reader of what the request line asks for.
+func (s *sidecar) deafTo(line string) *deaf {
+	s.t.Helper()
 	small := func(_, _ string, c syscall.RawConn) (err error) {
 		outer := c.Control(func(fd uintptr) {
 			// Small segments keep what the other end buffers small, too.
@@ -40,7 +46,7 @@ func (s *sidecar) deaf(query string) *deaf {
 	}
 	d := &deaf{t: s.t, conn: c.(*net.TCPConn), r: bufio.NewReaderSize(c, 512)}
 	s.t.Cleanup(func() { c.Close() })
-	_, err = io.WriteString(c, rawRequest("GET "+agentPath(billing, "/intents/stream")+query+" HTTP/1.1", ""))
+	_, err = io.WriteString(c, rawRequest(line, ""))
 	if err != nil {
 		s.t.Fatal(err)
 	}

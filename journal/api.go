@@ -303,6 +303,7 @@ type Filter struct {
 	To      string
 	Before  ID // exclusive; zero: from the newest
 	Limit   int
+	Bytes   int                // of bodies, about, after which a list ends like at its Limit; 0: no bound
 	Keep    func(*Intent) bool // nil: all
 }
 

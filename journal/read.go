@@ -169,7 +169,7 @@ const listScan = 10_000
 // List begins (its Filter.Before); zero when there is nothing more. A filter
 // that matches little returns what it has found among 10,000 records.
 func (j *Journal) List(f Filter) (out []*Intent, next ID, err error) {
-	scanned := 0
+	scanned, bytes := 0, 0
 	next = f.Before
 	err = j.views(func(txn *page) (more bool, err error) {
 		homed, held := newestFirst(txn, classHead, next), newestFirst(txn, classHandover, next)
@@ -197,7 +197,10 @@ func (j *Journal) List(f Filter) (out []*Intent, next ID, err error) {
 				return false, fmt.Errorf("list: %w", err)
 			}
 			if f.matches(i) {
-				out = append(out, i)
+				out, bytes = append(out, i), bytes+len(i.Envelope.GetPayload())+len(i.Outcome.GetBody())
+			}
+			if f.Bytes > 0 && bytes >= f.Bytes {
+				return false, nil
 			}
 		}
 		return false, nil

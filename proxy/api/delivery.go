@@ -21,6 +21,7 @@ const (
 	maxDeliveries     = 1000
 	// deliveryScans bounds how many pages of the journal one list reads.
 	deliveryScans = 1000
+	deadPage      = 4 // are read at once, however large they are
 )
 
 // Statuses of a delivery.
@@ -158,7 +159,10 @@ func (a *API) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 				left--
 			}
 		}
-		if !more || left == 0 || r.Context().Err() != nil {
+		if err := a.takeList(w, r, d); err != nil {
+			return err
+		}
+		if !more || left == 0 || len(d.b) >= listBytes || r.Context().Err() != nil {
 			break
 		}
 	}
@@ -176,7 +180,7 @@ func (a *API) addressee(i *journal.Intent) string {
 type pages func(n int) (page []*journal.Intent, more bool, err error)
 
 func (a *API) intentPages(q *deliveryQuery) pages {
-	f := journal.Filter{To: q.principal}
+	f := journal.Filter{To: q.principal, Bytes: listPageBytes}
 	return func(n int) ([]*journal.Intent, bool, error) {
 		f.Limit = n
 		page, next, err := a.journal.List(f)
@@ -188,7 +192,7 @@ func (a *API) intentPages(q *deliveryQuery) pages {
 func (a *API) deadPages(q *deliveryQuery) pages {
 	f := journal.DeadFilter{To: q.principal}
 	return func(n int) (page []*journal.Intent, more bool, err error) {
-		f.Limit = n
+		f.Limit = min(n, deadPage)
 		list, next, err := a.journal.DeadLetters(f)
 		for _, x := range list {
 			page = append(page, x.Intent)

@@ -56,6 +56,9 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	if err := q.err(); err != nil {
 		return err
 	}
+	if err := a.takeAnswerOf(w, r, id); err != nil {
+		return err
+	}
 	p, err := a.readLog(r.Context(), id, since)
 	if err != nil {
 		return err

@@ -76,3 +76,7 @@ func ReadSettleItem(raw []byte) (journal.Settle, error) {
 
 // HealthOf is the health of an agent that was last heard of then.
 var HealthOf = healthOf
+
+// RoomOf is how many bytes of large bodies there may be at once, of requests and of answers
+// each.
+var RoomOf = roomOf

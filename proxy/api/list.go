@@ -13,6 +13,9 @@ const (
 	// listPage is how many intents are read at once: their payloads are in
 	// memory together.
 	listPage = 16
+	// listPageBytes is how large they may be, about, while the list has no room: one more
+	// intent is read.
+	listPageBytes = 128 << 10
 )
 
 // list serves GET /v1/intents: what is homed or held here, newest first.
@@ -29,18 +32,23 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) error {
 	d.open('{').boolean("ok", true).key("intents").open('[')
 	left := filter.Limit
 	for left > 0 {
-		filter.Limit = min(left, listPage)
+		filter.Limit, filter.Bytes = min(left, listPage), listPageBytes
 		page, next, err := a.journal.List(filter)
 		if err != nil {
 			return err
 		}
+		bytes := 0
 		for _, i := range page {
 			d.item()
 			a.writeIntent(d, i, listed)
+			bytes += len(i.Envelope.GetPayload()) + len(i.Outcome.GetBody())
+		}
+		if err := a.takeList(w, r, d); err != nil {
+			return err
 		}
 		left -= len(page)
 		filter.Before = next
-		if next.IsZero() || len(page) < filter.Limit {
+		if next.IsZero() || len(page) < filter.Limit && bytes < filter.Bytes || len(d.b) >= listBytes {
 			break // all is read, or as much as one request may read
 		}
 	}

@@ -27,7 +27,11 @@ const (
 )
 
 // room is for large bodies, in bytes: requests have one, and answers another, so that who
-// does not read keeps nobody from sending. Small ones need none.
+// does not read keeps nobody from sending. A body is in memory whole until what it asks for
+// is durable, or the answer is written, and some three times in all: as it came, as an
+// envelope, as a record. However many clients send or ask for large ones, there are as many
+// bytes of them as there is room; who comes then waits, and nothing is read meanwhile. Small
+// ones pass: what apps say of work they have does not stand behind what others send.
 type room struct {
 	most int64
 	free *semaphore.Weighted
@@ -35,22 +39,26 @@ type room struct {
 
 func newRoom(most int64) room { return room{most, semaphore.NewWeighted(most)} }
 
-// roomOf is how large a room is: what one batch may have, and less in a process that is to
-// stay within limit bytes, of which heapAtRest are taken before anybody sends. For one in
-// a room there are some three in memory, of each of the two; never less than one body.
+// roomOf is how many bytes a room has: what one batch may have, and less in a process that
+// is to stay within limit bytes; never less than one body.
 func roomOf(limit int64, maxBody int) int64 {
 	most := int64(batchBodies * maxBody)
 	if limit == math.MaxInt64 {
 		return most
 	}
-	return max(int64(maxBody), min(most, (limit-heapAtRest)/roomShare))
+	return max(int64(maxBody), min(most, (limit-heapAtWork)/roomShare))
 }
 
 const (
-	heapAtRest = 64 << 20
-	roomShare  = 8
+	// heapAtWork is what the journal needs while many bodies of a MiB are written: its tables
+	// in memory, and those it merges.
+	heapAtWork = 64 << 20
+	// roomShare of the rest is each room's. Measured with bodies of a MiB, eight who send,
+	// eight who poll, and then 300 who do not read: 8 MiB each are too many in a group of 128.
+	roomShare = 8
 )
 
+// memoryLimit is GOMEMLIMIT, or what was set for it; none is MaxInt64.
 func memoryLimit() int64 { return debug.SetMemoryLimit(-1) }
 
 // take waits for room for n bytes, in the order of arrival. One that is larger than all the
@@ -58,13 +66,15 @@ func memoryLimit() int64 { return debug.SetMemoryLimit(-1) }
 func (m *room) take(ctx context.Context, n int, wait time.Duration) (got int64, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	got = min(int64(n), m.most)
+	got = m.share(n)
 	return got, m.free.Acquire(ctx, got) == nil
 }
 
+func (m *room) share(n int) int64 { return min(int64(n), m.most) }
+
 // tryTake is take that does not wait.
 func (m *room) tryTake(n int) (got int64, ok bool) {
-	got = min(int64(n), m.most)
+	got = m.share(n)
 	if !m.free.TryAcquire(got) {
 		return 0, false
 	}
@@ -92,6 +102,15 @@ func (a *API) takeAnswerOf(w http.ResponseWriter, r *http.Request, id journal.ID
 		return err
 	}
 	return a.takeAnswer(w, r, n)
+}
+
+// takeList is takeAnswer for a list, which finds out how large it is: as soon as it is no
+// longer small, it takes room for all that it may become.
+func (a *API) takeList(w http.ResponseWriter, r *http.Request, d *doc) error {
+	if len(d.b) <= smallBody || w.(*response).answer > 0 {
+		return nil
+	}
+	return a.takeAnswer(w, r, listBytes)
 }
 
 // keepAnswer gives back what an answer has beyond n bytes.

@@ -252,6 +252,7 @@ type mailbox struct {
 
 	mu    sync.Mutex
 	asked []inbound.PullRequest
+	back  int // hand-overs
 }
 
 func (m *mailbox) Pull(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error) {
@@ -273,11 +274,17 @@ func (m *mailbox) Pull(ctx context.Context, p inbound.PullRequest) ([]journal.Ha
 }
 
 func (m *mailbox) take(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error) {
+	if p.Room != nil && !p.Room.Claim() {
+		p.Limit = 1
+	}
 	no, err := m.j.Learn(ctx, p.Agent)
 	if err != nil {
 		return nil, err
 	}
 	offers, _, err := m.j.Due(no, time.Now(), p.Limit, func(journal.ID) bool { return false })
+	if p.Room != nil && len(offers) == 0 {
+		p.Room.Waive()
+	}
 	if err != nil || len(offers) == 0 {
 		return nil, err
 	}
@@ -303,7 +310,16 @@ func (m *mailbox) TakeBack(ctx context.Context, got []journal.Handed) error {
 			return err
 		}
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.back += len(got)
 	return nil
+}
+
+func (m *mailbox) takenBack() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.back
 }
 
 func (m *mailbox) Served(int) []string { return m.served }
