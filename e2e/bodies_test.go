@@ -79,11 +79,11 @@ func TestLargeBodiesAtOnce(t *testing.T) {
 	}
 }
 
-// TestSlowReadersOfLargeIntents: 300 ask for an intent of a MiB each and do not read it, of
+// TestSlowReadersOfLargeIntents: 150 ask for an intent of a MiB each and do not read it, of
 // a sidecar in a pod of 128 MiB. It answers what others ask meanwhile.
 func TestSlowReadersOfLargeIntents(t *testing.T) {
 	t.Parallel()
-	const readers, intents, size, limit = 300, 16, 1<<20 - 2<<10, 128 << 20
+	const readers, intents, size, limit = 150, 8, 1<<20 - 2<<10, 128 << 20
 	group := newMemoryGroup(t, "read", limit)
 	home := start(t, setup{name: "home", agents: []string{shop}, group: group})
 	body := message(billing, map[string]any{"x": strings.Repeat("x", size)})

@@ -66,7 +66,8 @@
 //	fulldisk_test.go     what waits for a receiver whose disk is full says so; a full disk at home
 //	                     holds up nothing that was accepted
 //	backlog_test.go      memory does not follow the backlog, and waiting writes nothing;
-//	                     bodies_test.go: nor the number of large bodies that come at once
+//	                     bodies_test.go: nor the number of large bodies that come, or are asked
+//	                     for, at once
 //	idempotency_test.go  one key, one intent: at once, over a crash, after the end
 //	input_test.go        bad input is refused by name and changes nothing; bad
 //	                     configuration is exit 2
@@ -171,6 +172,7 @@
 //	  a million                      E2E_BACKLOG=1000000 go test ./e2e -run TestBacklogMemory -v -timeout 1h
 //	  last, quiet                    RssAnon 17.6 MiB at rest, 70.8 before; ready 3.4 s after kill -9, 4.8 s after a stop
 //	64 bodies of a MiB at once, 128 MiB  go test ./e2e -run TestLargeBodiesAtOnce -v  (root)
+//	150 who do not read them, 128 MiB  go test ./e2e -run TestSlowReadersOfLargeIntents -v  (root)
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v
 //	clients gone while they wait   E2E_SEED=1 go test ./e2e -run TestWaitersAreGone -v
 //	requests that are no requests  go test ./e2e -run 'RawRequests|EndlessBodies|HTTP2' -v

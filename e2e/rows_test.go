@@ -27,7 +27,7 @@ var rows = []struct {
 	{"a journal opened twice, or put back from a copy", []string{"TestTwoLiveCopiesOfAReceiver", "TestTwoLiveCopiesOfASender", "TestJournalIsOpenOnce", "TestOwnerThatLivesKeepsTheJournal", "TestOlderCopyIsFoundOut", "TestPairWithAnOlderCopy", "TestOlderCopyOfAReceiver", "TestOlderCopyBeginsAnEpoch"}, ""},
 	{"clocks that jump", []string{"TestNothingExpiresByAJump", "TestLittleJumpEndsNothing", "TestDowntimeIsWhatTheMachineSays", "TestLeaseLastsByTheTimeThatPasses", "TestSchedulesWhenTheClockJumps", "TestHistoryForgetsKeys"}, ""},
 	{"more connections than files, and files taken from inside", []string{"TestStrangersTakeNoFiles", "TestFilesTakenFromInside", "TestAllFilesTaken", "TestBatchWaitsForFiles", "TestMoreTablesThanFiles"}, ""},
-	{"a backlog, and large bodies, in little memory", []string{"TestBacklogMemory", "TestLargeBodiesAtOnce", "TestBodiesHaveRoom"}, ""},
+	{"a backlog, and large bodies, in little memory", []string{"TestBacklogMemory", "TestLargeBodiesAtOnce", "TestBodiesHaveRoom", "TestSlowReadersOfLargeIntents", "TestAnswersHaveRoom"}, ""},
 	{"traffic that never pauses", []string{"TestSoak", "TestHistoryUnderTraffic", "TestWeightOfWhatIsDeleted", "TestCompactsWhatIsDeleted"}, ""},
 	{"an intent on which the sidecar itself panics", []string{"TestPanicCostsItsIntentAlone", "TestHolderTellsWhatItCannotWorkOn", "TestReportThatCannotBeApplied", "TestOfferThatCannotBeHeldIsRefused", "TestUnreadableIntentEnds"}, ""},
 	{"an intent that fails each time, or kills its app", []string{"TestPoisonIntent", "TestNeighboursOfAPoison", "TestPoisonTakesItsBatchAlong", "TestHangingAppHoldsNobodyUp"}, ""},

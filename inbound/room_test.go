@@ -1,0 +1,49 @@
+package inbound_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pannier/inbound"
+	"pannier/journal"
+)
+
+// roomy says whether there is room, and counts who asks.
+type roomy struct {
+	yes             bool
+	claims, waivers atomic.Int32
+}
+
+func (r *roomy) Claim() bool { r.claims.Add(1); return r.yes }
+func (r *roomy) Waive()      { r.waivers.Add(1) }
+
+// A pull that is promised no room for what it may be given is handed one intent; with room
+// all there is. One that waits claims none.
+func TestPullClaimsRoom(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	home := w.dialHome(journal.NewID(), 1)
+	w.ready(100)
+	home.window(100)
+	pull := func(r *roomy) int {
+		got, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: agent, Limit: 100, Lease: time.Minute, Room: r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(got)
+	}
+	none := &roomy{}
+	if n := pull(none); n != 0 || none.claims.Load() != 0 {
+		t.Fatalf("a pull of nothing got %d and claimed room %d times", n, none.claims.Load())
+	}
+	for _, id := range home.burst(5, 100) {
+		home.verdict(id)
+	}
+	if n := pull(none); n != 1 || none.claims.Load() != 1 || none.waivers.Load() != 0 {
+		t.Errorf("without room a pull got %d of 5 after %d claims", n, none.claims.Load())
+	}
+	if all := (&roomy{yes: true}); pull(all) != 4 || all.claims.Load() != 1 {
+		t.Errorf("with room a pull did not get the other four after one claim, but %d", all.claims.Load())
+	}
+}
