@@ -18,6 +18,7 @@ type PullRequest struct {
 	Lease time.Duration // 0: the usual one
 	Trace string        // traceparent of the poll; empty: it is not traced
 	Room  Room          // that what it is handed is to have; nil: enough
+	Bytes int           // of payload at most, or one intent; 0, and what is more: MaxPullBytes
 
 	stream *Stream
 	push   *Push // hands over by sending: no lease is journaled
@@ -26,7 +27,7 @@ type PullRequest struct {
 // Room is in memory, for what a pull is handed. Its methods are not to block.
 type Room interface {
 	// Claim is called before something is leased for the pull, and reports whether there is
-	// room for MaxPullBytes. Without, the pull is handed one intent.
+	// room for as much as it may be given. Without, the pull is handed one intent.
 	Claim() bool
 	// Waive is called when nothing came of it, and the pull waits on.
 	Waive()
@@ -138,10 +139,14 @@ func (m *Mailbox) enter(b *box, r PullRequest) (*pull, error) {
 	if len(b.pulls) >= m.o.MaxPulls {
 		return nil, ErrBusy
 	}
+	most := m.o.MaxPullBytes
+	if r.Bytes > 0 {
+		most = min(most, r.Bytes)
+	}
 	p := &pull{
 		limit: max(1, r.Limit), lease: r.Lease, once: r.Wait <= 0,
 		round: b.round + 1, done: make(chan struct{}), stream: r.stream, push: r.push != nil, trace: r.Trace,
-		room: journal.NewPull(m.o.MaxPullBytes), memory: r.Room,
+		room: journal.NewPull(most), memory: r.Room,
 	}
 	if p.lease <= 0 {
 		p.lease = m.o.PollLease

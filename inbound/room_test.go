@@ -46,4 +46,11 @@ func TestPullClaimsRoom(t *testing.T) {
 	if all := (&roomy{yes: true}); pull(all) != 4 || all.claims.Load() != 1 {
 		t.Errorf("with room a pull did not get the other four after one claim, but %d", all.claims.Load())
 	}
+	for _, id := range home.burst(4, 1<<10) {
+		home.verdict(id)
+	}
+	got, err := w.m.Pull(t.Context(), inbound.PullRequest{Agent: agent, Limit: 100, Lease: time.Minute, Bytes: 2<<10 + 500})
+	if err != nil || len(got) != 2 {
+		t.Errorf("a pull that has room for two of four got %d, %v", len(got), err)
+	}
 }

@@ -332,8 +332,8 @@ var ofTheDisk = []mutant{
 	{
 		guard: "who does not read keeps room for ever",
 		file:  "proxy/api/guard.go",
-		old:   "control.SetWriteDeadline(time.Now().Add(frameTime + ",
-		new:   "control.SetWriteDeadline(time.Time{}.Add(0 * (frameTime + 1) * ",
+		old:   "time.Now().Add(frameTime + time.Duration(len(b))*time.Second/leastRate)",
+		new:   "time.Time{}",
 		pkg:   inAPI, test: "TestSlowReaderGivesRoomBack",
 	},
 	{
@@ -348,6 +348,20 @@ var ofTheDisk = []mutant{
 		file:  "inbound/box.go",
 		old:   "!p.memory.Claim() {",
 		new:   "p.memory.Claim() && false {",
+		pkg:   inInbound, test: "TestPullClaimsRoom",
+	},
+	{
+		guard: "a list of large intents has no end",
+		file:  "proxy/api/list.go",
+		old:   " || len(d.b) >= listBytes {",
+		new:   " {",
+		pkg:   inAPI, test: "TestListIsBoundedInBytes",
+	},
+	{
+		guard: "a pull is given more than its reader has room for",
+		file:  "inbound/pull.go",
+		old:   "		most = min(most, r.Bytes)\n",
+		new:   "",
 		pkg:   inInbound, test: "TestPullClaimsRoom",
 	},
 }

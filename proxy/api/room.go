@@ -150,7 +150,7 @@ func (a *API) pull(ctx context.Context, w http.ResponseWriter, r *http.Request, 
 	ctx, cancel := a.untilDrain(ctx)
 	defer cancel()
 	out, mine := w.(*response), claim{of: &a.answers}
-	p.Room = &mine
+	p.Room, p.Bytes = &mine, int(min(pullBytes, a.answers.most))
 	got, err := a.mailbox.Pull(ctx, p)
 	n := payloads(got)
 	if mine.got == 0 && n > smallBody {

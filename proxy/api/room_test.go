@@ -154,3 +154,33 @@ func TestRoomFollowsMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestListIsBoundedInBytes: a list ends at a MiB, and goes on with its cursor.
+func TestListIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	const n = 40
+	for range n {
+		w.post("/v1/intents", large(40<<10)).want(200)
+	}
+	seen := map[string]bool{}
+	for path := "/v1/intents?limit=200"; path != ""; {
+		a := w.get(path).want(200)
+		if len(a.raw) > 5<<18 {
+			t.Errorf("one list has %d bytes", len(a.raw))
+		}
+		path = ""
+		if cursor := a.text("next_cursor"); cursor != "" {
+			path = "/v1/intents?limit=200&cursor=" + cursor
+		}
+		for _, i := range a.at("intents").([]any) {
+			seen[i.(map[string]any)["intent_id"].(string)] = true
+		}
+	}
+	if len(seen) != n {
+		t.Errorf("lists show %d of %d intents", len(seen), n)
+	}
+	if a := w.get("/v1/deliveries?limit=1000").want(200); len(a.raw) > 5<<18 {
+		t.Errorf("a list of deliveries has %d bytes", len(a.raw))
+	}
+}

@@ -348,7 +348,7 @@ func (m *mailbox) lastPull() inbound.PullRequest {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	last := m.asked[len(m.asked)-1]
-	last.Room = nil // each has its own
+	last.Room, last.Bytes = nil, 0 // each has its own
 	return last
 }
 
