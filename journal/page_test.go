@@ -147,7 +147,7 @@ func setupCrowd(t *testing.T, read func(reads, bytes int)) *crowd {
 // short are the methods that read a record or two by their keys, or nothing of the store.
 var short = strings.Fields(`Apply Hold RecordHeld Accounts Account Uses Size Backlogs Queues DeadLetter Rewind RewindMail
 	OpenMail Thread LastChange Identity Stats Err Close Killed AgentEvents AgentNo LastSeq ForThreads AgentName Agents
-	Applied ProvenBy CheckHolder Get Events Schedule Schedules Schema Schemas Watch Subscriptions Notice OpenFiles`)
+	Applied ProvenBy CheckHolder Get BodySize Events Schedule Schedules Schema Schemas Watch Subscriptions Notice OpenFiles`)
 
 // long are those that read as much as there is, or as is asked for, and how much each of
 // them finds in a crowd.
