@@ -19,6 +19,7 @@
 //	                     next, and whether the app sees a duplicate
 //	torn_test.go         a file created and not yet filled by the death of its writer is no
 //	                     reason not to start
+//	opening_test.go      an error of the system at a start is said as that, and is no damage
 //	fsync_test.go        after a failed sync nothing is acked, and the process ends; a slow disk is
 //	                     only slow
 //	files_test.go        neither strangers nor apps and peers that hang take the journal's open files,

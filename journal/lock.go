@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -25,6 +26,19 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
 	return d, nil
+}
+
+// storeIsFree reports why a store cannot be locked: Badger says of any reason that another
+// process has it.
+func storeIsFree(store string) error {
+	lock, err := lockDir(store)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return lock.Close()
 }
 
 // sweepTorn removes files that Badger created and had not yet given a size when

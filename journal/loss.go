@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"pannier/journal/wire"
@@ -104,16 +105,24 @@ func (j *Journal) beginEpoch(last *mark) {
 
 // openWithout leaves bad files out of the store, where that was asked for.
 func (j *Journal) openWithout(bad []badFile) error {
-	switch {
-	case !canLeaveOut(bad):
-		return damaged(j.dir, together(bad))
-	case !j.loss.asked:
+	if j.loss.asked && canLeaveOut(bad) && !saysOne(together(bad), refusals) { // what may not be read just now is not lost
+		// A crash in it: the next start finds them damaged, or gone, again.
+		said, err := leaveOut(j.store, filepath.Join(j.dir, lostDir), bad)
+		j.loss.files = append(j.loss.files, said...)
+		return err
+	}
+	if wrong := withoutSystem(bad); len(wrong) > 0 && !j.loss.asked {
+		bad = wrong
+	}
+	if canLeaveOut(bad) {
 		return lossy(j.dir, together(bad))
 	}
-	// A crash in it: the next start finds them damaged, or gone, again.
-	said, err := leaveOut(j.store, filepath.Join(j.dir, lostDir), bad)
-	j.loss.files = append(j.loss.files, said...)
-	return err
+	return damaged(j.dir, together(bad))
+}
+
+// withoutSystem are the files that were read and are wrong.
+func withoutSystem(bad []badFile) []badFile {
+	return slices.DeleteFunc(slices.Clone(bad), func(b badFile) bool { return bySystem(b.why) })
 }
 
 // readMeta reads how far the journal had come. Where loss is accepted nobody has to know.

@@ -31,7 +31,7 @@ const (
 // checksums and fingerprint before anything can make a damage permanent, then
 // for use. The close in between moves what was recovered from the page cache
 // into tables that have been synced. A *DamageError means that the journal was
-// left as it is.
+// left as it is, a *SystemError that it may be whole.
 func Open(o Options) (*Journal, error) {
 	if o.Dir == "" {
 		return nil, errors.New("journal: no directory given")
@@ -67,6 +67,9 @@ func (j *Journal) openLocked(o Options) error {
 		return err
 	}
 	j.clock.start(last, o.AcceptClock)
+	if err := storeIsFree(j.store); err != nil {
+		return err
+	}
 	if err := sweepTorn(j.store); err != nil {
 		return err
 	}
@@ -96,6 +99,9 @@ func (j *Journal) openLocked(o Options) error {
 		}
 		aheadOfOpen(j.store, ends)
 		if err := j.verifyStore(); err != nil {
+			return err
+		}
+		if err := sweepTorn(j.store); err != nil { // a log whose removal failed has no size
 			return err
 		}
 	}
@@ -191,13 +197,20 @@ func (j *Journal) verifyStore() (err error) {
 
 // lossy is damaged of what a start may go on without.
 func lossy(dir string, err error) error {
+	if bySystem(err) {
+		return &SystemError{Dir: dir, Err: err, Unread: saysOne(err, unreadable)}
+	}
 	return &DamageError{
 		What: fmt.Sprintf("the journal in %s is damaged: %v", dir, err),
 		Hint: "nothing was changed; run `pannier verify " + dir + "` for the details, and restore a backup, or start once with --accept-loss to go on with what is left",
 	}
 }
 
+// damaged is what a store makes of its files: damage, unless the system is what failed.
 func damaged(dir string, err error) error {
+	if bySystem(err) {
+		return &SystemError{Dir: dir, Err: err}
+	}
 	return &DamageError{
 		What: fmt.Sprintf("the journal in %s is damaged: %v", dir, err),
 		Hint: "nothing was changed; run `pannier verify " + dir + "` for the details and restore a backup",

@@ -2,6 +2,35 @@ package mutants_test
 
 // ofTheDisk are the guards around a disk that is full, hangs or fails, and around memory.
 var ofTheDisk = []mutant{
+	// A disk, or a system, that fails at a start.
+	{
+		guard: "an error of the system is damage where it keeps a store from being opened",
+		file:  "journal/open.go",
+		old:   "	if bySystem(err) {\n		return &SystemError{Dir: dir, Err: err}\n",
+		new:   "	if false {\n		return &SystemError{Dir: dir, Err: err}\n",
+		pkg:   inE2E, test: "TestSystemErrorAtAStart/sync_of_the_store",
+	},
+	{
+		guard: "a file that may not be read is left out of the store",
+		file:  "journal/loss.go",
+		old:   " && !saysOne(together(bad), refusals) {",
+		new:   " {",
+		pkg:   inE2E, test: "TestSystemErrorAtAStart/a_log_that_may_not_be_read",
+	},
+	{
+		guard: "a lock that cannot be had is another process that has it",
+		file:  "journal/open.go",
+		old:   "	if err := storeIsFree(j.store); err != nil {\n		return err\n	}\n",
+		new:   "",
+		pkg:   inE2E, test: "TestSystemErrorAtAStart/a_lock_that_cannot_be_had",
+	},
+	{
+		guard: "a log that could not be removed is opened again",
+		file:  "journal/open.go",
+		old:   "		if err := sweepTorn(j.store); err != nil { // a log",
+		new:   "		if err := error(nil); err != nil { // a log",
+		pkg:   inE2E, test: "TestSystemErrorAtAStart/a_log_that_stays",
+	},
 	// A disk that is full.
 	{
 		guard: "what is taken is taken again as soon as there is any room",

@@ -257,8 +257,8 @@ var table = []mutant{
 	{
 		guard: "a lost table is gone on without unasked",
 		file:  "journal/loss.go",
-		old:   "	case !j.loss.asked:\n",
-		new:   "	case false:\n",
+		old:   "	if j.loss.asked && canLeaveOut(bad)",
+		new:   "	if canLeaveOut(bad)",
 		pkg:   inJournal, test: "TestAcceptLossOfATable",
 	},
 	{

@@ -1,0 +1,66 @@
+package e2e_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestSystemErrorAtAStart: after a kill one kind of system call on one file fails for the next
+// start. That is no damage: the start says what has failed, exits, and with the error gone all
+// that was acked is there.
+func TestSystemErrorAtAStart(t *testing.T) {
+	t.Parallel()
+	need(t, true, "strace")
+	for _, row := range []struct{ name, call, file, errno, says string }{
+		{"sync of the store", "fsync", "store", "EIO", "input/output error"},
+		{"sync of a table or log", "msync", "", "EIO", "input/output error"},
+		{"no room for what was mapped", "msync", "", "ENOSPC", "no space left on device"},
+		{"no room for the next log", "ftruncate", "store/00002.mem", "ENOSPC", "no space left on device"},
+		{"a log that stays", "unlinkat", "store/00001.mem", "EIO", "input/output error"},
+		{"a lock that cannot be had", "flock", "store", "EIO", "input/output error"},
+		{"a log that cannot be read", "pread64", "store/00001.mem", "EIO", "input/output error"},
+		{"a log that may not be read", "openat", "store/00001.mem", "EACCES", "permission denied"},
+		{"no file left", "openat", "store/KEYREGISTRY", "EMFILE", "too many open files"},
+		{"a read-only volume", "openat", "store/MANIFEST", "EROFS", "read-only file system"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, setup{name: "alone", agents: []string{billing}})
+			s.post(billing, map[string]any{"n": 1})
+			s.kill()
+			code, said := s.startFailing(row.call, row.file, row.errno)
+			if code != 1 || !strings.Contains(said, row.says) {
+				t.Errorf("ended with %d, want 1 and %q:\n%s", code, row.says, tail(said, 1000))
+			}
+			if strings.Contains(said, "is damaged") || strings.Contains(said, "nother process") {
+				t.Errorf("it takes that for something else:\n%s", tail(said, 1000))
+			}
+			if row.errno == "EACCES" { // what may not be read is not given up either
+				if code, said := s.startFailing(row.call, row.file, row.errno, "--accept-loss"); code != 1 || !strings.Contains(said, "nothing is known to be damaged") {
+					t.Errorf("told to go on without what is gone, it ended with %d:\n%s", code, tail(said, 1000))
+				}
+			}
+			s.start()
+			drained(t, s, 1)
+		})
+	}
+}
+
+// startFailing runs a start of which each such call on a file of the journal fails, or each
+// call where none is named. It returns how that ended, and what it said.
+func (s *sidecar) startFailing(call, file, errno string, flags ...string) (code int, said string) {
+	s.t.Helper()
+	args := []string{"-f", "-q", "-o", filepath.Join(s.t.TempDir(), "strace"), "-e", "trace=" + call, "-e", "inject=" + call + ":error=" + errno}
+	if file != "" {
+		args = append(args, "-P", filepath.Join(s.dir, file))
+	}
+	cmd := exec.CommandContext(s.t.Context(), "strace", slices.Concat(args, []string{s.bin}, s.argv(), flags)...)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		s.t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}

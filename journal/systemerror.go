@@ -1,0 +1,54 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// SystemError says that the system has kept a journal from being opened: a disk that is full
+// or fails, no file left to open, no permission. The store is as it was, as far as is known.
+type SystemError struct {
+	Dir string
+	Err error
+	// Unread: what could not be read is a file of the store. A bad sector stays so.
+	Unread bool
+}
+
+func (e *SystemError) Error() string {
+	what := fmt.Sprintf("the journal in %s cannot be opened: %s; nothing is known to be damaged: look at the disk, and start again", e.Dir, oneLine(e.Err))
+	if e.Unread {
+		what += "; a file that can never be read is gone: then restore a backup, or start once with --accept-loss to go on with what is left"
+	}
+	return what
+}
+
+func (e *SystemError) Unwrap() error { return e.Err }
+
+// unreadable are what a disk says that has what was written no more, or not just now.
+var unreadable = []error{unix.EIO, unix.EBADMSG, unix.EUCLEAN, unix.ENODATA}
+
+// refusals are what else keeps a process from files that are whole. A file that is not there
+// (ENOENT) is none of them: it is gone.
+var refusals = []error{
+	unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EFBIG, // no room, or no more of it
+	unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN, unix.EBUSY, unix.EINTR, // not now
+	unix.EACCES, unix.EPERM, // not we
+	unix.ESTALE, unix.ENODEV, unix.ENXIO, unix.ESHUTDOWN, unix.ETIMEDOUT, // the volume is not there
+}
+
+func bySystem(err error) bool { return saysOne(err, unreadable) || saysOne(err, refusals) }
+
+// saysOne reports whether an error is one of these. Badger keeps of the cause of an error no
+// more than its text.
+func saysOne(err error, of []error) bool {
+	return slices.ContainsFunc(of, func(one error) bool {
+		return errors.Is(err, one) || strings.Contains(err.Error(), one.Error())
+	})
+}
+
+// oneLine is the text of an error as a log has it: those of Badger have line breaks.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
