@@ -148,6 +148,7 @@ func TestFindings(t *testing.T) {
 		{"a check nobody here knows", status(`{"name":"moon","ok":false,"detail":"full"}`, ""), 1, 1, []string{"×  moon: full\n       read the log"}},
 		{"a slow disk", status("", `,"journal":{"syncs":{"of":9,"p50_ms":150,"p99_ms":900}}`), 0, 1, []string{"‼  is on a quick disk: p50 150.0 ms"}},
 		{"nearly full", status("", `,"limits":[{"name":"addresses","used":80,"most":100}]`), 0, 1, []string{"‼  limit addresses: 80 of 100 are taken\n       at the limit"}},
+		{"a history at its budget is no news", status("", `,"limits":[{"name":"history_bytes","used":101,"most":100}]`), 0, 0, nil},
 		{"another version", status("", `,"version":"v9"`), 0, 0, []string{"‼  version: v9, and this command is "}},
 		{"a door shut with nothing behind it", map[string]string{"/v1/admin/agents": `{"agents":[{"agent":"a","door":{"reason":"no_reader"}}]}`}, 0, 0, []string{"‼  a: No app has asked"}},
 		{"a door that tripped", map[string]string{"/v1/admin/agents": `{"agents":[{"agent":"a","door":{"reason":"failing"}}]}`}, 0, 1, []string{"‼  a: The app has failed several"}},

@@ -114,6 +114,9 @@ const (
 	slowSync = 100.0 // ms
 	// nearlyFull is how much of a limit may be taken before somebody should know, in percent.
 	nearlyFull = 80
+	// historyLimit is a budget: at it what has ended longest ago is let go, and nobody is
+	// refused. A sidecar with a history is at it all the time.
+	historyLimit = "history_bytes"
 )
 
 func (s *Answers) ofJournal() (all []Finding) {
@@ -125,6 +128,9 @@ func (s *Answers) ofJournal() (all []Finding) {
 		all = append(all, f)
 	}
 	for _, l := range s.Status.Limits {
+		if l.Name == historyLimit {
+			continue
+		}
 		if l.Most > 0 && l.Used*100 >= l.Most*nearlyFull {
 			all = append(all, Finding{
 				Group: "journal", About: "limit " + l.Name, Level: Warning, Detail: fmt.Sprintf("%d of %d are taken", l.Used, l.Most),
