@@ -218,7 +218,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	}
 	j.space.growth.committed(t.batch.bytes)
 	if !j.space.look() {
-		return errNoRoom
+		return j.space.noRoom()
 	}
 	if !j.files.await() {
 		return errNoFiles

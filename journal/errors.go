@@ -16,8 +16,6 @@ var (
 	ErrFailed = errors.New("journal failed")
 	// ErrFull: the disk is nearly full: nothing new is taken, nothing was changed.
 	ErrFull = errors.New("journal full")
-	// errNoRoom: so full that the store's next write might be one too many.
-	errNoRoom = errors.New("no room left on the volume: the journal stops before a write fails; make room, then start again")
 	// errNoFiles: the process may open no more of them, and the store would go on without.
 	errNoFiles = errors.New("no file was left to open for ten seconds: the journal stops before the store loses something for want of one; raise the limit of open files (ulimit -n), then start again")
 	// ErrClosed: Close has been called; ask again after the next start.

@@ -142,7 +142,7 @@ func (s *space) open(dir string, asked Space) (err error) {
 }
 
 func (s *space) full(dir string) error {
-	return fmt.Errorf("the volume of the journal in %s is full: %d bytes and %d files are left; make room, and start again", dir, s.free.Load(), s.inodes.Load())
+	return fmt.Errorf("the volume of the journal in %s is full: %s; make room, and start again", dir, s.left())
 }
 
 // opened begins to guard what an open store does by itself: a second later it may compact. It is
@@ -154,6 +154,20 @@ func (s *space) opened(dir string, db *badger.DB) error {
 		return s.full(dir)
 	}
 	return nil
+}
+
+// noRoom is so full that the store's next write might be one too many.
+func (s *space) noRoom() error {
+	return fmt.Errorf("no room left on the volume: %s; the journal stops before a write fails: make room, then start again", s.left())
+}
+
+// left says how much of what is short there is.
+func (s *space) left() string {
+	free, least, _ := s.measured()
+	if free.inodes < least.out.inodes {
+		return fmt.Sprintf("%d more files (inodes) can be made on it, with fewer than %d the store might lose one, however many bytes are free", free.inodes, least.out.inodes)
+	}
+	return fmt.Sprintf("%d bytes are left", free.bytes)
 }
 
 // forRecovery has as much room as there can be for what a crash has left in the logs of a
@@ -263,7 +277,7 @@ func (j *Journal) spaceLoop(ctx context.Context) {
 		}
 		j.space.growth.look()
 		if !j.space.look() {
-			j.fail(errNoRoom)
+			j.fail(j.space.noRoom())
 			return
 		}
 		j.space.keepBallast(time.Now())

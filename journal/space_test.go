@@ -75,6 +75,28 @@ func TestSpaceGuard(t *testing.T) {
 	}
 }
 
+// TestShortOfInodes: below a quarter of a small volume's files nothing new is taken; where hardly
+// another can be made the journal stops, whatever room there is in bytes, and says which of
+// the two is short.
+func TestShortOfInodes(t *testing.T) {
+	t.Parallel()
+	const volume, files = 400 << 20, 1500
+	w := setup(t)
+	w.accept()
+	h := w.local(time.Minute)
+	w.j.OnVolume(volume, files/4-1, volume, files)
+	if err := w.try(); !errors.Is(err, journal.ErrFull) {
+		t.Errorf("accepted with few files left: %v", err)
+	}
+	w.j.OnVolume(volume, 63, volume, files)
+	if _, err := w.j.Settle(t.Context(), []journal.Settle{{ID: h.ID, Lease: h.Lease, Action: journal.Ack}}); !errors.Is(err, journal.ErrFailed) {
+		t.Fatalf("written where hardly a file can be made: %v", err)
+	}
+	if got := w.j.Err().Error(); !strings.Contains(got, "63 more files (inodes)") || strings.Contains(got, "bytes are left") {
+		t.Errorf("it says %q, want the number of files", got)
+	}
+}
+
 // TestSpaceSettings: what is asked for beats what suits the volume, and what its volume
 // cannot have is refused by name. Each change is told once.
 func TestSpaceSettings(t *testing.T) {
