@@ -25,6 +25,7 @@ func TestSystemErrorAtAStart(t *testing.T) {
 		{"a log that may not be read", "openat", "store/00001.mem", "EACCES", "permission denied"},
 		{"no file left", "openat", "store/KEYREGISTRY", "EMFILE", "too many open files"},
 		{"a read-only volume", "openat", "store/MANIFEST", "EROFS", "read-only file system"},
+		{"a volume that has failed", "newfstatat", ".", "EIO", "input/output error"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -47,6 +48,24 @@ func TestSystemErrorAtAStart(t *testing.T) {
 			drained(t, s, 1)
 		})
 	}
+}
+
+// TestVolumeThatFails: a volume that has shut itself down answers a look at the journal's
+// directory with an error. An idle sidecar ends by itself, says why, and by an exit code that is
+// not that of a wrong command line, which is Go's for a fault of what is mapped.
+func TestVolumeThatFails(t *testing.T) {
+	t.Parallel()
+	need(t, true, "strace")
+	s := start(t, setup{name: "alone", agents: []string{billing}})
+	s.post(billing, map[string]any{"n": 1})
+	_, ended := traced(t, s, "-P", s.dir, "-e", "trace=newfstatat", "-e", "inject=newfstatat:error=EIO")
+	s.awaitExit()
+	<-ended
+	if code := s.proc.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(s.stderr(), "has failed: stat "+s.dir+": input/output error") {
+		t.Errorf("ended with %d, want 1 and a word of the volume:\n%s", code, tail(s.stderr(), 1000))
+	}
+	s.start()
+	drained(t, s, 1)
 }
 
 // startFailing runs a start of which each such call on a file of the journal fails, or each

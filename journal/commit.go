@@ -216,6 +216,9 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	if err := set(metaKey, meta); err != nil {
 		return err
 	}
+	if err := j.askVolume(); err != nil {
+		return err
+	}
 	j.space.growth.committed(t.batch.bytes)
 	if !j.space.look() {
 		return j.space.noRoom()

@@ -105,7 +105,7 @@ func (j *Journal) beginEpoch(last *mark) {
 
 // openWithout leaves bad files out of the store, where that was asked for.
 func (j *Journal) openWithout(bad []badFile) error {
-	if j.loss.asked && canLeaveOut(bad) && !saysOne(together(bad), refusals) { // what may not be read just now is not lost
+	if j.loss.asked && canLeaveOut(bad) && !refuses(together(bad)) { // what may not be read just now is not lost
 		// A crash in it: the next start finds them damaged, or gone, again.
 		said, err := leaveOut(j.store, filepath.Join(j.dir, lostDir), bad)
 		j.loss.files = append(j.loss.files, said...)

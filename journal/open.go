@@ -36,8 +36,8 @@ func Open(o Options) (*Journal, error) {
 	if o.Dir == "" {
 		return nil, errors.New("journal: no directory given")
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make journal directory: %w", err)
+	if err := makeDir(o.Dir); err != nil {
+		return nil, err
 	}
 	j := newJournal(o)
 	lock, err := lockDir(o.Dir)

@@ -275,6 +275,10 @@ func (j *Journal) spaceLoop(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if err := j.askVolume(); err != nil {
+			j.fail(err)
+			return
+		}
 		j.space.growth.look()
 		if !j.space.look() {
 			j.fail(j.space.noRoom())

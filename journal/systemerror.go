@@ -37,10 +37,15 @@ var refusals = []error{
 	unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EFBIG, // no room, or no more of it
 	unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN, unix.EBUSY, unix.EINTR, // not now
 	unix.EACCES, unix.EPERM, // not we
-	unix.ESTALE, unix.ENODEV, unix.ENXIO, unix.ESHUTDOWN, unix.ETIMEDOUT, // the volume is not there
 }
 
-func bySystem(err error) bool { return saysOne(err, unreadable) || saysOne(err, refusals) }
+// volumeGone is what is said of a volume that is not there any more.
+var volumeGone = []error{unix.ESTALE, unix.ENODEV, unix.ENXIO, unix.ESHUTDOWN, unix.ETIMEDOUT}
+
+func bySystem(err error) bool { return saysOne(err, unreadable) || refuses(err) }
+
+// refuses reports whether what could not be used may well be whole.
+func refuses(err error) bool { return saysOne(err, refusals) || saysOne(err, volumeGone) }
 
 // saysOne reports whether an error is one of these. Badger keeps of the cause of an error no
 // more than its text.

@@ -13,7 +13,7 @@ var ofTheDisk = []mutant{
 	{
 		guard: "a file that may not be read is left out of the store",
 		file:  "journal/loss.go",
-		old:   " && !saysOne(together(bad), refusals) {",
+		old:   " && !refuses(together(bad)) {",
 		new:   " {",
 		pkg:   inE2E, test: "TestSystemErrorAtAStart/a_log_that_may_not_be_read",
 	},
@@ -30,6 +30,20 @@ var ofTheDisk = []mutant{
 		old:   "		if err := sweepTorn(j.store); err != nil { // a log",
 		new:   "		if err := error(nil); err != nil { // a log",
 		pkg:   inE2E, test: "TestSystemErrorAtAStart/a_log_that_stays",
+	},
+	{
+		guard: "a directory that cannot be looked at is made",
+		file:  "journal/volume.go",
+		old:   "; err != nil && !errors.Is(err, fs.ErrNotExist) {",
+		new:   "; false && !errors.Is(err, fs.ErrNotExist) {",
+		pkg:   inE2E, test: "TestSystemErrorAtAStart/a_volume_that_has_failed",
+	},
+	{
+		guard: "a volume that has failed is written to",
+		file:  "journal/space.go",
+		old:   "		if err := j.askVolume(); err != nil {\n			j.fail(err)\n			return\n		}\n",
+		new:   "",
+		pkg:   inE2E, test: "TestVolumeThatFails",
 	},
 	// A disk that is full.
 	{

@@ -1,0 +1,34 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// askVolume asks a volume that has shut itself down (xfs does, after an error of its disk) or
+// was taken away, which statfs does not tell. The store writes to files that are mapped, in
+// goroutines of Badger's: there such a volume answers by SIGBUS, the end of the process with
+// no word of why. So it is asked before each batch, and each spaceEvery. What remains is one
+// that goes in between, while the store writes or reads: nothing that was acknowledged rests
+// on that, and its next start says why.
+func (j *Journal) askVolume() error {
+	_, err := os.Stat(j.dir)
+	if err == nil || !saysOne(err, unreadable) && !saysOne(err, volumeGone) {
+		return nil // that nobody may look at it says nothing of what is open
+	}
+	return fmt.Errorf("the volume of the journal in %s has failed: %w; nothing is written any more: look at the disk, then start again", j.dir, err)
+}
+
+// makeDir makes the directory of a journal where there is none. One that cannot be looked at is
+// no reason to make another: that it exists is all that would be said.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &SystemError{Dir: dir, Err: err}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make journal directory: %w", err)
+	}
+	return nil
+}
