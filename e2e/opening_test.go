@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -66,6 +68,43 @@ func TestVolumeThatFails(t *testing.T) {
 	}
 	s.start()
 	drained(t, s, 1)
+}
+
+// TestLogGoneDuringItsSync: what a batch was written to goes while it is synced, and the sync
+// says that all is well, as one of a volume that shuts itself down may. Nobody is told that
+// the batch is there.
+func TestLogGoneDuringItsSync(t *testing.T) {
+	t.Parallel()
+	need(t, true, "strace")
+	s := start(t, setup{name: "alone", agents: []string{billing}})
+	acked := s.post(billing, map[string]any{"n": 1})
+	traced(t, s, "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=10000000")
+	answered := make(chan answer, 1)
+	go func() {
+		_, a := s.tryPost(message(billing, map[string]any{"n": 2}), "")
+		answered <- a
+	}()
+	eventually(t, "the batch is at its sync", func() error {
+		if a := s.operate("GET", "/readyz", nil); a.code != 503 {
+			return fmt.Errorf("ready: %v", a)
+		}
+		return nil
+	})
+	log := filepath.Join(s.dir, "store", "00001.mem")
+	if err := os.Rename(log, log+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-answered; a.err == nil && a.code/100 == 2 {
+		t.Errorf("acked what is in a log that is gone: %v", a)
+	}
+	s.awaitExit()
+	if err := os.Rename(log+".away", log); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	if got := s.get(acked).Status; got == "" {
+		t.Errorf("%s, which was acked before, is gone", acked)
+	}
 }
 
 // startFailing runs a start of which each such call on a file of the journal fails, or each

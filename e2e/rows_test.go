@@ -18,7 +18,7 @@ var rows = []struct {
 	{"SIGKILL between a holder's commit and home's", []string{"TestCrashWalk", "TestHomeKilledWithOffersOnTheWire"}, ""},
 	{"SIGKILL between a lease and its payload, and during an answer", []string{"TestCrashWalk", "TestHolderCrashIsNoAttempt"}, ""},
 	{"power cut", []string{"TestPowerCut", "TestEachCommitIsSyncedWhereItIs"}, ""},
-	{"a sync fails", []string{"TestSyncErrorStopsTheProcess", "TestEveryWriteFailsBothWays", "TestFailedSyncStopsTheJournal", "TestMarkIsSynced", "TestSystemErrorAtAStart"}, ""},
+	{"a sync fails", []string{"TestSyncErrorStopsTheProcess", "TestEveryWriteFailsBothWays", "TestFailedSyncStopsTheJournal", "TestMarkIsSynced", "TestSystemErrorAtAStart", "TestVolumeThatFails", "TestLogGoneDuringItsSync"}, ""},
 	{"a compaction loses a table", []string{"TestScrubFindsALostTable", "TestScrubFindsWhatTheStoreLoses", "TestLostTable", "TestAcceptLossOfATable"}, ""},
 	{"no space left", []string{"TestFullDisk", "TestSpaceGuard", "TestSpaceSettings", "TestRoomForACompaction", "TestRoomForTheLog", "TestSmallVolume", "TestBallastOfTheLastRun", "TestMarkOnAFullDisk", "TestWhyOfAFullDiskElsewhere", "TestFullDiskHoldsUpNothingAccepted"}, ""},
 	{"no inode left", []string{"TestFullDisk", "TestSpaceGuard"}, ""},

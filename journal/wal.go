@@ -42,11 +42,10 @@ func (w *wal) sync() error {
 			return err
 		}
 	}
-	if err := w.stillThere(); err != nil {
-		return err
-	}
 	for {
-		if err := unix.Fdatasync(int(w.file.Fd())); !errors.Is(err, unix.EINTR) {
+		if err := unix.Fdatasync(int(w.file.Fd())); err == nil {
+			return w.stillThere()
+		} else if !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
@@ -70,7 +69,7 @@ func (w *wal) open(no int) error {
 func (w *wal) stillThere() error {
 	var is unix.Stat_t
 	if err := unix.Stat(w.path, &is); err != nil {
-		return fmt.Errorf("the log that is written to, %s, is gone: %w", w.path, err)
+		return fmt.Errorf("the log that is written to, %s, is gone, or its volume: %w", w.path, err)
 	}
 	if is.Dev != w.is.Dev || is.Ino != w.is.Ino {
 		return fmt.Errorf("the log that is written to, %s, is another file by now", w.path)

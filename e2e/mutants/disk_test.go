@@ -39,6 +39,13 @@ var ofTheDisk = []mutant{
 		pkg:   inE2E, test: "TestSystemErrorAtAStart/a_volume_that_has_failed",
 	},
 	{
+		guard: "a log is looked at before its sync alone",
+		file:  "journal/wal.go",
+		old:   "err == nil {\n			return w.stillThere()",
+		new:   "err == nil {\n			return nil",
+		pkg:   inE2E, test: "TestLogGoneDuringItsSync",
+	},
+	{
 		guard: "a volume that has failed is written to",
 		file:  "journal/space.go",
 		old:   "		if err := j.askVolume(); err != nil {\n			j.fail(err)\n			return\n		}\n",

@@ -411,7 +411,7 @@ var table = []mutant{
 	{
 		guard: "commits go to a log that has been removed",
 		file:  "journal/wal.go",
-		old:   "		return fmt.Errorf(\"the log that is written to, %s, is gone: %w\", w.path, err)\n",
+		old:   "		return fmt.Errorf(\"the log that is written to, %s, is gone, or its volume: %w\", w.path, err)\n",
 		new:   "		return nil\n",
 		pkg:   inJournal, test: "TestStoreIsTakenAway/removed",
 	},
