@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 )
 
@@ -61,4 +62,27 @@ func sweepTorn(store string) error {
 		}
 	}
 	return nil
+}
+
+// partOfAnother refuses a directory that belongs to another journal: an empty one would be
+// begun in it, and the other then be taken for damaged. It says what to give instead.
+func partOfAnother(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	above := filepath.Dir(dir)
+	if isFile(filepath.Join(above, markName)) || storeDir(above) == dir && isFile(filepath.Join(dir, badger.ManifestFilename)) {
+		return fmt.Errorf("%s is a part of the journal in %s: give that directory", dir, above)
+	}
+	if isFile(filepath.Join(dir, badger.ManifestFilename)) {
+		return fmt.Errorf("%s is the store of a journal, without the rest: give the directory that has it, under the name %q", dir, filepath.Base(storeDir(dir)))
+	}
+	return nil
+}
+
+// isFile is false, too, of what cannot be looked at: whoever opens it then says why.
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }

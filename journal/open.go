@@ -36,6 +36,9 @@ func Open(o Options) (*Journal, error) {
 	if o.Dir == "" {
 		return nil, errors.New("journal: no directory given")
 	}
+	if err := partOfAnother(o.Dir); err != nil {
+		return nil, err
+	}
 	if err := makeDir(o.Dir); err != nil {
 		return nil, err
 	}

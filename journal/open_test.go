@@ -224,6 +224,47 @@ func TestJournalIsOpenOnce(t *testing.T) {
 	}
 }
 
+// TestPartOfAJournalIsNone: who gives the directory of a store, or another one in a journal, is told
+// what to give, and nothing is made there.
+func TestPartOfAJournalIsNone(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	store, beside, away := filepath.Join(w.dir, "store"), filepath.Join(w.dir, "new"), filepath.Join(t.TempDir(), "copy")
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(away, os.DirFS(store)); err != nil {
+		t.Fatal(err)
+	}
+	for dir, words := range map[string]string{
+		store:  "a part of the journal in " + w.dir + ": give that directory",
+		beside: "a part of the journal in " + w.dir + ": give that directory",
+		away:   "without the rest: give the directory that has it",
+	} {
+		if j, err := journal.Open(journal.Options{Dir: dir}); err == nil {
+			j.Close()
+			t.Errorf("%s: opened as a journal", dir)
+		} else if !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v, want %q", dir, err, words)
+		}
+		if _, err := journal.Verify(dir); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("verify %s: %v, want %q", dir, err, words)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "journal.owner")); err == nil {
+			t.Errorf("%s: something was made in it", dir)
+		}
+	}
+	if err := os.Remove(filepath.Join(w.dir, "journal.hwm")); err != nil { // as of one killed at its first start
+		t.Fatal(err)
+	}
+	if j, err := journal.Open(journal.Options{Dir: store}); err == nil {
+		j.Close()
+		t.Error("a store without a mark beside it is opened as a journal")
+	}
+	w.open(journal.Options{})
+}
+
 func TestIdentitySurvives(t *testing.T) {
 	t.Parallel()
 	w := setup(t)

@@ -29,6 +29,9 @@ type VerifyReport struct {
 // store would change by opening it, so nothing in the directory changes. The error is for a journal that
 // is not there, or in use.
 func Verify(dir string) (r VerifyReport, err error) {
+	if err := partOfAnother(dir); err != nil {
+		return r, err
+	}
 	fresh, err := isFresh(storeDir(dir))
 	if err != nil {
 		return r, err

@@ -52,6 +52,13 @@ var ofTheDisk = []mutant{
 		new:   "",
 		pkg:   inE2E, test: "TestVolumeThatFails",
 	},
+	{
+		guard: "a journal is begun in the directory of another",
+		file:  "journal/open.go",
+		old:   "	if err := partOfAnother(o.Dir); err != nil {\n",
+		new:   "	if err := partOfAnother(o.Dir); false {\n",
+		pkg:   inJournal, test: "TestPartOfAJournalIsNone",
+	},
 	// A disk that is full.
 	{
 		guard: "what is taken is taken again as soon as there is any room",
