@@ -65,7 +65,9 @@ func (w *wal) open(no int) error {
 }
 
 // stillThere finds out a log that somebody has removed, or moved with its directory: it would
-// take commits for as long as we run, and no start would find them.
+// take commits for as long as we run, and no start would find them. It comes after the sync: xfs
+// tells one that is under way while it shuts itself down that all went well (Linux 6.18: 8 of
+// 120 times, and what was synced was gone), and an error to who looks at a file from then on.
 func (w *wal) stillThere() error {
 	var is unix.Stat_t
 	if err := unix.Stat(w.path, &is); err != nil {
