@@ -16,6 +16,11 @@ import (
 // What is counted is how often a batch was seen under way, a second apart, and not how
 // long: neither a clock that was put forward nor a process that was stopped for an hour
 // is a disk that hangs.
+//
+// It sees no file system that is frozen: the store's write to a mapped page then waits in the
+// kernel, uninterruptibly, where Go takes it for code that runs. The next thing to stop the
+// world (a collection of garbage) waits for that, and all with it, this loop, too; and the
+// process ends by no signal before the thaw, so no other process could do more than say so.
 const (
 	stallLook = time.Second
 	stallSlow = 5  // looks after which the sidecar is not ready
