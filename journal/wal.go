@@ -43,10 +43,11 @@ func (w *wal) sync() error {
 		}
 	}
 	for {
-		if err := unix.Fdatasync(int(w.file.Fd())); err == nil {
+		if err := unix.Fdatasync(int(w.file.Fd())); !errors.Is(err, unix.EINTR) {
+			if err != nil {
+				return err
+			}
 			return w.stillThere()
-		} else if !errors.Is(err, unix.EINTR) {
-			return err
 		}
 	}
 }
