@@ -19,6 +19,7 @@
 //	                     next, and whether the app sees a duplicate
 //	torn_test.go         a file created and not yet filled by the death of its writer is no
 //	                     reason not to start
+//	freeze_test.go       a volume that is frozen is waited for, and what waits is said
 //	opening_test.go      an error of the system at a start is said as that, and is no damage
 //	fsync_test.go        after a failed sync nothing is acked, and the process ends; a slow disk is
 //	                     only slow
@@ -145,6 +146,7 @@
 //	fdatasync or fsync fails       go test ./e2e -run TestSyncError -v            (root, strace)
 //	syncs that take half a second  go test ./e2e -run TestSlowDisk -v             (root, strace)
 //	a disk that hangs              go test ./journal ./proxy ./e2e -run 'HungDisk$|OfADiskThatHangs|HungDiskEnds' -v
+//	  a volume frozen for a snapshot  go test ./e2e -run TestFrozenVolume -v  (root, fsfreeze)
 //	  what operators see meanwhile   go test ./e2e -run TestFiguresOfAHungDisk -v   (root, strace)
 //	  and a stop on it               go test ./e2e -run TestStopOnADiskThatHangs -v  (root, strace)
 //	no page, block or inode left   go test ./journal -run 'FullDisk|SpaceGuard' -v  (root)

@@ -219,6 +219,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 	if err := j.askVolume(); err != nil {
 		return err
 	}
+	j.awaitThaw()
 	j.space.growth.committed(t.batch.bytes)
 	if !j.space.look() {
 		return j.space.noRoom()

@@ -143,7 +143,8 @@
 //     taken then, what is opened here is tried again, and a batch waits until the store would
 //     get its next files, for ten seconds (openfiles.go). The store itself tries nothing again.
 //   - A batch that has been under way for five seconds is said to be stalled, and one of
-//     thirty fails the journal: a disk that hangs answers nobody (stall.go).
+//     thirty fails the journal: a disk that hangs answers nobody (stall.go). A volume that is
+//     frozen is waited for before a batch, not in it (volume.go).
 //   - What has ended is history: the batch of its end puts it into an index by that time.
 //     Its bodies go after a day, the rest after a week, and the oldest whole where all of it
 //     takes more than may be; what it takes is counted with each batch. A dead letter is

@@ -17,10 +17,11 @@ import (
 // long: neither a clock that was put forward nor a process that was stopped for an hour
 // is a disk that hangs.
 //
-// It sees no file system that is frozen: the store's write to a mapped page then waits in the
-// kernel, uninterruptibly, where Go takes it for code that runs. The next thing to stop the
-// world (a collection of garbage) waits for that, and all with it, this loop, too; and the
-// process ends by no signal before the thaw, so no other process could do more than say so.
+// It sees nothing of a write to a mapped page that waits in the kernel, as in a file system that
+// was frozen in the midst of a batch (before one, see awaitThaw): Go takes it for code that
+// runs. The next thing to stop the world (a collection of garbage) waits for that, and all with
+// it, this loop, too; and the process ends by no signal before the thaw, so no other process
+// could do more than say so.
 const (
 	stallLook = time.Second
 	stallSlow = 5  // looks after which the sidecar is not ready

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // askVolume asks a volume that has shut itself down (xfs does, after an error of its disk) or
@@ -20,6 +23,14 @@ func (j *Journal) askVolume() error {
 	}
 	return fmt.Errorf("the volume of the journal in %s has failed: %w; nothing is written any more: look at the disk, then start again", j.dir, err)
 }
+
+// awaitThaw waits while the volume is frozen, as for a snapshot. The store's own writes to what
+// is mapped would wait in a page fault: that holds a processor of Go's, and from the next
+// collection of garbage on all of the process, probes and signals included. In a system call
+// one goroutine waits, and stallLoop tells of it. So the kernel is asked for leave to write, by
+// the one call that every kernel makes wait and that changes nothing: to remove a file that
+// is not there. What remains are a freeze that comes in between, and tables that are being made.
+func (j *Journal) awaitThaw() { _ = unix.Unlink(filepath.Join(j.dir, "journal.nothing")) }
 
 // makeDir makes the directory of a journal where there is none. One that cannot be looked at is
 // no reason to make another: that it exists is all that would be said.

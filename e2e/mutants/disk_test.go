@@ -46,6 +46,13 @@ var ofTheDisk = []mutant{
 		pkg:   inE2E, test: "TestLogGoneDuringItsSync",
 	},
 	{
+		guard: "a batch does not wait for a thaw where something can be said of it",
+		file:  "journal/commit.go",
+		old:   "	j.awaitThaw()\n",
+		new:   "",
+		pkg:   inE2E, test: "TestFrozenVolume", hangs: true,
+	},
+	{
 		guard: "a volume that has failed is written to",
 		file:  "journal/space.go",
 		old:   "		if err := j.askVolume(); err != nil {\n			j.fail(err)\n			return\n		}\n",
