@@ -213,7 +213,7 @@ func (b *box) reserve() (slot, bool) {
 		if p.free == 0 || !b.feeds(p) {
 			continue
 		}
-		if p.memory != nil && !p.claimed && !p.memory.Claim() {
+		if p.memory != nil && !p.claimed && !p.memory.Claim(p.free*b.size) {
 			p.free = 1
 		}
 		p.claimed = true

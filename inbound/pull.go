@@ -26,9 +26,10 @@ type PullRequest struct {
 
 // Room is in memory, for what a pull is handed. Its methods are not to block.
 type Room interface {
-	// Claim is called before something is leased for the pull, and reports whether there is
-	// room for as much as it may be given. Without, the pull is handed one intent.
-	Claim() bool
+	// Claim is called before something is leased for the pull, with how many bytes it will be
+	// given by what others were, and reports whether there is room for that. Without, the
+	// pull is handed one intent.
+	Claim(bytes int) bool
 	// Waive is called when nothing came of it, and the pull waits on.
 	Waive()
 }

@@ -9,14 +9,19 @@ import (
 	"pannier/journal"
 )
 
-// roomy says whether there is room, and counts who asks.
+// roomy says whether there is room, counts who asks, and knows for how much last.
 type roomy struct {
-	yes             bool
-	claims, waivers atomic.Int32
+	yes                    bool
+	claims, waivers, bytes atomic.Int32
 }
 
-func (r *roomy) Claim() bool { r.claims.Add(1); return r.yes }
-func (r *roomy) Waive()      { r.waivers.Add(1) }
+func (r *roomy) Claim(bytes int) bool {
+	r.claims.Add(1)
+	r.bytes.Store(int32(bytes))
+	return r.yes
+}
+
+func (r *roomy) Waive() { r.waivers.Add(1) }
 
 // A pull that is promised no room for what it may be given is handed one intent; with room
 // all there is. One that waits claims none.
@@ -45,6 +50,14 @@ func TestPullClaimsRoom(t *testing.T) {
 	}
 	if all := (&roomy{yes: true}); pull(all) != 4 || all.claims.Load() != 1 {
 		t.Errorf("with room a pull did not get the other four after one claim, but %d", all.claims.Load())
+	}
+	for range 30 { // by now it is known how small they are
+		home.verdict(home.burst(1, 100)[0])
+		pull(&roomy{yes: true})
+	}
+	home.verdict(home.burst(1, 100)[0])
+	if small := (&roomy{yes: true}); pull(small) != 1 || small.bytes.Load() > 100*4<<10 {
+		t.Errorf("a pull of 100 small intents claims %d bytes", small.bytes.Load())
 	}
 	for _, id := range home.burst(4, 1<<10) {
 		home.verdict(id)

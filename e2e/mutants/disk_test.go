@@ -396,8 +396,8 @@ var ofTheDisk = []mutant{
 	{
 		guard: "a poll is answered what there is no room for",
 		file:  "proxy/api/room.go",
-		old:   "a.answers.tryTake(n); mine.got == 0 {",
-		new:   "a.answers.tryTake(n); false {",
+		old:   "n > smallBody && !mine.cover(n) {",
+		new:   "n > smallBody && !mine.cover(n) && false {",
 		pkg:   inAPI, test: "TestPollHasRoom",
 	},
 	{
@@ -417,8 +417,8 @@ var ofTheDisk = []mutant{
 	{
 		guard: "a pull without room is handed all there is",
 		file:  "inbound/box.go",
-		old:   "!p.memory.Claim() {",
-		new:   "p.memory.Claim() && false {",
+		old:   "!p.memory.Claim(p.free*b.size) {",
+		new:   "p.memory.Claim(p.free*b.size) && false {",
 		pkg:   inInbound, test: "TestPullClaimsRoom",
 	},
 	{

@@ -125,15 +125,27 @@ func (a *API) keepAnswer(w http.ResponseWriter, n int) {
 	}
 }
 
-// claim is a poll's to room for as much as it may be given: nobody knows how large that
-// will be. It is made when something is about to be leased, so that who waits has none.
+// claim is a poll's to room for what it will be given, as far as can be told from what went
+// before: all of a room for each would leave one intent for whoever polls beside it. It is
+// made when something is about to be leased, so that who waits has none.
 type claim struct {
 	of  *room
 	got int64
 }
 
-func (c *claim) Claim() (ok bool) {
-	c.got, ok = c.of.tryTake(pullBytes)
+func (c *claim) Claim(bytes int) (ok bool) {
+	c.got, ok = c.of.tryTake(min(bytes, pullBytes))
+	return ok
+}
+
+// cover makes the claim one to n bytes, if there is room.
+func (c *claim) cover(n int) (ok bool) {
+	lacks := c.of.share(n) - c.got
+	if lacks <= 0 {
+		return true
+	}
+	more, ok := c.of.tryTake(int(lacks))
+	c.got += more
 	return ok
 }
 
@@ -153,10 +165,9 @@ func (a *API) pull(ctx context.Context, w http.ResponseWriter, r *http.Request, 
 	p.Room, p.Bytes = &mine, int(min(pullBytes, a.answers.most))
 	got, err := a.mailbox.Pull(ctx, p)
 	n := payloads(got)
-	if mine.got == 0 && n > smallBody {
-		if mine.got, _ = a.answers.tryTake(n); mine.got == 0 {
-			return a.pullLater(ctx, w, r, p, got)
-		}
+	if n > smallBody && !mine.cover(n) {
+		mine.Waive()
+		return a.pullLater(ctx, w, r, p, got)
 	}
 	out.answer += mine.got
 	a.keepAnswer(w, n)

@@ -274,7 +274,7 @@ func (m *mailbox) Pull(ctx context.Context, p inbound.PullRequest) ([]journal.Ha
 }
 
 func (m *mailbox) take(ctx context.Context, p inbound.PullRequest) ([]journal.Handed, error) {
-	if p.Room != nil && !p.Room.Claim() {
+	if p.Room != nil && !p.Room.Claim(4<<20) {
 		p.Limit = 1
 	}
 	no, err := m.j.Learn(ctx, p.Agent)
