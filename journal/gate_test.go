@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -373,7 +374,7 @@ func TestPeopleElsewhereAreOfferedWhatTheyAreAsked(t *testing.T) {
 	if err := w.decide(gated, 0, true); err != nil {
 		t.Fatal(err)
 	}
-	if got := offered(); len(got) != 2 || got[1] != journal.PartID(gated, 1) {
+	if got := offered(); len(got) != 2 || !slices.Contains(got, early) || !slices.Contains(got, journal.PartID(gated, 1)) { // in any order, if within one millisecond
 		t.Errorf("offered are %v, want the approval of the second turn too", got)
 	}
 	if tasks, _, err := w.j.Tasks(journal.ID{}, 10, func(*journal.Intent) bool { return true }); err != nil || len(tasks) != 2 {
