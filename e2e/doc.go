@@ -173,7 +173,7 @@
 //	home killed, holder not there  go test ./e2e -run 'TestHomeKilled|TestHomeGone' -v
 //	100,000 intents, nobody there, 96 MiB  go test ./e2e -run TestBacklogMemory -v  (root)
 //	  a million                      E2E_BACKLOG=1000000 go test ./e2e -run TestBacklogMemory -v -timeout 1h
-//	  last, quiet                    RssAnon 17.6 MiB at rest, 70.8 before; ready 3.4 s after kill -9, 4.8 s after a stop
+//	  last, quiet                    RssAnon 17.2 MiB at rest, 65.3 before; ready 1.9 s after kill -9, 1.5 s after a stop
 //	64 bodies of a MiB at once, 128 MiB  go test ./e2e -run TestLargeBodiesAtOnce -v  (root)
 //	150 who do not read them, 128 MiB  go test ./e2e -run TestSlowReadersOfLargeIntents -v  (root)
 //	apps that misbehave            go test ./e2e -run 'App|Poison|Nack|Extend|WorkTimeout|NobodyReads|Door' -v

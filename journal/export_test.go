@@ -40,15 +40,20 @@ func (j *Journal) FailCommit(n int, persist bool) {
 // fails the sync with what f returns.
 func (j *Journal) AtSync(f func(readable bool) error) {
 	j.syncWAL = func() error {
-		readable := j.unsynced.TryRLock()
-		if readable {
-			j.unsynced.RUnlock()
-		}
-		if err := f(readable); err != nil {
+		if err := f(j.Readable()); err != nil {
 			return err
 		}
 		return j.wal.sync()
 	}
+}
+
+// Readable reports whether anybody could read now.
+func (j *Journal) Readable() bool {
+	readable := j.unsynced.TryRLock()
+	if readable {
+		j.unsynced.RUnlock()
+	}
+	return readable
 }
 
 // Synced is the file of the log that the last commit was synced in.

@@ -306,6 +306,26 @@ func (p *pair) side(name string) *world {
 	return p.holder
 }
 
+// A batch that could not be made durable is seen by nobody: the journal has failed before
+// anybody can read again.
+func TestFailsBeforeAnybodyReads(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	readable := make(chan bool, 1)
+	w.open(journal.Options{Hooks: journal.Hooks{Failed: func(error) { readable <- w.j.Readable() }}})
+	w.j.FailCommit(1, true)
+	if _, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope()}}); err == nil {
+		t.Fatal("a commit that failed was acknowledged")
+	}
+	if <-readable {
+		t.Error("it could be read before the journal failed")
+	}
+	w.j.Abandon()
+}
+
 func countCommits(t *testing.T, side string, run script) int {
 	p := setupPair(t)
 	n := 0

@@ -78,6 +78,9 @@ func TestAcceptLossOfATable(t *testing.T) {
 			}
 			w.wantDamage("--accept-loss")
 			w.goOn()
+			if !w.j.Stats().Unclean {
+				t.Error("it was compacted before it was read")
+			}
 			kept, err := filepath.Glob(filepath.Join(w.dir, "lost", "000001.sst-*", "000001.sst"))
 			if damage != "it is gone" && len(kept) != 1 {
 				t.Errorf("it is not kept: %v, %v", kept, err)

@@ -3,6 +3,20 @@ package mutants_test
 // ofTheRoom are the guards against what the store writes by itself.
 var ofTheRoom = []mutant{
 	{
+		guard: "a batch that could not be made durable is read before the journal has failed",
+		file:  "journal/commit.go",
+		old:   "		j.fail(fmt.Errorf(\"commit: %w\", err))\n	}\n	return err\n",
+		new:   "		err = fmt.Errorf(\"commit: %w\", err)\n	}\n	return err\n",
+		pkg:   inJournal, test: "TestFailsBeforeAnybodyReads",
+	},
+	{
+		guard: "a store of which files were left out is compacted before it is read",
+		file:  "journal/open.go",
+		old:   "!fresh || len(bad) > 0\n",
+		new:   "!fresh\n",
+		pkg:   inJournal, test: "TestAcceptLossOfATable",
+	},
+	{
 		guard: "a share of the volume is enough for a compaction",
 		file:  "journal/space.go",
 		old:   "	l.out.bytes = max(l.out.bytes, s.growth.now.Load())\n",
