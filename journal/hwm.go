@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"pannier/journal/wire"
 )
 
 // mark is the high-water mark: what was durable when it was written, kept
@@ -128,4 +130,22 @@ func syncDir(dir string) error {
 		err = cerr
 	}
 	return err
+}
+
+// isBeside compares a mark with the store that it lies beside: what was acknowledged is there,
+// unless its loss is accepted.
+func (j *Journal) isBeside(last *mark, meta *wire.Meta) error {
+	if last != nil && meta.Seq < last.Seq && !j.loss.asked {
+		return &DamageError{
+			What: fmt.Sprintf("the journal in %s holds %d batches but %d were acknowledged: intents that were accepted are gone", j.dir, meta.Seq, last.Seq),
+			Hint: "restore a backup, or start once with --accept-loss to go on without them",
+		}
+	}
+	if last != nil && !last.isOf(meta.Seq, decodeSums(meta.Sums)) && !j.loss.asked {
+		return &DamageError{
+			What: fmt.Sprintf("the journal in %s has come to batch %d with another live set than was acknowledged: its store is that of a copy which went on elsewhere", j.dir, meta.Seq),
+			Hint: "bring back the store that belongs to it, or start once with --accept-loss to go on with this one",
+		}
+	}
+	return nil
 }

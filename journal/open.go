@@ -280,17 +280,8 @@ func (j *Journal) load(last *mark) error {
 	if err != nil {
 		return err
 	}
-	if last != nil && meta.Seq < last.Seq && !j.loss.asked {
-		return &DamageError{
-			What: fmt.Sprintf("the journal in %s holds %d batches but %d were acknowledged: intents that were accepted are gone", j.dir, meta.Seq, last.Seq),
-			Hint: "restore a backup, or start once with --accept-loss to go on without them",
-		}
-	}
-	if last != nil && !last.isOf(meta.Seq, decodeSums(meta.Sums)) && !j.loss.asked {
-		return &DamageError{
-			What: fmt.Sprintf("the journal in %s has come to batch %d with another live set than was acknowledged: its store is that of a copy which went on elsewhere", j.dir, meta.Seq),
-			Hint: "bring back the store that belongs to it, or start once with --accept-loss to go on with this one",
-		}
+	if err := j.isBeside(last, meta); err != nil {
+		return err
 	}
 	// From here on an older program refuses the journal; what its records lack is
 	// added after this start is durable.

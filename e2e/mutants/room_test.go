@@ -211,7 +211,7 @@ var ofTheRoom = []mutant{
 	},
 	{
 		guard: "a store of another history is taken for the one that was marked",
-		file:  "journal/open.go",
+		file:  "journal/hwm.go",
 		old:   "	if last != nil && !last.isOf(",
 		new:   "	if last != nil && false && !last.isOf(",
 		pkg:   inJournal, test: "TestStoreOfAnotherHistory",

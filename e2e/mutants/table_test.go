@@ -965,7 +965,7 @@ var table = []mutant{
 	},
 	{
 		guard: "no high-water mark check",
-		file:  "journal/open.go",
+		file:  "journal/hwm.go",
 		old:   "	if last != nil && meta.Seq < last.Seq && !j.loss.asked {",
 		new:   "	if false {",
 		pkg:   inJournal, test: "TestOpenRefusesLostBatches",
