@@ -134,15 +134,19 @@ func (t *tx) applyReport(from Identity, r *wire.Report) (Acked, error) {
 		return Acked{}, err
 	}
 	t.j.panics("report", id)
-	if r.No == rec.Applied+1 {
+	isNew := r.No == rec.Applied+1
+	if isNew {
 		rec.Applied = r.No
 		if err := t.put(idKey(classHolder, from.Journal), rec); err != nil {
 			return Acked{}, err
 		}
-		if found {
-			if err := t.fact(l, from.Journal, r); err != nil {
-				return Acked{}, err
-			}
+	}
+	// Two copies of one journal that both run give the same numbers. An answer has ended its
+	// intent: while that is open, this is the answer of the other, and no repeat.
+	ofCopy := found && l.open() && state.Fact(r.Fact) == state.FactAnswered
+	if found && (isNew || ofCopy) {
+		if err := t.fact(l, from.Journal, r); err != nil {
+			return Acked{}, err
 		}
 	}
 	if !found {

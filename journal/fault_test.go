@@ -184,6 +184,47 @@ func TestRepeatedReportsChangeNothing(t *testing.T) {
 	p.home.whole()
 }
 
+// TestAnswersOfTwoCopies: two copies of a holder both run, and each answers one of the intents
+// that both held, in reports of the same numbers.
+func TestAnswersOfTwoCopies(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	first, second := p.home.accept(), p.home.accept()
+	held, err := p.offer(time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.report(); err != nil {
+		t.Fatal(err)
+	}
+	one := p.holder
+	if err := one.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	two := &world{T: t, dir: t.TempDir()}
+	if err := journal.CopyStopped(one.dir, two.dir); err != nil {
+		t.Fatal(err)
+	}
+	one.open(journal.Options{})
+	two.open(journal.Options{})
+	leases := map[journal.ID]journal.ID{}
+	for _, h := range held {
+		leases[h.Handed.ID] = h.Handed.Lease
+	}
+	answer := func(w *world, id journal.ID) {
+		w.settle(journal.Settle{ID: id, Lease: leases[id], Action: journal.Ack})
+		p.holder = w
+		if err := p.report(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer(one, first)
+	answer(two, second)
+	p.home.wantEvents(first, "created", "submitted", "delivered", "in_progress", "completed")
+	p.home.wantEvents(second, "created", "submitted", "delivered", "in_progress", "completed")
+	p.home.whole()
+}
+
 // TestFirstAnswerWins: the holder was thought lost, another answered first.
 func TestFirstAnswerWins(t *testing.T) {
 	t.Parallel()

@@ -37,6 +37,7 @@ type fake struct {
 		agents    []string
 		credits   map[string]uint32
 		now       int64 // its clock, in ms; 0: it does not say
+		told      *peer.Told
 		stream    *line // the present one
 		streams   int
 	}
@@ -141,7 +142,7 @@ func (f *fake) greeting() *peer.Frame {
 		Hello: &peer.Hello{
 			Identity:   &peer.Identity{Journal: f.mu.id.Journal[:], Epoch: f.mu.id.Epoch},
 			VersionMin: f.mu.version, VersionMax: f.mu.version, Address: f.address, Ephemeral: f.mu.ephemeral, Agents: f.mu.agents,
-			NowMs: f.mu.now,
+			NowMs: f.mu.now, Told: f.mu.told,
 		},
 		Holdings: f.mu.holdings, HoldingDone: true, Reports: f.mu.reports,
 	}

@@ -180,11 +180,6 @@ func (d *Dispatcher) register(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	if told := s.told; told != nil {
-		if err := d.journal.CheckHolder(s.peer, told.Last, told.Acked); err != nil {
-			return err // nothing is exchanged until somebody looks
-		}
-	}
 	if restored {
 		if _, err := d.requeueAll(ctx, h, true); err != nil {
 			return fmt.Errorf("take back what a restored peer held: %w", err)
@@ -196,6 +191,14 @@ func (d *Dispatcher) register(ctx context.Context, s *session) error {
 	return nil
 }
 
+// checkCopy compares what a peer says it has told with what is applied here.
+func (d *Dispatcher) checkCopy(s *session) error {
+	if s.told == nil {
+		return nil
+	}
+	return d.journal.CheckHolder(s.peer, s.told.Last, s.told.Acked)
+}
+
 // claimHolder waits until the journal has no other session and is not being
 // lost, and takes it.
 func (d *Dispatcher) claimHolder(ctx context.Context, s *session) (h *holder, restored bool, err error) {
@@ -204,6 +207,11 @@ func (d *Dispatcher) claimHolder(ctx context.Context, s *session) (h *holder, re
 		return nil, false, fmt.Errorf("read who it was: %w", err)
 	}
 	for {
+		// An older copy does not end the stream of the newer; nor does one that is older
+		// once that stream has ended.
+		if err := d.checkCopy(s); err != nil {
+			return nil, false, err // nothing is exchanged until somebody looks
+		}
 		var wait chan struct{}
 		d.mu.Lock()
 		h = d.mu.holders[s.peer.Journal]

@@ -2,6 +2,7 @@ package outbound_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -371,6 +372,28 @@ func TestOneJournalAtTwoAddresses(t *testing.T) {
 		w.after(5 * time.Minute)
 		if n := w.net.dialed(addrA) + w.net.dialed(addrB); n > 4 {
 			t.Errorf("dialed %d times: the two streams keep ending each other", n)
+		}
+	})
+}
+
+// An older copy of a journal is refused, and the stream of the newer goes on.
+func TestOlderCopyDoesNotEndAStream(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		newer, older := w.receiver(addrA), w.holder(addrB)
+		w.accept(billing, 1)
+		o := newer.expect(1)[0]
+		newer.hold(o)
+		newer.report(report(1, o, state.FactDelivered))
+		w.after(time.Second)
+		older.set(func() { older.mu.id, older.mu.told = newer.identity(), &peer.Told{} })
+		w.peers.set(billing, addrA, addrB)
+		w.d.Knocked(newer.identity(), addrB)
+		w.after(5 * time.Minute)
+		if why := w.peer(addrB).LastError; !strings.Contains(why, "it was put back") {
+			t.Errorf("the older copy is refused with %q", why)
+		}
+		if n := w.net.dialed(addrA); n != 1 || !newer.connected() {
+			t.Errorf("the newer was dialed %d times, connected: %t", n, newer.connected())
 		}
 	})
 }

@@ -278,9 +278,16 @@ var table = []mutant{
 	{
 		guard: "what a receiver says of its reports is not compared",
 		file:  "outbound/lost.go",
-		old:   "	if told := s.told; told != nil {\n",
-		new:   "	if told := s.told; told != nil && false {\n",
-		pkg:   inE2E, test: "TestOlderCopyOfAReceiver",
+		old:   "	if s.told == nil {\n",
+		new:   "	if s != nil {\n",
+		pkg:   inOutbound, test: "TestOlderCopyDoesNotEndAStream",
+	},
+	{
+		guard: "the answer of another copy is a repeat",
+		file:  "journal/apply.go",
+		old:   "	if found && (isNew || ofCopy) {\n",
+		new:   "	if ofCopy = found && isNew; ofCopy {\n",
+		pkg:   inJournal, test: "TestAnswersOfTwoCopies",
 	},
 	{
 		guard: "a start that accepts a loss begins no epoch",
@@ -791,8 +798,8 @@ var table = []mutant{
 	{
 		guard: "no report dedupe",
 		file:  "journal/apply.go",
-		old:   "	if r.No == rec.Applied+1 {\n",
-		new:   "	if r.No <= rec.Applied+1 {\n",
+		old:   "	isNew := r.No == rec.Applied+1\n",
+		new:   "	isNew := r.No <= rec.Applied+1\n",
 		pkg:   inE2E, test: "TestCrashWalk/home-after-events-commit",
 	},
 	{
