@@ -1,7 +1,10 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,8 +17,9 @@ import (
 // made to: entries of indexes follow the records, one of home's that was open, and of which
 // at least what was sent is left, ends as a dead letter (standin.go), and what is left of any
 // other that cannot be read is removed, so that whoever sends or offers it again is heard. It begins a new epoch, in the commit
-// before any of that, so wherever it is cut short the next start does not take the journal
-// for what it was.
+// before any of that. Where it is cut short nothing tells what has not been looked for yet: the
+// files that are left are whole. So a file says that it has begun, from before the first change
+// until all is done, and no other start goes on while it is there.
 
 // loss is what such a start has found gone.
 type loss struct {
@@ -29,6 +33,37 @@ type loss struct {
 
 	unfit map[ID]string // those of home's that are open and cannot go on, and why
 	order []ID          // of them, a whole before its parts
+}
+
+// lossName is the file that says that such a start has begun.
+const lossName = "journal.loss"
+
+const lossText = "A start with --accept-loss has begun here and has not come to its end. Start with it once more.\n"
+
+// cutShort is what a journal that has the file is damaged by; nil where it has none.
+func cutShort(dir string) error {
+	_, err := os.Lstat(filepath.Join(dir, lossName))
+	switch {
+	case err == nil:
+		return &DamageError{
+			What: fmt.Sprintf("a start of the journal in %s with --accept-loss was cut short: what is gone has not all been looked for", dir),
+			Hint: "start once more with --accept-loss, or restore a backup",
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	}
+	return err
+}
+
+// begin makes the file durable.
+func (l *loss) begin(dir string) error { return replaceFile(dir, lossName, []byte(lossText)) }
+
+// end takes it away.
+func (l *loss) end(dir string) error {
+	if err := os.Remove(filepath.Join(dir, lossName)); err != nil {
+		return err
+	}
+	return syncDir(dir)
 }
 
 func (l *loss) cannotGoOn(id ID, why string) (news bool) {
@@ -106,7 +141,9 @@ func (j *Journal) beginEpoch(last *mark) {
 // openWithout leaves bad files out of the store, where that was asked for.
 func (j *Journal) openWithout(bad []badFile) error {
 	if j.loss.asked && canLeaveOut(bad) && !refuses(together(bad)) { // what may not be read just now is not lost
-		// A crash in it: the next start finds them damaged, or gone, again.
+		if err := j.loss.begin(j.dir); err != nil {
+			return err
+		}
 		said, err := leaveOut(j.store, filepath.Join(j.dir, lostDir), bad)
 		j.loss.files = append(j.loss.files, said...)
 		return err

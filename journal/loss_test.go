@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"pannier/journal"
+	"pannier/journal/journaltest"
 	"pannier/journal/state"
 )
 
@@ -381,4 +383,63 @@ func TestPairWithAnOlderCopy(t *testing.T) {
 			p.holder.whole()
 		})
 	}
+}
+
+// A start that accepts a loss and is cut short has mended what a start looks at, and may not
+// have found what is gone: no other goes on, until one like it has come to its end.
+func TestAcceptLossCutShort(t *testing.T) {
+	t.Parallel()
+	cutShort := func(t *testing.T, w *world) {
+		t.Helper()
+		w.wantDamage("was cut short")
+		r, err := journal.Verify(w.dir)
+		if err != nil || !slices.ContainsFunc(r.Damages, func(d journal.Damage) bool { return d.Kind == journal.LostBatches }) {
+			t.Errorf("verify: %v, %v", r.Damages, err)
+		}
+		w.goOn()
+		w.holds()
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w.open(journal.Options{})
+	}
+	t.Run("with all mended", func(t *testing.T) {
+		t.Parallel()
+		w := setup(t)
+		w.accept()
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w.plant(remove('v'))
+		then := &world{T: t, dir: t.TempDir()}
+		w.open(journal.Options{AcceptLoss: true, Hooks: journal.Hooks{Corrupt: func(journal.Corrupt) {
+			if err := journal.CopyStopped(w.dir, then.dir); err != nil { // as a kill would leave it: nothing moves before this has returned
+				t.Error(err)
+			}
+		}}})
+		cutShort(t, then)
+	})
+	t.Run("with a file left out", func(t *testing.T) {
+		t.Parallel()
+		w, _, _ := halves(t)
+		tables, err := filepath.Glob(filepath.Join(w.dir, "store", "*.sst"))
+		if err != nil || len(tables) == 0 {
+			t.Fatal(tables, err)
+		}
+		if err := os.Truncate(tables[0], 10); err != nil {
+			t.Fatal(err)
+		}
+		inTheWay := filepath.Join(w.dir, "lost")
+		if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if j, err := journaltest.Open(journal.Options{Dir: w.dir, AcceptLoss: true}); err == nil {
+			j.Close()
+			t.Fatal("it has left out what it could not keep")
+		}
+		if err := os.Remove(inTheWay); err != nil {
+			t.Fatal(err)
+		}
+		cutShort(t, w)
+	})
 }

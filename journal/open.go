@@ -69,6 +69,9 @@ func (j *Journal) openLocked(o Options) error {
 	if err != nil {
 		return err
 	}
+	if err := cutShort(o.Dir); err != nil && !j.loss.asked {
+		return err
+	}
 	j.clock.start(last, o.AcceptClock)
 	if err := storeIsFree(j.store); err != nil {
 		return err
@@ -334,7 +337,10 @@ func (j *Journal) load(last *mark) error {
 	if err := j.bringUp(); err != nil {
 		return fmt.Errorf("bring the journal in %s to schema %d: %w", j.dir, schemaPlain, err)
 	}
-	return j.endUnfit()
+	if err := j.endUnfit(); err != nil || !j.loss.asked {
+		return err
+	}
+	return j.loss.end(j.dir)
 }
 
 // readStart reads who this journal is, and how far it had come.

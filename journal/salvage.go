@@ -17,6 +17,9 @@ const salvageRounds = 8
 // salvage makes what is left of the journal hold, before anything of it is in memory. The
 // records decide. Intents that are to end are left in j.loss for endUnfit.
 func (j *Journal) salvage() error {
+	if err := j.loss.begin(j.dir); err != nil {
+		return err
+	}
 	if err := j.commitAlone(func(t *tx) error { return t.put(birthKey, j.birth) }); err != nil {
 		return err
 	}

@@ -53,6 +53,9 @@ func Verify(dir string) (r VerifyReport, err error) {
 	if err != nil {
 		r.whole(DamagedFile, "%v", err)
 	}
+	if err := cutShort(dir); err != nil {
+		r.whole(LostBatches, "%v", err)
+	}
 	r.look(copied, last)
 	return r, nil
 }
