@@ -78,13 +78,14 @@ func (b *ballast) use() (used bool, err error) {
 // remove is over when the room is there: some file systems free that of a file that is
 // deleted later, but that of one that is cut short at once, and others with the next sync.
 func (b *ballast) remove() error {
+	var all []error
 	if err := os.Truncate(b.path, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("give back the room of the ballast: %w", err)
+		all = append(all, fmt.Errorf("give back the room of the ballast: %w", err)) // a volume that copies on write may want room for that
 	}
 	if err := os.Remove(b.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the ballast: %w", err)
+		all = append(all, fmt.Errorf("remove the ballast: %w", err))
 	}
-	return syncDir(filepath.Dir(b.path))
+	return errors.Join(append(all, syncDir(filepath.Dir(b.path)))...)
 }
 
 // make takes up room of that size, in place of what there is. A crash in it leaves a part,

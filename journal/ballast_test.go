@@ -106,10 +106,10 @@ func TestBallastThatCannotBeMade(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w, said, told := roomy(t, t.TempDir(), ballastBytes) // which is made when time passes
-				path := filepath.Join(w.dir, journal.BallastName)
+				path, other := filepath.Join(w.dir, journal.BallastName), filepath.Join(t.TempDir(), "other")
 				if never {
 					w.j.BallastAt("/proc/self/comm")
-				} else if err := os.Mkdir(path, 0o700); err != nil {
+				} else if err := errors.Join(os.WriteFile(other, []byte("theirs"), 0o600), os.Symlink(other, path)); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(50 * time.Second)
@@ -123,6 +123,8 @@ func TestBallastThatCannotBeMade(t *testing.T) {
 				}
 				if never {
 					w.j.BallastAt(path) // where it could be made
+				} else if b, err := os.ReadFile(path); err != nil || string(b) != "theirs" {
+					t.Errorf("what is there is written over: %q, %v", b, err)
 				} else if err := os.Remove(path); err != nil {
 					t.Fatal(err)
 				}
@@ -147,17 +149,71 @@ func TestBallastThatCannotBeMade(t *testing.T) {
 func TestBallastThatFindsNoRoom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, _, _ := roomy(t, t.TempDir(), -1)
-		if err := w.j.MakeBallast(1 << 62); err == nil {
-			t.Error("made of more room than any volume has")
-		}
-		if is, err := os.Lstat(filepath.Join(w.dir, journal.BallastName)); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("its file is left: %v, %v", is, err)
-		}
-		if v := w.j.Stats().Volume; v.Ballast != 0 {
-			t.Errorf("it counts as there: %+v", v)
+		w, _, _ := roomy(t, t.TempDir(), ballastBytes)
+		for range 2 { // in place of none, and of a smaller one
+			if err := w.j.MakeBallast(1 << 62); err == nil {
+				t.Error("made of more room than any volume has")
+			}
+			if is, err := os.Lstat(filepath.Join(w.dir, journal.BallastName)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("its file is left: %v, %v", is, err)
+			}
+			if v := w.j.Stats().Volume; v.Ballast != 0 {
+				t.Errorf("it counts as there: %+v", v)
+			}
+			time.Sleep(time.Second)
 		}
 	})
+}
+
+// TestBallastForTheLastTables: the reserve stays where it is when a journal is closed, unless there
+// is no room without it for the tables that its logs are made into.
+func TestBallastForTheLastTables(t *testing.T) {
+	t.Parallel()
+	for _, full := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w, _, _ := roomy(t, t.TempDir(), ballastBytes)
+			w.accept()
+			time.Sleep(time.Second)
+			if full { // for all of its logs; a look that is no close wants room for the largest
+				for _, log := range []string{"90000.mem", "90001.mem"} {
+					take(t, filepath.Join(w.dir, "store", log), 2<<20)
+				}
+				w.j.OnFullVolume(4<<20, ballastBytes, 16<<20)
+			}
+			err := w.j.Close()
+			if _, kept := os.Stat(filepath.Join(w.dir, journal.BallastName)); err != nil || errors.Is(kept, fs.ErrNotExist) != full {
+				t.Errorf("full: %t; closed: %v; the reserve: %v", full, err, kept)
+			}
+		})
+	}
+}
+
+// TestBallastOfSomebody: an operator may delete it, which is as if it was used, and what is put in
+// its place is not ours to remove: that is said, and that there is none any more.
+func TestBallastOfSomebody(t *testing.T) {
+	t.Parallel()
+	for _, inPlace := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w, said, _ := roomy(t, t.TempDir(), ballastBytes)
+			time.Sleep(time.Second)
+			path := filepath.Join(w.dir, journal.BallastName)
+			err := os.Remove(path)
+			if inPlace {
+				err = errors.Join(err, os.MkdirAll(filepath.Join(path, "theirs"), 0o700))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !w.j.UseBallast() || w.j.UseBallast() {
+				t.Error("it is not used, or twice")
+			}
+			for _, want := range []string{"give back the room of the ballast", "remove the ballast"} {
+				if got := said(); strings.Contains(got, want) != inPlace {
+					t.Errorf("in its place is another: %t; said %q, want of %q only then", inPlace, got, want)
+				}
+			}
+		})
+	}
 }
 
 // TestBallastLeavesRoom: none is made where the volume would be low with it.

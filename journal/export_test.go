@@ -347,6 +347,39 @@ func (j *Journal) OnVolumeUnseen(freeBytes, freeInodes, bytes, inodes int64) {
 	j.space.measure.Store(&measure)
 }
 
+// GuardSpace begins to guard the volume of a directory, and reports whether it is low.
+func GuardSpace(dir string, asked Space) (low bool, err error) {
+	j := newJournal(Options{Dir: dir})
+	err = j.space.open(dir, asked)
+	return j.space.low.Load(), err
+}
+
+// OnFullVolume has the guard see a volume of that size that is full but for so much, and has
+// as much more once the ballast was given back.
+func (j *Journal) OnFullVolume(free, more, bytes int64) {
+	given := j.space.ballast.given.Load()
+	measure := func() (room, room, bool) {
+		if j.space.ballast.given.Load() > given {
+			return room{free + more, 0}, room{bytes, 0}, true
+		}
+		return room{free, 0}, room{bytes, 0}, true
+	}
+	j.space.measure.Store(&measure)
+}
+
+// VolumeFailed is what an error of a look at a directory says of its volume.
+var VolumeFailed = volumeFailed
+
+// CountIn counts the open files that a directory of /proc lists.
+var CountIn = countIn
+
+// Watched is how many intents somebody waits for.
+func (j *Journal) Watched() int {
+	j.watches.mu.Lock()
+	defer j.watches.mu.Unlock()
+	return len(j.watches.mu.by)
+}
+
 // KeepBodies changes how long bodies are kept.
 func (j *Journal) KeepBodies(d time.Duration) {
 	j.history.sweeping.Lock()

@@ -109,6 +109,7 @@ func TestCompactionsOfLevels(t *testing.T) {
 		"with the next":   {3, 24 * mib, 8 * mib, 16 * mib, 0, 32 * mib},
 		"a full base":     {0, 0, 20 * mib, 16 * mib, 1 << 30, 24 * mib},
 		"of a small one":  {0, 0, 2 * mib, mib, 3 * mib, 5 * mib},
+		"a full last":     {0, 0, 0, 16 * mib, 2 << 40, 0}, // there is no level below it
 		"both":            {4, 32 * mib, 20 * mib, 16 * mib, 1 << 30, 76 * mib},
 	} {
 		now, soon := journal.CompactionOf([]badger.LevelInfo{

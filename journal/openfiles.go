@@ -216,18 +216,20 @@ func (f *OpenFiles) tell() {
 }
 
 // countFiles counts what this process has open.
-func countFiles() (open, most int, ok bool) {
+func countFiles() (open, most int, ok bool) { return countIn("/proc/self/fd") }
+
+func countIn(dir string) (open, most int, ok bool) {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
 		return 0, 0, false
 	}
 	most = int(min(limit.Cur, 1<<30))
 	var is unix.Stat_t
-	if err := unix.Stat("/proc/self/fd", &is); err == nil && is.Size > 0 {
+	if err := unix.Stat(dir, &is); err == nil && is.Size > 0 {
 		return int(is.Size), most, true
 	}
 	// Before Linux 6.2 the number is not there, and each must be read: 0.1 ms for 500.
-	each, err := os.ReadDir("/proc/self/fd")
+	each, err := os.ReadDir(dir)
 	if errors.Is(err, unix.EMFILE) {
 		return most, most, true
 	}

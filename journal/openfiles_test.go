@@ -42,7 +42,7 @@ func TestOpenFilesGuard(t *testing.T) {
 			{"clearly more", 96, true, false, 32},
 		} {
 			w.j.OnFiles(1024-row.left, 1024)
-			if got := w.j.Stats().Files; got.Short != row.short || got.Spare != row.spare || spare(t, w.dir) != row.spare {
+			if got := w.j.Stats().Files; got.Left != row.left || got.Short != row.short || got.Spare != row.spare || spare(t, w.dir) != row.spare {
 				t.Errorf("%s: %+v, and %d are open", row.name, got, spare(t, w.dir))
 			}
 			if fits := guard.Fits(); fits != row.fits {
@@ -52,7 +52,7 @@ func TestOpenFilesGuard(t *testing.T) {
 		if n := len(told); n != 2 {
 			t.Fatalf("told %d times, want twice", n)
 		}
-		if first, second := <-told, <-told; !first.Short || second.Short {
+		if first, second := <-told, <-told; !first.Short || first.Left != 15 || second.Short || second.Left != 96 {
 			t.Errorf("told %+v, then %+v", first, second)
 		}
 		// Whoever is refused one need not be counted first.
@@ -65,7 +65,71 @@ func TestOpenFilesGuard(t *testing.T) {
 		if got := w.j.Stats().Files; got.Short || spare(t, w.dir) != 32 {
 			t.Errorf("nobody looks: %+v", got)
 		}
+		if n := len(told); n != 2 {
+			t.Errorf("two refusals and that there are enough again were told %d times, want twice", n)
+		}
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w.j.OnFiles(0, 1024)
+		if n := spare(t, w.dir) + 1; n != 0 { // the lock has gone, too
+			t.Errorf("closed it holds %d files", n)
+		}
 	})
+}
+
+// TestSpareFilesThatCannotBeHeld: where not all of them can be opened none is held, and they are
+// once they can.
+func TestSpareFilesThatCannotBeHeld(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	synctest.Test(t, func(t *testing.T) { // nothing else opens a file
+		w := setup(t)
+		w.j.OnFiles(1024, 1024)
+		open, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range []struct{ most, spare int }{{len(open) + 8, 0}, {512, 32}} {
+			limitFiles(t, row.most)
+			w.j.OnFiles(0, 1024)
+			if got := w.j.Stats().Files; got.Spare != row.spare || got.Short != (row.spare == 0) {
+				t.Errorf("where %d files may be open: %+v, want %d held", row.most, got, row.spare)
+			}
+		}
+		w.whole()
+	})
+}
+
+// TestOpenFilesAreCounted: by the number that the system has, and by reading each where it has none,
+// as of what is told of each file. Where that takes one more than there are all are open, and
+// where there is nothing to be read nothing is known.
+func TestOpenFilesAreCounted(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	limitFiles(t, 512)
+	for range 8 {
+		f, err := os.Open("/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
+	const each = "/proc/self/fdinfo"
+	byNumber, _, ok := journal.CountIn("/proc/self/fd")
+	byEach, most, read := journal.CountIn(each)
+	if byEach--; !ok || !read || byNumber < 8 || byEach != byNumber || most != 512 { // what is read is open, too
+		t.Errorf("%d files by their number, %t, and %d of %d by each, %t", byNumber, ok, byEach, most, read)
+	}
+	if _, _, ok := journal.CountIn("/nowhere"); ok {
+		t.Error("counted where nothing is told")
+	}
+	takeAll(t)
+	if all, most, ok := journal.CountIn(each); all != 512 || most != 512 || !ok {
+		t.Errorf("with all taken %d of %d are counted, %t", all, most, ok)
+	}
 }
 
 // spare counts the files that are held open for nothing on a directory.

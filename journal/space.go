@@ -55,11 +55,9 @@ func (s Space) limits(total room) (l limits) {
 		l.low.bytes = int64(s.SpaceLowBytes)
 	}
 	l.enough.bytes = l.low.bytes + l.low.bytes/8
-	if total.inodes > 0 {
-		l.low.inodes = min(inodesLow, total.inodes/4)
-		l.out.inodes = min(inodesOut, total.inodes/20)
-		l.enough.inodes = l.low.inodes + l.low.inodes/8
-	}
+	l.low.inodes = min(inodesLow, total.inodes/4)
+	l.out.inodes = min(inodesOut, total.inodes/20)
+	l.enough.inodes = l.low.inodes + l.low.inodes/8
 	return l
 }
 
@@ -175,7 +173,6 @@ func (s *space) left() string {
 func (s *space) forRecovery(store string) error {
 	if s.low.Load() {
 		s.useBallast()
-		s.look()
 	}
 	return s.holds(store)
 }
@@ -186,10 +183,13 @@ func (s *space) forRecovery(store string) error {
 func (s *space) holds(store string) error {
 	least := tablesOfLogs(store)
 	free, _, ok := (*s.measure.Load())()
-	if ok && free.bytes < least && s.useBallast() {
-		free, _, ok = (*s.measure.Load())()
+	if !ok {
+		return nil
 	}
-	if ok && free.bytes < least {
+	if free.bytes < least && s.useBallast() {
+		free, _, _ = (*s.measure.Load())()
+	}
+	if free.bytes < least {
 		return fmt.Errorf("its volume is too full to make tables of its logs, in which all is that was acknowledged: %d bytes are left, and they take %d; make room, and start again", free.bytes, least)
 	}
 	return nil

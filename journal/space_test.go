@@ -71,6 +71,9 @@ func TestSpaceGuard(t *testing.T) {
 			if _, err := w.j.Settle(t.Context(), []journal.Settle{{ID: h.ID, Lease: h.Lease, Action: journal.Ack}}); !errors.Is(err, journal.ErrFailed) {
 				t.Errorf("written where next to nothing is free: %v", err)
 			}
+			if got := w.j.Err().Error(); !strings.Contains(got, "bytes are left") {
+				t.Errorf("it says %q, want how many bytes are left", got)
+			}
 		})
 	}
 }
@@ -84,9 +87,11 @@ func TestShortOfInodes(t *testing.T) {
 	w := setup(t)
 	w.accept()
 	h := w.local(time.Minute)
-	w.j.OnVolume(volume, files/4-1, volume, files)
-	if err := w.try(); !errors.Is(err, journal.ErrFull) {
-		t.Errorf("accepted with few files left: %v", err)
+	for _, left := range []int64{files/4 - 1, files/4 + 1} { // once it is low there must be clearly more
+		w.j.OnVolume(volume, left, volume, files)
+		if err := w.try(); !errors.Is(err, journal.ErrFull) || w.j.Stats().Inodes != left {
+			t.Errorf("accepted with %d files left: %v, %+v", left, err, w.j.Stats().Volume)
+		}
 	}
 	w.j.OnVolume(volume, 63, volume, files)
 	if _, err := w.j.Settle(t.Context(), []journal.Settle{{ID: h.ID, Lease: h.Lease, Action: journal.Ack}}); !errors.Is(err, journal.ErrFailed) {
@@ -134,6 +139,39 @@ func TestSpaceSettings(t *testing.T) {
 		if j, err := journal.Open(journal.Options{Dir: t.TempDir(), Space: row.asked}); err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("opened with %+v: %v, %v", row.asked, j, err)
 		}
+	}
+}
+
+// TestVolumeThatFailed: what a disk or a volume that is gone says stops the journal, and nothing else.
+func TestVolumeThatFailed(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]bool{
+		nil: false, unix.EACCES: false, unix.ENOENT: false,
+		unix.EIO: true, unix.EUCLEAN: true, unix.ESTALE: true, unix.ENODEV: true, unix.ESHUTDOWN: true,
+	} {
+		if err != nil {
+			err = &fs.PathError{Op: "stat", Path: "/", Err: err}
+		}
+		if got := journal.VolumeFailed(err); got != want {
+			t.Errorf("%v: has failed: %t, want %t", err, got, want)
+		}
+	}
+}
+
+// TestVolumeThatSaysNothing: one that does not say how large it is, as /proc does not, is neither too
+// small for what is asked for nor full, at a start, for a batch and at a close.
+func TestVolumeThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	asked := journal.Space{SpaceLowBytes: 100 << 20}
+	if low, err := journal.GuardSpace("/proc", asked); err != nil || low {
+		t.Errorf("a start: low: %t, %v", low, err)
+	}
+	w := &world{T: t, dir: t.TempDir()}
+	w.open(journal.Options{Space: asked})
+	w.j.OnVolume(0, 0, 0, 0)
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Errorf("a close: %v", err)
 	}
 }
 

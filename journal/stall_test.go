@@ -50,6 +50,18 @@ func TestHungDisk(t *testing.T) {
 			t.Errorf("done, it is stalled still: %s", s.Stalled)
 		}
 
+		for range 3 { // one after the other: a disk that is busy
+			next, accepted := hang()
+			time.Sleep(4 * time.Second)
+			if s := w.j.Stats(); s.Stalled != 0 {
+				t.Errorf("busy, it is stalled: %s", s.Stalled)
+			}
+			close(next)
+			if err := <-accepted; err != nil {
+				t.Fatalf("by a busy disk: %v", err)
+			}
+		}
+
 		never, accepted := hang()
 		time.Sleep(35 * time.Second)
 		if err := w.j.Err(); err == nil || !stacks.Load() {

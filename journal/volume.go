@@ -18,10 +18,16 @@ import (
 // on that, and its next start says why.
 func (j *Journal) askVolume() error {
 	_, err := os.Stat(j.dir)
-	if err == nil || !saysOne(err, unreadable) && !saysOne(err, volumeGone) {
-		return nil // that nobody may look at it says nothing of what is open
+	if !volumeFailed(err) {
+		return nil
 	}
 	return fmt.Errorf("the volume of the journal in %s has failed: %w; nothing is written any more: look at the disk, then start again", j.dir, err)
+}
+
+// volumeFailed is what an error of a look at the directory says of the volume. That nobody may
+// look at it, or that it has another name, says nothing of what is open.
+func volumeFailed(err error) bool {
+	return err != nil && (saysOne(err, unreadable) || saysOne(err, volumeGone))
 }
 
 // awaitThaw waits while the volume is frozen, as for a snapshot. The store's own writes to what
