@@ -2,12 +2,19 @@ package journal_test
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
+
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 )
 
 // Whatever of an intent of our own cannot be read, and wherever it is, it ends as a dead
@@ -15,19 +22,7 @@ import (
 // it goes on.
 func TestUnreadableIntentEnds(t *testing.T) {
 	t.Parallel()
-	held := func(p *pair) {
-		res, err := p.offer(0)
-		if err != nil {
-			p.Fatal(err)
-		}
-		noted := make(chan struct{})
-		ids, nos := []journal.ID{}, []uint64{}
-		for _, r := range res {
-			ids, nos = append(ids, r.ID), append(nos, r.OfferNo)
-		}
-		p.home.j.RecordHeld(p.holder.j.Identity(), ids, nos, true, func() { close(noted) })
-		<-noted
-	}
+	held := func(p *pair) { p.held(0) }
 	for name, c := range map[string]struct {
 		put    func(p *pair) // where it is
 		broken string        // classes of its records
@@ -41,6 +36,8 @@ func TestUnreadableIntentEnds(t *testing.T) {
 		"its head, gone from a hand-over":    {func(p *pair) { p.home.hold() }, "", "i", true},
 		"its events":                         {held, "t", "", true},
 		"its envelope":                       {func(*pair) {}, "v", "", false},
+		"its envelope, gone":                 {func(*pair) {}, "", "v", false},
+		"its envelope, held elsewhere":       {held, "v", "", false},
 		"its head and envelope":              {func(*pair) {}, "iv", "", false},
 		"its head and events":                {func(*pair) {}, "it", "", true},
 		"its head and its hand-over":         {func(p *pair) { p.home.hold() }, "ih", "", true},
@@ -51,7 +48,7 @@ func TestUnreadableIntentEnds(t *testing.T) {
 			p := setupPair(t)
 			bad, good := p.home.asked(), p.home.accept()
 			c.put(p)
-			was := len(p.home.events(bad))
+			was := p.home.log(bad)
 			if err := p.home.j.Break(bad, []byte(c.broken)...); err != nil {
 				t.Fatal(err)
 			}
@@ -64,8 +61,21 @@ func TestUnreadableIntentEnds(t *testing.T) {
 				}
 			}
 			p.home.wantAside(bad)
-			if got := len(p.home.events(bad)); got != was+1 && c.broken != "it" { // whoever follows them does so by their number
-				t.Errorf("it has %d events, and had %d", got, was)
+			now := p.home.log(bad)
+			if len(now) != len(was)+1 && c.broken != "it" { // whoever follows them does so by their number
+				t.Errorf("it has %d events, and had %d", len(now), len(was))
+			}
+			for n, e := range now[:min(len(now)-1, len(was))] {
+				if logged := !strings.Contains(c.broken, "t"); logged && !proto.Equal(e, was[n]) || n < 2 && e.Type != was[n].Type {
+					t.Errorf("event %d is %v, and was %v", n, e, was[n])
+				}
+			}
+			if got := p.home.get(bad).Envelope.ToAgent; got != billing {
+				t.Errorf("it is to %q", got)
+			}
+			no, _ := p.home.j.AgentNo(billing)
+			if mail, err := p.home.j.MailAll(no); err != nil || slices.ContainsFunc(mail, func(m journal.Mail) bool { return m.ID == bad }) {
+				t.Errorf("it is in the mailbox: %v, %v", mail, err)
 			}
 			p.home.wantDead(journal.DeadFilter{}, bad)
 			if got := p.home.status(good); !got.Open() {
@@ -83,6 +93,150 @@ func TestUnreadableIntentEnds(t *testing.T) {
 	}
 }
 
+// held has the holder hold what is due at home, and home know.
+func (p *pair) held(lease time.Duration) (res []journal.HoldResult) {
+	p.Helper()
+	res, err := p.offer(lease)
+	if err != nil {
+		p.Fatal(err)
+	}
+	noted := make(chan struct{})
+	ids, nos := []journal.ID{}, []uint64{}
+	for _, r := range res {
+		ids, nos = append(ids, r.ID), append(nos, r.OfferNo)
+	}
+	p.home.j.RecordHeld(p.holder.j.Identity(), ids, nos, true, func() { close(noted) })
+	<-noted
+	return res
+}
+
+// log is what an intent's log says.
+func (w *world) log(id journal.ID) []*wire.Event {
+	w.Helper()
+	log, _, err := w.j.Events(id, 0)
+	if err != nil {
+		w.Fatalf("events of %s: %v", id, err)
+	}
+	return log
+}
+
+// What another journal has whole goes on there where nobody is told of its end, and of what
+// has to end the other one is told.
+func TestUnreadableIntentHeldElsewhere(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	ended := make(chan journal.Ended, 8)
+	p.home.j.Close()
+	p.home.open(journal.Options{Hooks: journal.Hooks{
+		Ended: func(e journal.Ended) { ended <- e },
+		Moved: func(m journal.Moved) { t.Errorf("out of our own mailbox: %+v", m) },
+	}})
+	bad, good := p.home.accept(), p.home.accept()
+	res := p.held(time.Minute)
+	if err := errors.Join(p.home.j.Break(bad, 'i'), p.home.j.Break(good, 'v'), p.home.j.Scrub(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	p.home.wantAside(bad)
+	if e := <-ended; e.ID != bad || e.Holder != p.holder.j.Identity().Journal {
+		t.Errorf("told of the end of %s, held by %s", e.ID, e.Holder)
+	}
+	last := func() state.Status { log := p.home.log(good); return state.Status(log[len(log)-1].Status) }
+	if got := last(); !got.Open() {
+		t.Fatalf("that of which only the envelope is lost here is %s", got)
+	}
+	for _, r := range res {
+		if r.ID == good {
+			p.holder.settle(journal.Settle{ID: good, Lease: r.Handed.Lease, Action: journal.Ack})
+		}
+	}
+	if err := p.report(); err != nil {
+		t.Fatal(err)
+	}
+	if got := last(); got != state.Completed {
+		t.Errorf("it is %s when the other has completed it", got)
+	}
+}
+
+// Where a part is what cannot be read, what waits for it does so no more.
+func TestUnreadablePartEndsTheWhole(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	whole := w.workflow(journal.Accept{}, step(agent, "a", 0, 0), step(agent, "b", 0, 0))
+	part := w.awaited(whole)
+	if err := errors.Join(w.j.Break(part, 'i'), w.j.Scrub(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	w.wantAside(part)
+	if got := w.status(whole); got.Open() && w.awaited(whole) == part {
+		t.Errorf("the whole is %s, and waits for it", got)
+	}
+	w.whole()
+}
+
+// A log that is older than its head is none: what is missing in it stands there as such.
+func TestLogIsOlderThanItsHead(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	key := append([]byte{'t'}, id[:]...)
+	var older []byte
+	if err := w.j.Behind(func(txn *badger.Txn) (err error) {
+		item, err := txn.Get(key)
+		if err == nil {
+			older, err = item.ValueCopy(nil)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.local(time.Minute)
+	was := len(w.log(id))
+	if err := errors.Join(w.j.Behind(func(txn *badger.Txn) error { return txn.Set(key, older) }), w.j.Scrub(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	w.wantAside(id)
+	if got := len(w.log(id)); got != was+1 {
+		t.Errorf("it has %d events, and had %d", got, was)
+	}
+	w.whole()
+}
+
+// The thread of a task that ends so is closed with it.
+func TestUnreadableTaskLeavesItsInbox(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	task := w.ask(nil)
+	was, err := w.j.Thread(task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.j.Break(task, 'i'), w.j.Scrub(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	w.wantAside(task)
+	is, err := w.j.Thread(task)
+	if err != nil || is.Change <= was.Change {
+		t.Errorf("its thread does not say so: %+v, %v", is, err)
+	}
+	w.whole()
+}
+
+// A dead letter of our own whose hand-over cannot be read is one still.
+func TestUnreadableHandoverOfADeadLetter(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	h := w.local(time.Minute)
+	w.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Nack, Reject: true})
+	if err := errors.Join(w.j.Break(id, 'h'), w.j.Scrub(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.get(id); got.Status() != state.Failed || got.DeadReason() != state.ReasonRejected || len(w.due()) > 0 {
+		t.Errorf("it is %s, dead for %q, and %d are due", got.Status(), got.DeadReason(), len(w.due()))
+	}
+	w.whole()
+}
+
 // A reader that comes by has it looked into at once: it does not wait for the scrub.
 func TestUnreadableIntentIsLookedInto(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -93,6 +247,11 @@ func TestUnreadableIntentIsLookedInto(t *testing.T) {
 		}
 		if offers := w.due(); len(offers) != 1 || offers[0].ID != good {
 			t.Fatalf("%d are due, want the other one", len(offers))
+		}
+		for range 8 { // what those that come after it say may be of what has come right
+			if _, _, err := w.j.List(journal.Filter{Limit: 10}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		time.Sleep(time.Second)
 		w.wantAside(bad)
@@ -151,9 +310,16 @@ func TestUnreadableAtHolder(t *testing.T) {
 		t.Run("its hand-over, "+how, func(t *testing.T) {
 			t.Parallel()
 			p := setupPair(t)
-			lost := []journal.ID{}
+			lost, left := []journal.ID{}, []journal.ID{}
 			p.holder.j.Close()
-			p.holder.open(journal.Options{Hooks: journal.Hooks{Lost: func(id journal.ID) { lost = append(lost, id) }}})
+			p.holder.open(journal.Options{Hooks: journal.Hooks{
+				Lost: func(id journal.ID) { lost = append(lost, id) },
+				Moved: func(m journal.Moved) {
+					if m.Left {
+						left = append(left, m.ID)
+					}
+				},
+			}})
 			id := p.home.accept()
 			res, err := p.offer(time.Minute)
 			if err != nil || res[0].Err != nil {
@@ -178,6 +344,9 @@ func TestUnreadableAtHolder(t *testing.T) {
 			}
 			if len(lost) != 1 || lost[0] != id {
 				t.Errorf("told to have home ask for %v", lost)
+			}
+			if len(left) != 1 || left[0] != id {
+				t.Errorf("%v have left the mailbox", left)
 			}
 			if err := p.home.j.Requeue(context.Background(), p.holder.j.Identity().Journal, []journal.Requeue{{ID: id, OfferNo: 1, Raise: true}}); err != nil {
 				t.Fatal(err)
@@ -234,6 +403,9 @@ func TestNothingIsLeftOfIt(t *testing.T) {
 	}
 	if offers := w.due(); len(offers) != 1 || offers[0].ID != good || len(told) != 1 || told[0].ID != bad {
 		t.Errorf("%d are due, told of %+v", len(offers), told)
+	}
+	if got, err := w.j.Get(bad); err == nil {
+		t.Errorf("it is %s", got.Status())
 	}
 	w.wantBacklog(journal.BacklogOpen, 1, 0)
 	w.whole()

@@ -1,0 +1,96 @@
+package mutants_test
+
+// What becomes of an intent of which something is lost.
+var ofWhatIsLost = []mutant{
+	{
+		guard: "an envelope that is lost here ends what goes on elsewhere",
+		file:  "journal/mend.go",
+		old:   "			if ends, err := t.endsElsewhere(id); err != nil || ends {\n",
+		new:   "			if _, err := t.endsElsewhere(id); err != nil {\n",
+		pkg:   inJournal, test: "TestUnreadableIntentHeldElsewhere",
+	},
+	{
+		guard: "who is to be told of an end hears nothing where only the envelope is lost",
+		file:  "journal/mend.go",
+		old:   " && h.ReplyDest == 0, err\n",
+		new:   ", err\n",
+		pkg:   inJournal, test: "TestUnreadableIntentEnds/its_envelope,_held_elsewhere",
+	},
+	{
+		guard: "who holds what cannot be read at home is not told",
+		file:  "journal/mend.go",
+		old:   "			l.head.Holder = key[1:17]\n",
+		new:   "",
+		pkg:   inJournal, test: "TestUnreadableIntentHeldElsewhere",
+	},
+	{
+		guard: "a part that cannot be read keeps its whole waiting",
+		file:  "journal/mend.go",
+		old:   "		if string(part.Id) == string(l.id[:]) {\n",
+		new:   "		if string(part.Id) == string(l.id[:]) && false {\n",
+		pkg:   inJournal, test: "TestUnreadablePartEndsTheWhole",
+	},
+	{
+		guard: "the thread of a task that is lost stays open",
+		file:  "journal/mend.go",
+		old:   "		*has = there\n",
+		new:   "		*has = there && false\n",
+		pkg:   inJournal, test: "TestUnreadableTaskLeavesItsInbox",
+	},
+	{
+		guard: "what is lost keeps its hand-over",
+		file:  "journal/mend.go",
+		old:   "		l.head.Place = uint32(PlaceLocal)\n",
+		new:   "",
+		pkg:   inJournal, test: "TestUnreadableIntentEnds/its_head,_here",
+	},
+	{
+		guard: "a dead letter without its hand-over is offered again",
+		file:  "journal/mend.go",
+		old:   "		if l.open() && l.place() == PlaceLocal {\n",
+		new:   "		if true {\n",
+		pkg:   inJournal, test: "TestUnreadableHandoverOfADeadLetter",
+	},
+	{
+		guard: "what a mailbox has lost counts in it",
+		file:  "journal/mend.go",
+		old:   "			t.gone(id, Agent(binary.BigEndian.Uint32(key[1:5])))\n",
+		new:   "",
+		pkg:   inJournal, test: "TestUnreadableAtHolder",
+	},
+	{
+		guard: "an older log is taken for the whole one",
+		file:  "journal/mend.go",
+		old:   "	if whole && len(l.events.Events) == int(l.head.LastSeq) {\n",
+		new:   "	if whole {\n",
+		pkg:   inJournal, test: "TestLogIsOlderThanItsHead",
+	},
+	{
+		guard: "a log that can be read is written anew",
+		file:  "journal/mend.go",
+		old:   "	if whole && len(l.events.Events) == int(l.head.LastSeq) {\n",
+		new:   "	if whole && false {\n",
+		pkg:   inJournal, test: "TestUnreadableIntentEnds/its_head,_held_elsewhere",
+	},
+	{
+		guard: "what was lost and has come right ends the process",
+		file:  "journal/mend.go",
+		old:   "return err }}); err != nil || why == nil {\n",
+		new:   "return err }}); err != nil {\n",
+		pkg:   inJournal, test: "TestUnreadableIntentIsLookedInto",
+	},
+	{
+		guard: "a dead letter is made of nothing",
+		file:  "journal/mend.go",
+		old:   "	if env == nil && len(log.Events) == 0 {\n",
+		new:   "	if env == nil && len(log.Events) < 0 {\n",
+		pkg:   inJournal, test: "TestNothingIsLeftOfIt",
+	},
+	{
+		guard: "an envelope that is gone is missing for ever",
+		file:  "journal/mend.go",
+		old:   "	if err == nil && env != nil || err != nil && !isFault(err) {\n",
+		new:   "	if err == nil && env == env || err != nil && !isFault(err) {\n",
+		pkg:   inJournal, test: "TestUnreadableIntentEnds/its_envelope,_gone",
+	},
+}
