@@ -367,6 +367,12 @@ func (j *Journal) OnFullVolume(free, more, bytes int64) {
 	j.space.measure.Store(&measure)
 }
 
+// BySystem and Refuses are what an error says of a file.
+var (
+	BySystem = bySystem
+	Refuses  = refuses
+)
+
 // VolumeFailed is what an error of a look at a directory says of its volume.
 var VolumeFailed = volumeFailed
 

@@ -2,12 +2,17 @@ package journal_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dgraph-io/badger/v4/pb"
 
 	"pannier/journal"
 )
@@ -27,11 +32,18 @@ func TestFilesAreChecked(t *testing.T) {
 		{"a table's footer is zero", stopped, "store/000001.sst", func(b []byte) []byte { clear(b[len(b)-8:]); return b }, "table 000001.sst: "},
 		{"a table is cut short", stopped, "store/000001.sst", func(b []byte) []byte { return b[:len(b)/2] }, "table 000001.sst: "},
 		{"a block has more entries than it can", stopped, "store/000001.sst", func(b []byte) []byte { b[100] ^= 1; return b }, "the checksum of block 0 is wrong"},
+		{"a table of three bytes", stopped, "store/000001.sst", func(b []byte) []byte { return b[:3] }, "footer: too short for a checksum"},
+		{"a table of nothing but the length of its checksum", stopped, "store/000001.sst", func([]byte) []byte { return make([]byte, 4) }, "it has no index"},
+		{"a table whose index is longer than it", stopped, "store/000001.sst", func([]byte) []byte { return []byte{0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0} }, "its index is longer than the table"},
+		{"an index with a checksum of another kind", stopped, "store/000001.sst", otherKindOfSum, "the checksum of its index is wrong"},
 		{"a table is gone", stopped, "store/000001.sst", nil, "no such file"},
 		{"a length in MANIFEST", stopped, "store/MANIFEST", func(b []byte) []byte { b[8+3]++; return b }, "MANIFEST is wrong"},
+		{"a length in MANIFEST beyond its end, of nothing", stopped, "store/MANIFEST", func(b []byte) []byte { b[8+3] ^= 32; return b }, "the length of a record in MANIFEST is wrong"},
+		{"a length in MANIFEST beyond its end", stopped, "store/MANIFEST", func(b []byte) []byte { b[16+3] ^= 32; return b }, "the length of a record in MANIFEST is wrong"},
 		{"MANIFEST is gone", stopped, "store/MANIFEST", nil, "MANIFEST is gone"},
 		{"a log", killed, "store/00001.mem", func(b []byte) []byte { b[500] ^= 1; return b }, "log 00001.mem: "},
 		{"the mark", stopped, "journal.hwm", func(b []byte) []byte { return bytes.Replace(b, []byte(`"epoch":`), []byte(`"epoch":1`), 1) }, "cannot be read"},
+		{"the mark, of a later program", stopped, "journal.hwm", func(b []byte) []byte { return bytes.Replace(b, []byte(`"version":1`), []byte(`"version":2`), 1) }, "cannot be read"},
 	} {
 		dir := t.TempDir()
 		if err := journal.CopyStopped(c.from, dir); err != nil {
@@ -55,6 +67,44 @@ func TestFilesAreChecked(t *testing.T) {
 			t.Errorf("%s: verify finds nothing", c.fault)
 		}
 	}
+}
+
+// otherKindOfSum says of the checksum of a table's index that it is of a kind that Badger panics at.
+func otherKindOfSum(b []byte) []byte {
+	size := int(binary.BigEndian.Uint32(b[len(b)-4:]))
+	sum := b[len(b)-4-size : len(b)-4]
+	other := append([]byte{1 << 3, byte(pb.Checksum_XXHash64)}, sum...) // of field 1
+	return slices.Concat(b[:len(b)-4-size], other, binary.BigEndian.AppendUint32(nil, uint32(len(other))))
+}
+
+// What a crash leaves of MANIFEST, and what an earlier program wrote into the mark, is no damage.
+func TestFilesThatAreWhole(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	for file, change := range map[string]func(b []byte) []byte{
+		"store/MANIFEST": func(b []byte) []byte { return append(b, 0, 0, 0, 30, 1, 2, 3, 4, 10, 11, 12) }, // cut short in a record
+		"journal.hwm":    func(b []byte) []byte { return regexp.MustCompile(`"sum":"[^"]*",`).ReplaceAll(b, nil) },
+	} {
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(w.dir, file)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := change(bytes.Clone(b))
+		if bytes.Equal(changed, b) {
+			t.Fatalf("%s is as it was:\n%s", file, b)
+		}
+		if err := os.WriteFile(path, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.open(journal.Options{})
+		w.status(id)
+	}
+	w.whole()
 }
 
 // All tables are read, side by side, and each that is damaged is named, and no other.

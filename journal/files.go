@@ -198,15 +198,17 @@ func readManifest(path string) (tables map[uint64]bool, at int, err error) {
 
 const manifestMagic, manifestHead = 8, 8 // bytes that begin the file, and each record
 
-// endsSomewhere reports whether a record of that checksum begins b, of whatever length.
+// endsSomewhere reports whether a record of that checksum begins b, of whatever length: the first
+// one of a store has none.
 func endsSomewhere(b []byte, sum uint32) bool {
 	crc := uint32(0)
 	for i := range b {
-		if crc = crc32.Update(crc, castagnoli, b[i:i+1]); crc == sum {
+		if crc == sum {
 			return true
 		}
+		crc = crc32.Update(crc, castagnoli, b[i:i+1])
 	}
-	return false
+	return crc == sum
 }
 
 // checkEmpty refuses a store that has lost its MANIFEST: Badger would make a new one, and

@@ -201,6 +201,9 @@ func TestAcceptLossOfRecords(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.plant(c.plant)
+			if c.damage == "who it is" {
+				w.wantDamage("is that of journal") // unasked the mark is not believed
+			}
 			gone := w.goOn()
 			if len(gone) != c.gone {
 				t.Errorf("%v are said to be gone, want %d: %s", gone, c.gone, w.j.Stats().Loss)
@@ -268,6 +271,43 @@ func TestKeyOfALostIntent(t *testing.T) {
 				t.Errorf("the answer is %s, which is gone", after.ID)
 			}
 			w.whole()
+		})
+	}
+}
+
+// What the mark does not know of is not lost: it may be older than the store, as of one that was
+// killed, or be gone.
+func TestAcceptLossWithAnOldMark(t *testing.T) {
+	t.Parallel()
+	for name, put := range map[string]func(path string, b []byte) error{
+		"older": func(path string, b []byte) error { return os.WriteFile(path, b, 0o600) },
+		"gone":  func(path string, _ []byte) error { return os.Remove(path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			w.reopen()
+			if err := w.j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(w.dir, "journal.hwm")
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.open(journal.Options{})
+			for range 3 {
+				w.accept()
+			}
+			before := w.j.Stats()
+			if err := errors.Join(w.j.Close(), put(path, b)); err != nil {
+				t.Fatal(err)
+			}
+			w.goOn()
+			if after := w.j.Stats(); after.Loss != "" || after.Seq <= before.Seq || after.Identity.Epoch != before.Identity.Epoch+1 {
+				t.Errorf("batch %d of epoch %d, then %d of %d; said to be lost: %q", before.Seq, before.Identity.Epoch, after.Seq, after.Identity.Epoch, after.Loss)
+			}
+			w.holds()
 		})
 	}
 }

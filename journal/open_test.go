@@ -152,6 +152,9 @@ func TestOpenRefusesLostBatches(t *testing.T) {
 	}
 	w.wantDamage("--accept-loss")
 	w.open(journal.Options{AcceptLoss: true})
+	if got, want := w.j.Stats().Loss, "batches that were acknowledged are gone"; !strings.Contains(got, want) {
+		t.Errorf("said to be lost: %q, want %q", got, want)
+	}
 	w.accept()
 }
 
@@ -263,6 +266,11 @@ func TestPartOfAJournalIsNone(t *testing.T) {
 		t.Error("a store without a mark beside it is opened as a journal")
 	}
 	w.open(journal.Options{})
+	other := &world{T: t, dir: filepath.Join(t.TempDir(), "store")} // the name alone says nothing
+	if err := os.Mkdir(other.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other.open(journal.Options{})
 }
 
 func TestIdentitySurvives(t *testing.T) {

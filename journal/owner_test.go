@@ -59,6 +59,40 @@ func TestOwnerThatIsGoneLosesTheJournal(t *testing.T) {
 	})
 }
 
+// One that is asked and stops meanwhile is not gone for sure: its file is, and nobody has the journal.
+// Who finds its own file gone writes it again; and a stop does not mind that it is.
+func TestOwnerWhoseFileIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		path := filepath.Join(w.dir, journal.OwnerName)
+		remove := func() {
+			t.Helper()
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		remove()
+		time.Sleep(2 * time.Second)
+		if _, err := os.Stat(path); err != nil || w.j.Err() != nil {
+			t.Errorf("who has it does not say so again: %v, %v", err, w.j.Err())
+		}
+		remove()
+		if err := w.j.Close(); err != nil {
+			t.Errorf("it cannot be closed: %v", err)
+		}
+		if err := os.WriteFile(path, []byte(`{"version":1,"instance":"other","boot_id":"elsewhere"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		taken := make(chan error)
+		go func() { taken <- journal.TakeFrom(w.dir, "another boot") }()
+		time.Sleep(2 * time.Second)
+		remove()
+		if err := <-taken; err == nil || !strings.Contains(err.Error(), "in use on host") {
+			t.Errorf("taken from one that has just stopped: %v, want to be told to try again", err)
+		}
+	})
+}
+
 // A process that stood still while another took the journal stops when it wakes.
 func TestOwnerThatWakesStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
