@@ -192,6 +192,8 @@ func TestAcceptLossOfRecords(t *testing.T) {
 		{"an address", remove('u'), 0, 0},
 		{"a schedule", rewrite('S', func(rec []byte) []byte { return rec[:14] }), 0, 0},
 		{"how far it had come", func(txn *badger.Txn) error { return txn.Delete([]byte("mm")) }, 0, 0},
+		{"a bit of how far it had come", flipBit("mm"), 0, 0},
+		{"a bit of who it is", flipBit("mb"), 0, 0},
 		{"who it is", func(txn *badger.Txn) error { return txn.Delete([]byte("mb")) }, 0, 0},
 	} {
 		t.Run(c.damage, func(t *testing.T) {
@@ -201,8 +203,10 @@ func TestAcceptLossOfRecords(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.plant(c.plant)
-			if c.damage == "who it is" {
-				w.wantDamage("is that of journal") // unasked the mark is not believed
+			if words, ok := map[string]string{ // which are not made good unasked
+				"who it is": "is that of journal", "a bit of who it is": "is damaged", "a bit of how far it had come": "is damaged",
+			}[c.damage]; ok {
+				w.wantDamage(words)
 			}
 			gone := w.goOn()
 			if len(gone) != c.gone {
@@ -220,6 +224,13 @@ func TestAcceptLossOfRecords(t *testing.T) {
 			}
 			w.holds()
 		})
+	}
+}
+
+// flipBit damages a record that there is one of.
+func flipBit(key string) func(*badger.Txn) error {
+	return func(txn *badger.Txn) error {
+		return rewriteKey(txn, []byte(key), func(rec []byte) []byte { rec[len(rec)-1] ^= 1; return rec })
 	}
 }
 

@@ -42,18 +42,19 @@ func varied(t *testing.T) *world {
 
 // rewrite puts another value behind the first key of a class.
 func rewrite(class byte, f func(rec []byte) []byte) func(*badger.Txn) error {
-	return func(txn *badger.Txn) error {
-		key := firstKey(txn, class)
-		item, err := txn.Get(key)
-		if err != nil {
-			return err
-		}
-		rec, err := item.ValueCopy(nil)
-		if err != nil {
-			return err
-		}
-		return txn.Set(key, f(rec))
+	return func(txn *badger.Txn) error { return rewriteKey(txn, firstKey(txn, class), f) }
+}
+
+func rewriteKey(txn *badger.Txn, key []byte, f func(rec []byte) []byte) error {
+	item, err := txn.Get(key)
+	if err != nil {
+		return err
 	}
+	rec, err := item.ValueCopy(nil)
+	if err != nil {
+		return err
+	}
+	return txn.Set(key, f(rec))
 }
 
 func remove(class byte) func(*badger.Txn) error {

@@ -15,7 +15,7 @@ var ofTheDisk = []mutant{
 		file:  "journal/loss.go",
 		old:   " && !refuses(together(bad)) {",
 		new:   " {",
-		pkg:   inE2E, test: "TestSystemErrorAtAStart/a_log_that_may_not_be_read",
+		pkg:   inJournal, test: "TestAcceptLossOfWhatMayBeWhole",
 	},
 	{
 		guard: "a lock that cannot be had is another process that has it",
