@@ -253,13 +253,6 @@ var ofTheStore = []mutant{
 		pkg:   inJournal, test: "TestAcceptLossOfRecords/who_it_is",
 	},
 	{
-		guard: "unasked a start goes on without how far it had come",
-		file:  "journal/loss.go",
-		old:   "		if !j.loss.asked {\n			return nil, err\n		}\n",
-		new:   "",
-		pkg:   inJournal, test: "TestAcceptLossOfRecords/a_bit_of_how_far_it_had_come",
-	},
-	{
 		guard: "who asks ends with who stops meanwhile",
 		file:  "journal/owner.go",
 		old:   "	if is == nil || is.Instance != o.Instance {\n",
