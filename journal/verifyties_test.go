@@ -1,0 +1,211 @@
+package journal_test
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// edit changes the record of an intent.
+func edit[T any, M interface {
+	*T
+	proto.Message
+}](class byte, id journal.ID, change func(M)) func(*badger.Txn) error {
+	return editAt(append([]byte{class}, id[:]...), change)
+}
+
+func editAt[T any, M interface {
+	*T
+	proto.Message
+}](key []byte, change func(M)) func(*badger.Txn) error {
+	return func(txn *badger.Txn) error {
+		if len(key) == 1 {
+			key = firstKey(txn, key[0])
+		}
+		item, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		rec, err := item.ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		_, body, err := journal.Unseal(key, rec)
+		if err != nil {
+			return err
+		}
+		m := M(new(T))
+		if err := proto.Unmarshal(body, m); err != nil {
+			return err
+		}
+		change(m)
+		if body, err = proto.Marshal(m); err != nil {
+			return err
+		}
+		return txn.Set(key, journal.Seal(key, 1, body))
+	}
+}
+
+// without takes away the records of an intent of some classes.
+func without(id journal.ID, classes string) func(*badger.Txn) error {
+	return func(txn *badger.Txn) (err error) {
+		for _, class := range []byte(classes) {
+			key := append([]byte{class}, id[:]...)
+			if class == 'v' || class == 'a' {
+				key = append(key, 0, 0)
+			}
+			_, there := txn.Get(key)
+			err = errors.Join(err, there, txn.Delete(key))
+		}
+		return err
+	}
+}
+
+// tied is two stopped journals with what records say of each other: home's, and what another
+// holds.
+type tied struct {
+	*pair
+	open, inHand, done, dead, next, gated, approval, flow, step, task journal.ID // at home
+	held, rejected, settled                                           journal.ID // at the holder
+}
+
+func setupTied(t *testing.T) *tied {
+	t.Helper()
+	w := &tied{pair: setupPair(t)}
+	w.held, w.rejected, w.settled = w.home.accept(), w.home.accept(), w.home.accept()
+	handed := map[journal.ID]*journal.Handed{}
+	for _, r := range w.pair.held(time.Minute) {
+		handed[r.ID] = r.Handed
+	}
+	w.holder.settle(journal.Settle{ID: w.rejected, Lease: handed[w.rejected].Lease, Action: journal.Nack, Reject: true})
+	if err := w.report(); err != nil {
+		t.Fatal(err)
+	}
+	w.holder.settle(journal.Settle{ID: w.settled, Lease: handed[w.settled].Lease, Action: journal.Ack}) // and home is not told
+	local := func() journal.Handed { w.home.accept(); return w.home.local(time.Minute) }
+	h := local()
+	w.dead = h.ID
+	w.home.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Nack, Reject: true})
+	h = local()
+	w.done = h.ID
+	w.home.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack})
+	w.inHand = local().ID
+	got, err := w.home.j.Redrive(t.Context(), journal.Redrive{ID: w.dead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.next = got.ID
+	w.open = w.home.accept()
+	w.gated = w.home.gated(journal.Accept{}, part(0, false, "a"), part(1, false, "b"))
+	w.approval = w.home.awaited(w.gated)
+	w.flow = w.home.workflow(journal.Accept{}, step(agent, "a", 2, 0), step(agent, "b", 0, 0))
+	w.step = w.home.awaited(w.flow)
+	w.task = w.home.ask(nil)
+	for _, side := range []*world{w.home, w.holder} {
+		side.whole()
+	}
+	return w
+}
+
+// Whatever two records say of each other and does not agree, or is missing, is named for the
+// intent it is about, and hides nothing.
+func TestVerifyNamesWhatDoesNotAgree(t *testing.T) {
+	t.Parallel()
+	w := setupTied(t)
+	head := func(id journal.ID, change func(*wire.Head)) func(*badger.Txn) error { return edit('i', id, change) }
+	plan := func(id journal.ID, change func(*wire.Plan)) func(*badger.Txn) error { return edit('j', id, change) }
+	hand := func(id journal.ID, change func(*wire.Handover)) func(*badger.Txn) error { return edit('h', id, change) }
+	for _, c := range []struct {
+		damage string
+		at     *world
+		plant  func(*badger.Txn) error
+		of     journal.ID
+		kind   journal.DamageKind
+		words  string
+	}{
+		{"a policy that is not there", w.home, head(w.open, func(h *wire.Head) { h.PolicyGeneration = 1 }), w.open, journal.MissingRecord, "has no policy"},
+		{"an end that is placed", w.home, head(w.done, func(h *wire.Head) { h.Place = uint32(journal.PlaceDue) }), w.done, journal.Contradictions, "has ended but is still placed"},
+		{"a dead letter that is none", w.home, head(w.dead, func(h *wire.Head) { h.DeadMs = 0 }), w.dead, journal.Contradictions, "its head says false"},
+		{"a completed dead letter", w.home, head(w.done, func(h *wire.Head) { h.DeadMs = 1 }), w.done, journal.Contradictions, "its head says true"},
+		{"a dead letter without what was sent", w.home, without(w.dead, "v"), w.dead, journal.MissingRecord, "has no envelope"},
+		{"a successor that is not there", w.home, head(w.dead, func(h *wire.Head) { h.RedrivenAs[15] ^= 1 }), w.dead, journal.Contradictions, "was redriven as"},
+		{"a successor of nothing", w.home, head(w.dead, func(h *wire.Head) { h.RedrivenAs = w.open[:] }), w.dead, journal.Contradictions, "was redriven as"},
+		{"a successor of another", w.home, head(w.dead, func(h *wire.Head) { h.RedrivenAs = w.open[:] }), w.next, journal.Contradictions, "is a redrive of"},
+		{"an end that history does not know", w.home, remove('r'), w.done, journal.MissingEntry, "the history does not know"},
+		{"a status that its log has not", w.home, head(w.open, func(h *wire.Head) { h.Status = uint32(state.InProgress) }), w.open, journal.BrokenLog, "its last event says"},
+		{"a log that is gone", w.home, without(w.open, "t"), w.open, journal.BrokenLog, "has 0 events"},
+		{"one in hand without its hand-over", w.home, without(w.inHand, "h"), w.inHand, journal.MissingRecord, "has no hand-over"},
+		{"one that is nowhere", w.home, head(w.open, func(h *wire.Head) { h.Place = 99 }), w.open, journal.Contradictions, "is open and nowhere"},
+		{"one that waits for no approval", w.home, plan(w.gated, func(p *wire.Plan) { p.Parts[0].Status = uint32(state.Completed) }), w.gated, journal.Contradictions, "nobody is asked for"},
+		{"one that waits for no step", w.home, plan(w.flow, func(p *wire.Plan) { p.Parts[0].Status = uint32(state.Completed) }), w.flow, journal.Contradictions, "a step that is not open"},
+		{"an approval that has ended", w.home, head(w.approval, func(h *wire.Head) { h.Status = uint32(state.Completed) }), w.gated, journal.Contradictions, "waits for its part"},
+		{"approvals that have all ended", w.home, head(w.approval, func(h *wire.Head) { h.Status = uint32(state.Completed) }), w.gated, journal.Contradictions, "nobody is asked for"},
+		{"a step that is gone", w.home, without(w.step, "i"), w.flow, journal.MissingRecord, "waits for its part"},
+		{"a step of another", w.home, head(w.step, func(h *wire.Head) { h.Parent = w.gated[:] }), w.flow, journal.Contradictions, "has the part"},
+		{"another step", w.home, head(w.step, func(h *wire.Head) { h.Part = 1 }), w.flow, journal.Contradictions, "has the part"},
+		{"a step of nothing", w.home, without(w.flow, "i"), w.step, journal.MissingRecord, "what it is a part of"},
+		{"a step of what has ended", w.home, head(w.flow, func(h *wire.Head) { h.Status = uint32(state.Completed) }), w.step, journal.Contradictions, "what it is a part of"},
+		{"an address that is not there", w.home, head(w.open, func(h *wire.Head) { h.Dest = 99 }), w.open, journal.MissingRecord, "address number 99"},
+		{"a number given twice", w.home, editAt([]byte("u"), func(n *wire.Name) { n.No ^= 1 }), journal.ID{}, journal.Contradictions, ""},
+		{"a thread of an address that is not there", w.home, edit('T', w.task, func(th *wire.Thread) { th.Views[0].Owner = 99 }), w.task, journal.MissingRecord, "address number 99"},
+		{"a thread without an entry", w.home, edit('T', w.task, func(th *wire.Thread) { th.Entries = nil }), w.task, journal.Contradictions, "it has no entry"},
+		{"an end of nothing", w.home, func(txn *badger.Txn) error {
+			return txn.Set(append(append([]byte{'r'}, make([]byte, 8)...), w.held[:15]...), nil)
+		}, journal.ID{}, journal.StrayEntry, "there is no such intent"},
+		{"an entry with a value", w.home, func(txn *badger.Txn) error { return txn.Set(firstKey(txn, 'o'), []byte("x")) }, journal.ID{}, journal.DamagedRecord, "has a value"},
+		{"who it is cannot be read", w.home, rewriteAt("mb"), journal.ID{}, journal.DamagedRecord, "checksum"},
+		{"how far it had come cannot be read", w.home, rewriteAt("mm"), journal.ID{}, journal.DamagedRecord, "checksum"},
+
+		{"a mailbox without what is in it", w.holder, remove('n'), w.held, journal.MissingEntry, "index"},
+		{"a hand-over without its thread", w.holder, hand(w.held, func(h *wire.Handover) { h.Threaded = true }), w.held, journal.MissingRecord, "has no thread"},
+		{"a hand-over for an address that is not there", w.holder, hand(w.held, func(h *wire.Handover) { h.Agent = 99 }), w.held, journal.MissingRecord, "address number 99"},
+		{"a hand-over without what was sent", w.holder, without(w.held, "v"), w.held, journal.MissingRecord, "has no envelope"},
+		{"a rejected one without what was sent", w.holder, without(w.rejected, "v"), w.rejected, journal.MissingRecord, "has no envelope"},
+		{"a hand-over that history does not know", w.holder, remove('r'), w.settled, journal.MissingEntry, "the history does not know"},
+		{"a report under another number", w.holder, editAt([]byte("q"), func(r *wire.Report) { r.No = 99 }), journal.ID{}, journal.BrokenReports, "says it is 99"},
+	} {
+		t.Run(c.damage, func(t *testing.T) {
+			t.Parallel()
+			v := &world{T: t, dir: t.TempDir()}
+			if err := os.CopyFS(v.dir, os.DirFS(c.at.dir)); err != nil {
+				t.Fatal(err)
+			}
+			v.plant(c.plant)
+			r, err := journal.Verify(v.dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(r.Damages, func(d journal.Damage) bool {
+				return d.Kind == c.kind && strings.Contains(d.What, c.words) && (c.of.IsZero() || d.Intent == c.of)
+			}) || slices.ContainsFunc(r.Damages, func(d journal.Damage) bool { return d.Kind == journal.DamagedFile }) {
+				t.Errorf("found %q; want %s of %s that says %q, and all that comes after it", r.Damages, c.kind, c.of, c.words)
+			}
+		})
+	}
+}
+
+// rewriteAt puts a wrong bit into the record under a key.
+func rewriteAt(key string) func(*badger.Txn) error {
+	return func(txn *badger.Txn) error {
+		item, err := txn.Get([]byte(key))
+		if err != nil {
+			return err
+		}
+		rec, err := item.ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		rec[len(rec)-1] ^= 1
+		return txn.Set([]byte(key), rec)
+	}
+}
