@@ -163,6 +163,22 @@ var (
 // Scrub reads the live set once.
 func (j *Journal) Scrub(ctx context.Context) error { return j.scrubOnce(ctx) }
 
+// ScrubPage is what a scrub reads in its first operation.
+func (j *Journal) ScrubPage(ctx context.Context) (keys [][]byte, err error) {
+	err = j.do(ctx, last, &op{run: func(t *tx) error { keys, _ = new(scrub).page(t); return nil }})
+	return keys, err
+}
+
+// ReadNamed has a scrub read the records that entries of indexes name.
+func (j *Journal) ReadNamed(ctx context.Context, keys [][]byte) error { return j.readNamed(ctx, keys) }
+
+// CopyToLook is the copy that a look is at.
+var CopyToLook = copyToLook
+
+// OnAnotherVolume has the log that is written to be one of another volume, with the same number
+// of an inode.
+func (j *Journal) OnAnotherVolume() { j.wal.is.Dev++ }
+
 // Behind writes to the store behind the journal's back, as it runs.
 func (j *Journal) Behind(f func(*badger.Txn) error) error {
 	j.unsynced.Lock()

@@ -33,6 +33,7 @@ func TestLogCheck(t *testing.T) {
 	t.Parallel()
 	one, two := transaction(7, 100, 3000), transaction(8, 100, 3000)
 	end := len(journal.EndOfTransaction(8))
+	beyond := binary.AppendUvarint(nil, 1<<63)
 	for _, c := range []struct {
 		rule   string
 		change func(b []byte) // of a log with both; one is at 20
@@ -53,6 +54,17 @@ func TestLogCheck(t *testing.T) {
 		{"a bit of its end", func(b []byte) { b[20+len(one)+len(two)-end+9] ^= 4 }, true},
 		{"a bit of the checksum of its end", func(b []byte) { b[20+len(one)+len(two)-2] ^= 4 }, true},
 		{"a bit behind all", func(b []byte) { b[20+len(one)+len(two)+300] ^= 4 }, false},
+		{"the bit of its end that says that it is one", func(b []byte) { b[20+len(one)+len(two)-end] ^= 0x80 }, true},
+		{"a power cut: its end lacks what was in a sector with all before", func(b []byte) { clear(b[20+len(one)+len(two)-end:][:12]) }, false},
+		{"no end of the first", func(b []byte) { copy(b[20+len(one)-end:], two); clear(b[20+len(one)-end+len(two):]) }, true},
+		{"one that was synced is missing with its end, and a sector of the last", func(b []byte) {
+			clear(b[20+len(one)+1000 : copy(b[20+len(one)+len(two):], transaction(9, 100, 3000))+20+len(one)+len(two)-600])
+		}, true},
+		{"a power cut: the first sector of the only one is missing", func(b []byte) { clear(b[20+len(one):]); clear(b[20:512]) }, false},
+		{"a length of its key beyond all there is", func(b []byte) { copy(b[20+len(one)+2:], append(beyond, 0, 0)) }, true},
+		{"a length of its value beyond all there is", func(b []byte) { copy(b[20+len(one)+3:], beyond) }, true},
+		{"a length that is none", func(b []byte) { copy(b[20+len(one)+2:], append([]byte{1}, bytes.Repeat([]byte{0x80}, 11)...)) }, true},
+		{"the key of an end where no entry has begun", func(b []byte) { copy(b[20+len(one)+len(two)+2:], "!badger!txn") }, false},
 	} {
 		log := make([]byte, 16<<10)
 		copy(log[20:], append(bytes.Clone(one), two...))

@@ -41,7 +41,7 @@ func copyFiles(store, to string) error {
 	for _, e := range entries {
 		from, at := filepath.Join(store, e.Name()), filepath.Join(to, e.Name())
 		switch {
-		case !e.Type().IsRegular() || e.Name() == lockName:
+		case !e.Type().IsRegular():
 			continue
 		case filepath.Ext(e.Name()) == tableExt && unix.Access(from, unix.W_OK) == nil: // the store asks for no less
 			err = os.Symlink(from, at)
@@ -55,10 +55,7 @@ func copyFiles(store, to string) error {
 	return nil
 }
 
-const (
-	lockName = "LOCK" // of the store
-	tableExt = ".sst"
-)
+const tableExt = ".sst"
 
 // copySparse copies a file and leaves out what is zero: logs are sixteen megabytes of
 // which little is written.
@@ -80,7 +77,7 @@ func copyNonZero(out io.WriterAt, in io.Reader) (size int64, err error) {
 	buf, zero := make([]byte, 64<<10), make([]byte, 64<<10)
 	for {
 		n, err := io.ReadFull(in, buf)
-		if n > 0 && !bytes.Equal(buf[:n], zero[:n]) {
+		if !bytes.Equal(buf[:n], zero[:n]) {
 			if _, err := out.WriteAt(buf[:n], size); err != nil {
 				return size, err
 			}

@@ -38,6 +38,7 @@ func TestUnreadableIntentEnds(t *testing.T) {
 		"its envelope":                       {func(*pair) {}, "v", "", false},
 		"its envelope, gone":                 {func(*pair) {}, "", "v", false},
 		"its envelope, held elsewhere":       {held, "v", "", false},
+		"its events, gone":                   {held, "", "t", true},
 		"its head and envelope":              {func(*pair) {}, "iv", "", false},
 		"its head and events":                {func(*pair) {}, "it", "", true},
 		"its head and its hand-over":         {func(p *pair) { p.home.hold() }, "ih", "", true},

@@ -80,7 +80,7 @@ func (j *Journal) setsAside(t *tx, o *op) (aside []*op) {
 		aside = append(aside, q)
 	}
 	t.blamed = nil
-	if o.err == nil || o.about.IsZero() || !j.isToBlame(o) {
+	if o.about.IsZero() || !j.isToBlame(o) {
 		return aside
 	}
 	var corrupt *CorruptError

@@ -15,10 +15,8 @@ type named struct {
 }
 
 func (n *named) add(key []byte) {
-	if !n.keys[string(key)] {
-		n.keys[string(key)] = true
-		n.sums.addIfLive(key)
-	}
+	n.keys[string(key)] = true
+	n.sums.addIfLive(key)
 }
 
 // namedByRecords reads every record that names an entry of an index. ok is false where one

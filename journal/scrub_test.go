@@ -264,3 +264,51 @@ func TestScrubSetsAside(t *testing.T) {
 	}
 	w.whole()
 }
+
+// The committer reads a page for the scrub, and then hears others.
+func TestScrubGoesByPages(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.acceptMany(300, "") // of two entries each
+	if keys, err := w.j.ScrubPage(t.Context()); err != nil || len(keys) != 256 {
+		t.Errorf("%d keys were read at once, %v; want 256", len(keys), err)
+	}
+}
+
+// What has gone since a page named it is not missing.
+func TestScrubOfWhatHasGone(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	if err := w.j.ReadNamed(t.Context(), [][]byte{journal.KeyOfDue(1, time.Now().UnixMilli(), journal.NewID())}); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.j.Stats().Aside; n != 0 {
+		t.Errorf("%d records are said to be corrupt", n)
+	}
+}
+
+// What a scrub reads of records is as short as any read.
+func TestScrubReadsShortPages(t *testing.T) {
+	t.Parallel()
+	w, most := &world{T: t, dir: t.TempDir()}, 0
+	w.open(journal.WithPages(journal.Options{}, func(_, bytes int) { most = max(most, bytes) }))
+	w.acceptMany(7, strings.Repeat("x", 1<<20))
+	keys, err := w.j.ScrubPage(t.Context())
+	if err := errors.Join(err, w.j.ReadNamed(t.Context(), keys)); err != nil {
+		t.Fatal(err)
+	}
+	if most > journal.PageBytes+2<<20 {
+		t.Errorf("it has read %d bytes in one snapshot", most)
+	}
+}
+
+// What is whole is left alone, wherever it is and whosever.
+func TestScrubLeavesWhatIsWhole(t *testing.T) {
+	t.Parallel()
+	w := everywhere(t)
+	w.open(journal.Options{Hooks: journal.Hooks{Corrupt: func(c journal.Corrupt) { t.Errorf("%+v is said to be corrupt", c) }}})
+	if err := w.j.Scrub(t.Context()); err != nil || w.j.Err() != nil {
+		t.Fatal(err, w.j.Err())
+	}
+	w.whole()
+}

@@ -151,3 +151,15 @@ func TestStoreIsTakenAway(t *testing.T) {
 		})
 	}
 }
+
+// Files of two volumes may have the same number: one that was put in the place of the other, a
+// copy of it, takes no commits either.
+func TestVolumeIsAnother(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	w.j.OnAnotherVolume()
+	if err := w.try(); !errors.Is(err, journal.ErrFailed) {
+		t.Errorf("accepted into the log of another volume: %v", err)
+	}
+}

@@ -1,0 +1,216 @@
+package mutants_test
+
+// ofReading are the guards of what is read again: by a look, by the scrub, and to build indexes
+// anew.
+var ofReading = []mutant{
+	// How a log that a crash has cut is told from one that is damaged.
+	{
+		guard: "a length in a log is believed",
+		file:  "journal/logcheck.go",
+		old:   "	if lengths[0] > logKeyMax || lengths[1] > uint64(len(b)) {\n",
+		new:   "	if false {\n",
+		pkg:   inJournal, test: "TestLogCheck",
+	},
+	{
+		guard: "a length in a log that is none is one",
+		file:  "journal/logcheck.go",
+		old:   "		if n <= 0 {\n",
+		new:   "		if n == 0 {\n",
+		pkg:   inJournal, test: "TestLogCheck",
+	},
+	{
+		guard: "a transaction without its end is one that was cut, whatever follows",
+		file:  "journal/logcheck.go",
+		old:   "		if inside && v != under {\n",
+		new:   "		if inside && v < under {\n",
+		pkg:   inJournal, test: "TestLogCheck",
+	},
+	{
+		guard: "a later end says nothing of what is missing before it",
+		file:  "journal/logcheck.go",
+		old:   " len(ends) == 1 && under != 0 && ends[0].version != under,\n",
+		new:   "\n",
+		pkg:   inJournal, test: "TestLogCheck",
+	},
+	{
+		guard: "the first transaction of a log is taken for a later one",
+		file:  "journal/logcheck.go",
+		old:   " under != 0 && ends[0].version",
+		new:   " ends[0].version",
+		pkg:   inJournal, test: "TestLogCheck",
+	},
+	{
+		guard: "an end is looked for before what is there",
+		file:  "journal/logcheck.go",
+		old:   "		if from += i + len(logEndKey); at < 0 {\n",
+		new:   "		if from += i + len(logEndKey); at < -logHeader {\n",
+		pkg:   inJournal, test: "TestLogCheck",
+	},
+	{
+		guard: "an end of which half is missing is damage",
+		file:  "journal/logcheck.go",
+		old:   "	return wrong <= 2 && (",
+		new:   "	return (",
+		pkg:   inJournal, test: "TestLogCheck",
+	},
+	{
+		guard: "a zero in an end was not written yet",
+		file:  "journal/logcheck.go",
+		old:   "(last < len(want)-2 || is[last] != 0)\n",
+		new:   "is[last] != 0\n",
+		pkg:   inJournal, test: "TestLogCheck",
+	},
+	{
+		guard: "commits go to a log of another volume",
+		file:  "journal/wal.go",
+		old:   "is.Dev != w.is.Dev || ",
+		new:   "",
+		pkg:   inJournal, test: "TestVolumeIsAnother",
+	},
+
+	// The copy that a look is at.
+	{
+		guard: "a look leaves its copy",
+		file:  "journal/look.go",
+		old:   "	remove = func() { os.RemoveAll(dir) }",
+		new:   "	remove = func() {}",
+		pkg:   inJournal, test: "TestLookLeavesNothing",
+	},
+	{
+		guard: "a look that fails leaves its copy",
+		file:  "journal/look.go",
+		old:   "		remove()\n",
+		new:   "",
+		pkg:   inJournal, test: "TestLookLeavesNothing",
+	},
+	{
+		guard: "a look copies tables",
+		file:  "journal/look.go",
+		old:   "filepath.Ext(e.Name()) == tableExt &&",
+		new:   "filepath.Ext(e.Name()) == \"\" &&",
+		pkg:   inJournal, test: "TestLookLeavesNothing",
+	},
+	{
+		guard: "a look fails for what is no file of the store",
+		file:  "journal/look.go",
+		old:   "		case !e.Type().IsRegular():\n			continue\n",
+		new:   "",
+		pkg:   inJournal, test: "TestLookLeavesNothing",
+	},
+
+	// The scrub.
+	{
+		guard: "the scrub reads all in one operation",
+		file:  "journal/scrub.go",
+		old:   " && len(keys) < scrubPage; {\n",
+		new:   "; {\n",
+		pkg:   inJournal, test: "TestScrubGoesByPages",
+	},
+	{
+		guard: "the scrub reads records without end",
+		file:  "journal/scrub.go",
+		old:   "			if txn.full() {\n",
+		new:   "			if false {\n",
+		pkg:   inJournal, test: "TestScrubReadsShortPages",
+	},
+	{
+		guard: "what has gone since the scrub came by is corrupt",
+		file:  "journal/scrub.go",
+		old:   "err != nil || item == nil {\n				continue",
+		new:   "err != nil || item == nil && false {\n				continue",
+		pkg:   inJournal, test: "TestScrubOfWhatHasGone",
+	},
+	{
+		guard: "what another home has sent is corrupt",
+		file:  "journal/scrub.go",
+		old:   "	case !head && !hand:\n",
+		new:   "	case !head && (hand || !hand):\n",
+		pkg:   inJournal, test: "TestScrubLeavesWhatIsWhole",
+	},
+	{
+		guard: "what another home has sent has a head here",
+		file:  "journal/scrub.go",
+		old:   "	case !head && string(rec.Home) == string(self[:]) && ",
+		new:   "	case !head && ",
+		pkg:   inJournal, test: "TestScrubLeavesWhatIsWhole",
+	},
+	{
+		guard: "a report that waits is corrupt",
+		file:  "journal/scrub.go",
+		old:   "			if !ok || key[0] == classExpiry {",
+		new:   "			if _ = ok; key[0] == classExpiry {",
+		pkg:   inJournal, test: "TestScrubLeavesWhatIsWhole",
+	},
+	{
+		guard: "events that are gone are not missed",
+		file:  "journal/scrub.go",
+		old:   "		if len(log.Events) != int(h.LastSeq) {\n",
+		new:   "		if false {\n",
+		pkg:   inJournal, test: "TestUnreadableIntentEnds/its_events,_gone",
+	},
+	{
+		guard: "an envelope that is gone is not missed",
+		file:  "journal/scrub.go",
+		old:   "	case !found:\n",
+		new:   "	case !found && false:\n",
+		pkg:   inJournal, test: "TestUnreadableIntentEnds/its_envelope,_gone",
+	},
+	{
+		guard: "a hand-over of our own does without its head",
+		file:  "journal/scrub.go",
+		old:   "	case !head && string(rec.Home) == string(self[:]) && ",
+		new:   "	case !head && hand && string(rec.Home) == \"\" && ",
+		pkg:   inJournal, test: "TestUnreadableIntentEnds/its_head,_gone_from_a_hand-over",
+	},
+
+	// Indexes that are built anew.
+	{
+		guard: "dead letters are not built anew",
+		file:  "journal/rebuild.go",
+		old:   "		if h.DeadMs != 0 {\n",
+		new:   "		if false {\n",
+		pkg:   inJournal, test: "TestEachIndexIsBuiltAnew/o",
+	},
+	{
+		guard: "copies of dead letters are not built anew",
+		file:  "journal/rebuild.go",
+		old:   "		if h.DeadReason != 0 {\n",
+		new:   "		if false {\n",
+		pkg:   inJournal, test: "TestEachIndexIsBuiltAnew/o",
+	},
+	{
+		guard: "what another journal holds is not built anew",
+		file:  "journal/rebuild.go",
+		old:   "n.add(heldKey(ID(h.Holder), id))",
+		new:   "_ = h",
+		pkg:   inJournal, test: "TestEachIndexIsBuiltAnew/o",
+	},
+	{
+		guard: "what is parked is not built anew",
+		file:  "journal/rebuild.go",
+		old:   "n.add(idKey(classParked, id))",
+		new:   "_ = h",
+		pkg:   inJournal, test: "TestEachIndexIsBuiltAnew/o",
+	},
+	{
+		guard: "mailboxes are not built anew",
+		file:  "journal/rebuild.go",
+		old:   "		if state.Phase(h.Phase).Open() {\n",
+		new:   "		if state.Phase(h.Phase).Open() && false {\n",
+		pkg:   inJournal, test: "TestEachIndexIsBuiltAnew/o",
+	},
+	{
+		guard: "nothing is built anew where reports wait",
+		file:  "journal/rebuild.go",
+		old:   "func(key []byte, _ *wire.Report) { n.add(key) })",
+		new:   "func(key []byte, _ *wire.Report) {})",
+		pkg:   inJournal, test: "TestEachIndexIsBuiltAnew/o",
+	},
+	{
+		guard: "a record that cannot be read ends the start",
+		file:  "journal/rebuild.go",
+		old:   "	return ok && len(",
+		new:   "	return (ok || true) && len(",
+		pkg:   inJournal, test: "TestUnreadableRecordIsNotBuiltUpon/i",
+	},
+}

@@ -1,0 +1,63 @@
+package journal_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"pannier/journal"
+)
+
+// leftInTemp are the files where temporary ones go.
+func leftInTemp(t *testing.T, dir string) []os.DirEntry {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+// A look takes room for what is in logs alone, whatever else is beside them, and gives it back,
+// also where it fails: a start after each kill would fill the volume.
+func TestLookLeavesNothing(t *testing.T) {
+	temp := t.TempDir()
+	w := setup(t)
+	w.accept()
+	w.reopen() // into a table
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store := filepath.Join(w.dir, "store")
+	if err := os.Mkdir(filepath.Join(store, "lost+found"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", temp)
+	dir, remove, err := journal.CopyToLook(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("%v, %v", tables, err)
+	}
+	for _, table := range tables {
+		if _, err := os.Readlink(table); err != nil {
+			t.Errorf("a table was copied: %v", err)
+		}
+	}
+	remove()
+	if _, _, err := journal.CopyToLook(filepath.Join(store, "none")); err == nil {
+		t.Error("a look at what is not there")
+	}
+	if left := leftInTemp(t, temp); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if r, err := journal.Verify(w.dir); err != nil || len(r.Damages) > 0 {
+		t.Errorf("verify: %v, %q", err, r.Damages)
+	}
+	if left := leftInTemp(t, temp); len(left) > 0 {
+		t.Errorf("left by verify: %v", left)
+	}
+}
