@@ -87,6 +87,14 @@ func (j *Journal) PlantPanics(f func(where string, id ID)) {
 	_ = j.do(context.Background(), first, &op{run: func(*tx) error { j.planted = f; return nil }})
 }
 
+// WriteTooMuch runs an operation of our own about an intent that no batch has room for.
+func (j *Journal) WriteTooMuch(ctx context.Context, id ID) error {
+	return j.do(ctx, first, &op{about: id, run: func(t *tx) error {
+		t.set(idKey(classAside, id), write{rec: make([]byte, operationMost+1)})
+		return nil
+	}})
+}
+
 // Queue submits an operation that tells its time, then waits for the end of release.
 func (j *Journal) Queue(release <-chan struct{}) (told <-chan time.Time) {
 	at := make(chan time.Time, 1)

@@ -79,7 +79,6 @@ func (j *Journal) setsAside(t *tx, o *op) (aside []*op) {
 		q.done = func(error) {}
 		aside = append(aside, q)
 	}
-	t.blamed = nil
 	if o.about.IsZero() || !j.isToBlame(o) {
 		return aside
 	}
@@ -156,7 +155,7 @@ func (t *tx) endings() []func(ID, error) error {
 // read, the scrub mends that first: only the indexes say where the intent is.
 func (t *tx) endFaulty(id ID, why error, end func(*tx, *life, *wire.Event, []byte) error) error {
 	var corrupt *CorruptError
-	if errors.As(why, &corrupt) && corrupt.Key[0] != classEvents {
+	if errors.As(why, &corrupt) {
 		if _, err := t.setAside(id); err != nil {
 			return err
 		}
@@ -184,7 +183,7 @@ func (t *tx) endFaulty(id ID, why error, end func(*tx, *life, *wire.Event, []byt
 		t.counted(id, why)
 		return nil
 	}
-	h, held, err := t.hand(id)
+	h, _, err := t.hand(id)
 	if err != nil && !isFault(err) {
 		return err
 	}
@@ -192,7 +191,7 @@ func (t *tx) endFaulty(id ID, why error, end func(*tx, *life, *wire.Event, []byt
 		t.after(func() { t.j.suspect(id, err) })
 		return nil
 	}
-	if !held || !h.phase().Open() {
+	if !h.phase().Open() { // or it is not here
 		return nil
 	}
 	t.counted(id, why)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,6 +131,61 @@ func TestAskedForThreeTimes(t *testing.T) {
 	w.whole()
 }
 
+// What cannot be read is not to blame on what was asked for: it ends the first time, and what was
+// there of it is kept.
+func TestUnreadableWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	var corrupt, faulty []journal.ID
+	w := &world{T: t, dir: t.TempDir()}
+	w.open(journal.Options{Hooks: journal.Hooks{
+		Corrupt: func(c journal.Corrupt) { corrupt = append(corrupt, c.ID) },
+		Faulty:  func(id journal.ID, _ error) { faulty = append(faulty, id) },
+	}})
+	id := w.accept()
+	if err := w.j.Break(id, 't'); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.j.Answer(t.Context(), id, journal.Answer{Trigger: state.Cancel}); !errors.As(err, new(*journal.CorruptError)) {
+		t.Fatalf("answer: %v", err)
+	}
+	w.wantAside(id)
+	if want := []journal.ID{id}; !slices.Equal(corrupt, want) || !slices.Equal(faulty, want) {
+		t.Errorf("corrupt: %v, faulty: %v; want both once", corrupt, faulty)
+	}
+	w.whole()
+}
+
+// What has ended is not ended again for what fails later.
+func TestEndedStaysAsItEnded(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	if err := w.j.Refuse(t.Context(), id, 1, state.ReasonRejected, "no"); err != nil {
+		t.Fatal(err)
+	}
+	was := w.events(id)
+	w.breakAt(id, "run")
+	if err := w.j.Refuse(t.Context(), id, 1, state.ReasonRejected, "no"); !errors.Is(err, journal.ErrFault) {
+		t.Fatalf("refused again: %v", err)
+	}
+	if i := w.get(id); i.DeadReason() != state.ReasonRejected || !slices.Equal(w.events(id), was) || w.j.Stats().Faults != 0 {
+		t.Errorf("dead for %q, with %v; %d set aside", i.DeadReason(), w.events(id), w.j.Stats().Faults)
+	}
+	w.whole()
+}
+
+// What we do of ourselves and no batch has room for would be tried for ever: its intent ends.
+func TestNoBatchHasRoomForOurs(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	if err := w.j.WriteTooMuch(t.Context(), id); !errors.Is(err, journal.ErrTooLarge) {
+		t.Errorf("written: %v", err)
+	}
+	w.wantAside(id)
+	w.whole()
+}
+
 // The end of an intent may be what panics: then it ends without what comes of an end, and so
 // does the one that waits for it as for a step.
 func TestEndThatPanics(t *testing.T) {
@@ -154,11 +210,18 @@ func TestEndThatPanics(t *testing.T) {
 // Where even that panics, the intent stays where it is, and the others go on.
 func TestNothingHelps(t *testing.T) {
 	t.Parallel()
-	w := setup(t)
+	var said strings.Builder
+	w := &world{T: t, dir: t.TempDir()}
+	w.open(journal.Options{Hooks: journal.Hooks{Warning: func(text string) { said.WriteString(text) }}})
 	bad, good := w.accept(), w.accept()
 	w.breakAt(bad, "run", "whole", "bare")
 	if err := w.j.Raise(t.Context(), []journal.ID{bad, good}); err != nil {
 		t.Fatal(err)
+	}
+	for _, want := range []string{"panic in a journal operation: planted at run", "cannot even be set aside"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("nobody says %q", want)
+		}
 	}
 	if i := w.get(bad); i.Status() != state.Submitted || i.Head.OfferNo != 1 || w.get(good).Head.OfferNo != 2 {
 		t.Errorf("it is %s under %d, the other under %d", i.Status(), i.Head.OfferNo, w.get(good).Head.OfferNo)
@@ -228,6 +291,9 @@ func TestHolderTellsWhatItCannotWorkOn(t *testing.T) {
 			}
 			p.home.wantAside(id)
 			p.holder.wantAside(id)
+			if n := p.holder.j.Stats().Faults; n != 1 {
+				t.Errorf("%d set aside at the holder, want 1", n)
+			}
 			if phase, _ := p.holder.hand(id); phase != state.Rejected {
 				t.Errorf("at the holder it is %s", phase)
 			}

@@ -213,4 +213,62 @@ var ofReading = []mutant{
 		new:   "	return (ok || true) && len(",
 		pkg:   inJournal, test: "TestUnreadableRecordIsNotBuiltUpon/i",
 	},
+
+	// What is set aside.
+	{
+		guard: "a panic is not said",
+		file:  "journal/quarantine.go",
+		old:   "			j.warn(fmt.Sprintf(\"panic in a journal operation: %v\\n%s\", r, debug.Stack()))\n",
+		new:   "			_ = debug.Stack\n",
+		pkg:   inJournal, test: "TestNothingHelps",
+	},
+	{
+		guard: "what cannot even be set aside is passed over without a word",
+		file:  "journal/quarantine.go",
+		old:   "	t.j.warn(fmt.Sprintf(\"intent %s cannot even",
+		new:   "	_ = (fmt.Sprintf(\"intent %s cannot even",
+		pkg:   inJournal, test: "TestNothingHelps",
+	},
+	{
+		guard: "what of ours no batch has room for is tried for ever",
+		file:  "journal/quarantine.go",
+		old:   "		return !o.asked // it would be for ever\n",
+		new:   "		return false\n",
+		pkg:   inJournal, test: "TestNoBatchHasRoomForOurs",
+	},
+	{
+		guard: "who asks three times finds what cannot be read",
+		file:  "journal/quarantine.go",
+		old:   "	case !o.asked || !errors.Is(o.err, ErrFault):\n",
+		new:   "	case !o.asked:\n",
+		pkg:   inJournal, test: "TestUnreadableWhenAskedFor",
+	},
+	{
+		guard: "what could not be read is not kept",
+		file:  "journal/quarantine.go",
+		old:   "	if errors.As(why, &corrupt) {\n		if _",
+		new:   "	if errors.As(why, &corrupt) && false {\n		if _",
+		pkg:   inJournal, test: "TestUnreadableWhenAskedFor",
+	},
+	{
+		guard: "what we cannot work on is told to nobody",
+		file:  "journal/quarantine.go",
+		old:   "		if f := t.j.hooks.Faulty; f != nil {\n",
+		new:   "		if f := t.j.hooks.Faulty; f != nil && false {\n",
+		pkg:   inJournal, test: "TestUnreadableWhenAskedFor",
+	},
+	{
+		guard: "what has ended is ended again",
+		file:  "journal/quarantine.go",
+		old:   "		if !l.open() {\n",
+		new:   "		if false {\n",
+		pkg:   inJournal, test: "TestEndedStaysAsItEnded",
+	},
+	{
+		guard: "a holder does not count what it cannot work on",
+		file:  "journal/quarantine.go",
+		old:   "	t.counted(id, why)\n	return t.rejectFaulty",
+		new:   "	return t.rejectFaulty",
+		pkg:   inJournal, test: "TestHolderTellsWhatItCannotWorkOn/it_is_to_be_leased",
+	},
 }
