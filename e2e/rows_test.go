@@ -19,7 +19,7 @@ var rows = []struct {
 	{"SIGKILL between a lease and its payload, and during an answer", []string{"TestCrashWalk", "TestHolderCrashIsNoAttempt"}, ""},
 	{"power cut", []string{"TestPowerCut", "TestEachCommitIsSyncedWhereItIs"}, ""},
 	{"a sync fails", []string{"TestSyncErrorStopsTheProcess", "TestEveryWriteFailsBothWays", "TestFailedSyncStopsTheJournal", "TestMarkIsSynced", "TestSystemErrorAtAStart", "TestVolumeThatFails", "TestLogGoneDuringItsSync"}, ""},
-	{"a compaction loses a table", []string{"TestScrubFindsALostTable", "TestScrubFindsWhatTheStoreLoses", "TestLostTable", "TestAcceptLossOfATable"}, ""},
+	{"a compaction loses a table", []string{"TestScrubFindsALostTable", "TestScrubFindsWhatTheStoreLoses", "TestLostTable", "TestAcceptLossOfATable", "TestAcceptLossCutShort"}, ""},
 	{"no space left", []string{"TestFullDisk", "TestSpaceGuard", "TestSpaceSettings", "TestRoomForACompaction", "TestRoomForTheLog", "TestSmallVolume", "TestBallastOfTheLastRun", "TestMarkOnAFullDisk", "TestWhyOfAFullDiskElsewhere", "TestFullDiskHoldsUpNothingAccepted"}, ""},
 	{"no inode left", []string{"TestFullDisk", "TestSpaceGuard", "TestShortOfInodes"}, ""},
 	{"a slow disk, and one that hangs", []string{"TestSlowDisk", "TestHungDisk", "TestHungDiskEndsTheProcess", "TestFrozenVolume", "TestAllIsSeenOfADiskThatHangs", "TestStopOnADiskThatHangs", "TestFiguresDoNotWaitForTheDisk", "TestFiguresOfAHungDisk"}, ""},
