@@ -16,7 +16,11 @@ import (
 	"pannier/journal"
 )
 
-const ballastBytes = 4 << 20
+const (
+	ballastBytes = 4 << 20
+	// betweenLooks is when the reserve has been made, and nobody makes it just then: looks are each 250 ms.
+	betweenLooks = 1100 * time.Millisecond
+)
 
 // roomy is a journal on a volume with plenty of room, which keeps that much in reserve; said
 // is what it has warned of, and told how often it was told of its room.
@@ -160,7 +164,7 @@ func TestBallastThatFindsNoRoom(t *testing.T) {
 			if v := w.j.Stats().Volume; v.Ballast != 0 {
 				t.Errorf("it counts as there: %+v", v)
 			}
-			time.Sleep(time.Second)
+			time.Sleep(betweenLooks)
 		}
 	})
 }
@@ -173,7 +177,7 @@ func TestBallastForTheLastTables(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w, _, _ := roomy(t, t.TempDir(), ballastBytes)
 			w.accept()
-			time.Sleep(time.Second)
+			time.Sleep(betweenLooks)
 			if full { // for all of its logs; a look that is no close wants room for the largest
 				for _, log := range []string{"90000.mem", "90001.mem"} {
 					take(t, filepath.Join(w.dir, "store", log), 2<<20)
@@ -195,7 +199,7 @@ func TestBallastOfSomebody(t *testing.T) {
 	for _, inPlace := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			w, said, _ := roomy(t, t.TempDir(), ballastBytes)
-			time.Sleep(time.Second)
+			time.Sleep(betweenLooks)
 			path := filepath.Join(w.dir, journal.BallastName)
 			err := os.Remove(path)
 			if inPlace {
