@@ -280,4 +280,32 @@ var ofTheStore = []mutant{
 		new:   "storeDir(above) == dir {",
 		pkg:   inJournal, test: "TestPartOfAJournalIsNone",
 	},
+	{
+		guard: "who has left makes way for another",
+		file:  "proxy/crowd/conn.go",
+		old:   "	c.rest(false)\n	c.room.mu.Unlock()\n",
+		new:   "	c.room.mu.Unlock()\n",
+		pkg:   "./proxy/crowd", test: "TestWhoHasLeftMakesNoWay",
+	},
+	{
+		guard: "who left in a request makes way for another",
+		file:  "proxy/crowd/conn.go",
+		old:   " && c.place == nil && !c.left:\n",
+		new:   " && c.place == nil:\n",
+		pkg:   "./proxy/crowd", test: "TestWhoHasLeftMakesNoWay",
+	},
+	{
+		guard: "who has proven who they are makes way in a request",
+		file:  "proxy/crowd/conn.go",
+		old:   "	case idle && c.place == nil",
+		new:   "	case c.place == nil",
+		pkg:   "./proxy/crowd", test: "TestWhoHasLeftMakesNoWay",
+	},
+	{
+		guard: "names are asked for with the files of the store",
+		file:  "proxy/crowd/guard.go",
+		old:   "	guarded.Resolver = &net.Resolver{Dial: asking.DialContext}\n",
+		new:   "	_ = asking\n",
+		pkg:   "./proxy/crowd", test: "TestFewFilesAskForNoName",
+	},
 }

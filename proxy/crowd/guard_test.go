@@ -197,3 +197,16 @@ func TestFewFilesDialNobody(t *testing.T) {
 		t.Errorf("after all that: %v", err)
 	}
 }
+
+// A name is asked for by a socket of its own, which is given up as well.
+func TestFewFilesAskForNoName(t *testing.T) {
+	t.Parallel()
+	var left files
+	guard := left.guard()
+	asked := 0
+	guard.Fits = func() bool { asked++; return asked == 1 } // before names are asked for
+	room := crowd.NewRoom("dials", 1, slog.New(slog.NewTextHandler(t.Output(), nil))).Guarded(guard)
+	if c, err := room.Dial(t.Context(), &net.Dialer{}, "nobody.invalid.:80"); err == nil || !strings.Contains(err.Error(), "hardly any files are left") {
+		t.Errorf("a name is asked for with few files left: %v, %v", c, err)
+	}
+}

@@ -1,6 +1,7 @@
 package crowd_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -124,6 +125,7 @@ func TestIdleMakesWay(t *testing.T) {
 		if near, err = places.Accept(); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { near.Close() }) // until then nobody collects it, which would close it
 		return far, near
 	}
 	gone := func(what string, c net.Conn) {
@@ -155,6 +157,57 @@ func TestIdleMakesWay(t *testing.T) {
 	if _, err := last.Read(make([]byte, 1)); !isTimeout(err) {
 		t.Errorf("who carries a request: %v", err)
 	}
+}
+
+// Who has left makes way no more, or two would come for one; and who has proven who they are carries
+// a request as well.
+func TestWhoHasLeftMakesNoWay(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(c *crowd.Conn){
+		"idle":         func(c *crowd.Conn) { c.Close() },
+		"in a request": func(c *crowd.Conn) { c.Hold(); c.Close(); c.Release() },
+	} {
+		l := &ending{newListener(t), 4}
+		places := crowd.ListenForProof(l, "peer", 1, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		accept := func() *crowd.Conn {
+			t.Helper()
+			knock(t, l)
+			near, err := places.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return near.(*crowd.Conn)
+		}
+		before(accept())
+		second := accept()
+		third := accept()
+		if _, err := second.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("after one that left %s the one that is idle does not make way: %v", name, err)
+		}
+		third.Hold()
+		third.Hold()
+		knock(t, l)
+		if _, err := places.Accept(); err == nil {
+			t.Errorf("after one that left %s two are in one place", name)
+		}
+		if _, err := third.Write([]byte("x")); err != nil {
+			t.Errorf("who carries a request makes way: %v", err)
+		}
+	}
+}
+
+// ending is a listener of so many connections.
+type ending struct {
+	net.Listener
+	n int
+}
+
+func (l *ending) Accept() (net.Conn, error) {
+	if l.n == 0 {
+		return nil, net.ErrClosed
+	}
+	l.n--
+	return l.Listener.Accept()
 }
 
 // wrapped is as TLS wraps a connection.
