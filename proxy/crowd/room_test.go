@@ -223,13 +223,33 @@ func TestHTTPIsAnsweredInACrowd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "well") })}
+	asked, answer := make(chan struct{}), make(chan struct{})
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/long" {
+			close(asked)
+			<-answer
+		}
+		io.WriteString(w, "well")
+	})}
 	crowd.Serve(s)
 	served := make(chan error, 1)
 	go func() {
 		served <- s.Serve(crowd.ListenForProof(l, "admin", 4, slog.New(slog.NewTextHandler(t.Output(), nil))))
 	}()
 	defer func() { s.Close(); <-served }()
+	answered := make(chan error, 1)
+	go func() { // who has asked, and is not answered yet
+		response, err := http.Get("http://" + l.Addr().String() + "/long")
+		if err == nil {
+			var body []byte
+			if body, err = io.ReadAll(response.Body); string(body) != "well" {
+				err = fmt.Errorf("answered %q, %w", body, err)
+			}
+			response.Body.Close()
+		}
+		answered <- err
+	}()
+	<-asked
 	for i := range 8 {
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -242,6 +262,11 @@ func TestHTTPIsAnsweredInACrowd(t *testing.T) {
 		if err != nil {
 			t.Fatalf("the %d. time: %v", i+1, err)
 		}
+		_, _ = io.Copy(io.Discard, response.Body) // unread it would not be kept
 		response.Body.Close()
+	}
+	close(answer)
+	if err := <-answered; err != nil {
+		t.Errorf("who asked before all of them: %v", err)
 	}
 }
