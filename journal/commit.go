@@ -90,7 +90,7 @@ func (j *Journal) runBatch(batch []*op) (carry []*op) {
 	for i, o := range batch {
 		o.err = t.try(o)
 		if t.fits() {
-			t.settle(o.err)
+			t.keep() // nothing, where it has failed
 			aside = append(aside, j.setsAside(t, o)...)
 			continue
 		}
@@ -129,15 +129,6 @@ func (j *Journal) runBatch(batch []*op) (carry []*op) {
 	return carry
 }
 
-// settle keeps or drops the present operation's writes.
-func (t *tx) settle(err error) {
-	if err != nil {
-		t.drop()
-		return
-	}
-	t.keep()
-}
-
 // runLazy adds the operations that ride along with whatever batch comes next.
 func (j *Journal) runLazy(t *tx) (ran, aside []*op) {
 	for {
@@ -160,7 +151,7 @@ func (j *Journal) runLazy(t *tx) (ran, aside []*op) {
 			}
 			o.err = ErrTooLarge // no batch has
 		}
-		t.settle(o.err)
+		t.keep()
 		aside = append(aside, j.setsAside(t, o)...)
 		ran = append(ran, o)
 	}

@@ -87,13 +87,21 @@ func (j *Journal) PlantPanics(f func(where string, id ID)) {
 	_ = j.do(context.Background(), first, &op{run: func(*tx) error { j.planted = f; return nil }})
 }
 
-// WriteTooMuch runs an operation of our own about an intent that no batch has room for.
-func (j *Journal) WriteTooMuch(ctx context.Context, id ID) error {
+// Write runs an operation of our own about an intent, that writes so many bytes, and then waits
+// for the end of release.
+func (j *Journal) Write(ctx context.Context, id ID, bytes int, release <-chan struct{}) error {
 	return j.do(ctx, first, &op{about: id, run: func(t *tx) error {
-		t.set(idKey(classAside, id), write{rec: make([]byte, operationMost+1)})
+		t.set(idKey(classAside, id), write{rec: make([]byte, bytes)})
+		<-release
 		return nil
 	}})
 }
+
+// What a batch holds, in bytes.
+const (
+	BatchBytes    = batchBytes
+	OperationMost = operationMost
+)
 
 // Queue submits an operation that tells its time, then waits for the end of release.
 func (j *Journal) Queue(release <-chan struct{}) (told <-chan time.Time) {

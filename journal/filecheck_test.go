@@ -107,6 +107,22 @@ func TestFilesThatAreWhole(t *testing.T) {
 	w.whole()
 }
 
+// A table that Badger panics over, though its checksums are right, is damage after a kill, too, and
+// does not end the start.
+func TestTableThatTheStorePanicsOver(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.acceptMany(10, strings.Repeat("x", 64<<10))
+	w.j.Abandon()
+	if err := journal.SpoilBlock(filepath.Join(w.dir, "store", "000001.sst")); err != nil {
+		t.Fatal(err)
+	}
+	w.wantDamage("slice bounds out of range")
+	if r, err := journal.Verify(w.dir); err != nil || len(r.Damages) == 0 {
+		t.Errorf("verify: %v, %q", err, r.Damages)
+	}
+}
+
 // All tables are read, side by side, and each that is damaged is named, and no other.
 func TestTablesAreCheckedSideBySide(t *testing.T) {
 	t.Parallel()

@@ -178,8 +178,9 @@ func TestEndedStaysAsItEnded(t *testing.T) {
 func TestNoBatchHasRoomForOurs(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	id := w.accept()
-	if err := w.j.WriteTooMuch(t.Context(), id); !errors.Is(err, journal.ErrTooLarge) {
+	id, release := w.accept(), make(chan struct{})
+	close(release)
+	if err := w.j.Write(t.Context(), id, journal.OperationMost+1, release); !errors.Is(err, journal.ErrTooLarge) {
 		t.Errorf("written: %v", err)
 	}
 	w.wantAside(id)

@@ -144,6 +144,23 @@ func TestCloseCommitsWhatIsQueued(t *testing.T) {
 	})
 }
 
+// TestRidesInTheNextBatch: what rides along with a batch that has no room for it is in the next.
+func TestRidesInTheNextBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		id, release, noted := w.accept(), make(chan struct{}), false
+		go func() { _ = w.j.Write(t.Context(), journal.NewID(), journal.BatchBytes-200, release) }()
+		synctest.Wait()
+		w.j.RecordHeld(journal.Identity{Journal: journal.NewID(), Epoch: 1}, []journal.ID{id}, []uint64{1}, false, func() { noted = true })
+		close(release)
+		time.Sleep(2 * time.Second) // nobody else writes: it goes by itself
+		if p := journal.Place(w.get(id).Head.Place); !noted || p != journal.PlaceHeld {
+			t.Errorf("noted: %v, it is at place %d", noted, p)
+		}
+	})
+}
+
 // TestQueuedWhenItFails: whoever waits for a batch when one fails is refused, and so is who has
 // found no room in the batch that did.
 func TestQueuedWhenItFails(t *testing.T) {

@@ -68,6 +68,14 @@ var ofReading = []mutant{
 		pkg:   inJournal, test: "TestVolumeIsAnother",
 	},
 
+	{
+		guard: "what the store panics over ends the start",
+		file:  "journal/open.go",
+		old:   "		// Badger answers some damage with a panic in the calling goroutine.\n		if r := recover(); r != nil {\n",
+		new:   "		if r := any(nil); r != nil {\n",
+		pkg:   inJournal, test: "TestTableThatTheStorePanicsOver",
+	},
+
 	// The copy that a look is at.
 	{
 		guard: "a look leaves its copy",
@@ -270,5 +278,49 @@ var ofReading = []mutant{
 		old:   "	t.counted(id, why)\n	return t.rejectFaulty",
 		new:   "	return t.rejectFaulty",
 		pkg:   inJournal, test: "TestHolderTellsWhatItCannotWorkOn/it_is_to_be_leased",
+	},
+
+	// The batch.
+	{
+		guard: "what of ours is too large alone is tried for ever",
+		file:  "journal/commit.go",
+		old:   "			o.err = ErrTooLarge\n			aside = append(aside, j.setsAside(t, o)...)\n",
+		new:   "			o.err = ErrTooLarge\n",
+		pkg:   inJournal, test: "TestNoBatchHasRoomForOurs",
+	},
+	{
+		guard: "what fails leaves what it wrote",
+		file:  "journal/commit.go",
+		old:   "	if err != nil {\n		t.drop()\n	}\n	return err\n",
+		new:   "	return err\n",
+		pkg:   inJournal, test: "TestAskedForThreeTimes",
+	},
+	{
+		guard: "after a first look nobody is told any more",
+		file:  "journal/commit.go",
+		old:   "	t.mute, t.blamed = false, nil\n",
+		new:   "	t.blamed = nil\n",
+		pkg:   inAPI, test: "TestThreadsAreTold",
+	},
+	{
+		guard: "what rides along waits for no next batch",
+		file:  "journal/commit.go",
+		old:   "			if !alone {\n",
+		new:   "			if !alone && false {\n",
+		pkg:   inJournal, test: "TestRidesInTheNextBatch",
+	},
+	{
+		guard: "what rides along is lost where there is no room",
+		file:  "journal/commit.go",
+		old:   "				j.lazyCarry = o // the next batch has room\n",
+		new:   "",
+		pkg:   inJournal, test: "TestRidesInTheNextBatch",
+	},
+	{
+		guard: "what rides along is not kept",
+		file:  "journal/commit.go",
+		old:   "		t.keep()\n		aside = append(aside, j.setsAside(t, o)...)\n		ran = ",
+		new:   "		aside = append(aside, j.setsAside(t, o)...)\n		ran = ",
+		pkg:   inJournal, test: "TestRidesInTheNextBatch",
 	},
 }
