@@ -97,6 +97,29 @@ func (j *Journal) Write(ctx context.Context, id ID, bytes int, release <-chan st
 	}})
 }
 
+// WriteKeys runs an operation that writes so many keys.
+func (j *Journal) WriteKeys(ctx context.Context, n int) error {
+	return j.do(ctx, first, &op{run: func(t *tx) error {
+		for range n {
+			t.set(idKey(classAside, NewID()), write{rec: []byte{}})
+		}
+		return nil
+	}})
+}
+
+// GetDeleted looks for the head of an intent in a batch that has just deleted it, of which
+// nothing is kept.
+func (j *Journal) GetDeleted(ctx context.Context, id ID) (found bool, err error) {
+	_ = j.do(ctx, first, &op{run: func(t *tx) error {
+		t.del(idKey(classHead, id))
+		if found, err = t.get(idKey(classHead, id), &wire.Head{}); !found && err == nil {
+			found, err = t.has(idKey(classHead, id))
+		}
+		return errInjected
+	}})
+	return found, err
+}
+
 // What a batch holds, in bytes.
 const (
 	BatchBytes    = batchBytes

@@ -161,6 +161,29 @@ func TestRidesInTheNextBatch(t *testing.T) {
 	})
 }
 
+// TestBatchOfManyKeys: operations of few bytes and many keys are not more in one batch than the
+// store takes in one transaction: it would refuse them, and the journal fail.
+func TestBatchOfManyKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, release := setup(t), make(chan struct{})
+		<-w.j.Queue(release)
+		for range 4 {
+			go func() {
+				if err := w.j.WriteKeys(t.Context(), 3900); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		if err := w.try(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestQueuedWhenItFails: whoever waits for a batch when one fails is refused, and so is who has
 // found no room in the batch that did.
 func TestQueuedWhenItFails(t *testing.T) {

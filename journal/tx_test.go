@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pannier/journal"
+	"pannier/journal/state"
 )
 
 // TestWhatComesAndGoesInOneBatch: a key of an index is in the store after a batch
@@ -53,5 +54,18 @@ func TestNoTraceOfWhatComesAndGoes(t *testing.T) {
 	for range 2 { // and what is left is whole
 		p.home.reopen()
 		p.holder.reopen()
+	}
+}
+
+// What a batch has deleted is not there for what comes later in it, and is no damage.
+func TestDeletedInItsBatch(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	if found, err := w.j.GetDeleted(t.Context(), id); found || err != nil {
+		t.Errorf("found: %v, %v", found, err)
+	}
+	if got := w.status(id); got != state.Submitted {
+		t.Errorf("it is %s", got)
 	}
 }

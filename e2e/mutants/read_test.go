@@ -323,4 +323,32 @@ var ofReading = []mutant{
 		new:   "		aside = append(aside, j.setsAside(t, o)...)\n		ran = ",
 		pkg:   inJournal, test: "TestRidesInTheNextBatch",
 	},
+	{
+		guard: "a batch has more keys than the store takes",
+		file:  "journal/tx.go",
+		old:   " && len(t.batch.writes)+len(t.op.writes) <= batchEntries\n",
+		new:   "\n",
+		pkg:   inJournal, test: "TestBatchOfManyKeys",
+	},
+	{
+		guard: "what a batch has deleted is damaged in it",
+		file:  "journal/tx.go",
+		old:   "	case w.del:\n		return false, nil\n",
+		new:   "",
+		pkg:   inJournal, test: "TestDeletedInItsBatch",
+	},
+	{
+		guard: "what a batch has deleted is there yet",
+		file:  "journal/tx.go",
+		old:   "	if w, ok := t.written(key); ok {\n		return !w.del, nil\n",
+		new:   "	if w, ok := t.written(key); ok && !w.del {\n		return true, nil\n",
+		pkg:   inJournal, test: "TestDeletedInItsBatch",
+	},
+	{
+		guard: "what fails has used a number of reports",
+		file:  "journal/tx.go",
+		old:   "	clear(l.reportNo)\n",
+		new:   "",
+		pkg:   inJournal, test: "TestHolderTellsWhatItCannotWorkOn/it_is_to_be_leased",
+	},
 }
