@@ -67,7 +67,7 @@ func TestUnreadableIntentEnds(t *testing.T) {
 				t.Errorf("it has %d events, and had %d", len(now), len(was))
 			}
 			for n, e := range now[:min(len(now)-1, len(was))] {
-				if logged := !strings.Contains(c.broken, "t"); logged && !proto.Equal(e, was[n]) || n < 2 && e.Type != was[n].Type {
+				if logged := !strings.Contains(c.broken+c.lose, "t"); logged && !proto.Equal(e, was[n]) || n < 2 && e.Type != was[n].Type {
 					t.Errorf("event %d is %v, and was %v", n, e, was[n])
 				}
 			}
