@@ -547,6 +547,13 @@ const (
 	PageBytes = pageBytes
 )
 
+// Walks is how many walks over mailboxes are under way.
+func (j *Journal) Walks() int {
+	j.walks.mu.Lock()
+	defer j.walks.mu.Unlock()
+	return len(j.walks.mu.all)
+}
+
 // WithPages has a journal tell of each page what it has read, when it is over.
 func WithPages(o Options, read func(reads, bytes int)) Options {
 	o.pageRead = read

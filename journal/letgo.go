@@ -208,7 +208,8 @@ func (t *tx) letGo(class byte, ended int64, id ID, what letting) error {
 	case !homed && !held:
 		t.del(idKey(classPurged, id))
 		t.delIndex(key)
-		return t.dropThread(id, id) // people saw until now what had become of it
+		t.op.history.merge(&kept{letGo: ended}) // else what still names it would name what was lost
+		return t.dropThread(id, id)             // people saw until now what had become of it
 	}
 	t.delIndex(key)
 	return nil

@@ -423,3 +423,30 @@ func TestHoldingMissesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestPagesCountWhatTheyRead: a page that does not count one way to read is never full of it.
+func TestPagesCountWhatTheyRead(t *testing.T) {
+	t.Parallel()
+	const n, size = 10, 5000
+	var reads, bytes atomic.Int64
+	w := &world{T: t, dir: t.TempDir()}
+	w.open(journal.WithPages(journal.Options{}, func(r, b int) { reads.Add(int64(r)); bytes.Add(int64(b)) }))
+	for range n {
+		e := envelope()
+		e.Payload = []byte(`{"x":"` + strings.Repeat("x", size) + `"}`)
+		if got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e}}); err != nil || got[0].Err != nil {
+			t.Fatal(err, got)
+		}
+	}
+	reads.Store(0)
+	bytes.Store(0)
+	for _, o := range w.due() {
+		w.get(o.ID)
+	}
+	if r, b := reads.Load(), bytes.Load(); r < 7*n || b < 2*n*size { // an entry, and six records
+		t.Errorf("%d reads of %d bytes are counted", r, b)
+	}
+	if mail, err := w.j.MailAll(1); err != nil || len(mail) != 0 || w.j.Walks() != 0 {
+		t.Errorf("%d in the mailbox, %v; %d walks are under way", len(mail), err, w.j.Walks())
+	}
+}

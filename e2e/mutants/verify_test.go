@@ -1,6 +1,6 @@
 package mutants_test
 
-// What verify compares.
+// What verify compares, and what a read counts.
 var ofVerify = []mutant{
 	{
 		guard: "verify misses no record that a head names",
@@ -106,5 +106,40 @@ var ofVerify = []mutant{
 		old:   "		v.report.at(metaKey, DamagedRecord, \"%s\", why(err))\n",
 		new:   "",
 		pkg:   inJournal, test: "TestVerifyNamesWhatDoesNotAgree/how_far_it_had_come_cannot_be_read",
+	},
+	{
+		guard: "what is left of a purged intent goes unsaid",
+		file:  "journal/letgo.go",
+		old:   "		t.op.history.merge(&kept{letGo: ended}) // else what still names it would name what was lost\n",
+		new:   "",
+		pkg:   inJournal, test: "TestVerifyKnowsWhatWasLetGo",
+	},
+	{
+		guard: "verify takes what was let go for lost",
+		file:  "journal/verifylive.go",
+		old:   "	if err != nil || v.gone(as) {\n",
+		new:   "	if err != nil {\n",
+		pkg:   inJournal, test: "TestVerifyKnowsWhatWasLetGo",
+	},
+	{
+		guard: "a page does not count the records it reads",
+		file:  "journal/page.go",
+		old:   "	p.reads++\n	if err == nil {\n",
+		new:   "	if err == nil {\n",
+		pkg:   inJournal, test: "TestPagesCountWhatTheyRead",
+	},
+	{
+		guard: "a page does not weigh the records it reads",
+		file:  "journal/page.go",
+		old:   "		p.bytes += int(item.ValueSize())\n",
+		new:   "		_ = item\n",
+		pkg:   inJournal, test: "TestPagesCountWhatTheyRead",
+	},
+	{
+		guard: "a walk over a mailbox is noted for ever",
+		file:  "journal/mailwalk.go",
+		old:   "	delete(w.mu.all, ended)\n",
+		new:   "",
+		pkg:   inJournal, test: "TestPagesCountWhatTheyRead",
 	},
 }
