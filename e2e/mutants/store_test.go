@@ -308,4 +308,18 @@ var ofTheStore = []mutant{
 		new:   "	_ = asking\n",
 		pkg:   "./proxy/crowd", test: "TestFewFilesAskForNoName",
 	},
+	{
+		guard: "a request makes way for strangers",
+		file:  "proxy/crowd/conn.go",
+		old:   "			c.Hold()\n			defer c.Release()\n",
+		new:   "			_ = c\n",
+		pkg:   "./proxy/crowd", test: "TestHTTPIsAnsweredInACrowd",
+	},
+	{
+		guard: "who has been answered keeps the place",
+		file:  "proxy/crowd/conn.go",
+		old:   "			c.Hold()\n			defer c.Release()\n",
+		new:   "			c.Hold()\n",
+		pkg:   "./proxy/crowd", test: "TestHTTPIsAnsweredInACrowd",
+	},
 }
