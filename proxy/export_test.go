@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"pannier/journal"
 	"pannier/outbound"
+	"pannier/proxy/admin"
 	"pannier/proxy/api"
 	"pannier/proxy/mesh"
 )
@@ -132,3 +134,8 @@ var HoldMemory = holdMemory
 
 // OnRoll is how many may log in.
 func OnRoll(f *peopleFile) int { return f.roll.Load().Len() }
+
+// ChecksOf are the checks of a sidecar that serves.
+func ChecksOf(stats journal.Stats, failed error) []admin.Check {
+	return checksOf(serving, stats, failed)
+}

@@ -10,9 +10,24 @@ import (
 
 // health is what the admin listener tells. It reads memory only.
 func (r *run) health() admin.Health {
-	phase, stats := r.phase.Load(), r.journal.Stats()
-	listeners := admin.Check{Name: "listeners", OK: phase > starting}
-	running := admin.Check{Name: "running", OK: phase <= serving}
+	phase := r.phase.Load()
+	checks := checksOf(phase, r.journal.Stats(), r.journal.Err())
+	if r.opts.Config != "" {
+		checks = append(checks, r.config.check())
+	}
+	if discovery, asked := r.discovery(); asked {
+		checks = append(checks, discovery)
+	}
+	if r.identified() {
+		checks = append(checks, r.identityCheck())
+	}
+	return admin.Health{Started: phase > starting, Checks: checks}
+}
+
+// checksOf are those of each sidecar, whatever its settings.
+func checksOf(at phase, stats journal.Stats, failed error) []admin.Check {
+	listeners := admin.Check{Name: "listeners", OK: at > starting}
+	running := admin.Check{Name: "running", OK: at <= serving}
 	if !running.OK {
 		running.Detail = "the sidecar is stopping"
 	}
@@ -29,17 +44,7 @@ func (r *run) health() admin.Health {
 	if !clock.OK {
 		clock.Detail = clockText(stats.Clock)
 	}
-	checks := []admin.Check{journalCheck(stats, r.journal.Err()), listeners, running, durable, room, files, clock, recordsCheck(stats)}
-	if r.opts.Config != "" {
-		checks = append(checks, r.config.check())
-	}
-	if discovery, asked := r.discovery(); asked {
-		checks = append(checks, discovery)
-	}
-	if r.identified() {
-		checks = append(checks, r.identityCheck())
-	}
-	return admin.Health{Started: phase > starting, Checks: checks}
+	return []admin.Check{journalCheck(stats, failed), listeners, running, durable, room, files, clock, recordsCheck(stats)}
 }
 
 // journalCheck is whether the journal writes: one that has failed does not, nor does one whose

@@ -48,3 +48,33 @@ func TestLostRecordsAreAdvice(t *testing.T) {
 		}
 	}
 }
+
+// TestHealthNamesWhatIsWrong: each thing that is wrong fails one check, which says so in words,
+// and keeps the sidecar from being ready only where it could not take anything.
+func TestHealthNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for check, c := range map[string]struct {
+		spoil  func(s *journal.Stats)
+		failed error
+		down   bool // it is not ready for that
+	}{
+		"":        {spoil: func(*journal.Stats) {}},
+		"journal": {failed: errors.New("disk gone"), down: true, spoil: func(*journal.Stats) {}},
+		"durable": {spoil: func(s *journal.Stats) { s.Durable = false }},
+		"space":   {spoil: func(s *journal.Stats) { s.Volume.Low = true }},
+		"files":   {spoil: func(s *journal.Stats) { s.Files.Short = true }},
+		"clock":   {spoil: func(s *journal.Stats) { s.Clock = journal.Clock{Paused: true, Ahead: time.Hour} }},
+		"records": {spoil: func(s *journal.Stats) { s.Aside = 1 }},
+	} {
+		stats := journal.Stats{Durable: true}
+		c.spoil(&stats)
+		for _, got := range proxy.ChecksOf(stats, c.failed) {
+			switch wrong := got.Name == check; {
+			case got.OK == wrong, (got.Detail != "") != wrong:
+				t.Errorf("%q is wrong: %s says %t: %q", check, got.Name, got.OK, got.Detail)
+			case wrong && got.Advice == c.down:
+				t.Errorf("%q is wrong: ready for all that: %t", check, got.Advice)
+			}
+		}
+	}
+}

@@ -240,9 +240,23 @@ var ofTheDisk = []mutant{
 	{
 		guard: "health waits for a disk that hangs",
 		file:  "proxy/health.go",
-		old:   "	phase, stats := r.phase.Load(), r.journal.Stats()\n",
-		new:   "	phase, stats := r.phase.Load(), r.journal.Stats()\n	_, _, _, _ = r.journal.CountWaiting(1)\n",
+		old:   "	phase := r.phase.Load()\n",
+		new:   "	phase := r.phase.Load()\n	_, _, _, _ = r.journal.CountWaiting(1)\n",
 		pkg:   inProxy, test: "TestAllIsSeenOfADiskThatHangs",
+	},
+	{
+		guard: "a full volume is not said by a probe",
+		file:  "proxy/health.go",
+		old:   "OK = room.Detail == \"\"\n",
+		new:   "OK = true\n",
+		pkg:   inProxy, test: "TestHealthNamesWhatIsWrong",
+	},
+	{
+		guard: "that files are short is not said by a probe",
+		file:  "proxy/health.go",
+		old:   "files.OK = files.Detail == \"\"\n",
+		new:   "files.OK = true\n",
+		pkg:   inProxy, test: "TestHealthNamesWhatIsWrong",
 	},
 	{
 		guard: "a sidecar whose disk hangs is ready",
