@@ -96,11 +96,9 @@ func (t *tableEntries) add(raw, first []byte) {
 	block, sum, err := cutSum(raw)
 	whole := err == nil && matches(block, sum)
 	offsets, end := entryOffsets(block)
-	for n := 2; offsets == nil && n < 24; n++ { // the checksum or its length is damaged: it has a few bytes
-		if cut := len(raw) - 4 - n; cut > 0 {
-			offsets, end = entryOffsets(raw[:cut])
-			block = raw[:cut]
-		}
+	for n := 2; offsets == nil && n < min(24, len(raw)-4); n++ { // the checksum or its length is damaged: it has a few bytes
+		block = raw[:len(raw)-4-n]
+		offsets, end = entryOffsets(block)
 	}
 	for i, from := range offsets {
 		to := end
@@ -112,14 +110,14 @@ func (t *tableEntries) add(raw, first []byte) {
 		}
 		if e, ok := readTableEntry(block[from:to], first); ok {
 			_, _, err := unseal(y.ParseKey(e.key), e.value.Value)
-			e.sure = whole || len(e.value.Value) > 0 && err == nil
+			e.sure = whole || err == nil
 			t.entries = append(t.entries, e)
 		}
 	}
 }
 
 // entryOffsets reads where the entries of a block begin, off its end, and where the last one
-// ends; nil: that is not what is there.
+// ends; nil: that is not what is there, as most of it does not rise, or is beyond that end.
 func entryOffsets(block []byte) (offsets []int, end int) {
 	if len(block) < 4 {
 		return nil, 0
@@ -128,10 +126,15 @@ func entryOffsets(block []byte) (offsets []int, end int) {
 	if end = len(block) - 4 - 4*count; count == 0 || end <= 0 {
 		return nil, 0
 	}
+	last, fit := -1, 0
 	for i := range count {
-		offsets = append(offsets, int(binary.LittleEndian.Uint32(block[end+4*i:])))
+		from := int(binary.LittleEndian.Uint32(block[end+4*i:]))
+		if last < from && from < end {
+			fit++
+		}
+		offsets, last = append(offsets, from), from
 	}
-	if offsets[0] != 0 {
+	if fit < (count+1)/2 {
 		return nil, 0
 	}
 	return offsets, end
