@@ -276,6 +276,9 @@ func TestPartOfAJournalIsNone(t *testing.T) {
 func TestIdentitySurvives(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
+	if w.j.Stats().Unclean {
+		t.Error("a journal that is new was seen as unclean")
+	}
 	before := w.j.Identity()
 	boot := w.j.Stats().Boot
 	w.reopen()

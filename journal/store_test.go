@@ -60,6 +60,28 @@ func TestMemtableAfter(t *testing.T) {
 	}
 }
 
+// The log that commits go to is the newest one, whatever else is there.
+func TestNewestMemtable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, row := range []struct {
+		name string
+		want int
+	}{
+		{"MANIFEST", 0}, {"00007.mem", 7}, {"00003.mem", 7}, {"00009.sst", 7}, {"old.mem", 7}, {"100000.mem", 100000}, {"99999.mem", 100000},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, row.name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := journal.NewestMemtable(dir); err != nil || got != row.want {
+			t.Errorf("with %s: %d, %v; want %d", row.name, got, err, row.want)
+		}
+	}
+	if _, err := journal.NewestMemtable(filepath.Join(dir, "none")); err == nil {
+		t.Error("a directory that cannot be read has a newest log")
+	}
+}
+
 // What Badger only logs of a disk that fails stops the journal; what else it logs is told.
 func TestTripwire(t *testing.T) {
 	t.Parallel()
@@ -72,9 +94,13 @@ func TestTripwire(t *testing.T) {
 		"Block cache might be too small":                               false,
 	} {
 		var failed, told []string
-		journal.Tripwire(func(err error) { failed = append(failed, err.Error()) }, func(s string) { told = append(told, s) }).Errorf("%s\n", line)
-		if stops != (len(failed) == 1) || stops == (len(told) == 1) {
-			t.Errorf("%q: failed with %q, told %q", line, failed, told)
+		log := journal.Tripwire(func(err error) { failed = append(failed, err.Error()) }, func(s string) { told = append(told, s) })
+		for level, say := range map[string]func(string, ...any){"an error": log.Errorf, "a warning": log.Warningf} { // a compaction that fails is the latter
+			failed, told = nil, nil
+			say("%s\n", line)
+			if stops != (len(failed) == 1) || stops == (len(told) == 1) {
+				t.Errorf("%s, %q: failed with %q, told %q", level, line, failed, told)
+			}
 		}
 	}
 }

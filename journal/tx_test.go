@@ -69,3 +69,30 @@ func TestDeletedInItsBatch(t *testing.T) {
 		t.Errorf("it is %s", got)
 	}
 }
+
+// What an operation writes, and writes again, counts once: by it the room in a batch is
+// judged, in which more than the store takes stops the journal.
+func TestWritesCountOnce(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, steps := range []string{"a", "aba", "ab", "+", "+-+-+", "a+b-", "2", "22", "21", "20", "1+-0a"} {
+		if err := w.j.CountWrites(t.Context(), steps); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A blob is what was stored last, whatever a longer one has left behind it; and one that is
+// removed in the batch that has stored it leaves no chunk.
+func TestBlobInPlaceOfALongerOne(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for _, row := range [][2]int{{100_000, 10}, {10, 100_000}, {0, 10}, {100_000, 0}} {
+		if is, _, err := w.j.Rewrite(t.Context(), row[0], row[1]); err != nil || is != row[1] {
+			t.Errorf("%d bytes after %d: %d of them are read, %v", row[1], row[0], is, err)
+		}
+	}
+	if _, left, err := w.j.Rewrite(t.Context(), 10, 100_000); err != nil || left {
+		t.Errorf("removed at once, it is there: %v, %v", left, err)
+	}
+}
