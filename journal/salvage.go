@@ -143,6 +143,8 @@ func (s *salvager) intent(d Damage) {
 		}
 	case s.rename(id): // looked at again, with its address
 	case !readable && s.stripHand(id): // likewise, with what is left of it
+	case d.Kind == DamagedRecord && d.Key[0] == classHandover && (readable || s.standsIn(id)): // likewise, without it
+		s.remove(d.Key)
 	case !readable && s.standsIn(id):
 	case readable && s.endedWithoutLog(id, &h): // likewise, with one
 	case !readable, d.Kind == DamagedRecord && !state.Status(h.Status).Open():
@@ -156,7 +158,8 @@ func (s *salvager) intent(d Damage) {
 }
 
 // strip takes off the head of an intent what it names and that is not here. A dead letter
-// whose successor is gone may have another.
+// whose successor is gone may have another. What has ended is in no index of what is open: the
+// fingerprint would count entries that are not there, for as long as its head is.
 func (s *salvager) strip(id ID, h *wire.Head) (lacksThread bool) {
 	was := proto.CloneOf(h)
 	if h.Planned && !s.has(idKey(classPlan, id)) {
@@ -168,8 +171,11 @@ func (s *salvager) strip(id ID, h *wire.Head) (lacksThread bool) {
 	if lacksThread = h.Thread && !s.has(idKey(classThread, id)); lacksThread {
 		h.Thread = false
 	}
-	if next, err := IDOf(h.RedrivenAs); err == nil && !s.has(idKey(classHead, next)) && !s.has(idKey(classPurged, next)) {
+	if next, err := IDOf(h.RedrivenAs); err == nil && !s.has(idKey(classHead, next)) && !s.has(idKey(classPurged, next)) && !s.standsIn(next) {
 		h.RedrivenAs = nil
+	}
+	if !state.Status(h.Status).Open() {
+		h.Place, h.ExpiryMs = uint32(PlaceEnded), 0
 	}
 	if !proto.Equal(was, h) {
 		s.do(func(t *tx) error { return t.put(idKey(classHead, id), h) })

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/state"
@@ -41,7 +43,7 @@ func (s *salvager) standsIn(id ID) bool {
 	}
 	e, keys := s.lastEvent(id), s.strays[id]
 	switch {
-	case !s.hasEnvelope(id):
+	case !s.hasEnvelope(id), s.isCopy(id, e, keys):
 		return false
 	case e == nil && (s.has(chunkKey(classOutcome, id, 0)) || !s.isOurs(id, keys)):
 		return false
@@ -69,6 +71,23 @@ func (s *salvager) lastEvent(id ID) *wire.Event {
 		return nil
 	}
 	return log.Events[len(log.Events)-1]
+}
+
+// isCopy reports whether what is left is of what is held, or was, for another home, which has
+// told how it ended: an intent has one home, else it is redriven twice. A dead letter of our
+// own has its outcome, and ended when its last event says; a copy of another's has none, and
+// ended when its hand-over did.
+func (s *salvager) isCopy(id ID, e *wire.Event, keys [][]byte) bool {
+	var h wire.Handover
+	if held, err := readMessage(s.txn, idKey(classHandover, id), &h); err == nil && held {
+		return string(h.Home) != string(s.j.self.Journal[:])
+	}
+	if e == nil || state.Status(e.Status).Open() {
+		return false
+	}
+	return !s.has(chunkKey(classOutcome, id, 0)) || slices.ContainsFunc(keys, func(key []byte) bool {
+		return key[0] == classDead && string(key) != string(deadKey(e.AtMs, id))
+	})
 }
 
 // isOurs reports whether an intent is home's, as far as what is beside its head tells: what
@@ -117,6 +136,9 @@ func (t *tx) writeLogAnew(id ID) error {
 // standIn gives those intents heads, in a commit after the rounds of salvage: until then
 // addresses may come back, and they have none but those.
 func (j *Journal) standIn(stood map[ID][][]byte) error {
+	if len(stood) == 0 {
+		return nil
+	}
 	if err := viewAlone(j.db, j.names.load); err != nil {
 		return err
 	}
@@ -124,7 +146,41 @@ func (j *Journal) standIn(stood map[ID][][]byte) error {
 	for id, keys := range stood {
 		todo = append(todo, func(t *tx) error { return t.standIn(id, keys) })
 	}
-	err := j.commitInTurn(todo)
+	err := viewAlone(j.db, func(txn *page) error {
+		keysOf(txn, classEnvelope, func(key []byte) {
+			next := ID(key[1:17])
+			of, redrive := redriveOf(txn, next)
+			if _, stands := stood[of]; redrive && stands {
+				todo = append(todo, func(t *tx) error { return t.succeed(of, next) })
+			}
+		})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = j.commitInTurn(todo)
 	j.names = newNames() // read again, from where numbers go on
 	return err
+}
+
+// redriveOf is the dead letter that an intent is the successor of, where its envelope tells.
+func redriveOf(txn *page, id ID) (of ID, redrive bool) {
+	var e wire.Envelope
+	blob, found, err := readEnvelope(txn, id)
+	if err != nil || !found || proto.Unmarshal(blob, &e) != nil {
+		return of, false
+	}
+	of, err = IDOf(e.RedriveOf)
+	return of, err == nil
+}
+
+// succeed has a dead letter know its successor again: it may have no other.
+func (t *tx) succeed(of, next ID) error {
+	l, found, err := t.life(of)
+	if err != nil || !found {
+		return err
+	}
+	l.head.RedrivenAs = next[:]
+	return t.saveLife(l)
 }

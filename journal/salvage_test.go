@@ -1,0 +1,115 @@
+package journal_test
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal"
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// flipOf puts a wrong bit into the record of an intent.
+func flipOf(class byte, id journal.ID) func(*badger.Txn) error {
+	return rewriteAt(string(append([]byte{class}, id[:]...)))
+}
+
+// all plants some damages in one journal.
+func all(plants ...func(*badger.Txn) error) func(*badger.Txn) error {
+	return func(txn *badger.Txn) (err error) {
+		for _, plant := range plants {
+			err = errors.Join(err, plant(txn))
+		}
+		return err
+	}
+}
+
+// Whatever does not agree with what, a start that accepts the loss leaves a journal in which
+// all does, and that any other start goes on with. An intent has one home then, and a dead
+// letter one successor.
+func TestAcceptLossOfTies(t *testing.T) {
+	t.Parallel()
+	w := setupTied(t)
+	head := func(id journal.ID, change func(*wire.Head)) func(*badger.Txn) error { return edit('i', id, change) }
+	is := func(id journal.ID, want state.Status) func(*world) {
+		return func(v *world) {
+			if got := v.status(id); got != want {
+				v.Errorf("it is %s, want %s", got, want)
+			}
+		}
+	}
+	isGone := func(id journal.ID) func(*world) {
+		return func(v *world) {
+			if i, err := v.j.Get(id); !errors.Is(err, journal.ErrNotFound) {
+				v.Errorf("it is here, with the head %v: %v", i.Head, err)
+			}
+		}
+	}
+	succeeds := func(id, next journal.ID) func(*world) {
+		return func(v *world) {
+			i, err := v.j.Get(id)
+			if err != nil {
+				v.Fatal(err)
+			}
+			if as, _ := journal.IDOf(i.Head.RedrivenAs); as != next {
+				v.Errorf("it was redriven as %s, want %s", as, next)
+			}
+			var redriven *journal.RedrivenError
+			if _, err := v.j.Redrive(v.Context(), journal.Redrive{ID: id}); errors.As(err, &redriven) == next.IsZero() {
+				v.Errorf("redriven once more: %v", err)
+			}
+		}
+	}
+	purged := journal.NewID()
+	for _, c := range []struct {
+		damage string
+		at     *world
+		plant  func(*badger.Txn) error
+		want   func(*world)
+	}{
+		{"an end that is placed", w.home, head(w.done, func(h *wire.Head) { h.Place, h.ExpiryMs = uint32(journal.PlaceDue), 1 }), is(w.done, state.Completed)},
+		{"a policy of one that is open", w.home, head(w.open, func(h *wire.Head) { h.PolicyGeneration = 1 }), is(w.open, state.Failed)},
+		{"a policy of one that has ended", w.home, head(w.done, func(h *wire.Head) { h.PolicyGeneration = 1 }), is(w.done, state.Completed)},
+		{"a bit of a hand-over of one that is open", w.home, flipOf('h', w.inHand), is(w.inHand, state.Failed)},
+		{"a bit of a hand-over, and a head", w.home, all(flipOf('h', w.inHand), without(w.inHand, "i")), is(w.inHand, state.Failed)},
+		{"the log of one that has ended", w.home, without(w.done, "t"), func(v *world) {
+			if log := v.log(w.done); len(log) == 0 || state.EventType(log[len(log)-1].Type) != state.EventCompleted {
+				v.Errorf("its log is %v", log)
+			}
+		}},
+		{"a thread of nobody", w.home, edit('T', w.task, func(th *wire.Thread) { th.Views[0].Owner = 99 }), is(w.task, state.Failed)},
+		{"the head of a dead letter", w.home, without(w.dead, "i"), succeeds(w.dead, w.next)},
+		{"the head of a successor", w.home, without(w.next, "i"), succeeds(w.dead, w.next)},
+		{"a successor", w.home, without(w.next, "ivt"), succeeds(w.dead, journal.ID{})},
+		{"a policy of one whose successor was purged", w.home, all(
+			head(w.rejected, func(h *wire.Head) { h.PolicyGeneration, h.RedrivenAs = 1, purged[:] }),
+			func(txn *badger.Txn) error {
+				key := append([]byte{'y'}, purged[:]...)
+				return txn.Set(key, journal.Seal(key, 1, nil))
+			}), succeeds(w.rejected, purged)},
+
+		{"a thread of a hand-over", w.holder, edit('h', w.held, func(h *wire.Handover) { h.Threaded = true }), is(w.held, state.Delivered)},
+		{"the address of a hand-over", w.holder, remove('u'), is(w.held, state.Delivered)},
+		{"the hand-over of a dead letter of another", w.holder, without(w.rejected, "h"), isGone(w.rejected)},
+		{"a bit of the hand-over of a dead letter of another", w.holder, flipOf('h', w.rejected), isGone(w.rejected)},
+		{"the envelope of a dead letter of another", w.holder, without(w.rejected, "v"), isGone(w.rejected)},
+	} {
+		t.Run(c.damage, func(t *testing.T) {
+			t.Parallel()
+			v := &world{T: t, dir: t.TempDir()}
+			if err := os.CopyFS(v.dir, os.DirFS(c.at.dir)); err != nil {
+				t.Fatal(err)
+			}
+			v.plant(c.plant)
+			v.goOn()
+			c.want(v)
+			v.counted()
+			v.whole()
+			v.open(journal.Options{})
+			v.counted()
+		})
+	}
+}
