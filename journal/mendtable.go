@@ -123,7 +123,7 @@ func entryOffsets(block []byte) (offsets []int, end int) {
 		return nil, 0
 	}
 	count := int(binary.BigEndian.Uint32(block[len(block)-4:]))
-	if end = len(block) - 4 - 4*count; count == 0 || end <= 0 {
+	if end = len(block) - 4 - 4*count; end <= 0 {
 		return nil, 0
 	}
 	last, fit := -1, 0

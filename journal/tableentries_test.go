@@ -220,3 +220,48 @@ func TestEntriesOfAPartOfABlock(t *testing.T) {
 		}
 	}
 }
+
+// The end of a block is one where most offsets rise and lie before it.
+func TestEntryOffsets(t *testing.T) {
+	t.Parallel()
+	const end = 40
+	for _, c := range []struct {
+		offsets []uint32
+		there   bool
+	}{
+		{[]uint32{0}, true},
+		{[]uint32{0, 10, 20}, true},
+		{[]uint32{0, 1 << 31, 20, 30}, true},
+		{[]uint32{5, 10, 20}, true},
+		{[]uint32{0, 0, 0}, false},
+		{[]uint32{end, end + 1, end + 2}, false},
+	} {
+		block := make([]byte, end)
+		for _, from := range c.offsets {
+			block = binary.LittleEndian.AppendUint32(block, from)
+		}
+		block = binary.BigEndian.AppendUint32(block, uint32(len(c.offsets)))
+		if got, ends := entryOffsets(block); (len(got) == len(c.offsets)) != c.there || c.there && ends != end {
+			t.Errorf("offsets %d: got %d up to %d, want them: %t", c.offsets, got, ends, c.there)
+		}
+	}
+}
+
+// A table that is made anew in a copy of a store leaves nothing but itself: whoever has the
+// original needs no other.
+func TestTableMadeAnewInACopy(t *testing.T) {
+	m := makeTable(t)
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", filepath.Join(dir, "nowhere"))
+	b := badFile{name: "000001.sst", kind: tableFile}
+	m.file[m.offsets[entryD7]-1] ^= 1
+	if err := os.WriteFile(filepath.Join(dir, b.name), m.file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if lost, err := mendInPlace(dir, "", b); err != nil || lost != 1 {
+		t.Fatalf("%d keys are lost, %v", lost, err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("%v, %v; want the table alone", files, err)
+	}
+}

@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"slices"
@@ -111,6 +112,11 @@ func setupTied(t *testing.T) *tied {
 	w.flow = w.home.workflow(journal.Accept{}, step(agent, "a", 2, 0), step(agent, "b", 0, 0))
 	w.step = w.home.awaited(w.flow)
 	w.task = w.home.ask(nil)
+	key := &journal.Key{Hash: [32]byte{1}, Fingerprint: [32]byte{2}}
+	if keyed, err := w.home.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope(), Key: key}}); err != nil || keyed[0].Err != nil {
+		t.Fatal(err, keyed)
+	}
+	w.home.schedule(&wire.Schedule{})
 	for _, side := range []*world{w.home, w.holder} {
 		side.whole()
 	}
@@ -122,6 +128,10 @@ func setupTied(t *testing.T) *tied {
 func TestVerifyNamesWhatDoesNotAgree(t *testing.T) {
 	t.Parallel()
 	w := setupTied(t)
+	asks := &world{T: t, dir: t.TempDir()} // people elsewhere
+	asks.open(journal.Options{Elsewhere: func(string) bool { return true }})
+	asked := asks.ask(nil)
+	asks.whole()
 	head := func(id journal.ID, change func(*wire.Head)) func(*badger.Txn) error { return edit('i', id, change) }
 	plan := func(id journal.ID, change func(*wire.Plan)) func(*badger.Txn) error { return edit('j', id, change) }
 	hand := func(id journal.ID, change func(*wire.Handover)) func(*badger.Txn) error { return edit('h', id, change) }
@@ -162,6 +172,16 @@ func TestVerifyNamesWhatDoesNotAgree(t *testing.T) {
 		{"an end of nothing", w.home, func(txn *badger.Txn) error {
 			return txn.Set(append(append([]byte{'r'}, make([]byte, 8)...), w.held[:15]...), nil)
 		}, journal.ID{}, journal.StrayEntry, "there is no such intent"},
+		{"a task that is offered, and in no index", asks, remove('J'), asked, journal.MissingEntry, "index of tasks"},
+		{"a completed dead letter of an earlier program", w.home, both(earlier, head(w.done, func(h *wire.Head) { h.DeadMs = 1 })), w.done, journal.Contradictions, "its head says true"},
+		{"a successor of nothing that is here", w.home, both(letGo, head(w.dead, func(h *wire.Head) { h.RedrivenAs = w.open[:] })), w.dead, journal.Contradictions, "was redriven as"},
+		{"a successor that was never made", w.home, head(w.dead, func(h *wire.Head) { h.RedrivenAs[0] = 0x7f }), w.dead, journal.Contradictions, "was redriven as"},
+		{"what was sent does not decode", w.home, put(append([]byte{'v'}, append(w.open[:], 0, 0)...), []byte{0xff}), w.open, journal.DamagedRecord, "does not decode"},
+		{"an idempotency key of no intent", w.home, editAt([]byte("d"), func(d *wire.Dedupe) { d.Id = d.Id[:3] }), journal.ID{}, journal.DamagedRecord, ""},
+		{"a schedule of no time", w.home, editAt([]byte("S"), func(s *wire.Schedule) { s.Cron = "never" }), journal.ID{}, journal.DamagedRecord, "when it is due cannot be read"},
+		{"a schedule of nothing", w.home, editAt([]byte("S"), func(s *wire.Schedule) { s.Template = nil }), journal.ID{}, journal.DamagedRecord, "what to make"},
+		{"a webhook that says it is another", w.home, putOther('b', &wire.Subscription{Id: w.open[:]}), journal.ID{}, journal.Contradictions, "it says that it is"},
+		{"an account that says it is another", w.home, putOther('f', &wire.Account{Id: w.open[:]}), journal.ID{}, journal.Contradictions, "it says that it is"},
 		{"an entry with a value", w.home, func(txn *badger.Txn) error { return txn.Set(firstKey(txn, 'o'), []byte("x")) }, journal.ID{}, journal.DamagedRecord, "has a value"},
 		{"who it is cannot be read", w.home, rewriteAt("mb"), journal.ID{}, journal.DamagedRecord, "checksum"},
 		{"how far it had come cannot be read", w.home, rewriteAt("mm"), journal.ID{}, journal.DamagedRecord, "checksum"},
@@ -189,6 +209,76 @@ func TestVerifyNamesWhatDoesNotAgree(t *testing.T) {
 				return d.Kind == c.kind && strings.Contains(d.What, c.words) && (c.of.IsZero() || d.Intent == c.of)
 			}) || slices.ContainsFunc(r.Damages, func(d journal.Damage) bool { return d.Kind == journal.DamagedFile }) {
 				t.Errorf("found %q; want %s of %s that says %q, and all that comes after it", r.Damages, c.kind, c.of, c.words)
+			}
+		})
+	}
+}
+
+// earlier has a journal be one whose dead letters are not all in their index yet.
+func earlier(txn *badger.Txn) error {
+	return editAt([]byte("mb"), func(b *wire.Birth) { b.BroughtTo = 0 })(txn)
+}
+
+// letGo has a journal have let go of what had ended by now.
+func letGo(txn *badger.Txn) error {
+	return editAt([]byte("mm"), func(m *wire.Meta) { m.LetGoMs = time.Now().UnixMilli() })(txn)
+}
+
+func both(one, two func(*badger.Txn) error) func(*badger.Txn) error {
+	return func(txn *badger.Txn) error { return errors.Join(one(txn), two(txn)) }
+}
+
+// put writes a record.
+func put(key, body []byte) func(*badger.Txn) error {
+	return func(txn *badger.Txn) error { return txn.Set(key, journal.Seal(key, 1, body)) }
+}
+
+// putOther writes a record under an id that is not its own.
+func putOther(class byte, m proto.Message) func(*badger.Txn) error {
+	return func(txn *badger.Txn) error {
+		body, err := proto.Marshal(m)
+		return errors.Join(err, put(append([]byte{class}, bytes.Repeat([]byte{7}, 16)...), body)(txn))
+	}
+}
+
+// What is not there and need not be is no damage.
+func TestVerifyMissesNothingThatMayBeGone(t *testing.T) {
+	t.Parallel()
+	w := setupTied(t)
+	head := func(id journal.ID, change func(*wire.Head)) func(*badger.Txn) error { return edit('i', id, change) }
+	answered, err := proto.Marshal(&wire.Dedupe{Id: w.held[:]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		gone  string
+		at    *world
+		plant func(*badger.Txn) error
+		words string // that are not said
+	}{
+		{"what an ended one had sent", w.home, without(w.done, "v"), ""},
+		{"what an ended hand-over had sent", w.holder, without(w.settled, "v"), ""},
+		{"the head of what was answered here", w.holder, put(append([]byte{'d'}, make([]byte, 32)...), answered), "names intent"},
+		{"the entry of a dead letter of an earlier program", w.home, both(earlier, head(w.dead, func(h *wire.Head) { h.DeadMs = 0 })), "its head says"},
+		{"a step that has ended", w.home, both(edit('j', w.flow, func(p *wire.Plan) { p.Parts[0].Status = uint32(state.Completed) }), without(w.step, "i")), "waits for its part"},
+		{"a successor that was let go", w.home, both(letGo, head(w.dead, func(h *wire.Head) { h.RedrivenAs[15] ^= 1 })), "was redriven as"},
+		{"a successor of a clock that was wrong", w.home, both(letGo, head(w.dead, func(h *wire.Head) { h.RedrivenAs[0] = 0x7f })), "was redriven as"},
+	} {
+		t.Run(c.gone, func(t *testing.T) {
+			t.Parallel()
+			v := &world{T: t, dir: t.TempDir()}
+			if err := os.CopyFS(v.dir, os.DirFS(c.at.dir)); err != nil {
+				t.Fatal(err)
+			}
+			v.plant(c.plant)
+			r, err := journal.Verify(v.dir)
+			if err != nil || c.at == w.holder && r.Live != 1 {
+				t.Errorf("%v: %d are open", err, r.Live)
+			}
+			for _, d := range r.Damages {
+				if strings.Contains(d.What, c.words) {
+					t.Errorf("found %v", d)
+				}
 			}
 		})
 	}
