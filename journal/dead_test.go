@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -476,28 +477,45 @@ func TestHolderHearsOfPurged(t *testing.T) {
 }
 
 // TestOldJournalGainsIndex: dead letters of the schema before this one are listed
-// after one start, and an older program refuses what it would not understand.
+// after one start, those that a start has listed before it was killed once, and an older
+// program refuses what it would not understand.
 func TestOldJournalGainsIndex(t *testing.T) {
 	t.Parallel()
 	p := setupPair(t)
-	a, b := p.die(), p.die()
-	open := p.home.accept()
+	late, err := p.home.j.Accept(t.Context(), []journal.Accept{{Envelope: envelope(), DeliverBy: time.Now().Add(20 * time.Millisecond)}})
+	if err != nil || late[0].Err != nil {
+		t.Fatal(err, late)
+	}
+	wake, stop := p.home.j.Watch(late[0].ID)
+	defer stop()
+	for p.home.status(late[0].ID) != state.TimedOut {
+		<-wake
+	}
+	a, b, listed, open := p.die(), p.die(), p.die(), p.home.accept()
+	failed := p.home.accept()
+	if _, err := p.home.j.Answer(t.Context(), failed, journal.Answer{Trigger: state.Fail, Reason: state.ReasonApp}); err != nil {
+		t.Fatal(err)
+	}
+	want := p.home.dead(journal.DeadFilter{})
+	if len(want) != 4 || !slices.Contains(want, listed) {
+		t.Fatalf("%d dead letters, want 4", len(want))
+	}
 	at := p.home.get(b).Head.DeadMs
-	if err := p.home.j.MakeOld(a, b); err != nil {
+	if err := p.home.j.MakeOld(a, b, late[0].ID); err != nil {
 		t.Fatal(err)
 	}
 	p.home.whole() // the old form is whole too
 	for range 2 {
 		p.home.open(journal.Options{})
 		p.home.wantSchema("of before", 2)
-		if got := len(p.home.dead(journal.DeadFilter{})); got != 2 {
-			t.Fatalf("%d dead letters after the start, want 2", got)
-		}
+		p.home.wantDead(journal.DeadFilter{}, want...)
 		if got := p.home.get(b).Head.DeadMs; got != at {
 			t.Errorf("it ended at %d, want %d", got, at)
 		}
-		if p.home.get(open).Head.DeadMs != 0 {
-			t.Error("an open intent is among the dead letters")
+		for _, id := range []journal.ID{open, failed} {
+			if p.home.get(id).Head.DeadMs != 0 {
+				t.Errorf("what is %s is among the dead letters", p.home.status(id))
+			}
 		}
 		p.home.whole()
 	}

@@ -67,6 +67,9 @@ func (j *Journal) CountWrites(ctx context.Context, steps string) (wrong error) {
 	return wrong
 }
 
+// ChunkSize is how much of a blob is one value.
+const ChunkSize = chunkSize
+
 // Rewrite has an operation store a blob, then another in its place, and then none. It returns
 // what is read after the second, and whether there are chunks after the third.
 func (j *Journal) Rewrite(ctx context.Context, first, then int) (is int, left bool, err error) {

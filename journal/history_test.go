@@ -394,6 +394,25 @@ func TestHistoryCut(t *testing.T) {
 	}
 }
 
+// TestHistoryGoesByItself: what is over the budget at a start is let go without anybody's doing.
+func TestHistoryGoesByItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		id := w.done(10)
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		w.open(journal.Options{History: journal.History{HistoryBytes: 1}})
+		w.wantBody(id, "whole")
+		time.Sleep(3 * time.Minute) // until the clock has held
+		if got := w.body(id); got == "whole" {
+			t.Error("it is whole, where there is no room for it")
+		}
+	})
+}
+
 // TestHistoryDefault: it takes a quarter of the volume, and of the files that may be open.
 func TestHistoryDefault(t *testing.T) {
 	t.Parallel()

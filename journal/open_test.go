@@ -203,6 +203,17 @@ func (w *world) replaceStore(from string) {
 	}
 }
 
+// There is a journal where one was opened, and nowhere else.
+func TestExists(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for dir, want := range map[string]bool{w.dir: true, t.TempDir(): false, filepath.Join(w.dir, "none"): false} {
+		if got, err := journal.Exists(dir); err != nil || got != want {
+			t.Errorf("%s: %v, %v; want %v", dir, got, err, want)
+		}
+	}
+}
+
 func TestOpenNeverStartsEmpty(t *testing.T) {
 	t.Parallel()
 	w := setup(t)

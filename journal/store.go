@@ -100,10 +100,14 @@ func (w tripwire) see(format string, args []any) {
 	w.warning(line)
 }
 
-func (w tripwire) Errorf(format string, args ...any)   { w.see(format, args) }
-func (w tripwire) Warningf(format string, args ...any) { w.see(format, args) }
-func (w tripwire) Infof(string, ...any)                {}
-func (w tripwire) Debugf(string, ...any)               {}
+func (w tripwire) Errorf(format string, args ...any) { w.see(format, args) }
+func (w tripwire) Infof(string, ...any)              {}
+func (w tripwire) Debugf(string, ...any)             {}
+
+// Warningf is what Badger says of a compaction that has failed.
+func (w tripwire) Warningf(format string, args ...any) {
+	w.see(format, args)
+}
 
 // newestMemtable returns the highest number among Badger's memtable files.
 func newestMemtable(dir string) (int, error) {

@@ -87,12 +87,13 @@ func TestWritesCountOnce(t *testing.T) {
 func TestBlobInPlaceOfALongerOne(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	for _, row := range [][2]int{{100_000, 10}, {10, 100_000}, {0, 10}, {100_000, 0}} {
+	const long = 2*journal.ChunkSize + 10
+	for _, row := range [][2]int{{long, 10}, {10, long}, {0, 10}, {long, 0}, {long, journal.ChunkSize}} {
 		if is, _, err := w.j.Rewrite(t.Context(), row[0], row[1]); err != nil || is != row[1] {
 			t.Errorf("%d bytes after %d: %d of them are read, %v", row[1], row[0], is, err)
 		}
 	}
-	if _, left, err := w.j.Rewrite(t.Context(), 10, 100_000); err != nil || left {
+	if _, left, err := w.j.Rewrite(t.Context(), 10, long); err != nil || left {
 		t.Errorf("removed at once, it is there: %v, %v", left, err)
 	}
 }
