@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -99,10 +100,16 @@ func (r *Redrive) accept(original *Intent, now time.Time) *Accept {
 	if !a.Deadline.IsZero() && a.Deadline.Before(a.DeliverBy) {
 		a.Deadline = a.DeliverBy
 	}
-	if p := original.Plan; p != nil && (original.Head.Gated || original.Head.Stepped || r.Payload != nil || r.ToAgent != "") {
+	if p := original.Plan; p != nil && (waits(p) || original.Head.Gated || original.Head.Stepped || r.Payload != nil || r.ToAgent != "") {
 		a.Plan = asAsked(p) // nobody has approved this
 	}
 	return a
+}
+
+// waits reports whether a plan has a part that has not come to its end: a head that was made
+// of what is left does not say so.
+func waits(p *wire.Plan) bool {
+	return slices.ContainsFunc(p.Parts, func(part *wire.Part) bool { return part.Status != uint32(state.Completed) })
 }
 
 // again is a limit as far from now as it was from the time it was set; zero where

@@ -164,6 +164,8 @@ func (s *salvager) strip(id ID, h *wire.Head) (lacksThread bool) {
 	was := proto.CloneOf(h)
 	if h.Planned && !s.has(idKey(classPlan, id)) {
 		h.Planned, h.Gated, h.Stepped = false, false, false
+		lost := &wire.Aside{Key: idKey(classPlan, id), Why: "it is gone", AtMs: ms(s.j.now())}
+		s.do(func(t *tx) error { return t.put(idKey(classAside, id), lost) }) // redriven, it would do without approval
 	}
 	if h.PolicyGeneration > 0 && !s.has(idKey(classPolicy, id)) {
 		h.PolicyGeneration = 0

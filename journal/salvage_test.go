@@ -3,6 +3,7 @@ package journal_test
 import (
 	"errors"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -39,6 +40,9 @@ func TestAcceptLossOfTies(t *testing.T) {
 			if got := v.status(id); got != want {
 				v.Errorf("it is %s, want %s", got, want)
 			}
+			if said := v.j.Stats().Loss; strings.Contains(said, "dead letters") != (want == state.Failed) {
+				v.Errorf("it is %s, and said to be lost: %q", want, said)
+			}
 		}
 	}
 	isGone := func(id journal.ID) func(*world) {
@@ -73,6 +77,25 @@ func TestAcceptLossOfTies(t *testing.T) {
 		{"an end that is placed", w.home, head(w.done, func(h *wire.Head) { h.Place, h.ExpiryMs = uint32(journal.PlaceDue), 1 }), is(w.done, state.Completed)},
 		{"a policy of one that is open", w.home, head(w.open, func(h *wire.Head) { h.PolicyGeneration = 1 }), is(w.open, state.Failed)},
 		{"a policy of one that has ended", w.home, head(w.done, func(h *wire.Head) { h.PolicyGeneration = 1 }), is(w.done, state.Completed)},
+		{"a thread of one that is open", w.home, head(w.open, func(h *wire.Head) { h.Thread = true }), is(w.open, state.Submitted)},
+		{"a bit of how one has ended", w.home, rewriteAt(string(append([]byte{'a'}, append(w.done[:], 0, 0)...))), isGone(w.done)},
+		{"a bit of a hand-over of one that has ended", w.home, flipOf('h', w.done), is(w.done, state.Completed)},
+		{"a plan of one that waits", w.home, without(w.gated, "j"), func(v *world) {
+			is(w.gated, state.Failed)(v)
+			if _, err := v.j.Redrive(v.Context(), journal.Redrive{ID: w.gated}); !errors.Is(err, journal.ErrLost) {
+				v.Errorf("redriven, though what it needs is lost: %v", err)
+			}
+		}},
+		{"the head of one that waits", w.home, without(w.gated, "i"), func(v *world) {
+			is(w.gated, state.Failed)(v)
+			got, err := v.j.Redrive(v.Context(), journal.Redrive{ID: w.gated})
+			if err != nil {
+				v.Fatal(err)
+			}
+			if i, err := v.j.Get(got.ID); err != nil || !i.Head.Gated {
+				v.Errorf("redriven, it does without approval: %v", err)
+			}
+		}},
 		{"a bit of a hand-over of one that is open", w.home, flipOf('h', w.inHand), is(w.inHand, state.Failed)},
 		{"a bit of a hand-over, and a head", w.home, all(flipOf('h', w.inHand), without(w.inHand, "i")), is(w.inHand, state.Failed)},
 		{"the log of one that has ended", w.home, without(w.done, "t"), func(v *world) {

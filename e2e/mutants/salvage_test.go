@@ -86,4 +86,32 @@ var ofSalvage = []mutant{
 		new:   "			_ = e\n",
 		pkg:   inJournal, test: "TestAcceptLossOfTies/the_log_of_one_that_has_ended",
 	},
+	{
+		guard: "what has lost its plan is redriven, and nobody is asked",
+		file:  "journal/salvage.go",
+		old:   "		s.do(func(t *tx) error { return t.put(idKey(classAside, id), lost) })",
+		new:   "		_ = lost",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/a_plan_of_one_that_waits",
+	},
+	{
+		guard: "what has lost its head is redriven, and nobody is asked",
+		file:  "journal/redrive.go",
+		old:   "(waits(p) || ",
+		new:   "(waits(p) && false || ",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/the_head_of_one_that_waits",
+	},
+	{
+		guard: "what has ended is said to end by a loss",
+		file:  "journal/salvage.go",
+		old:   "		if state.Status(h.Status).Open() && (!lacksThread",
+		new:   "		if (!lacksThread",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/a_policy_of_one_that_has_ended",
+	},
+	{
+		guard: "a message without its thread ends",
+		file:  "journal/salvage.go",
+		old:   " && (!lacksThread || h.HumanTask) {\n",
+		new:   " && (!lacksThread || true) {\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/a_thread_of_one_that_is_open",
+	},
 }
