@@ -175,6 +175,7 @@ func TestVerifyNamesWhatDoesNotAgree(t *testing.T) {
 		{"a task that is offered, and in no index", asks, remove('J'), asked, journal.MissingEntry, "index of tasks"},
 		{"a completed dead letter of an earlier program", w.home, both(earlier, head(w.done, func(h *wire.Head) { h.DeadMs = 1 })), w.done, journal.Contradictions, "its head says true"},
 		{"a successor of nothing that is here", w.home, both(letGo, head(w.dead, func(h *wire.Head) { h.RedrivenAs = w.open[:] })), w.dead, journal.Contradictions, "was redriven as"},
+		{"a successor that is later than what was let go", w.home, both(editAt([]byte("mm"), func(m *wire.Meta) { m.LetGoMs = 1 }), head(w.dead, func(h *wire.Head) { h.RedrivenAs[15] ^= 1 })), w.dead, journal.Contradictions, "was redriven as"},
 		{"a successor that was never made", w.home, head(w.dead, func(h *wire.Head) { h.RedrivenAs[0] = 0x7f }), w.dead, journal.Contradictions, "was redriven as"},
 		{"what was sent does not decode", w.home, put(append([]byte{'v'}, append(w.open[:], 0, 0)...), []byte{0xff}), w.open, journal.DamagedRecord, "does not decode"},
 		{"an idempotency key of no intent", w.home, editAt([]byte("d"), func(d *wire.Dedupe) { d.Id = d.Id[:3] }), journal.ID{}, journal.DamagedRecord, ""},
