@@ -400,12 +400,12 @@ func TestHistoryGoesByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := setup(t)
 		id := w.done(10)
+		w.wantBody(id, "whole")
 		if err := w.j.Close(); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
 		w.open(journal.Options{History: journal.History{HistoryBytes: 1}})
-		w.wantBody(id, "whole")
 		time.Sleep(3 * time.Minute) // until the clock has held
 		if got := w.body(id); got == "whole" {
 			t.Error("it is whole, where there is no room for it")
