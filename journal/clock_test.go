@@ -276,7 +276,8 @@ func TestWhatAWrongClockPutOffComesBack(t *testing.T) {
 	for name, row := range map[string]struct {
 		began time.Duration // how far it was ahead at the start
 		down  bool          // it is set right while the process is down
-	}{"from the start": {10 * year, false}, "until a restart": {10 * year, true}, "since": {0, false}} {
+		again bool          // the process starts again before that is believed
+	}{"from the start": {10 * year, false, false}, "until a restart": {10 * year, true, false}, "since": {0, false, false}, "and a restart after": {0, false, true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -292,6 +293,10 @@ func TestWhatAWrongClockPutOffComesBack(t *testing.T) {
 				often := w.schedule(&wire.Schedule{EveryMs: 600_000})
 				time.Sleep(5 * time.Second)
 				w.set(0, down)
+				if row.again {
+					time.Sleep(30 * time.Second)
+					w.set(0, true)
+				}
 				time.Sleep(20 * time.Minute)
 				if offers := w.offers(); !slices.ContainsFunc(offers, func(o journal.Offer) bool { return o.ID == got[0].ID }) {
 					t.Errorf("offered are %v; want what was delayed by 10 minutes", offers)

@@ -60,6 +60,13 @@ var ofOpening = []mutant{
 		pkg:   inJournal, test: "TestWhatAWrongClockPutOffComesBack/since",
 	},
 	{
+		guard: "a restart forgets how far a clock was put back",
+		file:  "journal/clock.go",
+		old:   "		c.mu.most = c.mu.ahead + time.Duration(last.BackMs)*time.Millisecond\n",
+		new:   "",
+		pkg:   inJournal, test: "TestWhatAWrongClockPutOffComesBack/and_a_restart_after",
+	},
+	{
 		guard: "a clock that has held is never believed",
 		file:  "journal/clockback.go",
 		old:   "	j.clock.believe()\n",
