@@ -149,14 +149,15 @@ func TestRidesInTheNextBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := setup(t)
-		id, release, noted := w.accept(), make(chan struct{}), false
+		id, release := w.accept(), make(chan struct{})
+		var noted atomic.Bool
 		go func() { _ = w.j.Write(t.Context(), journal.NewID(), journal.BatchBytes-200, release) }()
 		synctest.Wait()
-		w.j.RecordHeld(journal.Identity{Journal: journal.NewID(), Epoch: 1}, []journal.ID{id}, []uint64{1}, false, func() { noted = true })
+		w.j.RecordHeld(journal.Identity{Journal: journal.NewID(), Epoch: 1}, []journal.ID{id}, []uint64{1}, false, func() { noted.Store(true) })
 		close(release)
 		time.Sleep(2 * time.Second) // nobody else writes: it goes by itself
-		if p := journal.Place(w.get(id).Head.Place); !noted || p != journal.PlaceHeld {
-			t.Errorf("noted: %v, it is at place %d", noted, p)
+		if p := journal.Place(w.get(id).Head.Place); !noted.Load() || p != journal.PlaceHeld {
+			t.Errorf("noted: %v, it is at place %d", noted.Load(), p)
 		}
 	})
 }
