@@ -313,18 +313,8 @@ func (j *Journal) load(last *mark) error {
 	if j.wal.no, err = newestMemtable(j.store); err != nil {
 		return err
 	}
-	if j.loss.asked {
-		if err := j.salvage(); err != nil {
-			return fmt.Errorf("go on with what is left of the journal in %s: %w", j.dir, err)
-		}
-	}
-	if j.broken {
-		if err := j.rebuild(); err != nil {
-			return fmt.Errorf("build the indexes of the journal in %s anew: %w", j.dir, err)
-		}
-	}
-	if j.loss.asked || j.broken { // the store is no more what was compared
-		j.ledger = scanLive(j.db).ledger
+	if err := j.makeGood(); err != nil {
+		return err
 	}
 	if err := viewAlone(j.db, func(txn *page) error {
 		return errors.Join(j.names.load(txn), j.accounts.load(txn), j.schemas.load(txn), j.subscriptions.load(txn), j.schedules.load(txn), j.loadReportNumbers(txn), j.countApprovals(txn))

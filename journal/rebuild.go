@@ -116,3 +116,21 @@ func (j *Journal) rebuild() error {
 	}
 	return nil
 }
+
+// makeGood has the store hold, where a loss is accepted or an index is not what was written.
+func (j *Journal) makeGood() error {
+	if j.loss.asked {
+		if err := j.salvage(); err != nil {
+			return fmt.Errorf("go on with what is left of the journal in %s: %w", j.dir, err)
+		}
+	}
+	if j.broken {
+		if err := j.rebuild(); err != nil {
+			return fmt.Errorf("build the indexes of the journal in %s anew: %w", j.dir, err)
+		}
+	}
+	if j.loss.asked || j.broken { // the store is no more what was compared
+		j.ledger = scanLive(j.db).ledger
+	}
+	return nil
+}

@@ -2701,7 +2701,7 @@ var table = []mutant{
 	},
 	{
 		guard: "a backlog is that of before the indexes were mended",
-		file:  "journal/open.go",
+		file:  "journal/rebuild.go",
 		old:   "		j.ledger = scanLive(j.db).ledger\n",
 		new:   "",
 		pkg:   inJournal, test: "TestAcceptLossOfRecords",
