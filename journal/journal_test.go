@@ -3,6 +3,7 @@ package journal_test
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,6 +28,16 @@ func setup(t *testing.T) *world {
 	w := &world{T: t, dir: t.TempDir()}
 	w.open(journal.Options{})
 	return w
+}
+
+// copied is a journal that is not open, with a copy of the files of another.
+func (w *world) copied(t *testing.T) *world {
+	t.Helper()
+	c := &world{T: t, dir: t.TempDir()}
+	if err := os.CopyFS(c.dir, os.DirFS(w.dir)); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func (w *world) open(o journal.Options) {

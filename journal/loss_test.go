@@ -198,10 +198,7 @@ func TestAcceptLossOfRecords(t *testing.T) {
 	} {
 		t.Run(c.damage, func(t *testing.T) {
 			t.Parallel()
-			w := &world{T: t, dir: t.TempDir()}
-			if err := os.CopyFS(w.dir, os.DirFS(whole.dir)); err != nil {
-				t.Fatal(err)
-			}
+			w := whole.copied(t)
 			w.plant(c.plant)
 			if words, ok := map[string]string{ // which are not made good unasked
 				"who it is": "is that of journal", "a bit of who it is": "is damaged", "a bit of how far it had come": "is damaged",

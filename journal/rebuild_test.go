@@ -1,7 +1,6 @@
 package journal_test
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -57,10 +56,7 @@ func TestEachIndexIsBuiltAnew(t *testing.T) {
 	for _, class := range "olwxnz" {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
-			v := &world{T: t, dir: t.TempDir()}
-			if err := os.CopyFS(v.dir, os.DirFS(w.dir)); err != nil {
-				t.Fatal(err)
-			}
+			v := w.copied(t)
 			v.plant(func(txn *badger.Txn) error { return txn.Delete(firstKey(txn, byte(class))) })
 			v.open(journal.Options{})
 			if n := v.j.Stats().Rebuilt; n != 1 {

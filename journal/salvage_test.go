@@ -2,7 +2,6 @@ package journal_test
 
 import (
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
@@ -122,10 +121,7 @@ func TestAcceptLossOfTies(t *testing.T) {
 	} {
 		t.Run(c.damage, func(t *testing.T) {
 			t.Parallel()
-			v := &world{T: t, dir: t.TempDir()}
-			if err := os.CopyFS(v.dir, os.DirFS(c.at.dir)); err != nil {
-				t.Fatal(err)
-			}
+			v := c.at.copied(t)
 			v.plant(c.plant)
 			v.goOn()
 			c.want(v)

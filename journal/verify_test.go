@@ -108,10 +108,7 @@ func TestVerifyNamesDamage(t *testing.T) {
 	} {
 		t.Run(c.damage, func(t *testing.T) {
 			t.Parallel()
-			v := &world{T: t, dir: t.TempDir()}
-			if err := os.CopyFS(v.dir, os.DirFS(w.dir)); err != nil {
-				t.Fatal(err)
-			}
+			v := w.copied(t)
 			v.plant(c.plant)
 			r, err := journal.Verify(v.dir)
 			if err != nil {

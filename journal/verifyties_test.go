@@ -3,7 +3,6 @@ package journal_test
 import (
 	"bytes"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -197,10 +196,7 @@ func TestVerifyNamesWhatDoesNotAgree(t *testing.T) {
 	} {
 		t.Run(c.damage, func(t *testing.T) {
 			t.Parallel()
-			v := &world{T: t, dir: t.TempDir()}
-			if err := os.CopyFS(v.dir, os.DirFS(c.at.dir)); err != nil {
-				t.Fatal(err)
-			}
+			v := c.at.copied(t)
 			v.plant(c.plant)
 			r, err := journal.Verify(v.dir)
 			if err != nil {
@@ -267,10 +263,7 @@ func TestVerifyMissesNothingThatMayBeGone(t *testing.T) {
 	} {
 		t.Run(c.gone, func(t *testing.T) {
 			t.Parallel()
-			v := &world{T: t, dir: t.TempDir()}
-			if err := os.CopyFS(v.dir, os.DirFS(c.at.dir)); err != nil {
-				t.Fatal(err)
-			}
+			v := c.at.copied(t)
 			v.plant(c.plant)
 			r, err := journal.Verify(v.dir)
 			if err != nil || c.at == w.holder && r.Live != 1 {
