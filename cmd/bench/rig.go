@@ -117,8 +117,9 @@ const (
 	drainMost = time.Minute          // for what is open when the posting ends
 )
 
-// drained waits until home has no open intent.
-func (r *rig) drained(ctx context.Context) error {
+// drained waits until home has no open intent, and the app has heard that each of its
+// answers is taken: home may know an outcome before that.
+func (r *rig) drained(ctx context.Context, l *ledger) error {
 	limit := time.Now().Add(drainMost)
 	for {
 		s, err := r.state(ctx, r.home)
@@ -129,10 +130,11 @@ func (r *rig) drained(ctx context.Context) error {
 			return fmt.Errorf("app: %w", r.app.failed())
 		case s.Live.Dead > 0:
 			return fmt.Errorf("%d dead letters at home", s.Live.Dead)
-		case s.Live.Open == 0:
+		case s.Live.Open == 0 && l.settled.Load() >= l.accepted.Load():
 			return nil
 		case time.Now().After(limit):
-			return fmt.Errorf("%d intents are open %v after the last was posted", s.Live.Open, drainMost)
+			return fmt.Errorf("%v after the last was posted %d intents are open, and the app knows of %d of %d answers that they are taken",
+				drainMost, s.Live.Open, l.settled.Load(), l.accepted.Load())
 		}
 		select {
 		case <-time.After(lookEvery):

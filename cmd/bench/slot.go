@@ -107,7 +107,7 @@ func (r *rig) slot(ctx context.Context, i item, number int, span time.Duration) 
 	}
 	posted := time.Since(book.begin)
 	if !i.endless {
-		if err := r.drained(ctx); err != nil {
+		if err := r.drained(ctx, book); err != nil {
 			return s, err
 		}
 	}
