@@ -63,6 +63,21 @@ func (d *deaf) begun() *http.Response {
 	return resp
 }
 
+// frames reads n frames, byte by byte so as to take nothing of the next, and returns
+// the last.
+func (d *deaf) frames(resp *http.Response, n int) string {
+	d.t.Helper()
+	var text strings.Builder
+	for one := make([]byte, 1); n > 0; n-- {
+		for text.Reset(); !strings.HasSuffix(text.String(), "\n\n"); text.Write(one) {
+			if _, err := resp.Body.Read(one); err != nil {
+				d.t.Fatalf("after %q: %v", text.String(), err)
+			}
+		}
+	}
+	return text.String()
+}
+
 // rest reads to the end: the numbers of the frames that came whole, and whether the
 // response was cut.
 func (d *deaf) rest(resp *http.Response) (numbers []int64, last string, err error) {
@@ -185,12 +200,17 @@ func TestHalfClosedReader(t *testing.T) {
 		ids = append(ids, s.post(billing, map[string]any{"n": n}))
 		s.status(ids[n], "DELIVERED")
 	}
+	// DELIVERED is durable before it is written, and what is not written when a
+	// reader hangs up is taken back.
+	if last := d.frames(resp, 4); !strings.HasPrefix(last, "id: 3\n") {
+		t.Fatalf("after ok and three hand-overs it read %q", last)
+	}
 	if err := d.conn.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	numbers, last, err := d.rest(resp)
-	if !slices.Equal(numbers, []int64{1, 2, 3}) || !strings.HasPrefix(last, "event: stream.timeout\n") || err != nil {
-		t.Errorf("it read %v, last %q, %v; want all three, stream.timeout and an end", numbers, last, err)
+	if len(numbers) > 0 || !strings.HasPrefix(last, "event: stream.timeout\n") || err != nil {
+		t.Errorf("it read %v, last %q, %v; want stream.timeout and an end", numbers, last, err)
 	}
 	if a := s.resume(ids[0], `{"action": "complete"}`); a.code != 200 {
 		t.Fatalf("resume: %v", a)
