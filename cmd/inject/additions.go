@@ -105,7 +105,7 @@ func (p *pod) container(s settings) object {
 			object{entry("name", peerPort), entry("containerPort", 7401)},
 			object{entry("name", healthPort), entry("containerPort", 7403)},
 		}),
-		entry("startupProbe", probe("/startupz", 1, 120)),
+		entry("startupProbe", probe("/startupz", 1, starting)),
 		entry("readinessProbe", probe("/readyz", 5, 0)),
 		entry("livenessProbe", probe("/healthz", 10, 6)),
 	)

@@ -29,6 +29,9 @@ const (
 	peerPort, healthPort = "pannier-peer", "pannier-health"
 	user                 = 65532 // and group, as of the image
 
+	// starting is how many seconds the sidecar has until it is ready first. A start that goes on
+	// without what a damaged journal has lost reads all that is left, and begins again if killed.
+	starting = 900
 	// closing is what the sidecar keeps of the time between SIGTERM and SIGKILL beside what it drains in,
 	// to close its journal in; a plain container sleeps as long before it is told to end.
 	closing = 5

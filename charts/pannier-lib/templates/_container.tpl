@@ -50,10 +50,12 @@ pannier.native is false. It starts and ends beside the app.
     {{- if $s.peopleSecret }}
     - {name: pannier-people, containerPort: 7404}
     {{- end }}
+  {{- /* No start that only waits takes minutes, but one that goes on without what a damaged journal has lost
+         reads all that is left, and killed meanwhile it begins again. */}}
   startupProbe:
     httpGet: {path: /startupz, port: pannier-health}
     periodSeconds: 1
-    failureThreshold: 120
+    failureThreshold: 900
   readinessProbe:
     httpGet: {path: /readyz, port: pannier-health}
     periodSeconds: 5
