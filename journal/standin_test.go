@@ -1,6 +1,8 @@
 package journal_test
 
 import (
+	"encoding/binary"
+	"fmt"
 	"testing"
 	"time"
 
@@ -106,5 +108,28 @@ func TestAcceptLossKeepsWhatWasSent(t *testing.T) {
 				w.counted()
 			})
 		}
+	}
+}
+
+// A body that lacks a part is as good as none: nobody stumbles over it.
+func TestAcceptLossOfAPartOfABody(t *testing.T) {
+	t.Parallel()
+	for part := range 4 {
+		t.Run(fmt.Sprint(part), func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			id, other := w.acceptLarge(), w.accept()
+			if err := w.j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			w.plant(func(txn *badger.Txn) error {
+				return txn.Delete(binary.BigEndian.AppendUint16(append([]byte{'v'}, id[:]...), uint16(part)))
+			})
+			w.goOn()
+			if got, beside := w.status(id), w.status(other); got != state.Failed || beside != state.Submitted {
+				t.Errorf("it is %s, the one beside it %s: %s", got, beside, w.j.Stats().Loss)
+			}
+			w.holds()
+		})
 	}
 }

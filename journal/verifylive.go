@@ -208,7 +208,7 @@ func (v *verifier) envelope(id ID) {
 	default:
 		var e wire.Envelope
 		if err := proto.Unmarshal(blob, &e); err != nil {
-			v.report.of(id, DamagedRecord, "has an envelope that does not decode, or lacks the end of it: %v", err)
+			v.report.at(chunkKey(classEnvelope, id, 0), DamagedRecord, "it does not decode, or a part of it is missing: %v", err)
 			return
 		}
 		v.successor(id, &e)
