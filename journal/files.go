@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -158,69 +157,6 @@ func checkTables(store string, tables map[uint64]bool) (bad []badFile, ends map[
 }
 
 func tableName(id uint64) string { return fmt.Sprintf("%06d%s", id, tableExt) }
-
-// readManifest returns the tables that there are to be, and which of them are plain; and
-// where the records end.
-func readManifest(path string) (tables map[uint64]bool, at int, err error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, checkEmpty(filepath.Dir(path))
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	tables = map[uint64]bool{}
-	for at = manifestMagic; at+manifestHead <= len(b); {
-		length, sum := int(binary.BigEndian.Uint32(b[at:])), binary.BigEndian.Uint32(b[at+4:])
-		rest := b[at+manifestHead:]
-		if length > len(rest) {
-			if endsSomewhere(rest, sum) {
-				return nil, 0, errors.New("the length of a record in MANIFEST is wrong")
-			}
-			return tables, at, nil // cut short while it was written, before anything rested on it
-		}
-		if crc32.Checksum(rest[:length], castagnoli) != sum {
-			return nil, 0, errors.New("the checksum of a record in MANIFEST is wrong")
-		}
-		var set pb.ManifestChangeSet
-		if err := proto.Unmarshal(rest[:length], &set); err != nil {
-			return nil, 0, fmt.Errorf("a record in MANIFEST: %w", err)
-		}
-		for _, c := range set.Changes {
-			if tables[c.Id] = c.Compression == 0; c.Op == pb.ManifestChange_DELETE {
-				delete(tables, c.Id)
-			}
-		}
-		at += manifestHead + length
-	}
-	return tables, at, nil
-}
-
-const manifestMagic, manifestHead = 8, 8 // bytes that begin the file, and each record
-
-// endsSomewhere reports whether a record of that checksum begins b, of whatever length: the first
-// one of a store has none.
-func endsSomewhere(b []byte, sum uint32) bool {
-	crc := uint32(0)
-	for i := range b {
-		if crc == sum {
-			return true
-		}
-		crc = crc32.Update(crc, castagnoli, b[i:i+1])
-	}
-	return crc == sum
-}
-
-// checkEmpty refuses a store that has lost its MANIFEST: Badger would make a new one, and
-// delete all tables.
-func checkEmpty(store string) error {
-	for _, pattern := range []string{"*" + tableExt, "*.mem"} {
-		if found, err := filepath.Glob(filepath.Join(store, pattern)); err != nil || len(found) > 0 {
-			return errors.Join(err, errors.New("MANIFEST is gone, and tables or logs are there"))
-		}
-	}
-	return nil
-}
 
 // checkTable verifies the footer, the index and each block of a table, each of which ends
 // with its checksum and the length of that. It reads block by block into buf, which is used

@@ -1,17 +1,14 @@
 package journal
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
-	"google.golang.org/protobuf/proto"
 )
 
 // lostDir is where files of the store go that it was opened without: Badger deletes
@@ -91,29 +88,4 @@ func setFileAside(store, keep string, b badFile) error {
 		return err
 	}
 	return syncDir(to)
-}
-
-// appendToManifest writes a record behind the last one that is whole.
-func appendToManifest(path string, set *pb.ManifestChangeSet) error {
-	if len(set.Changes) == 0 {
-		return nil
-	}
-	_, end, err := readManifest(path)
-	if err != nil {
-		return err
-	}
-	body, err := proto.Marshal(set)
-	if err != nil {
-		return err
-	}
-	rec := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
-	rec = append(binary.BigEndian.AppendUint32(rec, crc32.Checksum(body, castagnoli)), body...)
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	if err = f.Truncate(int64(end)); err == nil {
-		_, err = f.WriteAt(rec, int64(end))
-	}
-	return errors.Join(err, f.Sync(), f.Close())
 }

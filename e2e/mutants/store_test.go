@@ -177,14 +177,14 @@ var ofTheStore = []mutant{
 	},
 	{
 		guard: "an empty record of MANIFEST is cut by a wrong length",
-		file:  "journal/files.go",
+		file:  "journal/manifest.go",
 		old:   "		if crc == sum {\n",
 		new:   "		if i > 0 && crc == sum {\n",
 		pkg:   inJournal, test: "TestFilesAreChecked",
 	},
 	{
 		guard: "a record of MANIFEST that a crash has cut is damage",
-		file:  "journal/files.go",
+		file:  "journal/manifest.go",
 		old:   "			if endsSomewhere(rest, sum) {\n",
 		new:   "			if true {\n",
 		pkg:   inJournal, test: "TestFilesThatAreWhole",

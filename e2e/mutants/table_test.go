@@ -186,7 +186,7 @@ var table = []mutant{
 	},
 	{
 		guard: "a store without its MANIFEST is a new one",
-		file:  "journal/files.go",
+		file:  "journal/manifest.go",
 		old:   "		return nil, 0, checkEmpty(filepath.Dir(path))\n",
 		new:   "		return nil, 0, nil\n",
 		pkg:   inJournal, test: "TestFilesAreChecked",
