@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -168,6 +169,34 @@ func TakeFrom(dir, boot string) error {
 	o := newOwner()
 	o.Host, o.Boot = "elsewhere", boot
 	return o.take(dir)
+}
+
+// Flushed writes the table that becomes of the log of a journal that was killed.
+func Flushed(killed, to string) error {
+	dir, err := os.MkdirTemp("", "flushed-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := CopyStopped(killed, dir); err != nil {
+		return err
+	}
+	before, err := tablesThere(storeDir(dir))
+	if err != nil {
+		return err
+	}
+	db, err := badger.Open(lookOptions(storeDir(dir), tripwire{}))
+	if err != nil {
+		return err
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	after, err := tablesThere(storeDir(dir))
+	if err != nil || len(after) != len(before)+1 {
+		return fmt.Errorf("tables %v have become %v: %w", before, after, err)
+	}
+	return os.Rename(filepath.Join(storeDir(dir), tableName(after[len(before)])), to)
 }
 
 // CopyStopped copies a journal, without the zeros of its logs.

@@ -41,6 +41,8 @@ func TestFilesAreChecked(t *testing.T) {
 		{"a length in MANIFEST beyond its end, of nothing", stopped, "store/MANIFEST", func(b []byte) []byte { b[8+3] ^= 32; return b }, "the length of a record in MANIFEST is wrong"},
 		{"a length in MANIFEST beyond its end", stopped, "store/MANIFEST", func(b []byte) []byte { b[16+3] ^= 32; return b }, "the length of a record in MANIFEST is wrong"},
 		{"MANIFEST is gone", stopped, "store/MANIFEST", nil, "MANIFEST is gone"},
+		{"a MANIFEST that does not begin as one", stopped, "store/MANIFEST", func(b []byte) []byte { b[7]++; return b }, "MANIFEST does not begin as one"},
+		{"MANIFEST is empty", stopped, "store/MANIFEST", func([]byte) []byte { return nil }, "MANIFEST does not begin as one"},
 		{"a log", killed, "store/00001.mem", func(b []byte) []byte { b[500] ^= 1; return b }, "log 00001.mem: "},
 		{"the mark", stopped, "journal.hwm", func(b []byte) []byte { return bytes.Replace(b, []byte(`"epoch":`), []byte(`"epoch":1`), 1) }, "cannot be read"},
 		{"the mark, of a later program", stopped, "journal.hwm", func(b []byte) []byte { return bytes.Replace(b, []byte(`"version":1`), []byte(`"version":2`), 1) }, "cannot be read"},

@@ -27,8 +27,8 @@ import (
 //
 //	file         what Badger makes of a wrong bit        what we do
 //	MANIFEST     a length: drops the rest, and then      look whether the rest is a record
-//	             deletes the tables that it does not     under another length
-//	             know of
+//	             deletes the tables that it does not     under another length, and what is
+//	             know of                                 in those tables (checkUnnamed)
 //	NNNNNN.sst   a footer, the end of a block: panics    check index and blocks
 //	NNNNN.mem    drops the rest                          see logCheck
 //	KEYREGISTRY  takes it for one with a key             see checkSpare
@@ -72,10 +72,15 @@ func together(bad []badFile) error {
 // Badger is going to read of each table.
 func checkFiles(store string) (bad []badFile, ends map[uint64]tableEnds) {
 	tables, _, err := readManifest(filepath.Join(store, badger.ManifestFilename))
-	if err != nil {
-		return []badFile{{name: badger.ManifestFilename, kind: manifestFile, why: err}}, nil
+	if err == nil {
+		err = checkUnnamed(store, tables)
 	}
-	bad, ends = checkTables(store, tables)
+	if err != nil {
+		bad = append(bad, badFile{name: badger.ManifestFilename, kind: manifestFile, why: err})
+		tables = everyTable(store)
+	}
+	wrong, ends := checkTables(store, tables)
+	bad = append(bad, wrong...)
 	logs, _ := filepath.Glob(filepath.Join(store, "*.mem")) // the one error is of a bad pattern
 	for _, path := range logs {
 		b, err := readLog(path)

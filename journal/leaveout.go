@@ -15,16 +15,6 @@ import (
 // tables that it does not know of, and cuts logs where it cannot read on.
 const lostDir = "lost"
 
-// canLeaveOut reports whether a store can be opened without those of its files.
-func canLeaveOut(bad []badFile) bool {
-	for _, b := range bad {
-		if b.kind == manifestFile {
-			return false
-		}
-	}
-	return true
-}
-
 // leaveOut makes a store one that Badger opens without some of its files, and says of each
 // what became of it. They are kept in another directory; "": the store is a copy, and they
 // are in the original. A table of which a part can be read is made anew of that; else its
@@ -39,30 +29,64 @@ func leaveOut(store, keep string, bad []badFile) (said []string, err error) {
 		}
 	}
 	var set pb.ManifestChangeSet
+	var unnamed *badFile
 	for _, b := range bad {
-		if b.kind == tableFile {
-			switch lost, err := mendInPlace(store, keep, b); {
-			case err == nil:
-				said = append(said, fmt.Sprintf("%v: made anew without %d of its keys", b, lost))
-				continue
-			case !errors.Is(err, errTableLost): // no room, perhaps: it is not left out for that
-				return nil, fmt.Errorf("make %s anew: %w", b.name, err)
-			}
+		if b.kind == manifestFile {
+			said, unnamed = append(said, fmt.Sprintf("%v: made anew of all tables that are there", b)), &b
+			continue
 		}
-		said = append(said, b.Error())
-		if err := setFileAside(store, keep, b); err != nil {
-			return nil, fmt.Errorf("leave out %s %s: %w", b.kind, b.name, err)
+		line, anew, err := leaveOutOne(store, keep, b)
+		if err != nil {
+			return nil, err
 		}
-		if b.kind == tableFile {
+		said = append(said, line)
+		if b.kind == tableFile && !anew {
 			set.Changes = append(set.Changes, &pb.ManifestChange{Id: b.table, Op: pb.ManifestChange_DELETE})
 		}
 	}
-	if keep != "" {
+	if keep != "" { // a table that is in neither place would be gone
 		if err := syncDir(keep); err != nil {
 			return nil, err
 		}
 	}
+	if unnamed != nil {
+		return said, nameAnew(store, keep, *unnamed)
+	}
 	return said, appendToManifest(filepath.Join(store, badger.ManifestFilename), &set)
+}
+
+// nameAnew gives a store another MANIFEST, once all its tables can be read.
+func nameAnew(store, keep string, b badFile) error {
+	if keep == "" {
+		return nameTables(store)
+	}
+	m, err := mergeTables(store)
+	if err != nil {
+		return err
+	}
+	if err := setFileAside(store, keep, b); err != nil {
+		return fmt.Errorf("leave out %s: %w", b.name, err)
+	}
+	if err := syncDir(keep); err != nil {
+		return err
+	}
+	return m.take()
+}
+
+func leaveOutOne(store, keep string, b badFile) (said string, anew bool, err error) {
+	said = b.Error()
+	if b.kind == tableFile {
+		switch lost, err := mendInPlace(store, keep, b); {
+		case err == nil:
+			return fmt.Sprintf("%s: made anew without %d of its keys", said, lost), true, nil
+		case !errors.Is(err, errTableLost): // no room, perhaps: it is not left out for that
+			return "", false, fmt.Errorf("make %s anew: %w", b.name, err)
+		}
+	}
+	if err := setFileAside(store, keep, b); err != nil {
+		return "", false, fmt.Errorf("leave out %s %s: %w", b.kind, b.name, err)
+	}
+	return said, false, nil
 }
 
 // setFileAside keeps a file, in a directory of its own, since numbers of tables and logs come

@@ -140,7 +140,7 @@ func (j *Journal) beginEpoch(last *mark) {
 
 // openWithout leaves bad files out of the store, where that was asked for.
 func (j *Journal) openWithout(bad []badFile) error {
-	if j.loss.asked && canLeaveOut(bad) && !refuses(together(bad)) { // what may not be read just now is not lost
+	if j.loss.asked && !refuses(together(bad)) { // what may not be read just now is not lost
 		if err := j.loss.begin(j.dir); err != nil {
 			return err
 		}
@@ -151,10 +151,7 @@ func (j *Journal) openWithout(bad []badFile) error {
 	if wrong := withoutSystem(bad); len(wrong) > 0 && !j.loss.asked {
 		bad = wrong
 	}
-	if canLeaveOut(bad) {
-		return lossy(j.dir, together(bad))
-	}
-	return damaged(j.dir, together(bad))
+	return lossy(j.dir, together(bad))
 }
 
 // withoutSystem are the files that were read and are wrong.

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,8 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/dgraph-io/badger/v4/fb"
 	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/table"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -23,8 +28,11 @@ func readManifest(path string) (tables map[uint64]bool, at int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	if !bytes.HasPrefix(b, []byte(manifestBegins)) {
+		return nil, 0, errors.New("MANIFEST does not begin as one")
+	}
 	tables = map[uint64]bool{}
-	for at = manifestMagic; at+manifestHead <= len(b); {
+	for at = len(manifestBegins); at+manifestHead <= len(b); {
 		length, sum := int(binary.BigEndian.Uint32(b[at:])), binary.BigEndian.Uint32(b[at+4:])
 		rest := b[at+manifestHead:]
 		if length > len(rest) {
@@ -50,7 +58,122 @@ func readManifest(path string) (tables map[uint64]bool, at int, err error) {
 	return tables, at, nil
 }
 
-const manifestMagic, manifestHead = 8, 8 // bytes that begin the file, and each record
+const (
+	manifestBegins = "Bdgr\x00\x00\x00\x08" // its magic, no magic of ours, and its version
+	manifestHead   = 8                      // bytes that begin each record
+)
+
+// checkUnnamed finds out a MANIFEST that lacks its newest records: Badger would delete the
+// tables that those named. A crash leaves such tables, too: one that was about to be named, whose
+// entries are in a log or in the tables that it was made of, and those that it was made of when
+// it was. But what is newest of all is then in a log or in a table that is named: each batch
+// writes how far it has come (see tx.keep), and the last of these is never dropped.
+func checkUnnamed(store string, named map[uint64]bool) error {
+	ids, err := tablesThere(store)
+	if err != nil {
+		return err
+	}
+	unnamed := slices.DeleteFunc(ids, func(id uint64) bool { _, is := named[id]; return is })
+	if len(unnamed) == 0 {
+		return nil
+	}
+	newest := uint64(0)
+	for id, plain := range named {
+		version, err := newestIn(filepath.Join(store, tableName(id)))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue // it may have been replaced by those that are not named
+		case !plain || err != nil:
+			return nil // one that we cannot read, or that is told of as damaged
+		}
+		newest = max(newest, version)
+	}
+	logs, err := versionsOfLogs(store)
+	if err != nil {
+		return err
+	}
+	for _, id := range unnamed {
+		version, err := newestIn(filepath.Join(store, tableName(id)))
+		if err != nil || version <= newest { // it was never whole, or it is of no use
+			continue
+		}
+		if !slices.ContainsFunc(logs, func(l versions) bool { return l.first <= version && version <= l.last }) {
+			return fmt.Errorf("MANIFEST is short: it does not name %s, which has what is newer than all that it names", tableName(id))
+		}
+	}
+	return nil
+}
+
+// tablesThere are the numbers of the tables that are there, in their order.
+func tablesThere(store string) (ids []uint64, err error) {
+	entries, err := os.ReadDir(store)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if id, ok := table.ParseFileID(e.Name()); ok {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, err
+}
+
+// everyTable are the tables that are there, as MANIFEST would name them: where it cannot be
+// used any of them may be of use.
+func everyTable(store string) map[uint64]bool {
+	ids, err := tablesThere(store)
+	if err != nil {
+		return nil // it is told of what made us ask
+	}
+	all := map[uint64]bool{}
+	for _, id := range ids {
+		all[id] = true
+	}
+	return all
+}
+
+// newestIn is the newest version in a table, as its index says.
+func newestIn(path string) (uint64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	index, err := readIndex(f, info.Size())
+	if err != nil {
+		return 0, err
+	}
+	return fb.GetRootAsTableIndex(index.data, 0).MaxVersion(), nil
+}
+
+// versions are those that a log has.
+type versions struct{ first, last uint64 }
+
+func versionsOfLogs(store string) (all []versions, err error) {
+	paths, _ := filepath.Glob(filepath.Join(store, "*.mem")) // the one error is of a bad pattern
+	for _, path := range paths {
+		b, err := readLog(path)
+		if err != nil {
+			return nil, err
+		}
+		var v versions
+		for at := logHeader; ; {
+			e, ok := readLogEntry(b, at)
+			if !ok {
+				break
+			}
+			at, v.last = e.next, max(v.last, e.version())
+			v.first = cmp.Or(v.first, e.version())
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
 
 // endsSomewhere reports whether a record of that checksum begins b, of whatever length: the first
 // one of a store has none.

@@ -19,6 +19,9 @@ import (
 // block is wrong its entries are looked at one by one. What has a value of ours has a
 // checksum, of its key, too; a key alone is believed between its neighbours.
 
+// tableOptions are of a table that we make ourselves, or read.
+var tableOptions = table.Options{TableSize: tableSize, BlockSize: blockSize, BloomFalsePositive: bloomFalsePositive}
+
 // errTableLost: nothing of a table can be read.
 var errTableLost = errors.New("nothing in it can be read")
 
@@ -42,7 +45,7 @@ func mendTable(path, to string) (lost int, err error) {
 		return 0, fmt.Errorf("%w: %w", errTableLost, err)
 	}
 	root := fb.GetRootAsTableIndex(index.data, 0)
-	b := table.NewTableBuilder(table.Options{TableSize: tableSize, BlockSize: blockSize, BloomFalsePositive: bloomFalsePositive})
+	b := table.NewTableBuilder(tableOptions)
 	defer b.Close()
 	all := tableEntries{newest: root.MaxVersion()}
 	for n := range root.OffsetsLength() {
@@ -182,7 +185,7 @@ func (t *tableEntries) deletes(i int) bool { return t.entries[i].value.ExpiresAt
 // keep has the original then; "": nobody needs it.
 func mendInPlace(store, keep string, b badFile) (lost int, err error) {
 	path := filepath.Join(store, b.name)
-	anew := path + ".anew"
+	anew := path + anewExt
 	if lost, err = mendTable(path, anew); err != nil {
 		_ = os.Remove(anew) // it need not be there, and where it is it is no table
 		return 0, err

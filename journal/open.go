@@ -175,7 +175,7 @@ func Exists(dir string) (bool, error) {
 func isFresh(store string) (bool, error) {
 	_, err := os.Stat(filepath.Join(store, badger.ManifestFilename))
 	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
+		return checkEmpty(store) == nil, nil
 	}
 	return false, err
 }

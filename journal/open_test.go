@@ -225,6 +225,9 @@ func TestOpenNeverStartsEmpty(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wantDamage("its store is gone")
+	if r, err := journal.Verify(w.dir); err != nil || len(r.Damages) != 1 || !strings.Contains(r.Damages[0].What, "the store is gone") {
+		t.Errorf("verify: %+v, %v", r, err)
+	}
 }
 
 func TestJournalIsOpenOnce(t *testing.T) {

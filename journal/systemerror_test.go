@@ -12,31 +12,6 @@ import (
 	"pannier/journal"
 )
 
-// TestAcceptLossOfTheManifest: all rests on it, so nobody goes on without it, nor is told to.
-func TestAcceptLossOfTheManifest(t *testing.T) {
-	t.Parallel()
-	w, _, _ := halves(t)
-	path := filepath.Join(w.dir, "store", "MANIFEST")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[len(b)-1] ^= 1
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	before := contents(t, filepath.Join(w.dir, "store"))
-	for _, accept := range []bool{false, true} {
-		j, err := journal.Open(journal.Options{Dir: w.dir, AcceptLoss: accept})
-		if damage := (*journal.DamageError)(nil); !errors.As(err, &damage) || strings.Contains(damage.Error(), "--accept-loss") {
-			t.Errorf("loss is accepted: %t; opened: %v, %v; want a refusal that does not say --accept-loss", accept, j, err)
-		}
-	}
-	if after := contents(t, filepath.Join(w.dir, "store")); after != before {
-		t.Errorf("changed\n%s\nto\n%s", before, after)
-	}
-}
-
 // TestAcceptLossOfWhatMayBeWhole: a table that the system keeps from us is not given up, whatever is
 // damaged beside it. Where nobody has asked for that, what is damaged is what is said.
 func TestAcceptLossOfWhatMayBeWhole(t *testing.T) {

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -36,7 +37,7 @@ func Verify(dir string) (r VerifyReport, err error) {
 	if err != nil {
 		return r, err
 	}
-	if fresh {
+	if fresh && !isFile(filepath.Join(dir, markName)) {
 		return r, fmt.Errorf("there is no journal in %s", dir)
 	}
 	lock, err := lockDir(dir)
@@ -44,6 +45,10 @@ func Verify(dir string) (r VerifyReport, err error) {
 		return r, err
 	}
 	defer lock.Close()
+	if fresh {
+		r.whole(DamagedFile, "the store is gone: %s tells that there was one", markName)
+		return r, nil
+	}
 	copied, remove, err := copyToLook(storeDir(dir))
 	if err != nil {
 		return r, err
@@ -75,9 +80,6 @@ func (r *VerifyReport) look(store string, last *mark) {
 	bad, _ := checkFiles(store)
 	for _, b := range bad {
 		r.whole(DamagedFile, "%v", b)
-	}
-	if !canLeaveOut(bad) {
-		return // the store would end the process
 	}
 	// What was in them is then found missing.
 	if _, err := leaveOut(store, "", bad); err != nil {

@@ -225,13 +225,6 @@ var ofTheStore = []mutant{
 		pkg:   inJournal, test: "TestAcceptLossOfWhatMayBeWhole",
 	},
 	{
-		guard: "a store goes on without its MANIFEST",
-		file:  "journal/loss.go",
-		old:   "	if j.loss.asked && canLeaveOut(bad)",
-		new:   "	if j.loss.asked",
-		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
-	},
-	{
 		guard: "what a mark does not know of is a loss",
 		file:  "journal/loss.go",
 		old:   "	if last != nil && last.Seq > j.seq {\n",

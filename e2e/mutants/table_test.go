@@ -25,7 +25,7 @@ const (
 )
 
 // all are the guards, each with the test that stands for it.
-var all = slices.Concat(table, ofTheDisk, ofTheRoom, ofTheStore, ofWhatIsLost, ofVerify, ofReading, ofSalvage, ofOpening, ofTables)
+var all = slices.Concat(table, ofTheDisk, ofTheRoom, ofTheStore, ofWhatIsLost, ofVerify, ofReading, ofSalvage, ofOpening, ofTables, ofManifest)
 
 var table = []mutant{
 	// The journal: what durable means.
@@ -250,15 +250,15 @@ var table = []mutant{
 	{
 		guard: "verify stops at a file that is damaged",
 		file:  "journal/verify.go",
-		old:   "	if !canLeaveOut(bad) {\n",
-		new:   "	if canLeaveOut(bad); len(bad) > 0 {\n",
+		old:   "	// What was in them is then found missing.\n",
+		new:   "	if len(bad) > 0 {\n		return\n	}\n",
 		pkg:   inJournal, test: "TestVerifyGoesOnPastAFile",
 	},
 	{
 		guard: "a lost table is gone on without unasked",
 		file:  "journal/loss.go",
-		old:   "	if j.loss.asked && canLeaveOut(bad)",
-		new:   "	if canLeaveOut(bad)",
+		old:   "	if j.loss.asked && !refuses(",
+		new:   "	if !refuses(",
 		pkg:   inJournal, test: "TestAcceptLossOfATable",
 	},
 	{
@@ -2653,15 +2653,15 @@ var table = []mutant{
 	{
 		guard: "a wrong bit costs its table",
 		file:  "journal/leaveout.go",
-		old:   "			case err == nil:\n				said",
-		new:   "			case err == nil && lost < 0:\n				said",
+		old:   "		case err == nil:\n			return fmt.Sprintf(",
+		new:   "		case err == nil && lost < 0:\n			return fmt.Sprintf(",
 		pkg:   inJournal, test: "TestDamageOfATableCostsWhatItHits",
 	},
 	{
 		guard: "a table that there is no room to mend is left out",
 		file:  "journal/leaveout.go",
-		old:   "			case !errors.Is(err, errTableLost): //",
-		new:   "			case false: //",
+		old:   "		case !errors.Is(err, errTableLost): //",
+		new:   "		case false: //",
 		pkg:   inJournal, test: "TestTableThatCannotBeMadeAnew",
 	},
 	{

@@ -208,8 +208,8 @@ var ofTables = []mutant{
 	{
 		guard: "verify takes an envelope that does not decode",
 		file:  "journal/verifylive.go",
-		old:   "\t\t\tv.report.of(id, DamagedRecord, \"has an envelope that does not",
-		new:   "\t\t\t_ = fmt.Sprint(\"has an envelope that does not",
+		old:   "\t\t\tv.report.at(chunkKey(classEnvelope, id, 0), DamagedRecord, \"it does not decode,",
+		new:   "\t\t\t_ = fmt.Sprint(\"it does not decode,",
 		pkg:   inJournal, test: "TestVerifyNamesWhatDoesNotAgree/what_was_sent_does_not_decode",
 	},
 	{

@@ -1,0 +1,103 @@
+package mutants_test
+
+// What becomes of a store whose MANIFEST cannot be used.
+var ofManifest = []mutant{
+	{
+		guard: "tables that nobody names are not looked at",
+		file:  "journal/files.go",
+		old:   "\t\terr = checkUnnamed(store, tables)\n",
+		new:   "\t\t_ = checkUnnamed\n",
+		pkg:   inJournal, test: "TestTablesThatNobodyNames",
+	},
+	{
+		guard: "a MANIFEST begins with anything",
+		file:  "journal/manifest.go",
+		old:   "\tif !bytes.HasPrefix(b, []byte(manifestBegins)) {\n",
+		new:   "\tif bytes.HasPrefix(b, nil); false {\n",
+		pkg:   inJournal, test: "TestFilesAreChecked",
+	},
+	{
+		guard: "a table that was replaced keeps from looking",
+		file:  "journal/manifest.go",
+		old:   "\t\t\tcontinue // it may have been replaced by those that are not named\n",
+		new:   "\t\t\treturn nil\n",
+		pkg:   inJournal, test: "TestTablesThatNobodyNames",
+	},
+	{
+		guard: "a table that is damaged names nothing",
+		file:  "journal/manifest.go",
+		old:   "\t\tcase !plain || err != nil:\n",
+		new:   "\t\tcase !plain:\n",
+		pkg:   inJournal, test: "TestTablesThatNobodyNames",
+	},
+	{
+		guard: "a table that was replaced is one that is not named",
+		file:  "journal/manifest.go",
+		old:   "err != nil || version <= newest {",
+		new:   "err != nil {",
+		pkg:   inJournal, test: "TestTablesThatNobodyNames",
+	},
+	{
+		guard: "a table that was about to be named is damage",
+		file:  "journal/manifest.go",
+		old:   "l.first <= version && version <= l.last",
+		new:   "false",
+		pkg:   inJournal, test: "TestTablesThatNobodyNames",
+	},
+	{
+		guard: "a table from before the log is in it",
+		file:  "journal/manifest.go",
+		old:   "l.first <= version && version <= l.last",
+		new:   "version <= l.last",
+		pkg:   inJournal, test: "TestTablesThatNobodyNames",
+	},
+	{
+		guard: "tables beside a MANIFEST that cannot be used are not there",
+		file:  "journal/files.go",
+		old:   "\t\ttables = everyTable(store)\n",
+		new:   "\t\ttables = nil\n",
+		pkg:   inJournal, test: "TestManifestBesideADamagedTable",
+	},
+	{
+		guard: "a store without its MANIFEST is none to verify",
+		file:  "journal/open.go",
+		old:   "\t\treturn checkEmpty(store) == nil, nil\n",
+		new:   "\t\treturn true, nil\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
+	},
+	{
+		guard: "a MANIFEST that cannot be used is not kept",
+		file:  "journal/leaveout.go",
+		old:   "\tif err := setFileAside(store, keep, b); err != nil {\n\t\treturn fmt.Errorf(\"leave out %s: %w\", b.name, err)\n",
+		new:   "\tif err := error(nil); err != nil {\n\t\treturn err\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
+	},
+	{
+		guard: "what is merged has older versions",
+		file:  "journal/manifestanew.go",
+		old:   "\t\tif last != nil && y.SameKey(key, last) {\n",
+		new:   "\t\tif last == nil {\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
+	},
+	{
+		guard: "what was not merged to its end is left",
+		file:  "journal/manifestanew.go",
+		old:   "\tif err := m.sweep(); err != nil { // of one that was cut short\n",
+		new:   "\tif err := error(nil); err != nil { // of one that was cut short\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
+	},
+	{
+		guard: "a look at a store merges it",
+		file:  "journal/leaveout.go",
+		old:   "\tif keep == \"\" {\n\t\treturn nameTables(store)\n",
+		new:   "\tif false {\n\t\treturn nameTables(store)\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
+	},
+	{
+		guard: "a store that is gone is none to verify",
+		file:  "journal/verify.go",
+		old:   "\tif fresh && !isFile(filepath.Join(dir, markName)) {\n",
+		new:   "\tif fresh {\n",
+		pkg:   inJournal, test: "TestOpenNeverStartsEmpty",
+	},
+}
