@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,42 +68,49 @@ const (
 // checkUnnamed finds out a MANIFEST that lacks its newest records: Badger would delete the
 // tables that those named. A crash leaves such tables, too: one that was about to be named, whose
 // entries are in a log or in the tables that it was made of, and those that it was made of when
-// it was. But what is newest of all is then in a log or in a table that is named: each batch
-// writes how far it has come (see tx.keep), and the last of these is never dropped.
+// it was. But then all that is named is there, and what is newest of all is in that or in a log:
+// each batch writes how far it has come (see tx.keep), and the last of these is never dropped.
 func checkUnnamed(store string, named map[uint64]bool) error {
-	ids, err := tablesThere(store)
+	unnamed, err := tablesThere(store)
 	if err != nil {
 		return err
 	}
-	unnamed := slices.DeleteFunc(ids, func(id uint64) bool { _, is := named[id]; return is })
+	unnamed = slices.DeleteFunc(unnamed, func(id uint64) bool { _, is := named[id]; return is })
 	if len(unnamed) == 0 {
 		return nil
 	}
-	newest := uint64(0)
-	for id, plain := range named {
-		version, err := newestIn(filepath.Join(store, tableName(id)))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue // it may have been replaced by those that are not named
-		case !plain || err != nil:
-			return nil // one that we cannot read, or that is told of as damaged
-		}
-		newest = max(newest, version)
-	}
+	newest, gone := newestNamed(store, named)
 	logs, err := versionsOfLogs(store)
 	if err != nil {
 		return err
 	}
 	for _, id := range unnamed {
 		version, err := newestIn(filepath.Join(store, tableName(id)))
-		if err != nil || version <= newest { // it was never whole, or it is of no use
-			continue
-		}
-		if !slices.ContainsFunc(logs, func(l versions) bool { return l.first <= version && version <= l.last }) {
+		switch {
+		case err != nil: // it was never whole
+		case gone > 0:
+			return fmt.Errorf("MANIFEST is short: it does not name %s, and names %s, which is not there", tableName(id), tableName(gone))
+		case version > newest && !slices.ContainsFunc(logs, func(l versions) bool { return l.first <= version && version <= l.last }):
 			return fmt.Errorf("MANIFEST is short: it does not name %s, which has what is newer than all that it names", tableName(id))
 		}
 	}
 	return nil
+}
+
+// newestNamed is the newest version in the tables that are named, more than there can be where
+// it cannot be read of all; and the first that is not there.
+func newestNamed(store string, named map[uint64]bool) (newest, gone uint64) {
+	for _, id := range slices.Sorted(maps.Keys(named)) {
+		version, err := newestIn(filepath.Join(store, tableName(id)))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			gone = cmp.Or(gone, id)
+		case err != nil || !named[id]: // it is told of as damaged, or a tool of Badger's has written it
+			newest = math.MaxUint64
+		}
+		newest = max(newest, version)
+	}
+	return newest, gone
 }
 
 // tablesThere are the numbers of the tables that are there, in their order.

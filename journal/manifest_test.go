@@ -157,7 +157,10 @@ func TestTablesThatNobodyNames(t *testing.T) {
 			b := read(filepath.Join(store, "MANIFEST"))
 			return errors.Join(removeLogs(store), os.Remove(filepath.Join(store, "000001.sst")),
 				os.WriteFile(filepath.Join(store, "MANIFEST"), b[:8+8+8+binary.BigEndian.Uint32(b[16:])], 0o600))
-		}, "it does not name 000002.sst"},
+		}, "it does not name 000002.sst, and names 000001.sst, which is not there"},
+		{"one of an older time after those that are gone", func(store string) error {
+			return os.Rename(filepath.Join(store, "000001.sst"), filepath.Join(store, "000009.sst"))
+		}, "it does not name 000009.sst, and names 000001.sst, which is not there"},
 		{"one before the log", func(store string) error {
 			b := read(filepath.Join(store, "MANIFEST"))
 			return os.WriteFile(filepath.Join(store, "MANIFEST"), b[:8+8+8+binary.BigEndian.Uint32(b[16:])], 0o600)

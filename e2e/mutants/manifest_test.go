@@ -19,22 +19,22 @@ var ofManifest = []mutant{
 	{
 		guard: "a table that was replaced keeps from looking",
 		file:  "journal/manifest.go",
-		old:   "\t\t\tcontinue // it may have been replaced by those that are not named\n",
-		new:   "\t\t\treturn nil\n",
+		old:   "\t\t\tgone = cmp.Or(gone, id)\n",
+		new:   "\t\t\tnewest = math.MaxUint64\n",
 		pkg:   inJournal, test: "TestTablesThatNobodyNames",
 	},
 	{
 		guard: "a table that is damaged names nothing",
 		file:  "journal/manifest.go",
-		old:   "\t\tcase !plain || err != nil:\n",
-		new:   "\t\tcase !plain:\n",
+		old:   "\t\tcase err != nil || !named[id]: //",
+		new:   "\t\tcase !named[id]: //",
 		pkg:   inJournal, test: "TestTablesThatNobodyNames",
 	},
 	{
 		guard: "a table that was replaced is one that is not named",
 		file:  "journal/manifest.go",
-		old:   "err != nil || version <= newest {",
-		new:   "err != nil {",
+		old:   "\t\tcase version > newest && !slices",
+		new:   "\t\tcase !slices",
 		pkg:   inJournal, test: "TestTablesThatNobodyNames",
 	},
 	{
