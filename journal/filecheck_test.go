@@ -79,6 +79,47 @@ func otherKindOfSum(b []byte) []byte {
 	return slices.Concat(b[:len(b)-4-size], other, binary.BigEndian.AppendUint32(nil, uint32(len(other))))
 }
 
+// Without its mark a journal goes on, and whoever looks hears that something cannot be told; with
+// one that cannot be read it does so where loss is accepted.
+func TestStartWithoutAMark(t *testing.T) {
+	t.Parallel()
+	stopped, _, _ := flipped(t)
+	for _, c := range []struct{ mark, verify, start string }{
+		{"", "journal.hwm is gone", "journal.hwm is gone"},
+		{"{}", "cannot be read", ""},
+	} {
+		w := &world{T: t, dir: t.TempDir()}
+		if err := journal.CopyStopped(stopped, w.dir); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(w.dir, "journal.hwm")
+		err := os.Remove(path)
+		if c.mark != "" {
+			err = os.WriteFile(path, []byte(c.mark), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := journal.Verify(w.dir); err != nil || len(r.Damages) != 1 || !strings.Contains(r.Damages[0].What, c.verify) {
+			t.Errorf("verify with a mark of %q: %+v, %v; want one damage, %q", c.mark, r.Damages, err, c.verify)
+		}
+		if c.start == "" {
+			w.wantDamage("start once with --accept-loss")
+			w.goOn()
+			if said := w.j.Stats().Loss; !strings.Contains(said, c.verify) {
+				t.Errorf("said to be lost: %q", said)
+			}
+		} else {
+			var warned []string
+			w.open(journal.Options{Hooks: journal.Hooks{Warning: func(line string) { warned = append(warned, line) }}})
+			if !strings.Contains(strings.Join(warned, "\n"), c.start) {
+				t.Errorf("warnings: %v; want %q", warned, c.start)
+			}
+		}
+		w.holds()
+	}
+}
+
 // What a crash leaves of MANIFEST, and what an earlier program wrote into the mark, is no damage.
 func TestFilesThatAreWhole(t *testing.T) {
 	t.Parallel()

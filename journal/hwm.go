@@ -47,7 +47,7 @@ func readMark(dir string) (*mark, error) {
 	if !ok {
 		return nil, &DamageError{
 			What: fmt.Sprintf("the high-water mark %s cannot be read", filepath.Join(dir, markName)),
-			Hint: "restore the journal from a backup, or remove that file to start without the check for lost batches",
+			Hint: "restore the journal from a backup, or start once with --accept-loss to go on without the check for lost batches",
 		}
 	}
 	return m, nil
@@ -132,9 +132,24 @@ func syncDir(dir string) error {
 	return err
 }
 
+// startMark reads the mark that a start compares the store with. Where loss is accepted it may be
+// none.
+func (j *Journal) startMark() (*mark, error) {
+	last, err := readMark(j.dir)
+	var damage *DamageError
+	if j.loss.asked && errors.As(err, &damage) {
+		j.loss.entries = append(j.loss.entries, damage.What)
+		return nil, nil
+	}
+	return last, err
+}
+
 // isBeside compares a mark with the store that it lies beside: what was acknowledged is there,
 // unless its loss is accepted.
 func (j *Journal) isBeside(last *mark, meta *wire.Meta) error {
+	if last == nil && meta.Seq > 1 && !j.loss.asked { // it is there from the first batch on
+		j.warn(fmt.Sprintf("%s is gone from %s: whether all that was acknowledged is there nobody can tell", markName, j.dir))
+	}
 	if last != nil && meta.Seq < last.Seq && !j.loss.asked {
 		return &DamageError{
 			What: fmt.Sprintf("the journal in %s holds %d batches but %d were acknowledged: intents that were accepted are gone", j.dir, meta.Seq, last.Seq),

@@ -65,7 +65,7 @@ func Open(o Options) (*Journal, error) {
 }
 
 func (j *Journal) openLocked(o Options) error {
-	last, err := readMark(o.Dir)
+	last, err := j.startMark()
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (j *Journal) salvage() error {
 	for range salvageRounds {
 		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}, stood: stood}
 		err := viewAlone(j.db, func(txn *page) error {
-			found := VerifyReport{all: true}
+			found := VerifyReport{all: true, marked: true}
 			found.read(j.db, txn, nil)
 			return s.take(txn, found.Damages)
 		})

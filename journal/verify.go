@@ -18,7 +18,8 @@ type VerifyReport struct {
 	Live    int      // not ended
 	Damages []Damage // none: the journal is whole; at most 1,000
 
-	all bool // of them, however many
+	all    bool // of them, however many
+	marked bool // it has a high-water mark
 }
 
 // Verify reads all of a journal that no process has open: every record
@@ -58,6 +59,7 @@ func Verify(dir string) (r VerifyReport, err error) {
 	if err != nil {
 		r.whole(DamagedFile, "%v", err)
 	}
+	r.marked = last != nil || err != nil
 	if err := cutShort(dir); err != nil {
 		r.whole(LostBatches, "%v", err)
 	}
@@ -214,6 +216,9 @@ func (v *verifier) mark(last *mark) {
 		return
 	}
 	v.letGo = at(meta.LetGoMs)
+	if !v.report.marked && meta.Seq > 1 {
+		v.report.whole(LostBatches, "%s is gone: whether batches are nobody can tell", markName)
+	}
 	if last != nil && meta.Seq < last.Seq {
 		v.report.whole(LostBatches, "%d batches are there, %d were acknowledged", meta.Seq, last.Seq)
 	}

@@ -1,6 +1,6 @@
 package mutants_test
 
-// What becomes of a store whose MANIFEST cannot be used.
+// What becomes of a store whose MANIFEST cannot be used, or whose mark is gone.
 var ofManifest = []mutant{
 	{
 		guard: "tables that nobody names are not looked at",
@@ -34,7 +34,7 @@ var ofManifest = []mutant{
 		guard: "a table that was replaced is one that is not named",
 		file:  "journal/manifest.go",
 		old:   "\t\tcase version > newest && !slices",
-		new:   "\t\tcase !slices",
+		new:   "\t\tcase (version > newest || true) && !slices",
 		pkg:   inJournal, test: "TestTablesThatNobodyNames",
 	},
 	{
@@ -99,5 +99,33 @@ var ofManifest = []mutant{
 		old:   "\tif fresh && !isFile(filepath.Join(dir, markName)) {\n",
 		new:   "\tif fresh {\n",
 		pkg:   inJournal, test: "TestOpenNeverStartsEmpty",
+	},
+	{
+		guard: "a mark that cannot be read refuses a start that accepts it",
+		file:  "journal/hwm.go",
+		old:   "\tif j.loss.asked && errors.As(err, &damage) {\n",
+		new:   "\tif errors.As(err, &damage) && false {\n",
+		pkg:   inJournal, test: "TestStartWithoutAMark",
+	},
+	{
+		guard: "a mark that is gone is not told of",
+		file:  "journal/hwm.go",
+		old:   "\tif last == nil && meta.Seq > 1 && !j.loss.asked {",
+		new:   "\tif false {",
+		pkg:   inJournal, test: "TestStartWithoutAMark",
+	},
+	{
+		guard: "verify does not miss a mark",
+		file:  "journal/verify.go",
+		old:   "\tif !v.report.marked && meta.Seq > 1 {\n",
+		new:   "\tif false {\n",
+		pkg:   inJournal, test: "TestStartWithoutAMark",
+	},
+	{
+		guard: "verify misses a mark that is there",
+		file:  "journal/verify.go",
+		old:   "\tr.marked = last != nil || err != nil\n",
+		new:   "\tr.marked = false\n",
+		pkg:   inJournal, test: "TestVerifyKnowsWhatWasLetGo",
 	},
 }
