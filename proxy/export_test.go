@@ -139,3 +139,8 @@ func OnRoll(f *peopleFile) int { return f.roll.Load().Len() }
 func ChecksOf(stats journal.Stats, failed error) []admin.Check {
 	return checksOf(serving, stats, failed)
 }
+
+// SayingWhile does what a journal is opened in.
+func SayingWhile(log *slog.Logger, do func() error) error {
+	return (&run{Proxy: &Proxy{log: log}}).sayingWhile("still there", do)
+}

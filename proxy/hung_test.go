@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -147,4 +149,21 @@ func TestMemoryIsHeldBeforeTheJournal(t *testing.T) {
 	if got := debug.SetGCPercent(100); got != 50 {
 		t.Errorf("while the journal was opened the heap was held at %d, want 50", got)
 	}
+}
+
+// TestSlowOpening: whoever waits for a journal on a disk that hangs hears of it.
+func TestSlowOpening(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var said strings.Builder
+		log := slog.New(slog.NewTextHandler(&said, nil))
+		failed := errors.New("it failed")
+		for took, lines := range map[time.Duration]int{time.Second: 0, 100 * time.Second: 3} {
+			said.Reset()
+			err := proxy.SayingWhile(log, func() error { time.Sleep(took); return failed })
+			if got := strings.Count(said.String(), "still there"); err != failed || got != lines {
+				t.Errorf("after %v: %v, and %d lines, want %d: %s", took, err, got, lines, said.String())
+			}
+		}
+	})
 }

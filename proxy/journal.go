@@ -37,7 +37,11 @@ func (r *run) openJournal() error {
 		o.Tell = r.rules().Tell
 	}
 	r.traced(&o)
-	j, err := journal.Open(o)
+	var j *journal.Journal
+	err := r.sayingWhile("the journal is still being opened: its disk is slow, or hangs, or much of it has to be read", func() (err error) {
+		j, err = journal.Open(o)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("open journal %s: %w", r.opts.Journal, err)
 	}
@@ -45,6 +49,26 @@ func (r *run) openJournal() error {
 	// Left behind it is an unclean stop: as long as nobody kills us, waiting is better.
 	r.cleanups.add("journal", closeMargin, func(context.Context) error { return j.Close() })
 	return nil
+}
+
+// openingSlow is after how long of opening the journal, and then how often, that is said. How
+// long it may take nobody can tell, so nobody is stopped for it.
+const openingSlow = 30 * time.Second
+
+// sayingWhile does something of which there is nothing to be seen, and says so when it takes long.
+func (r *run) sayingWhile(what string, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	tick := time.NewTicker(openingSlow)
+	defer tick.Stop()
+	for began := time.Now(); ; {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+			r.log.Warn(what, "journal", r.opts.Journal, "for", time.Since(began).Round(time.Second))
+		}
+	}
 }
 
 // elsewhere reports whether an agent is known to live at other sidecars. Until the parts

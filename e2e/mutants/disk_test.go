@@ -449,4 +449,11 @@ var ofTheDisk = []mutant{
 		new:   "",
 		pkg:   inInbound, test: "TestPullClaimsRoom",
 	},
+	{
+		guard: "a start on a disk that hangs says nothing",
+		file:  "proxy/journal.go",
+		old:   "			r.log.Warn(what, \"journal\", r.opts.Journal,",
+		new:   "			_ = fmt.Sprint(what, \"journal\", r.opts.Journal,",
+		pkg:   inProxy, test: "TestSlowOpening",
+	},
 }
