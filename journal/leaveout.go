@@ -76,9 +76,9 @@ func nameAnew(store, keep string, b badFile) error {
 func leaveOutOne(store, keep string, b badFile) (said string, anew bool, err error) {
 	said = b.Error()
 	if b.kind == tableFile {
-		switch lost, err := mendInPlace(store, keep, b); {
+		switch m, err := mendInPlace(store, keep, b); {
 		case err == nil:
-			return fmt.Sprintf("%s: made anew without %d of its keys", said, lost), true, nil
+			return fmt.Sprintf("%s: %v", said, m), true, nil
 		case !errors.Is(err, errTableLost): // no room, perhaps: it is not left out for that
 			return "", false, fmt.Errorf("make %s anew: %w", b.name, err)
 		}

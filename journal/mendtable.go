@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,11 +14,11 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// A table in which some blocks are damaged, and whose index is not, is made anew of what can
-// be read of it, under its name and with its keys of all versions: to go on without all of
-// it would cost thousands of intents, and have what it deletes come back. Where the sum of a
-// block is wrong its entries are looked at one by one. What has a value of ours has a
-// checksum, of its key, too; a key alone is believed between its neighbours.
+// A table that is damaged is made anew of what can be read of it, under its name and with its
+// keys of all versions: to go on without all of it would cost thousands of intents, and have
+// what it deletes come back. Where the sum of a block is wrong its entries are looked at one
+// by one. What has a value of ours has a checksum, of its key, too; a key alone is believed
+// between its neighbours.
 
 // tableOptions are of a table that we make ourselves, or read.
 var tableOptions = table.Options{TableSize: tableSize, BlockSize: blockSize, BloomFalsePositive: bloomFalsePositive}
@@ -25,28 +26,60 @@ var tableOptions = table.Options{TableSize: tableSize, BlockSize: blockSize, Blo
 // errTableLost: nothing of a table can be read.
 var errTableLost = errors.New("nothing in it can be read")
 
-// mendTable writes, to another path, a table of what can be read of one, and returns how
-// many of its keys that are not. It is errTableLost where nothing can be read.
-func mendTable(path, to string) (lost int, err error) {
+// mended is what was made of one.
+type mended struct {
+	keys      int
+	lost      int  // of its keys
+	unindexed bool // nothing says how many there were
+}
+
+func (m mended) String() string {
+	if m.unindexed {
+		return fmt.Sprintf("made anew without its index, of the %d keys that were found", m.keys)
+	}
+	return fmt.Sprintf("made anew without %d of its keys", m.lost)
+}
+
+// mendTable writes, to another path, a table of what can be read of one. It is errTableLost
+// where nothing can be read.
+func mendTable(path, to string) (m mended, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, errTableLost
+		return m, errTableLost
 	}
 	if err != nil {
-		return 0, err
+		return m, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return m, err
 	}
-	index, err := readIndex(f, info.Size())
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errTableLost, err)
+	var all tableEntries
+	there := 0
+	if index, err := readIndex(f, info.Size()); err != nil {
+		all = entriesWithoutIndex(f, info.Size())
+	} else {
+		root := fb.GetRootAsTableIndex(index.data, 0)
+		all, there = entriesByIndex(f, root), int(root.KeyCount())
 	}
-	root := fb.GetRootAsTableIndex(index.data, 0)
 	b := table.NewTableBuilder(tableOptions)
 	defer b.Close()
+	var last []byte
+	for i, e := range all.entries {
+		if all.holds(i) && (last == nil || y.CompareKeys(last, e.key) < 0) {
+			b.Add(e.key, e.value, 0)
+			m.keys, last = m.keys+1, e.key
+		}
+	}
+	if m.keys == 0 {
+		return m, errTableLost
+	}
+	m.lost, m.unindexed = max(0, there-m.keys), all.unindexed
+	return m, writeSynced(to, b.Finish())
+}
+
+func entriesByIndex(f io.ReaderAt, root *fb.TableIndex) tableEntries {
 	all := tableEntries{newest: root.MaxVersion()}
 	for n := range root.OffsetsLength() {
 		var at fb.BlockOffset
@@ -59,17 +92,7 @@ func mendTable(path, to string) (lost int, err error) {
 		}
 		all.add(raw, at.KeyBytes())
 	}
-	kept, last := 0, []byte(nil)
-	for i, e := range all.entries {
-		if all.holds(i) && (last == nil || y.CompareKeys(last, e.key) < 0) {
-			b.Add(e.key, e.value, 0)
-			kept, last = kept+1, e.key
-		}
-	}
-	if kept == 0 {
-		return 0, errTableLost
-	}
-	return max(0, int(root.KeyCount())-kept), writeSynced(to, b.Finish())
+	return all
 }
 
 func writeSynced(path string, b []byte) error {
@@ -83,8 +106,9 @@ func writeSynced(path string, b []byte) error {
 
 // tableEntries are those of a table, in its order, as far as they can be told apart.
 type tableEntries struct {
-	newest  uint64 // version in it
-	entries []tableEntry
+	newest    uint64 // version in it; unindexed, in what of it is sure
+	unindexed bool
+	entries   []tableEntry
 }
 
 type tableEntry struct {
@@ -93,13 +117,13 @@ type tableEntry struct {
 	sure  bool // the block or the record has a checksum, and it is right
 }
 
-// add takes the entries out of a block. The index knows its first key, on which the others
-// are built.
+// add takes the entries out of a block. Its first key, on which the others are built, the
+// index knows, too.
 func (t *tableEntries) add(raw, first []byte) {
 	block, sum, err := cutSum(raw)
 	whole := err == nil && matches(block, sum)
 	offsets, end := entryOffsets(block)
-	for n := 2; offsets == nil && n < min(24, len(raw)-4); n++ { // the checksum or its length is damaged: it has a few bytes
+	for n := 2; offsets == nil && n < min(sumMost, len(raw)-4); n++ { // the checksum or its length is damaged: it has a few bytes
 		block = raw[:len(raw)-4-n]
 		offsets, end = entryOffsets(block)
 	}
@@ -115,6 +139,9 @@ func (t *tableEntries) add(raw, first []byte) {
 			_, _, err := unseal(y.ParseKey(e.key), e.value.Value)
 			e.sure = whole || err == nil
 			t.entries = append(t.entries, e)
+			if t.unindexed && whole {
+				t.newest = max(t.newest, y.ParseTs(e.key))
+			}
 		}
 	}
 }
@@ -143,19 +170,21 @@ func entryOffsets(block []byte) (offsets []int, end int) {
 	return offsets, end
 }
 
+const entryHead = 4 // bytes before a key
+
 // readTableEntry reads one: how many bytes of its key are those of the first, how many come
 // here, these, and the value.
 func readTableEntry(b, first []byte) (e tableEntry, ok bool) {
-	const head, version = 4, 8
-	if len(b) < head {
+	const version = 8
+	if len(b) < entryHead {
 		return e, false
 	}
 	same, here := int(binary.LittleEndian.Uint16(b)), int(binary.LittleEndian.Uint16(b[2:]))
-	if same > len(first) || head+here+3 > len(b) || same+here <= version {
+	if same > len(first) || entryHead+here+3 > len(b) || same+here <= version {
 		return e, false
 	}
-	e.key = append(append(e.key, first[:same]...), b[head:head+here]...)
-	value := b[head+here:]
+	e.key = append(append(e.key, first[:same]...), b[entryHead:entryHead+here]...)
+	value := b[entryHead+here:]
 	if _, n := binary.Uvarint(value[2:]); n <= 0 {
 		return e, false
 	}
@@ -172,6 +201,8 @@ func (t *tableEntries) holds(i int) bool {
 		return false
 	case e.sure:
 		return true
+	case t.unindexed:
+		return false // it is built on a key that nothing vouches for
 	case len(e.value.Value) > 0 && !t.deletes(i):
 		return false // its checksum is wrong
 	}
@@ -183,12 +214,12 @@ func (t *tableEntries) deletes(i int) bool { return t.entries[i].value.ExpiresAt
 
 // mendInPlace puts a table that is made anew in the place of one that is damaged, of which
 // keep has the original then; "": nobody needs it.
-func mendInPlace(store, keep string, b badFile) (lost int, err error) {
+func mendInPlace(store, keep string, b badFile) (m mended, err error) {
 	path := filepath.Join(store, b.name)
 	anew := path + anewExt
-	if lost, err = mendTable(path, anew); err != nil {
+	if m, err = mendTable(path, anew); err != nil {
 		_ = os.Remove(anew) // it need not be there, and where it is it is no table
-		return 0, err
+		return m, err
 	}
 	if keep != "" {
 		to, err := os.MkdirTemp(keep, b.name+"-")
@@ -199,11 +230,11 @@ func mendInPlace(store, keep string, b badFile) (lost int, err error) {
 			err = syncDir(to)
 		}
 		if err != nil {
-			return 0, errors.Join(fmt.Errorf("keep %s: %w", b.name, err), os.Remove(anew))
+			return m, errors.Join(fmt.Errorf("keep %s: %w", b.name, err), os.Remove(anew))
 		}
 	}
 	if err := os.Rename(anew, path); err != nil {
-		return 0, err
+		return m, err
 	}
-	return lost, syncDir(store)
+	return m, syncDir(store)
 }

@@ -59,11 +59,18 @@ func TestDamageOfATableCostsWhatItHits(t *testing.T) {
 		}
 		for range 4 {
 			at := random.IntN(blocks)
-			w.damaged(table, func(b []byte) { b[at] ^= 1 << random.IntN(8) }, before, 2)
+			w.damaged(table, func(b []byte) []byte { b[at] ^= 1 << random.IntN(8); return b }, before, 2)
 		}
 		at := random.IntN(blocks - 4096)
-		w.damaged(table, func(b []byte) { clear(b[at : at+4096]) }, before, most)
-		w.damaged(table, func(b []byte) { copy(b[at:], bytes.Repeat([]byte{0xa5}, 4096)) }, before, most)
+		w.damaged(table, func(b []byte) []byte { clear(b[at : at+4096]); return b }, before, most)
+		w.damaged(table, func(b []byte) []byte { copy(b[at:], bytes.Repeat([]byte{0xa5}, 4096)); return b }, before, most)
+		_, index, err := journal.TableEnds(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at = int(index) + random.IntN(len(whole)-int(index))
+		w.damaged(table, func(b []byte) []byte { b[at] ^= 1 << random.IntN(8); return b }, before, 0)
+		w.damaged(table, func(b []byte) []byte { return b[:at] }, before, 0)
 	}
 }
 
@@ -78,7 +85,7 @@ func tablesOf(t *testing.T, dir string) []string {
 
 // damaged goes on with a copy of a stopped journal in which a table is damaged, and wants all
 // but so many of its intents to be as they were.
-func (w *world) damaged(table string, damage func([]byte), before map[journal.ID]state.Status, most int) {
+func (w *world) damaged(table string, damage func([]byte) []byte, before map[journal.ID]state.Status, most int) {
 	w.Helper()
 	c := &world{T: w.T, dir: w.TempDir()}
 	if err := os.CopyFS(c.dir, os.DirFS(w.dir)); err != nil {
@@ -89,8 +96,7 @@ func (w *world) damaged(table string, damage func([]byte), before map[journal.ID
 	if err != nil {
 		w.Fatal(err)
 	}
-	damage(b)
-	if err := os.WriteFile(path, b, 0o600); err != nil {
+	if err := os.WriteFile(path, damage(b), 0o600); err != nil {
 		w.Fatal(err)
 	}
 	c.wantDamage("--accept-loss")

@@ -177,12 +177,12 @@ func TestEntriesOfADamagedBlock(t *testing.T) {
 			if err := os.WriteFile(from, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			lost, err := mendTable(from, to)
+			made, err := mendTable(from, to)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if kept := m.kept(t, to); kept != c.kept || lost != len(m.values)-len(strings.Fields(kept)) {
-				t.Errorf("%q is kept, and %d are said to be lost; want %q", kept, lost, c.kept)
+			if kept := m.kept(t, to); kept != c.kept || made.lost != len(m.values)-len(strings.Fields(kept)) {
+				t.Errorf("%q is kept, and %d are said to be lost; want %q", kept, made.lost, c.kept)
 			}
 		})
 	}
@@ -198,8 +198,8 @@ func TestTableWithoutAnEntryThatCanBeRead(t *testing.T) {
 	if err := os.WriteFile(from, m.file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if lost, err := mendTable(from, to); !errors.Is(err, errTableLost) {
-		t.Errorf("%d are lost, %v; want all", lost, err)
+	if made, err := mendTable(from, to); !errors.Is(err, errTableLost) {
+		t.Errorf("it is %v, %v; want all lost", made, err)
 	}
 	if _, err := os.Stat(to); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a table was made of it: %v", err)
@@ -258,8 +258,8 @@ func TestTableMadeAnewInACopy(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, b.name), m.file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if lost, err := mendInPlace(dir, "", b); err != nil || lost != 1 {
-		t.Fatalf("%d keys are lost, %v", lost, err)
+	if made, err := mendInPlace(dir, "", b); err != nil || made.lost != 1 {
+		t.Fatalf("it is %v, %v; want one key lost", made, err)
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
 		t.Errorf("%v, %v; want the table alone", files, err)
