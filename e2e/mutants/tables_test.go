@@ -19,8 +19,8 @@ var ofTables = []mutant{
 	{
 		guard: "an empty table is made of one that is lost",
 		file:  "journal/mendtable.go",
-		old:   "\tif kept == 0 {\n",
-		new:   "\tif kept == 0 && false {\n",
+		old:   "\tif m.keys == 0 {\n",
+		new:   "\tif m.keys == 0 && false {\n",
 		pkg:   inJournal, test: "TestTableWithoutAnEntryThatCanBeRead",
 	},
 	{
@@ -33,7 +33,7 @@ var ofTables = []mutant{
 	{
 		guard: "a block without the length of its sum is lost",
 		file:  "journal/mendtable.go",
-		old:   "n < min(24, len(raw)-4); n++",
+		old:   "n < min(sumMost, len(raw)-4); n++",
 		new:   "n < min(2, len(raw)-4); n++",
 		pkg:   inJournal, test: "TestEntriesOfADamagedBlock/the_length_of_that",
 	},
@@ -89,22 +89,22 @@ var ofTables = []mutant{
 	{
 		guard: "an entry of two bytes ends the start",
 		file:  "journal/mendtable.go",
-		old:   "\tif len(b) < head {\n",
+		old:   "\tif len(b) < entryHead {\n",
 		new:   "\tif len(b) < 0 {\n",
 		pkg:   inJournal, test: "TestEntriesOfADamagedBlock/an_entry_of_two_bytes",
 	},
 	{
 		guard: "a key is longer than its entry",
 		file:  "journal/mendtable.go",
-		old:   "same > len(first) || head+here+3 > len(b) ||",
+		old:   "same > len(first) || entryHead+here+3 > len(b) ||",
 		new:   "same > len(first) ||",
 		pkg:   inJournal, test: "TestEntriesOfADamagedBlock/a_key_longer_than_its_entry",
 	},
 	{
 		guard: "a key has more of the first one than it is",
 		file:  "journal/mendtable.go",
-		old:   "same > len(first) || head+here+3",
-		new:   "head+here+3",
+		old:   "same > len(first) || entryHead+here+3",
+		new:   "entryHead+here+3",
 		pkg:   inJournal, test: "TestEntriesOfADamagedBlock/more_of_the_first_key_than_it_has",
 	},
 	{
