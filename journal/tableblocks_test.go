@@ -65,7 +65,7 @@ func TestTableWithoutItsIndex(t *testing.T) {
 func TestCutBlocks(t *testing.T) {
 	t.Parallel()
 	block := func(name string, body []byte) []byte {
-		b := table.NewTableBuilder(table.Options{TableSize: tableSize, BlockSize: blockSize, BloomFalsePositive: bloomFalsePositive})
+		b := table.NewTableBuilder(tableOptions)
 		defer b.Close()
 		b.Add(y.KeyWithTs([]byte(name), 1), y.ValueStruct{Value: body}, 0)
 		b.Add(y.KeyWithTs([]byte(name+name), 1), y.ValueStruct{Value: body}, 0)
