@@ -217,10 +217,11 @@
 // is: home finds it missing when it asks next (Lost), and offers it again.
 //
 // What is gone nobody brings back, but a start may be told to go on without it (AcceptLoss):
-// files that cannot be used are left out and kept, a table with damaged blocks is made anew of
-// what can be read of it (mendtable.go), all the rest is verified and made to hold by
-// what its records say, and an epoch begins, in which batches and hand-overs are numbered on from where
-// no copy has been (loss.go, salvage.go). Where it is cut short the next start refuses, or is
+// files that cannot be used are left out and kept, a damaged table is made anew of
+// what can be read of it (mendtable.go), also without its index (tableblocks.go), all the rest is
+// verified and made to hold by what its records say, a dead letter that has lost what was sent
+// stays one without it (hollow.go), and an epoch begins, in which batches and hand-overs are
+// numbered on from where no copy has been (loss.go, salvage.go). Where it is cut short the next start refuses, or is
 // told so again.
 //
 // After an unclean stop Open first verifies without compacting, because Badger's

@@ -23,9 +23,9 @@ func (j *Journal) salvage() error {
 	if err := j.commitAlone(func(t *tx) error { return t.put(birthKey, j.birth) }); err != nil {
 		return err
 	}
-	stood := map[ID][][]byte{}
+	stood, hollow := map[ID][][]byte{}, map[ID]bool{}
 	for range salvageRounds {
-		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}, stood: stood}
+		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}, stood: stood, hollow: hollow}
 		err := viewAlone(j.db, func(txn *page) error {
 			found := VerifyReport{all: true, marked: true}
 			found.read(j.db, txn, nil)
@@ -42,6 +42,9 @@ func (j *Journal) salvage() error {
 		}
 	}
 	if err := j.standIn(stood); err != nil {
+		return err
+	}
+	if err := j.keepHollow(hollow); err != nil {
 		return err
 	}
 	if err := viewAlone(j.db, j.unfitParts); err != nil {
@@ -81,6 +84,7 @@ type salvager struct {
 	back   map[uint32]bool // those of named that this round puts back
 	strays map[ID][][]byte // entries of indexes that no record names
 	stood  map[ID][][]byte // intents that get a head in place of theirs, with the entries that named them
+	hollow map[ID]bool     // dead letters that have lost what was sent
 }
 
 func (s *salvager) take(txn *page, damages []Damage) error {
@@ -147,11 +151,14 @@ func (s *salvager) intent(d Damage) {
 		s.remove(d.Key)
 	case !readable && s.standsIn(id):
 	case readable && s.endedWithoutLog(id, &h): // likewise, with one
-	case !readable, d.Kind == DamagedRecord && !state.Status(h.Status).Open():
+	case !readable, d.Kind == DamagedRecord && !state.Status(h.Status).Open() && !(d.Key[0] == classEnvelope && s.isHollow(id, &h)):
 		s.forget(d)
 	default:
 		lacksThread := s.strip(id, &h)
-		if state.Status(h.Status).Open() && (!lacksThread || h.HumanTask) {
+		switch {
+		case s.isHollow(id, &h):
+			s.hollow[id] = true
+		case state.Status(h.Status).Open() && (!lacksThread || h.HumanTask):
 			s.j.loss.cannotGoOn(id, d.What)
 		}
 	} // what else an ended intent lacks, its readers do without

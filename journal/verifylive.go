@@ -147,13 +147,20 @@ func (v *verifier) dead(id ID, h *wire.Head) {
 	}
 	v.envelope(id)
 	as, err := IDOf(h.RedrivenAs)
-	if err != nil || v.gone(as) {
+	if err != nil || v.gone(as) || v.isAside(as) {
 		return
 	}
 	next, err := readIntent(v.txn, as)
 	if err != nil || next.Envelope == nil || string(next.Envelope.RedriveOf) != string(id[:]) {
 		v.report.of(id, Contradictions, "was redriven as %s, which does not say so: %v", as, err)
 	}
+}
+
+// isAside reports whether something of an intent could not be read: it was in its envelope, which
+// is one of nothing then, whose successor it is.
+func (v *verifier) isAside(id ID) bool {
+	aside, err := v.has(idKey(classAside, id))
+	return aside && err == nil
 }
 
 // successor checks that a redriven dead letter, where it is still here, names this

@@ -1,0 +1,61 @@
+package mutants_test
+
+// Dead letters that have lost what was sent.
+var ofHollow = []mutant{
+	{
+		guard: "a dead letter that has lost what was sent is damaged for ever",
+		file:  "journal/salvage.go",
+		old:   "\t\t\ts.hollow[id] = true\n",
+		new:   "",
+		pkg:   inJournal, test: "TestAcceptLossOfWhatADeadLetterWasSent/it_is_gone",
+	},
+	{
+		guard: "a dead letter is let go with what was sent",
+		file:  "journal/salvage.go",
+		old:   " && !(d.Key[0] == classEnvelope && s.isHollow(id, &h)):",
+		new:   ":",
+		pkg:   inJournal, test: "TestAcceptLossOfWhatADeadLetterWasSent/a_bit_of_it",
+	},
+	{
+		guard: "how a dead letter has ended cannot be read for ever",
+		file:  "journal/salvage.go",
+		old:   "!(d.Key[0] == classEnvelope && s.isHollow",
+		new:   "!(s.isHollow",
+		pkg:   inJournal, test: "TestAcceptLossOfAllThatADeadLetterWas",
+	},
+	{
+		guard: "what is no dead letter is said to be one",
+		file:  "journal/hollow.go",
+		old:   "return h.DeadMs != 0 && ",
+		new:   "return h.Place == uint32(PlaceEnded) && ",
+		pkg:   inJournal, test: "TestAcceptLossOfWhatSomethingDoneWasSent",
+	},
+	{
+		guard: "nobody is told which dead letter has lost what was sent",
+		file:  "journal/hollow.go",
+		old:   "\tif _, err := t.setAside(id); err != nil {\n\t\treturn err\n\t}\n",
+		new:   "",
+		pkg:   inJournal, test: "TestAcceptLossOfWhatADeadLetterWasSent/it_is_gone",
+	},
+	{
+		guard: "one that has let go of its head is set aside",
+		file:  "journal/hollow.go",
+		old:   "\tif err != nil || !found {\n",
+		new:   "\tif err != nil {\n",
+		pkg:   inJournal, test: "TestAcceptLossOfAllThatADeadLetterWas",
+	},
+	{
+		guard: "a dead letter is to nobody",
+		file:  "journal/hollow.go",
+		old:   "viewAlone(j.db, j.names.load); err",
+		new:   "j.Err(); err",
+		pkg:   inJournal, test: "TestAcceptLossOfWhatADeadLetterWasSent/it_is_gone",
+	},
+	{
+		guard: "a redrive that has lost what was sent is a contradiction for ever",
+		file:  "journal/verifylive.go",
+		old:   " || v.isAside(as) {\n",
+		new:   " {\n",
+		pkg:   inJournal, test: "TestAcceptLossOfWhatADeadLetterWasSent/it_is_gone",
+	},
+}
