@@ -218,10 +218,12 @@
 //
 // What is gone nobody brings back, but a start may be told to go on without it (AcceptLoss):
 // files that cannot be used are left out and kept, a damaged table is made anew of
-// what can be read of it (mendtable.go), also without its index (tableblocks.go), all the rest is
-// verified and made to hold by what its records say, a dead letter that has lost what was sent
-// stays one without it (hollow.go), and an epoch begins, in which batches and hand-overs are
-// numbered on from where no copy has been (loss.go, salvage.go). Where it is cut short the next start refuses, or is
+// what can be read of it (mendtable.go), also without its index (tableblocks.go), and so is a log: of a
+// transaction that has lost entries it has the others, but of the last where nobody was told of that
+// (mendlog.go). Without MANIFEST all tables are merged (manifestanew.go). All the rest is verified and
+// made to hold by what its records say, a dead letter that has lost what was sent stays one without it
+// (hollow.go), and an epoch begins, in which batches and hand-overs are numbered on from where no copy
+// has been (loss.go, salvage.go). Where it is cut short the next start refuses, or is
 // told so again.
 //
 // After an unclean stop Open first verifies without compacting, because Badger's

@@ -228,6 +228,12 @@ var (
 	EndOfTransaction = endOfTransaction
 )
 
+// TakeApart makes a damaged log anew, and says what that lacks.
+func TakeApart(b []byte) (anew []byte, said string) {
+	l := takeApart(b)
+	return l.anew(), l.String()
+}
+
 // Scrub reads the live set once.
 func (j *Journal) Scrub(ctx context.Context) error { return j.scrubOnce(ctx) }
 

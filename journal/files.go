@@ -30,7 +30,7 @@ import (
 //	             deletes the tables that it does not     under another length, and what is
 //	             know of                                 in those tables (checkUnnamed)
 //	NNNNNN.sst   a footer, the end of a block: panics    check index and blocks
-//	NNNNN.mem    drops the rest                          see logCheck
+//	NNNNN.mem    drops the rest; a key: does not open    see checkLog
 //	KEYREGISTRY  takes it for one with a key             see checkSpare
 //	N.vlog       the same, in its head                   likewise
 //	all others   nothing rests on it                     nothing
@@ -113,19 +113,25 @@ func checkSpare(store string) (bad []badFile) {
 	return bad
 }
 
-// checkValueLog reads the key that a value log begins with: there is none but zero.
+// keySize is how many bytes the number of a key takes, that a log of either kind begins with: there
+// is none but zero.
+const keySize = 8
+
+var errEncrypted = errors.New("it says that it is encrypted")
+
+// checkValueLog reads the key of a value log.
 func checkValueLog(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	var key [8]byte
+	var key [keySize]byte
 	if _, err := io.ReadFull(f, key[:]); err != nil {
 		return err
 	}
-	if key != [8]byte{} {
-		return errors.New("it says that it is encrypted")
+	if key != [keySize]byte{} {
+		return errEncrypted
 	}
 	return nil
 }

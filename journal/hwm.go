@@ -152,7 +152,7 @@ func (j *Journal) isBeside(last *mark, meta *wire.Meta) error {
 	}
 	if last != nil && meta.Seq < last.Seq && !j.loss.asked {
 		return &DamageError{
-			What: fmt.Sprintf("the journal in %s holds %d batches but %d were acknowledged: intents that were accepted are gone", j.dir, meta.Seq, last.Seq),
+			What: fmt.Sprintf("the journal in %s holds %d batches but at least %d were acknowledged: intents that were accepted are gone", j.dir, meta.Seq, last.Seq),
 			Hint: "restore a backup, or start once with --accept-loss to go on without them",
 		}
 	}

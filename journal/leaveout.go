@@ -17,8 +17,8 @@ const lostDir = "lost"
 
 // leaveOut makes a store one that Badger opens without some of its files, and says of each
 // what became of it. They are kept in another directory; "": the store is a copy, and they
-// are in the original. A table of which a part can be read is made anew of that; else its
-// keys are gone, and what they were before it was written may be back.
+// are in the original. A table of which a part can be read is made anew of that, and so is a log;
+// else its keys are gone, and what they were before it was written may be back.
 //
 // A crash between the two: a table that MANIFEST names is gone, and is left out by the next
 // start that may do so.
@@ -75,6 +75,13 @@ func nameAnew(store, keep string, b badFile) error {
 
 func leaveOutOne(store, keep string, b badFile) (said string, anew bool, err error) {
 	said = b.Error()
+	if b.kind == logFile {
+		made, err := mendLog(store, keep, b)
+		if err != nil {
+			return "", false, fmt.Errorf("make %s anew: %w", b.name, err)
+		}
+		return fmt.Sprintf("%s: %v", said, made), true, nil
+	}
 	if b.kind == tableFile {
 		switch m, err := mendInPlace(store, keep, b); {
 		case err == nil:
@@ -89,24 +96,18 @@ func leaveOutOne(store, keep string, b badFile) (said string, anew bool, err err
 	return said, false, nil
 }
 
-// setFileAside keeps a file, in a directory of its own, since numbers of tables and logs come
-// again; of a log Badger goes on with what can be read.
+// setFileAside keeps a file, in a directory of its own, since numbers of tables come again.
 func setFileAside(store, keep string, b badFile) error {
 	from := filepath.Join(store, b.name)
 	switch _, err := os.Lstat(from); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil // that is what is wrong with it
-	case keep == "" && b.kind == logFile:
-		return nil
 	case keep == "":
 		return os.Remove(from)
 	}
 	to, err := os.MkdirTemp(keep, b.name+"-")
 	if err != nil {
 		return err
-	}
-	if b.kind == logFile {
-		return copySparse(from, filepath.Join(to, b.name))
 	}
 	if err := os.Rename(from, filepath.Join(to, b.name)); err != nil {
 		return err

@@ -78,38 +78,54 @@ type logEntry struct {
 
 // readLogEntry reads the entry at an offset; ok is false where there is none that is whole.
 func readLogEntry(b []byte, at int) (e logEntry, ok bool) {
-	if at+2 > len(b) {
+	h, ok := readLogHead(b, at)
+	if !ok || h.end+4 > len(b) || binary.BigEndian.Uint32(b[h.end:]) != crc32.Checksum(b[at:h.end], castagnoli) {
 		return e, false
+	}
+	return logEntry{meta: b[at], key: b[h.key:h.value], value: b[h.value:h.end], next: h.end + 4}, true
+}
+
+// logHead says where an entry has its key, its value and the end of that, which its checksum
+// follows.
+type logHead struct{ key, value, end int }
+
+// readLogHead reads the lengths that the entry at an offset begins with; ok is false where there
+// are none. Its end may lie behind all there is.
+func readLogHead(b []byte, at int) (h logHead, ok bool) {
+	if at+2 > len(b) {
+		return h, false
 	}
 	p := at + 2
 	var lengths [3]uint64 // of the key, of the value, and the time it expires
 	for i := range lengths {
 		v, n := binary.Uvarint(b[p:])
 		if n <= 0 {
-			return e, false
+			return h, false
 		}
 		lengths[i], p = v, p+n
 	}
 	if lengths[0] > logKeyMax || lengths[1] > uint64(len(b)) {
-		return e, false
+		return h, false
 	}
-	k, end := p+int(lengths[0]), p+int(lengths[0]+lengths[1])
-	if end+4 > len(b) || binary.BigEndian.Uint32(b[end:]) != crc32.Checksum(b[at:end], castagnoli) {
-		return e, false
-	}
-	return logEntry{meta: b[at], key: b[p:k], value: b[k:end], next: end + 4}, true
+	k := p + int(lengths[0])
+	return logHead{key: p, value: k, end: k + int(lengths[1])}, true
 }
 
 // version is the transaction that wrote an entry.
-func (e logEntry) version() uint64 {
-	if len(e.key) < 8 {
+func (e logEntry) version() uint64 { return versionOf(e.key) }
+
+func versionOf(key []byte) uint64 {
+	if len(key) < 8 {
 		return 0
 	}
-	return math.MaxUint64 - binary.BigEndian.Uint64(e.key[len(e.key)-8:])
+	return math.MaxUint64 - binary.BigEndian.Uint64(key[len(key)-8:])
 }
 
 // checkLog tells a log that a crash has cut from one that is damaged.
 func checkLog(b []byte) error {
+	if len(b) >= keySize && [keySize]byte(b) != [keySize]byte{} {
+		return errEncrypted
+	}
 	at, under := logHeader, uint64(0) // the transaction that the entry at at is of; 0: not known
 	inside := false
 	for {

@@ -17,14 +17,19 @@ import (
 // transaction is one of a log, with entries of that many bytes and its end.
 func transaction(version uint64, sizes ...int) (b []byte) {
 	for _, size := range sizes {
-		e := []byte{1 << 6, 0, 9}
-		e = binary.AppendUvarint(e, uint64(size))
-		e = append(e, 0, 'k')
-		e = binary.BigEndian.AppendUint64(e, math.MaxUint64-version)
-		e = append(e, bytes.Repeat([]byte{'x'}, size)...)
-		b = append(b, binary.BigEndian.AppendUint32(e, crc32.Checksum(e, crc32.MakeTable(crc32.Castagnoli)))...)
+		b = append(b, entryOf(1<<6, 0, binary.BigEndian.AppendUint64([]byte{'k'}, math.MaxUint64-version), size)...)
 	}
 	return append(b, journal.EndOfTransaction(version)...)
+}
+
+// entryOf is one of a log, with a value of that many bytes. What users of a store may mark it with
+// we leave zero.
+func entryOf(meta, user byte, key []byte, size int) []byte {
+	e := binary.AppendUvarint([]byte{meta, user}, uint64(len(key)))
+	e = binary.AppendUvarint(e, uint64(size))
+	e = append(append(e, 0), key...)
+	e = append(e, bytes.Repeat([]byte{'x'}, size)...)
+	return binary.BigEndian.AppendUint32(e, crc32.Checksum(e, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // What a crash leaves of the last transaction is its own; what is wrong before that, or
@@ -63,6 +68,8 @@ func TestLogCheck(t *testing.T) {
 		{"a power cut: the first sector of the only one is missing", func(b []byte) { clear(b[20+len(one):]); clear(b[20:512]) }, false},
 		{"a length of its key beyond all there is", func(b []byte) { copy(b[20+len(one)+2:], append(beyond, 0, 0)) }, true},
 		{"a length of its value beyond all there is", func(b []byte) { copy(b[20+len(one)+3:], beyond) }, true},
+		{"a bit of the key", func(b []byte) { b[7] ^= 1 }, true},
+		{"a bit behind the key", func(b []byte) { b[8] ^= 1 }, false}, // what nothing rests on, without a key
 		{"a length that is none", func(b []byte) { copy(b[20+len(one)+2:], append([]byte{1}, bytes.Repeat([]byte{0x80}, 11)...)) }, true},
 		{"the key of an end where no entry has begun", func(b []byte) { copy(b[20+len(one)+len(two)+2:], "!badger!txn") }, false},
 	} {

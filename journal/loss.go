@@ -107,7 +107,7 @@ func (l *loss) String() string {
 		n    uint64
 		what string
 	}{
-		{l.batches, "batches that were acknowledged are gone"},
+		{l.batches, "batches or more that were acknowledged are gone"}, // the mark may be a second old,
 		{uint64(l.forgotten), "intents could not be read, and what was left of them was removed"},
 		{uint64(len(l.unfit)), "intents could not go on, and end as dead letters"},
 		{uint64(l.removed), "records of nothing were removed"},

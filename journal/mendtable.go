@@ -221,6 +221,13 @@ func mendInPlace(store, keep string, b badFile) (m mended, err error) {
 		_ = os.Remove(anew) // it need not be there, and where it is it is no table
 		return m, err
 	}
+	return m, replaceKept(store, keep, b, anew)
+}
+
+// replaceKept puts a file that was made anew in the place of one that is damaged, of which keep
+// has the original then; "": nobody needs it.
+func replaceKept(store, keep string, b badFile, anew string) error {
+	path := filepath.Join(store, b.name)
 	if keep != "" {
 		to, err := os.MkdirTemp(keep, b.name+"-")
 		if err == nil {
@@ -230,11 +237,11 @@ func mendInPlace(store, keep string, b badFile) (m mended, err error) {
 			err = syncDir(to)
 		}
 		if err != nil {
-			return m, errors.Join(fmt.Errorf("keep %s: %w", b.name, err), os.Remove(anew))
+			return errors.Join(fmt.Errorf("keep %s: %w", b.name, err), os.Remove(anew))
 		}
 	}
 	if err := os.Rename(anew, path); err != nil {
-		return m, err
+		return err
 	}
-	return m, syncDir(store)
+	return syncDir(store)
 }

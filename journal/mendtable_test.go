@@ -83,7 +83,7 @@ func tablesOf(t *testing.T, dir string) []string {
 	return tables
 }
 
-// damaged goes on with a copy of a stopped journal in which a table is damaged, and wants all
+// damaged goes on with a copy of a journal in which a table or a log is damaged, and wants all
 // but so many of its intents to be as they were.
 func (w *world) damaged(table string, damage func([]byte) []byte, before map[journal.ID]state.Status, most int) {
 	w.Helper()
@@ -112,12 +112,12 @@ func (w *world) damaged(table string, damage func([]byte) []byte, before map[jou
 		}
 	}
 	said := c.j.Stats().Loss
-	if lost > most || !strings.Contains(said, "made anew without") {
+	if lost > most || !strings.Contains(said, "made anew") {
 		w.Errorf("%d of %d intents are not as they were, want at most %d: %s", lost, len(before), most, said)
 	}
 	kept, err := filepath.Glob(filepath.Join(c.dir, "lost", "*", filepath.Base(table)))
 	if err != nil || len(kept) != 1 {
-		w.Errorf("the table that was damaged is kept as %v, %v", kept, err)
+		w.Errorf("the file that was damaged is kept as %v, %v", kept, err)
 	}
 	c.whole()
 	c.counted()

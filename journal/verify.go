@@ -220,7 +220,7 @@ func (v *verifier) mark(last *mark) {
 		v.report.whole(LostBatches, "%s is gone: whether batches are nobody can tell", markName)
 	}
 	if last != nil && meta.Seq < last.Seq {
-		v.report.whole(LostBatches, "%d batches are there, %d were acknowledged", meta.Seq, last.Seq)
+		v.report.whole(LostBatches, "%d batches are there, at least %d were acknowledged", meta.Seq, last.Seq)
 	}
 	if last != nil && !last.isOf(meta.Seq, decodeSums(meta.Sums)) {
 		v.report.whole(LostBatches, "batch %d is there with another live set than was acknowledged", meta.Seq)
