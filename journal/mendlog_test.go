@@ -203,3 +203,20 @@ func TestLogThatCannotBeMadeAnew(t *testing.T) {
 	}
 	w.whole()
 }
+
+// Whatever bit of a log is wrong, all but the entry that it is in are used, as they were.
+func TestAnyBitOfALogCostsOneEntry(t *testing.T) {
+	t.Parallel()
+	l := logOf("ab cd ef")
+	may := map[string]bool{string(l.whole): true}
+	for _, words := range []string{"b cd ef", "a cd ef", "ab d ef", "ab c ef", "ab cd f", "ab cd e"} {
+		may[string(logOf(words).whole)] = true
+	}
+	for n := 0; n < 8*len(l.whole); n += 13 {
+		b := append(bytes.Clone(l.whole), make([]byte, 64)...)
+		b[n/8] ^= 1 << (n % 8)
+		if anew, said := journal.TakeApart(b); !may[string(anew)] {
+			t.Fatalf("bit %d of byte %d: %d bytes are left of %d: %s", n%8, n/8, len(anew), len(l.whole), said)
+		}
+	}
+}

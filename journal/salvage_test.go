@@ -104,6 +104,25 @@ func TestAcceptLossOfTies(t *testing.T) {
 		}},
 		{"a thread of nobody", w.home, edit('T', w.task, func(th *wire.Thread) { th.Views[0].Owner = 99 }), is(w.task, state.Failed)},
 		{"the head of a dead letter", w.home, without(w.dead, "i"), succeeds(w.dead, w.next)},
+		{"a head of before it was redriven", w.home, head(w.dead, func(h *wire.Head) { h.RedrivenAs = nil }), func(v *world) {
+			succeeds(w.dead, w.next)(v)
+			is(w.next, state.Submitted)(v)
+		}},
+		{"a policy of a successor", w.home, head(w.next, func(h *wire.Head) { h.PolicyGeneration = 1 }), func(v *world) {
+			succeeds(w.dead, w.next)(v)
+			is(w.next, state.Failed)(v)
+		}},
+		{"a policy of a successor of what is gone", w.home, all(without(w.dead, "ivta"), head(w.next, func(h *wire.Head) { h.PolicyGeneration = 1 })), func(v *world) {
+			isGone(w.dead)(v)
+			is(w.next, state.Failed)(v)
+		}},
+		{"a head of before it had ended and was redriven", w.home, editAt(append([]byte{'v'}, append(w.inHand[:], 0, 0)...), func(e *wire.Envelope) { e.RedriveOf = w.open[:] }), func(v *world) {
+			is(w.open, state.Failed)(v)
+			succeeds(w.open, w.inHand)(v)
+			if got := v.status(w.inHand); got == state.Failed {
+				v.Errorf("its successor is %s", got)
+			}
+		}},
 		{"the head of a successor", w.home, without(w.next, "i"), succeeds(w.dead, w.next)},
 		{"a successor", w.home, without(w.next, "ivt"), succeeds(w.dead, journal.ID{})},
 		{"a policy of one whose successor was purged", w.home, all(

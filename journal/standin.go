@@ -164,6 +164,24 @@ func (j *Journal) standIn(stood map[ID][][]byte) error {
 	return err
 }
 
+// redrives has a dead letter know an intent as its successor, where what is left of its head is of
+// before it had one: it would get another, and this one would end for nothing. Where that is of
+// before its end, too, it ends.
+func (s *salvager) redrives(next ID) bool {
+	var was wire.Head
+	of, _ := redriveOf(s.txn, next) // where it is none, there is no head
+	if !s.readable(of, &was) || len(was.RedrivenAs) > 0 {
+		return false
+	}
+	if state.Status(was.Status).Open() {
+		s.j.loss.cannotGoOn(of, "it was redriven, and its head is of before that")
+	}
+	s.j.loss.mended++
+	was.RedrivenAs = next[:]
+	s.do(func(t *tx) error { return t.put(idKey(classHead, of), &was) })
+	return true
+}
+
 // redriveOf is the dead letter that an intent is the successor of, where its envelope tells.
 func redriveOf(txn *page, id ID) (of ID, redrive bool) {
 	var e wire.Envelope

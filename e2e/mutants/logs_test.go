@@ -170,4 +170,32 @@ var ofLogs = []mutant{
 		new:   "batches that were",
 		pkg:   inJournal, test: "TestOpenRefusesLostBatches",
 	},
+	{
+		guard: "a successor ends where its dead letter is of before it was redriven",
+		file:  "journal/salvage.go",
+		old:   "\tcase readable && s.redrives(id): //",
+		new:   "\tcase readable && false && s.redrives(id): //",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/a_head_of_before_it_was_redriven",
+	},
+	{
+		guard: "a dead letter learns of its successor for ever",
+		file:  "journal/standin.go",
+		old:   "!s.readable(of, &was) || len(was.RedrivenAs) > 0 {\n",
+		new:   "!s.readable(of, &was) {\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/a_policy_of_a_successor",
+	},
+	{
+		guard: "a dead letter that is gone learns of its successor",
+		file:  "journal/standin.go",
+		old:   "!s.readable(of, &was) || len(was.RedrivenAs) > 0 {\n",
+		new:   "len(was.RedrivenAs) > 0 {\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/a_policy_of_a_successor_of_what_is_gone",
+	},
+	{
+		guard: "what was redriven goes on beside its successor",
+		file:  "journal/standin.go",
+		old:   "\tif state.Status(was.Status).Open() {\n",
+		new:   "\tif state.Status(was.Status).Open() && false {\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/a_head_of_before_it_had_ended_and_was_redriven",
+	},
 }
