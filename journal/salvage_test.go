@@ -108,6 +108,10 @@ func TestAcceptLossOfTies(t *testing.T) {
 			succeeds(w.dead, w.next)(v)
 			is(w.next, state.Submitted)(v)
 		}},
+		{"the envelope of a successor", w.home, without(w.next, "v"), func(v *world) {
+			succeeds(w.dead, w.next)(v)
+			is(w.next, state.Failed)(v)
+		}},
 		{"a policy of a successor", w.home, head(w.next, func(h *wire.Head) { h.PolicyGeneration = 1 }), func(v *world) {
 			succeeds(w.dead, w.next)(v)
 			is(w.next, state.Failed)(v)

@@ -258,6 +258,7 @@ func TestVerifyMissesNothingThatMayBeGone(t *testing.T) {
 		{"the head of what was answered here", w.holder, put(append([]byte{'d'}, make([]byte, 32)...), answered), "names intent"},
 		{"the entry of a dead letter of an earlier program", w.home, both(earlier, head(w.dead, func(h *wire.Head) { h.DeadMs = 0 })), "its head says"},
 		{"a step that has ended", w.home, both(edit('j', w.flow, func(p *wire.Plan) { p.Parts[0].Status = uint32(state.Completed) }), without(w.step, "i")), "waits for its part"},
+		{"what a successor had sent", w.home, without(w.next, "v"), "was redriven as"},
 		{"a successor that was let go", w.home, both(letGo, head(w.dead, func(h *wire.Head) { h.RedrivenAs[15] ^= 1 })), "was redriven as"},
 		{"a successor of a clock that was wrong", w.home, both(letGo, head(w.dead, func(h *wire.Head) { h.RedrivenAs[0] = 0x7f })), "was redriven as"},
 	} {

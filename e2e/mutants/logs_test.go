@@ -198,4 +198,18 @@ var ofLogs = []mutant{
 		new:   "\tif state.Status(was.Status).Open() && false {\n",
 		pkg:   inJournal, test: "TestAcceptLossOfTies/a_head_of_before_it_had_ended_and_was_redriven",
 	},
+	{
+		guard: "verify asks a successor that has ended for what was sent",
+		file:  "journal/verifylive.go",
+		old:   "aside || err == nil && next.Envelope == nil {\n",
+		new:   "aside || err == nil && next == nil {\n",
+		pkg:   inJournal, test: "TestVerifyMissesNothingThatMayBeGone/what_a_successor_had_sent",
+	},
+	{
+		guard: "verify asks a successor of which something is lost what it was",
+		file:  "journal/verifylive.go",
+		old:   "aside || err == nil && next.Envelope == nil {\n",
+		new:   "aside && false || err == nil && next.Envelope == nil {\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/the_envelope_of_a_successor",
+	},
 }

@@ -75,8 +75,8 @@ var ofVerify = []mutant{
 	{
 		guard: "verify compares no dead letter with its successor",
 		file:  "journal/verifylive.go",
-		old:   "	if err != nil || next.Envelope == nil || string(next.Envelope.RedriveOf) != string(id[:]) {\n",
-		new:   "	if err != nil || next.Envelope == nil {\n",
+		old:   "	if err != nil || string(next.Envelope.GetRedriveOf()) != string(id[:]) {\n",
+		new:   "	if err != nil {\n",
 		pkg:   inJournal, test: "TestVerifyNamesWhatDoesNotAgree/a_successor_of_nothing",
 	},
 	{
