@@ -151,8 +151,8 @@ func (v *verifier) dead(id ID, h *wire.Head) {
 		return
 	}
 	next, err := readIntent(v.txn, as)
-	if aside, _ := v.has(idKey(classAside, as)); aside || err == nil && next.Envelope == nil {
-		return // what was lost of it, or let go, is not here to say so
+	if err == nil && next.Envelope == nil {
+		return // what has ended lets it go by and by
 	}
 	if err != nil || string(next.Envelope.GetRedriveOf()) != string(id[:]) {
 		v.report.of(id, Contradictions, "was redriven as %s, which does not say so: %v", as, err)

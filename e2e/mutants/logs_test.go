@@ -201,15 +201,15 @@ var ofLogs = []mutant{
 	{
 		guard: "verify asks a successor that has ended for what was sent",
 		file:  "journal/verifylive.go",
-		old:   "aside || err == nil && next.Envelope == nil {\n",
-		new:   "aside || err == nil && next == nil {\n",
+		old:   "\tif err == nil && next.Envelope == nil {\n",
+		new:   "\tif err == nil && next == nil {\n",
 		pkg:   inJournal, test: "TestVerifyMissesNothingThatMayBeGone/what_a_successor_had_sent",
 	},
 	{
 		guard: "verify asks a successor of which something is lost what it was",
 		file:  "journal/verifylive.go",
-		old:   "aside || err == nil && next.Envelope == nil {\n",
-		new:   "aside && false || err == nil && next.Envelope == nil {\n",
+		old:   "\tif err != nil || v.gone(as) || v.isAside(as) {\n",
+		new:   "\tif err != nil || v.gone(as) {\n",
 		pkg:   inJournal, test: "TestAcceptLossOfTies/the_envelope_of_a_successor",
 	},
 }

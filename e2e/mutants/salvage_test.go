@@ -103,15 +103,15 @@ var ofSalvage = []mutant{
 	{
 		guard: "what has ended is said to end by a loss",
 		file:  "journal/salvage.go",
-		old:   "		if state.Status(h.Status).Open() && (!lacksThread",
-		new:   "		if (!lacksThread",
+		old:   "		case state.Status(h.Status).Open() && (!lacksThread",
+		new:   "		case (!lacksThread",
 		pkg:   inJournal, test: "TestAcceptLossOfTies/a_policy_of_one_that_has_ended",
 	},
 	{
 		guard: "a message without its thread ends",
 		file:  "journal/salvage.go",
-		old:   " && (!lacksThread || h.HumanTask) {\n",
-		new:   " && (!lacksThread || true) {\n",
+		old:   " && (!lacksThread || h.HumanTask):\n",
+		new:   " && (!lacksThread || true):\n",
 		pkg:   inJournal, test: "TestAcceptLossOfTies/a_thread_of_one_that_is_open",
 	},
 }

@@ -117,8 +117,8 @@ var ofVerify = []mutant{
 	{
 		guard: "verify takes what was let go for lost",
 		file:  "journal/verifylive.go",
-		old:   "	if err != nil || v.gone(as) {\n",
-		new:   "	if err != nil {\n",
+		old:   "v.gone(as) || v.isAside(as) {\n",
+		new:   "v.isAside(as) {\n",
 		pkg:   inJournal, test: "TestVerifyKnowsWhatWasLetGo",
 	},
 	{
