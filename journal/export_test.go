@@ -22,8 +22,16 @@ var errInjected = errors.New("injected")
 // (persist false), or after it is durable there (persist true), which is what
 // a disk that lies about its sync looks like from here. Call it before any
 // operation is under way.
-func (j *Journal) FailCommit(n int, persist bool) {
-	j.commitTxn = func(txn *badger.Txn) error {
+func (j *Journal) FailCommit(n int, persist bool) { j.commitTxn = failing(n, persist) }
+
+// FailStart makes the n-th commit of a start fail like that.
+func FailStart(o Options, n int, persist bool) Options {
+	o.commitTxn = failing(n, persist)
+	return o
+}
+
+func failing(n int, persist bool) func(*badger.Txn) error {
+	return func(txn *badger.Txn) error {
 		n--
 		if n != 0 {
 			return txn.Commit()
@@ -593,4 +601,23 @@ func (j *Journal) Walks() int {
 func WithPages(o Options, read func(reads, bytes int)) Options {
 	o.pageRead = read
 	return o
+}
+
+// NoteLoss puts a loss of so many intents, and lines of indexes, on record twice, and returns
+// what a start then says, and how many intents it names.
+func NoteLoss(dir string, intents, lines int) (said string, names int, err error) {
+	l := loss{forgotten: map[ID]string{}}
+	for n := range intents {
+		l.forget(ID{8: byte(n), 9: byte(n >> 8)}, "it is gone")
+	}
+	l.forget(ID{}, "it is gone") // which is known
+	for n := range lines {
+		l.addEntries(fmt.Sprintf("index due: %d keys expected, 0 found", n), "index due: 0 keys expected, 0 found")
+	}
+	if err := l.note(dir); err != nil {
+		return "", 0, err
+	}
+	j := newJournal(Options{Dir: dir, Hooks: Hooks{Corrupt: func(Corrupt) { names++ }}})
+	err = j.takeOver()
+	return j.loss.String(), names, err
 }

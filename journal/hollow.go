@@ -38,7 +38,10 @@ func (j *Journal) keepHollow(hollow map[ID]bool) error {
 	if more := len(hollow) - len(named); more > 0 {
 		named = append(named, fmt.Sprintf("and %d more", more))
 	}
-	j.loss.entries = append(j.loss.entries, "dead letters have lost what was sent: "+strings.Join(named, ", "))
+	j.loss.addEntries("dead letters have lost what was sent: " + strings.Join(named, ", "))
+	if err := j.loss.note(j.dir); err != nil {
+		return err
+	}
 	err := j.commitInTurn(todo)
 	j.names = newNames() // read again, from where numbers go on
 	return err

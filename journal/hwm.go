@@ -138,7 +138,7 @@ func (j *Journal) startMark() (*mark, error) {
 	last, err := readMark(j.dir)
 	var damage *DamageError
 	if j.loss.asked && errors.As(err, &damage) {
-		j.loss.entries = append(j.loss.entries, damage.What)
+		j.loss.addEntries(damage.What)
 		return nil, nil
 	}
 	return last, err

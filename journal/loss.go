@@ -1,10 +1,7 @@
 package journal
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,52 +15,36 @@ import (
 // at least what was sent is left, ends as a dead letter (standin.go), and what is left of any
 // other that cannot be read is removed, so that whoever sends or offers it again is heard. It begins a new epoch, in the commit
 // before any of that. Where it is cut short nothing tells what has not been looked for yet: the
-// files that are left are whole. So a file says that it has begun, from before the first change
-// until all is done, and no other start goes on while it is there.
+// files that are left are whole. So a file says that it has begun, and what it has found (lossnote.go).
 
-// loss is what such a start has found gone.
+// loss is what such a start has found gone, with those before it that were cut short.
 type loss struct {
 	asked     bool // Options.AcceptLoss
+	again     bool // one was cut short: what has only been counted may have been counted twice
 	batches   uint64
+	leaving   []string // files, while they are left out
 	files     []string
-	entries   []string // what indexes lack
-	forgotten int      // intents of which too little was left
-	removed   int      // records and entries that no intent goes with
-	mended    int      // entries of indexes
+	entries   []string      // what indexes lack
+	forgotten map[ID]string // intents of which too little was left, and why
+	unnamed   int           // more of them
+	removed   int           // records and entries that no intent goes with
+	mended    int           // entries of indexes
 
 	unfit map[ID]string // those of home's that are open and cannot go on, and why
 	order []ID          // of them, a whole before its parts
 }
 
-// lossName is the file that says that such a start has begun.
-const lossName = "journal.loss"
-
-const lossText = "A start with --accept-loss has begun here and has not come to its end. Start with it once more.\n"
-
 // cutShort is what a journal that has the file is damaged by; nil where it has none.
 func cutShort(dir string) error {
-	_, err := os.Lstat(filepath.Join(dir, lossName))
-	switch {
-	case err == nil:
-		return &DamageError{
-			What: fmt.Sprintf("a start of the journal in %s with --accept-loss was cut short: what is gone has not all been looked for", dir),
-			Hint: "start once more with --accept-loss, or restore a backup",
-		}
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	}
-	return err
-}
-
-// begin makes the file durable.
-func (l *loss) begin(dir string) error { return replaceFile(dir, lossName, []byte(lossText)) }
-
-// end takes it away.
-func (l *loss) end(dir string) error {
-	if err := os.Remove(filepath.Join(dir, lossName)); err != nil {
+	var l loss
+	if there, err := l.read(dir); err != nil || !there {
 		return err
 	}
-	return syncDir(dir)
+	what := fmt.Sprintf("a start of the journal in %s with --accept-loss was cut short: what is gone has not all been looked for", dir)
+	if text := l.String(); text != "" {
+		what += "; up to then: " + text
+	}
+	return &DamageError{What: what, Hint: "start once more with --accept-loss, or restore a backup"}
 }
 
 func (l *loss) cannotGoOn(id ID, why string) (news bool) {
@@ -102,19 +83,29 @@ func (l *loss) String() string {
 	if len(l.files) > 0 {
 		all = append(all, fmt.Sprintf("left out and kept in %s: %s", lostDir, strings.Join(l.files, ", ")))
 	}
+	if len(l.leaving) > 0 {
+		all = append(all, fmt.Sprintf("left out or made anew by a start that was cut short, and kept in %s: %s", lostDir, strings.Join(l.leaving, ", ")))
+	}
 	all = append(all, l.entries...)
+	upTo := func(counted int) string {
+		if l.again && counted > 0 {
+			return "up to "
+		}
+		return ""
+	}
 	for _, c := range []struct {
-		n    uint64
-		what string
+		about string
+		n     uint64
+		what  string
 	}{
-		{l.batches, "batches or more that were acknowledged are gone"}, // the mark may be a second old,
-		{uint64(l.forgotten), "intents could not be read, and what was left of them was removed"},
-		{uint64(len(l.unfit)), "intents could not go on, and end as dead letters"},
-		{uint64(l.removed), "records of nothing were removed"},
-		{uint64(l.mended), "entries of indexes were mended"},
+		{"", l.batches, "batches or more that were acknowledged are gone"}, // the mark may be a second old
+		{upTo(l.unnamed), uint64(len(l.forgotten) + l.unnamed), "intents could not be read, and what was left of them was removed"},
+		{"", uint64(len(l.unfit)), "intents could not go on, and end as dead letters"},
+		{upTo(l.removed), uint64(l.removed), "records of nothing were removed"},
+		{upTo(l.mended), uint64(l.mended), "entries of indexes were mended"},
 	} {
 		if c.n > 0 {
-			all = append(all, fmt.Sprintf("%d %s", c.n, c.what))
+			all = append(all, fmt.Sprintf("%s%d %s", c.about, c.n, c.what))
 		}
 	}
 	return strings.Join(all, "; ")
@@ -132,7 +123,7 @@ func (j *Journal) beginEpoch(last *mark) {
 	}
 	j.birth.Epoch++
 	if last != nil && last.Seq > j.seq {
-		j.loss.batches = last.Seq - j.seq
+		j.loss.batches = max(j.loss.batches, last.Seq-j.seq)
 		j.seq = last.Seq
 	}
 	j.seq += epochSkip
@@ -141,12 +132,16 @@ func (j *Journal) beginEpoch(last *mark) {
 // openWithout leaves bad files out of the store, where that was asked for.
 func (j *Journal) openWithout(bad []badFile) error {
 	if j.loss.asked && !refuses(together(bad)) { // what may not be read just now is not lost
-		if err := j.loss.begin(j.dir); err != nil {
+		j.loss.leave(bad)
+		if err := j.loss.note(j.dir); err != nil {
 			return err
 		}
 		said, err := leaveOut(j.store, filepath.Join(j.dir, lostDir), bad)
-		j.loss.files = append(j.loss.files, said...)
-		return err
+		if err != nil {
+			return err
+		}
+		j.loss.left(said)
+		return j.loss.note(j.dir)
 	}
 	if wrong := withoutSystem(bad); len(wrong) > 0 && !j.loss.asked {
 		bad = wrong
@@ -185,7 +180,7 @@ func (j *Journal) readBirth(txn *page, last *mark) (*wire.Birth, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.loss.entries = append(j.loss.entries, "who it is was taken from "+markName)
+	j.loss.addEntries("who it is was taken from " + markName)
 	// Each start makes a batch: there were no more starts than batches.
 	return &wire.Birth{Schema: schemaPlain, Id: id[:], Epoch: last.Epoch, Boot: uint32(last.Seq), BroughtTo: schemaPlain}, nil
 }

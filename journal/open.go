@@ -72,6 +72,9 @@ func (j *Journal) openLocked(o Options) error {
 	if err := cutShort(o.Dir); err != nil && !j.loss.asked {
 		return err
 	}
+	if err := j.takeOver(); err != nil {
+		return err
+	}
 	j.clock.start(last, o.AcceptClock)
 	if err := storeIsFree(j.store); err != nil {
 		return err
@@ -127,7 +130,7 @@ func newJournal(o Options) *Journal {
 		dir: o.Dir, store: storeDir(o.Dir), durable: !o.Ephemeral, hooks: o.Hooks, backoff: o.Backoff, trace: o.Trace, elsewhere: o.Elsewhere, tell: o.Tell,
 		queues: newQueues(), closing: make(chan struct{}), stopped: make(chan struct{}), committed: make(chan struct{}),
 		reportNo: map[ID]uint64{}, faults: map[ID]int{}, suspects: make(chan blame, suspectsMost), names: newNames(), accounts: newAccounts(), schemas: newSchemas(), subscriptions: newSubscriptions(), schedules: newSchedules(), noSchedules: o.NoSchedules, indexes: newIndexes(), walks: newWalks(), pageRead: o.pageRead, watches: newWatches(), ledger: newLedger(), history: newHistory(o),
-		loss: loss{asked: o.AcceptLoss, unfit: map[ID]string{}}, commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1), clock: newClock(o),
+		loss: loss{asked: o.AcceptLoss, forgotten: map[ID]string{}, unfit: map[ID]string{}}, commitTxn: (*badger.Txn).Commit, expiryWake: make(chan struct{}, 1), clock: newClock(o),
 	}
 	j.wal.dir, j.wal.again, j.syncWAL = j.store, j.files.again, j.wal.sync
 	measure := func() (free, total room, ok bool) { return statfs(o.Dir) }
@@ -137,6 +140,9 @@ func newJournal(o Options) *Journal {
 	j.files.dir, j.files.told = o.Dir, o.Hooks.Files
 	j.space.growth.store = j.store
 	j.space.ballast.path, j.space.told, j.space.warn = filepath.Join(o.Dir, ballastName), o.Hooks.Space, j.warn
+	if o.commitTxn != nil {
+		j.commitTxn = o.commitTxn
+	}
 	if j.backoff == nil {
 		j.backoff = func(int) time.Duration { return time.Second }
 	}
@@ -240,7 +246,7 @@ func (j *Journal) checkFingerprint(db *badger.DB) error {
 			return nil
 		}
 		if j.loss.asked {
-			j.loss.entries = append(j.loss.entries, diff...)
+			j.loss.addEntries(diff...)
 			return nil
 		}
 		if j.broken = canRebuild(txn, written); !j.broken {

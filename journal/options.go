@@ -3,6 +3,8 @@ package journal
 import (
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"pannier/journal/internal/bubble"
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -47,8 +49,9 @@ type Options struct {
 
 	Store bubble.Store // of a test in a bubble of fake time: see journaltest
 
-	wall     func() time.Time       // nil: time.Now
-	pageRead func(reads, bytes int) // nil: nobody wants to know
+	wall      func() time.Time        // nil: time.Now
+	pageRead  func(reads, bytes int)  // nil: nobody wants to know
+	commitTxn func(*badger.Txn) error // nil: the store's
 }
 
 // Hooks are how the journal reports. They run on the committer after the

@@ -17,7 +17,7 @@ const salvageRounds = 8
 // salvage makes what is left of the journal hold, before anything of it is in memory. The
 // records decide. Intents that are to end are left in j.loss for endUnfit.
 func (j *Journal) salvage() error {
-	if err := j.loss.begin(j.dir); err != nil {
+	if err := j.loss.note(j.dir); err != nil {
 		return err
 	}
 	if err := j.commitAlone(func(t *tx) error { return t.put(birthKey, j.birth) }); err != nil {
@@ -37,6 +37,9 @@ func (j *Journal) salvage() error {
 		if len(s.todo) == 0 {
 			break
 		}
+		if err := j.loss.note(j.dir); err != nil {
+			return err
+		}
 		if err := j.commitInTurn(s.todo); err != nil {
 			return err
 		}
@@ -48,6 +51,9 @@ func (j *Journal) salvage() error {
 		return err
 	}
 	if err := viewAlone(j.db, j.unfitParts); err != nil {
+		return err
+	}
+	if err := j.loss.note(j.dir); err != nil { // with the parts
 		return err
 	}
 	return j.adoptSums()
@@ -267,9 +273,8 @@ func (s *salvager) forget(d Damage) {
 		return
 	}
 	s.gone[d.Intent] = true
-	s.j.loss.forgotten++
-	if f := s.j.hooks.Corrupt; f != nil {
-		f(Corrupt{ID: d.Intent, Record: "what was left of intent " + d.Intent.String(), Why: d.What})
+	if f := s.j.hooks.Corrupt; s.j.loss.forget(d.Intent, d.What) && f != nil {
+		f(leftOf(d.Intent, d.What))
 	}
 	for class, c := range keyClasses {
 		if c.of != ofHead || class == classPurged {
@@ -329,8 +334,7 @@ func (j *Journal) commitInTurn(all []func(*tx) error) error {
 }
 
 // endUnfit ends what can be read and cannot go on, as dead letters, and says what was lost.
-// A crash in it: the scrub finds those whose envelopes are gone, and the others wait until
-// loss is accepted once more.
+// A crash in it: no start goes on but one that accepts the loss, which ends the others.
 func (j *Journal) endUnfit() error {
 	for _, id := range j.loss.order {
 		err := j.commitAlone(func(t *tx) error { return t.endUnfit(id, j.loss.unfit[id]) })

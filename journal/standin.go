@@ -91,8 +91,12 @@ func (s *salvager) isCopy(id ID, e *wire.Event, keys [][]byte) bool {
 }
 
 // isOurs reports whether an intent is home's, as far as what is beside its head tells: what
-// is held here for another home, that one offers again.
+// is held here for another home, that one offers again. A start that was cut short may have
+// removed what told it.
 func (s *salvager) isOurs(id ID, keys [][]byte) bool {
+	if _, known := s.j.loss.unfit[id]; known {
+		return true
+	}
 	for _, key := range keys {
 		switch key[0] {
 		case classDue, classHeld, classParked, classExpiry:
