@@ -25,7 +25,7 @@ const (
 )
 
 // all are the guards, each with the test that stands for it.
-var all = slices.Concat(table, ofTheDisk, ofTheRoom, ofTheStore, ofWhatIsLost, ofVerify, ofReading, ofSalvage, ofOpening, ofTables, ofManifest, ofBlocks, ofHollow, ofLogs)
+var all = slices.Concat(table, ofTheDisk, ofTheRoom, ofTheStore, ofWhatIsLost, ofVerify, ofReading, ofSalvage, ofOpening, ofTables, ofManifest, ofBlocks, ofHollow, ofLogs, ofTheLossOnRecord)
 
 var table = []mutant{
 	// The journal: what durable means.
@@ -299,16 +299,16 @@ var table = []mutant{
 	{
 		guard: "files are left out before it is said",
 		file:  "journal/loss.go",
-		old:   "		if err := j.loss.begin(j.dir); err != nil {\n			return err\n		}\n		said, err := ",
+		old:   "		if err := j.loss.note(j.dir); err != nil {\n			return err\n		}\n		said, err := ",
 		new:   "		said, err := ",
 		pkg:   inJournal, test: "TestAcceptLossCutShort",
 	},
 	{
-		guard: "records are removed before it is said",
+		guard: "an epoch begins before it is said",
 		file:  "journal/salvage.go",
-		old:   "	if err := j.loss.begin(j.dir); err != nil {\n		return err\n	}\n	if err := ",
+		old:   "	if err := j.loss.note(j.dir); err != nil {\n		return err\n	}\n	if err := ",
 		new:   "	if err := ",
-		pkg:   inJournal, test: "TestAcceptLossCutShort",
+		pkg:   inJournal, test: "TestLossIsSaidWhereverAStartIsCutShort",
 	},
 	{
 		guard: "verify does not say that a loss was accepted in part",
