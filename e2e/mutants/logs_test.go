@@ -205,11 +205,4 @@ var ofLogs = []mutant{
 		new:   "\tif err == nil && next == nil {\n",
 		pkg:   inJournal, test: "TestVerifyMissesNothingThatMayBeGone/what_a_successor_had_sent",
 	},
-	{
-		guard: "verify asks a successor of which something is lost what it was",
-		file:  "journal/verifylive.go",
-		old:   "\tif err != nil || v.gone(as) || v.isAside(as) {\n",
-		new:   "\tif err != nil || v.gone(as) {\n",
-		pkg:   inJournal, test: "TestAcceptLossOfTies/the_envelope_of_a_successor",
-	},
 }
