@@ -79,7 +79,7 @@ func (j *Journal) bringBackAll(ctx context.Context, prefix []byte, f func(*tx, I
 
 // back is how far a time on record is ahead of now; nothing where it may have been right.
 func (t *tx) back(written int64) time.Duration {
-	if by := at(written).Sub(t.now); written != 0 && by > clockJump {
+	if by := at(written).Sub(t.now); by > clockJump {
 		return by
 	}
 	return 0
@@ -102,21 +102,17 @@ func (t *tx) bringLifeBack(id ID) error {
 	if l.place() == PlaceDue {
 		t.goTo(l, PlaceDue, at(l.head.DueMs).Add(-by), ID{})
 	}
-	l.head.UpdatedMs = ms(t.now)
 	t.expireAt(l)
 	return t.saveLife(l)
 }
 
 func (t *tx) bringHandBack(id ID) error {
 	h, found, err := t.hand(id)
-	if err != nil || !found || !h.phase().Open() || h.rec.DueMs == ms(never) || h.rec.DueMs <= ms(t.now) {
+	if err != nil || !found || !h.phase().Open() || h.rec.DueMs == ms(never) {
 		return err
 	}
 	_, set := dueOf(&h.rec)
 	by := t.back(ms(set))
-	if wait := at(h.rec.DueMs).Sub(t.now); by == 0 && wait > 2*longBack {
-		by = wait // no lease and no pause is as long: a try failed when the clock was wrong
-	}
 	if by == 0 {
 		return nil
 	}
@@ -124,6 +120,9 @@ func (t *tx) bringHandBack(id ID) error {
 	t.mailAt(h, at(h.rec.DueMs).Add(-by))
 	if h.rec.LeaseUntilMs != 0 {
 		h.rec.LeaseUntilMs = h.rec.DueMs
+	}
+	if t.back(h.rec.LeasedAtMs) > 0 {
+		h.rec.LeasedAtMs = ms(t.now) // else it could be extended until then, and longer
 	}
 	return t.saveHand(h)
 }

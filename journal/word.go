@@ -270,7 +270,8 @@ func (t *tx) workTime(h *hand) time.Duration {
 // workLimit is how far a hand-over can be extended: what the app was told already
 // holds.
 func (t *tx) workLimit(h *hand) time.Time {
-	limit := at(h.rec.LeasedAtMs).Add(t.j.workMax)
+	leased := at(h.rec.LeasedAtMs)
+	limit := t.j.clock.keeps(leased.Add(t.j.workMax), leased)
 	if told := at(h.rec.LeaseUntilMs); limit.Before(told) {
 		return told
 	}
