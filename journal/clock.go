@@ -38,6 +38,9 @@ type Clock struct {
 	Left   time.Duration // until it is believed, unless it jumps again
 }
 
+// held is how long it has held since it jumped last: clockHolds where it has not.
+func (c Clock) held() time.Duration { return max(clockHolds, c.Ahead) - c.Left }
+
 // clock tells a wall clock that jumps. After one forward, limits of time wait until as
 // much has passed as it has jumped, so that nothing loses to it the time it had left: a
 // clock that is ten years ahead ends nothing until it is set right, or somebody says that
@@ -175,8 +178,7 @@ func (c *clock) mayForget() bool {
 // held, unless it is too far ahead to be one.
 func (c *clock) mayFire() bool {
 	_, now := c.look()
-	held := max(clockHolds, now.Ahead)-now.Left >= clockHolds
-	return !now.Paused || held && now.Ahead <= downtime
+	return now.held() >= clockHolds && now.Ahead <= downtime
 }
 
 // limit is where a limit of time is while the clock is ahead: those who are told how much
@@ -219,13 +221,11 @@ func (c *clock) forward() (now time.Time, ahead time.Duration) {
 // mark is what is to be on record.
 func (c *clock) mark() clockMark {
 	wall, now := c.look()
-	m := clockMark{SeenMs: ms(wall), Jumped: now.Paused, AheadMs: now.Ahead.Milliseconds(), BackMs: now.Back.Milliseconds()}
-	if now.Paused {
-		m.HeldMs = (max(clockHolds, now.Ahead) - now.Left).Milliseconds()
-	}
 	boot, up := c.up()
-	m.Boot, m.UpMs = boot, up.Milliseconds()
-	return m
+	return clockMark{
+		SeenMs: ms(wall), Jumped: now.Paused, AheadMs: now.Ahead.Milliseconds(), BackMs: now.Back.Milliseconds(), HeldMs: now.held().Milliseconds(),
+		Boot: boot, UpMs: up.Milliseconds(),
+	}
 }
 
 // news reports whether a mark says enough else than the last one to be written though

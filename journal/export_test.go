@@ -534,6 +534,11 @@ func (j *Journal) Compactors() int { return j.db.Opts().NumCompactors }
 
 func (j *Journal) StallsAt() int { return j.db.Opts().NumLevelZeroTablesStall }
 
+// MarkIsNews reports whether a mark of a clock that is right is written, the last being so old.
+func MarkIsNews(age time.Duration) bool {
+	return clockMark{SeenMs: age.Milliseconds()}.news(clockMark{})
+}
+
 // WithWall gives a journal another wall clock than that of its process.
 func WithWall(o Options, wall func() time.Time) Options {
 	o.wall = wall

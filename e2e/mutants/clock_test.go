@@ -1,7 +1,49 @@
 package mutants_test
 
-// ofTheClock are the guards of what a clock that was wrong leaves.
+// ofTheClock are the guards of what a clock that was wrong leaves, and of how long it is not believed.
 var ofTheClock = []mutant{
+	{
+		guard: "a restart forgets how long a clock has held",
+		file:  "journal/clock.go",
+		old:   "		c.mu.since = -time.Duration(last.HeldMs)*time.Millisecond - down\n",
+		new:   "		c.mu.since = -down\n",
+		pkg:   inJournal, test: "TestJumpHoldsOverARestart/it_has_held_while_it_ran",
+	},
+	{
+		guard: "a clock does not hold while the process is down",
+		file:  "journal/clock.go",
+		old:   "		c.mu.since = -time.Duration(last.HeldMs)*time.Millisecond - down\n",
+		new:   "		c.mu.since = -time.Duration(last.HeldMs) * time.Millisecond\n",
+		pkg:   inJournal, test: "TestJumpHoldsOverARestart/it_has_held_while_it_did_not",
+	},
+	{
+		guard: "a clock that jumps is on record with the next commit only",
+		file:  "journal/clock.go",
+		old:   "	return m.Jumped != last.Jumped || m.AheadMs != last.AheadMs || m.Seen",
+		new:   "	return m.Seen",
+		pkg:   inJournal, test: "TestJumpIsKnownAfterAKill/ahead",
+	},
+	{
+		guard: "a clock that jumps again is on record with the next commit only",
+		file:  "journal/clock.go",
+		old:   " || m.AheadMs != last.AheadMs || m.Seen",
+		new:   " || m.Seen",
+		pkg:   inJournal, test: "TestJumpIsKnownAfterAKill/further_ahead",
+	},
+	{
+		guard: "that a clock has held is on record with the next commit only",
+		file:  "journal/clock.go",
+		old:   "	return m.Jumped != last.Jumped || ",
+		new:   "	return ",
+		pkg:   inJournal, test: "TestJumpIsKnownAfterAKill/ahead,_and_held",
+	},
+	{
+		guard: "the time on record is as old as the last commit",
+		file:  "journal/clock.go",
+		old:   " || m.SeenMs-last.SeenMs >= clockSeen.Milliseconds()\n",
+		new:   "\n",
+		pkg:   inJournal, test: "TestTimeIsOnRecordEachHour",
+	},
 	{
 		guard: "of what a wrong clock has put off one batch comes back",
 		file:  "journal/clockback.go",

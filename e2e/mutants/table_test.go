@@ -1552,8 +1552,8 @@ var table = []mutant{
 	{
 		guard: "schedules go by a clock that has not held",
 		file:  "journal/clock.go",
-		old:   "	return !now.Paused || held && now.Ahead <= downtime",
-		new:   "	return !now.Paused || held || true",
+		old:   "	return now.held() >= clockHolds && now.Ahead <= downtime\n",
+		new:   "	return now.Ahead <= downtime || true\n",
 		pkg:   inJournal, test: "TestSchedulesWhenTheClockJumps",
 	},
 	{
