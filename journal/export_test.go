@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/wire"
@@ -94,6 +95,21 @@ func (j *Journal) HangCommit(release <-chan struct{}) (hung <-chan struct{}) {
 // that it is set aside, "bare" that it is with nothing else.
 func (j *Journal) PlantPanics(f func(where string, id ID)) {
 	_ = j.do(context.Background(), first, &op{run: func(*tx) error { j.planted = f; return nil }})
+}
+
+// RefuseRead makes the committer's next read of a record of an intent fail, as on a disk that
+// cannot read just now; of chunks any.
+func (j *Journal) RefuseRead(id ID, class byte) {
+	_ = j.do(context.Background(), first, &op{run: func(*tx) error {
+		j.refused = func(key []byte) error {
+			if of, _ := intentOf(key); of != id || key[0] != class {
+				return nil
+			}
+			j.refused, j.tx.disk.refused = nil, nil
+			return unix.EIO
+		}
+		return nil
+	}})
 }
 
 // Write runs an operation of our own about an intent, that writes so many bytes, and then waits

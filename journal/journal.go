@@ -64,6 +64,7 @@ type Journal struct {
 	reportNo  map[ID]uint64             // last report number per home
 	faults    map[ID]int                // how often what was asked for of an intent has panicked
 	planted   func(where string, id ID) // by a test, to panic there
+	refused   func(key []byte) error    // by a test, of what the committer reads
 
 	names    *names
 	schemas  *schemas

@@ -422,3 +422,55 @@ func TestNothingIsLeftOfIt(t *testing.T) {
 	w.wantBacklog(journal.BacklogOpen, 1, 0)
 	w.whole()
 }
+
+// What the store cannot read just now is no damage: nothing takes its place, and what it belongs to
+// is as it was when it can be read again.
+func TestReadThatFailsLosesNothing(t *testing.T) {
+	t.Parallel()
+	t.Run("of what cannot be worked on", func(t *testing.T) {
+		t.Parallel()
+		w := setup(t)
+		id := w.accept()
+		was := w.get(id)
+		w.j.RefuseRead(id, 'v')
+		w.breakAt(id, "run")
+		if err := w.j.Raise(t.Context(), []journal.ID{id}); err == nil {
+			t.Error("another number for what cannot be worked on")
+		}
+		if is := w.get(id); !is.Status().Open() || !proto.Equal(is.Envelope, was.Envelope) {
+			t.Errorf("it is %s, with %v", is.Status(), is.Envelope)
+		}
+		w.whole()
+	})
+	t.Run("of what has lost its head", func(t *testing.T) {
+		t.Parallel()
+		w := setup(t)
+		id := w.asked()
+		w.j.RefuseRead(id, 'v')
+		if err := errors.Join(w.j.Break(id, 'i'), w.j.Scrub(t.Context())); err == nil || w.j.Err() != nil {
+			t.Fatalf("scrub: %v, and the journal %v", err, w.j.Err())
+		}
+		if err := w.j.Scrub(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.wantAside(id)
+		if got := len(w.completions()); got != 1 {
+			t.Errorf("%d are told of the end, want the one that its envelope names", got)
+		}
+		w.whole()
+	})
+	t.Run("of what a report is about", func(t *testing.T) {
+		t.Parallel()
+		p := setupPair(t)
+		h := p.leased(time.Minute)
+		p.holder.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack})
+		p.home.j.RefuseRead(h.ID, 'i')
+		if err := p.report(); err == nil {
+			t.Error("a report of what cannot be read has been applied")
+		}
+		if err := p.report(); err != nil || p.home.status(h.ID) != state.Completed {
+			t.Errorf("said again: %v, and it is %s", err, p.home.status(h.ID))
+		}
+		p.home.whole()
+	})
+}

@@ -17,12 +17,18 @@ const (
 type page struct {
 	*badger.Txn
 	reads, bytes int
+	refused      func(key []byte) error // by a test, as where the disk cannot read; nil: nothing
 }
 
 // full reports whether the page has read what one may: it ends with the entry that it is at.
 func (p *page) full() bool { return p.reads >= pageReads || p.bytes >= pageBytes }
 
 func (p *page) Get(key []byte) (*badger.Item, error) {
+	if p.refused != nil {
+		if err := p.refused(key); err != nil {
+			return nil, err
+		}
+	}
 	item, err := p.Txn.Get(key)
 	p.reads++
 	if err == nil {

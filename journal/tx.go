@@ -74,7 +74,7 @@ func (j *Journal) begin() *tx {
 	}
 	t.batch.reset()
 	t.op.reset()
-	t.disk, t.seq, t.now, t.told = &page{Txn: j.db.NewTransaction(true)}, j.seq+1, j.now(), 0
+	t.disk, t.seq, t.now, t.told = &page{Txn: j.db.NewTransaction(true), refused: j.refused}, j.seq+1, j.now(), 0
 	return t
 }
 
