@@ -101,11 +101,7 @@ func (b *ballast) make(size int64) error {
 	if err != nil {
 		return err
 	}
-	for {
-		if err = unix.Fallocate(int(f.Fd()), 0, 0, size); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	err = uninterrupted(func() error { return unix.Fallocate(int(f.Fd()), 0, 0, size) })
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, b.remove())
 	}

@@ -92,6 +92,10 @@ func compactsWhatIsDeleted(t *testing.T) {
 	if got := w.j.Stats().Deletes; got < 20 {
 		t.Errorf("%d deletes were counted, of 20 intents that have ended", got)
 	}
+	const many = 50_000 // of a small store all, and yet not worth it
+	w.j.CountDeletes(many)
+	w.j.CompactIfWorth()
+	w.j.CountDeletes(-many)
 	w.j.CompactAfter(1)
 	w.j.CompactIfWorth()
 	if w.j.Stats().Compactions != 0 {

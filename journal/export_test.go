@@ -487,6 +487,9 @@ var (
 	Refuses  = refuses
 )
 
+// Uninterrupted calls the system until no signal has ended the call.
+var Uninterrupted = uninterrupted
+
 // VolumeFailed is what an error of a look at a directory says of its volume.
 var VolumeFailed = volumeFailed
 

@@ -275,6 +275,27 @@ func TestUnreadableIntentIsLookedInto(t *testing.T) {
 	}
 }
 
+// So it is where what it reads makes a reader panic, which the scrub would never find: that is
+// no damage, and ends the intent all the same.
+func TestReaderThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		bad, good := w.accept(), w.accept()
+		w.hold()
+		if err := w.j.Behind(edit('h', bad, func(h *wire.Handover) { h.LeaseId = []byte{1} })); err != nil {
+			t.Fatal(err)
+		}
+		no, _ := w.j.AgentNo(billing)
+		mail, _, err := w.j.Mail(no, time.Now(), 10, none)
+		if err != nil || len(mail) != 1 || mail[0].ID != good {
+			t.Errorf("in the mailbox are %v, %v; want the other one", mail, err)
+		}
+		time.Sleep(time.Second)
+		w.wantAside(bad)
+		w.whole()
+	})
+}
+
 // Lists leave out what cannot be read.
 func TestListsLeaveOutWhatCannotBeRead(t *testing.T) {
 	t.Parallel()

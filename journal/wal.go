@@ -42,12 +42,18 @@ func (w *wal) sync() error {
 			return err
 		}
 	}
+	if err := uninterrupted(func() error { return unix.Fdatasync(int(w.file.Fd())) }); err != nil {
+		return err
+	}
+	return w.stillThere()
+}
+
+// uninterrupted calls the system again where a signal has ended the call, as the runtime's do on
+// some file systems: that is no failure of the disk.
+func uninterrupted(call func() error) error {
 	for {
-		if err := unix.Fdatasync(int(w.file.Fd())); !errors.Is(err, unix.EINTR) {
-			if err != nil {
-				return err
-			}
-			return w.stillThere()
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
 		}
 	}
 }

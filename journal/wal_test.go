@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 
 	"pannier/journal"
 )
@@ -161,5 +162,16 @@ func TestVolumeIsAnother(t *testing.T) {
 	w.j.OnAnotherVolume()
 	if err := w.try(); !errors.Is(err, journal.ErrFailed) {
 		t.Errorf("accepted into the log of another volume: %v", err)
+	}
+}
+
+// A call that a signal has ended is made again; what is wrong with the disk is said at once.
+func TestInterruptedCallIsMadeAgain(t *testing.T) {
+	for _, want := range []error{nil, unix.EIO} {
+		answers, calls := []error{unix.EINTR, os.NewSyscallError("fdatasync", unix.EINTR), want, unix.ENOSPC}, 0
+		err := journal.Uninterrupted(func() error { calls++; return answers[calls-1] })
+		if calls != 3 || !errors.Is(err, want) {
+			t.Errorf("called %d times: %v, want 3 and %v", calls, err, want)
+		}
 	}
 }

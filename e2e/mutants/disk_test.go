@@ -41,8 +41,8 @@ var ofTheDisk = []mutant{
 	{
 		guard: "a log is looked at before its sync alone",
 		file:  "journal/wal.go",
-		old:   "			return w.stillThere()\n",
-		new:   "			return nil\n",
+		old:   "	return w.stillThere()\n",
+		new:   "	return nil\n",
 		pkg:   inE2E, test: "TestLogGoneDuringItsSync",
 	},
 	{
