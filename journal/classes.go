@@ -93,7 +93,7 @@ func describe(key []byte) string {
 		return fmt.Sprintf("key %x", key)
 	case of:
 		return fmt.Sprintf("%s of %s", c.name, id)
-	case key[0] == className, key[0] == classSchema:
+	case key[0] == className, key[0] == classSchema, key[0] == classMeta:
 		return fmt.Sprintf("%s %q", c.name, key[1:])
 	}
 	return fmt.Sprintf("%s %x", c.name, key[1:])

@@ -232,7 +232,7 @@ func (j *Journal) checkFingerprint(db *badger.DB) error {
 	return viewAlone(db, func(txn *page) error {
 		meta, err := j.readMeta(txn)
 		if err != nil {
-			return damaged(j.dir, err)
+			return lossy(j.dir, err)
 		}
 		written := decodeSums(meta.Sums) // nothing, where it was killed before the first commit
 		is := scanLive(db)
@@ -321,7 +321,7 @@ func (j *Journal) load(last *mark) error {
 	if err := viewAlone(j.db, func(txn *page) error {
 		return errors.Join(j.names.load(txn), j.accounts.load(txn), j.schemas.load(txn), j.subscriptions.load(txn), j.schedules.load(txn), j.loadReportNumbers(txn), j.countApprovals(txn))
 	}); err != nil {
-		return damaged(j.dir, err)
+		return lossy(j.dir, err)
 	}
 	if err := j.firstCommit(); err != nil {
 		return err
@@ -345,7 +345,7 @@ func (j *Journal) readStart(last *mark) (meta *wire.Meta, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, damaged(j.dir, err)
+		return nil, lossy(j.dir, err)
 	}
 	if j.birth == nil {
 		id := NewID()

@@ -1,0 +1,70 @@
+package journal_test
+
+import (
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal"
+	"pannier/journal/wire"
+)
+
+// remembering is a journal, stopped, with a record of each kind that a start has in memory.
+func remembering(t *testing.T) *world {
+	t.Helper()
+	w := setup(t)
+	w.accept()
+	if _, err := w.j.AddAccount(t.Context(), &wire.Account{Agent: "shipping", Name: "shipping"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.j.PutSchema(t.Context(), &wire.Schema{SemanticType: "a.b.c.v1", Json: []byte("{}")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.j.Subscribe(t.Context(), &wire.Subscription{Owner: "a", CallbackUrl: "http://127.0.0.1:1/"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.schedule(&wire.Schedule{})
+	if _, err := w.j.SawHome(t.Context(), journal.Identity{Journal: journal.NewID(), Epoch: 1}, "127.0.0.1:1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// What a start has in memory it reads all of, or it does not start: without an account its keys
+// are refused, without a number it is given twice. It says which record it is, and that it may be
+// gone on without.
+func TestStartNamesWhatItCannotRead(t *testing.T) {
+	t.Parallel()
+	w := remembering(t)
+	for _, c := range []struct {
+		named string
+		plant func(*badger.Txn) error
+	}{
+		{`address "` + billing + `"`, rewriteAt("u" + billing)},
+		{"service account ", flipFirst('f')},
+		{`schema "a.b.c.v1"`, flipFirst('s')},
+		{"subscription ", flipFirst('b')},
+		{"schedule ", flipFirst('S')},
+		{"home ", flipFirst('p')},
+		{`journal "m"`, flipBit("mm")},
+		{`journal "b"`, flipBit("mb")},
+	} {
+		t.Run(c.named, func(t *testing.T) {
+			t.Parallel()
+			v := w.copied(t)
+			v.plant(c.plant)
+			v.wantDamage("is damaged: " + c.named)
+			v.wantDamage("--accept-loss")
+			v.goOn()
+			v.holds()
+		})
+	}
+}
+
+// flipFirst puts a wrong bit into the first record of a class.
+func flipFirst(class byte) func(*badger.Txn) error {
+	return rewrite(class, func(rec []byte) []byte { rec[len(rec)-1] ^= 1; return rec })
+}
