@@ -112,4 +112,6 @@ type CorruptError struct {
 	Why string
 }
 
-func (e *CorruptError) Error() string { return fmt.Sprintf("%s is corrupt: %s", describe(e.Key), e.Why) }
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("%s is corrupt: %s", describe(e.Key), e.Why)
+}

@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"pannier/journal/wire"
 )
 
@@ -69,23 +67,14 @@ func newNames() *names {
 }
 
 func (n *names) load(txn *page) error {
-	it := txn.NewIterator(badger.DefaultIteratorOptions)
-	defer it.Close()
-	prefix := []byte{className}
 	var found []*name
-	for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
-		key := it.Item().KeyCopy(nil)
-		rec, err := it.Item().ValueCopy(nil)
-		if err != nil {
-			return err
-		}
-		var m wire.Name
-		if err := unsealMessage(key, rec, &m); err != nil {
-			return err
-		}
+	err := eachRecord(txn, []byte{className}, func() *wire.Name { return &wire.Name{} }, func(key []byte, m *wire.Name) {
 		e := &name{no: Agent(m.No), address: strings.TrimSuffix(string(key[1:]), laneMark), threads: m.Threads, learned: m.Learned, binding: m.Binding, killed: m.Killed, inbox: inboxState(m.Inbox), pushed: m.PushedBoot, first: at(m.FirstMs), stored: true, limit: m.Seq}
 		e.seq.Store(m.Seq)
 		found = append(found, e)
+	})
+	if err != nil {
+		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

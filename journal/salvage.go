@@ -258,8 +258,8 @@ func (s *salvager) rename(id ID) bool {
 // readable reports whether an intent is home's and can be read as far as it takes to end it:
 // its end needs no log.
 func (s *salvager) readable(id ID, h *wire.Head) bool {
-	head, err := readMessage(s.txn, idKey(classHead, id), h)
-	return err == nil && head && s.named[h.Dest]
+	_, err := readMessage(s.txn, idKey(classHead, id), h)
+	return err == nil && s.named[h.Dest] // without one it is to nobody
 }
 
 func (s *salvager) has(key []byte) bool {

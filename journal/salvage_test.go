@@ -27,6 +27,21 @@ func all(plants ...func(*badger.Txn) error) func(*badger.Txn) error {
 	}
 }
 
+// unindexed takes away the entries of indexes of home's that name an intent.
+func unindexed(id journal.ID) func(*badger.Txn) error {
+	return func(txn *badger.Txn) (err error) {
+		it := txn.NewIterator(badger.DefaultIteratorOptions)
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			key := it.Item().KeyCopy(nil)
+			if strings.IndexByte("olwx", key[0]) >= 0 && journal.ID(key[len(key)-16:]) == id {
+				err = errors.Join(err, txn.Delete(key))
+			}
+		}
+		return err
+	}
+}
+
 // Whatever does not agree with what, a start that accepts the loss leaves a journal in which
 // all does, and that any other start goes on with. An intent has one home then, and a dead
 // letter one successor.
@@ -66,6 +81,15 @@ func TestAcceptLossOfTies(t *testing.T) {
 			}
 		}
 	}
+	asksAgain := func(v *world, id journal.ID) {
+		got, err := v.j.Redrive(v.Context(), journal.Redrive{ID: id})
+		if err != nil {
+			v.Fatal(err)
+		}
+		if i, err := v.j.Get(got.ID); err != nil || !i.Head.Gated {
+			v.Errorf("redriven, it does without approval: %v", err)
+		}
+	}
 	purged := journal.NewID()
 	for _, c := range []struct {
 		damage string
@@ -74,7 +98,16 @@ func TestAcceptLossOfTies(t *testing.T) {
 		want   func(*world)
 	}{
 		{"an end that is placed", w.home, head(w.done, func(h *wire.Head) { h.Place, h.ExpiryMs = uint32(journal.PlaceDue), 1 }), is(w.done, state.Completed)},
-		{"a policy of one that is open", w.home, head(w.open, func(h *wire.Head) { h.PolicyGeneration = 1 }), is(w.open, state.Failed)},
+		{"a policy of one that is open", w.home, head(w.open, func(h *wire.Head) { h.PolicyGeneration = 1 }), func(v *world) {
+			is(w.open, state.Failed)(v)
+			if _, err := v.j.Redrive(v.Context(), journal.Redrive{ID: w.open}); err != nil {
+				v.Errorf("it is not redriven, though all that it needs is there: %v", err)
+			}
+		}},
+		{"a policy of one that waits", w.home, head(w.gated, func(h *wire.Head) { h.PolicyGeneration = 1 }), func(v *world) {
+			is(w.gated, state.Failed)(v)
+			asksAgain(v, w.gated)
+		}},
 		{"a policy of one that has ended", w.home, head(w.done, func(h *wire.Head) { h.PolicyGeneration = 1 }), is(w.done, state.Completed)},
 		{"a thread of one that is open", w.home, head(w.open, func(h *wire.Head) { h.Thread = true }), is(w.open, state.Submitted)},
 		{"a bit of how one has ended", w.home, rewriteAt(string(append([]byte{'a'}, append(w.done[:], 0, 0)...))), isGone(w.done)},
@@ -87,12 +120,14 @@ func TestAcceptLossOfTies(t *testing.T) {
 		}},
 		{"the head of one that waits", w.home, without(w.gated, "i"), func(v *world) {
 			is(w.gated, state.Failed)(v)
-			got, err := v.j.Redrive(v.Context(), journal.Redrive{ID: w.gated})
-			if err != nil {
-				v.Fatal(err)
-			}
-			if i, err := v.j.Get(got.ID); err != nil || !i.Head.Gated {
-				v.Errorf("redriven, it does without approval: %v", err)
+			asksAgain(v, w.gated)
+		}},
+		{"the head, the log and each entry of one that is open", w.home, all(flipOf('i', w.open), without(w.open, "t"), unindexed(w.open)), is(w.open, state.Failed)},
+		{"the head, the log and each entry of one in hand", w.home, all(without(w.inHand, "it"), unindexed(w.inHand)), is(w.inHand, state.Failed)},
+		{"the number of an address", w.home, head(w.open, func(h *wire.Head) { h.Dest = 99 }), func(v *world) {
+			is(w.open, state.Failed)(v)
+			if got := v.status(w.inHand); got != state.Delivered {
+				v.Errorf("another to the same address is %s", got)
 			}
 		}},
 		{"a bit of a hand-over of one that is open", w.home, flipOf('h', w.inHand), is(w.inHand, state.Failed)},
@@ -135,8 +170,14 @@ func TestAcceptLossOfTies(t *testing.T) {
 				key := append([]byte{'y'}, purged[:]...)
 				return txn.Set(key, journal.Seal(key, 1, nil))
 			}), succeeds(w.rejected, purged)},
+		{"all but a policy of a successor that was purged", w.home, all(
+			head(w.rejected, func(h *wire.Head) { h.RedrivenAs = purged[:] }),
+			put(append([]byte{'y'}, purged[:]...), nil), put(append([]byte{'c'}, purged[:]...), nil),
+		), succeeds(w.rejected, purged)},
 
 		{"a thread of a hand-over", w.holder, edit('h', w.held, func(h *wire.Handover) { h.Threaded = true }), is(w.held, state.Delivered)},
+		{"a hand-over of another home", w.holder, without(w.held, "h"), isGone(w.held)},
+		{"a bit of a hand-over of another home", w.holder, flipOf('h', w.held), isGone(w.held)},
 		{"the address of a hand-over", w.holder, remove('u'), is(w.held, state.Delivered)},
 		{"the hand-over of a dead letter of another", w.holder, without(w.rejected, "h"), isGone(w.rejected)},
 		{"a bit of the hand-over of a dead letter of another", w.holder, flipOf('h', w.rejected), isGone(w.rejected)},

@@ -91,8 +91,8 @@ func (s *salvager) isCopy(id ID, e *wire.Event, keys [][]byte) bool {
 }
 
 // isOurs reports whether an intent is home's, as far as what is beside its head tells: what
-// is held here for another home, that one offers again. A start that was cut short may have
-// removed what told it.
+// is held here for another home, that one offers again, and isCopy tells. A start that was cut
+// short may have removed what told it.
 func (s *salvager) isOurs(id ID, keys [][]byte) bool {
 	if _, known := s.j.loss.unfit[id]; known {
 		return true
@@ -105,7 +105,7 @@ func (s *salvager) isOurs(id ID, keys [][]byte) bool {
 	}
 	var h wire.Handover
 	held, err := readMessage(s.txn, idKey(classHandover, id), &h)
-	return s.has(idKey(classHead, id)) || err == nil && held && string(h.Home) == string(s.j.self.Journal[:])
+	return s.has(idKey(classHead, id)) || err == nil && held
 }
 
 // endedWithoutLog has one that has ended get another log, where its own is not there whole.
