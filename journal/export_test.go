@@ -112,6 +112,16 @@ func (j *Journal) RefuseRead(id ID, class byte) {
 	}})
 }
 
+// FailReadsAt makes reads of an operation fail from such a place on, as PlantPanics has it.
+func (j *Journal) FailReadsAt(at string) {
+	j.PlantPanics(func(where string, _ ID) {
+		if where == at {
+			j.tx.disk = &page{Txn: j.db.NewTransaction(false)}
+			j.tx.disk.Discard()
+		}
+	})
+}
+
 // Write runs an operation of our own about an intent, that writes so many bytes, and then waits
 // for the end of release.
 func (j *Journal) Write(ctx context.Context, id ID, bytes int, release <-chan struct{}) error {

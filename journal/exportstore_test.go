@@ -172,3 +172,24 @@ func (j *Journal) WriteSchema(n uint32) error {
 		return t.put(birthKey, birth)
 	}})
 }
+
+// CountInBatch is how many schedules countOf finds, of two that are durable, in a batch that has
+// made one, replaced one, removed the other, and made and removed a third. It leaves the replaced
+// one and the new one, which are of no use.
+func (j *Journal) CountInBatch(replaced, removed ID) (n int, err error) {
+	err = j.do(context.Background(), first, &op{run: func(t *tx) (err error) {
+		brief := idKey(classSchedule, NewID())
+		for _, key := range [][]byte{idKey(classSchedule, NewID()), idKey(classSchedule, replaced), brief, idKey(classAside, NewID())} {
+			if err := t.put(key, &wire.Schedule{}); err != nil {
+				return err
+			}
+		}
+		t.keep()
+		t.del(brief)
+		t.del(idKey(classSchedule, removed))
+		t.keep()
+		n, err = t.countOf(classSchedule, 2)
+		return err
+	}})
+	return n, err
+}

@@ -435,7 +435,12 @@ func TestLargeTurnsFitADecision(t *testing.T) {
 		}
 		return all
 	}
-	w.open(journal.Options{Tell: many})
+	unsaid := 0
+	w.open(journal.Options{Tell: many, Hooks: journal.Hooks{Warning: func(line string) {
+		if strings.HasPrefix(line, "nobody is told of a task at mail: ") {
+			unsaid++
+		}
+	}}})
 	for n := range 32 {
 		s := &wire.Subscription{Active: true, CallbackUrl: fmt.Sprintf("http://127.0.0.1:1/%d", n), EventTypes: []string{journal.ThreadCreated, journal.ThreadUpdated}}
 		if _, _, err := w.j.Subscribe(t.Context(), s, nil); err != nil {
@@ -466,6 +471,9 @@ func TestLargeTurnsFitADecision(t *testing.T) {
 	}
 	if first := w.get(journal.PartID(id, 1)).Envelope.Payload; !strings.Contains(string(first), "payload_omitted") {
 		t.Errorf("fifteen are each given %d bytes of payload", len(first))
+	}
+	if unsaid == 0 {
+		t.Error("what there is no room to tell is not reported")
 	}
 	w.whole()
 }

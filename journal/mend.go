@@ -33,7 +33,7 @@ func (j *Journal) lookInto(ctx context.Context, b blame) {
 	} else {
 		err = j.see(ctx, b.id)
 	}
-	if err != nil && ctx.Err() == nil && j.running() == nil {
+	if err != nil && j.running() == nil {
 		j.warn(fmt.Sprintf("look into intent %s: %v", b.id, err))
 	}
 }

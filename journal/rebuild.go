@@ -19,10 +19,9 @@ func (n *named) add(key []byte) {
 	n.sums.addIfLive(key)
 }
 
-// namedByRecords reads every record that names an entry of an index. ok is false where one
-// cannot be read.
-func namedByRecords(txn *page) (n *named, ok bool) {
-	n = &named{keys: map[string]bool{}}
+// namedByRecords reads every record that names an entry of an index.
+func namedByRecords(txn *page) (*named, error) {
+	n := &named{keys: map[string]bool{}}
 	err := eachRecord(txn, []byte{classHead}, func() *wire.Head { return &wire.Head{} }, func(key []byte, h *wire.Head) {
 		id := ID(key[1:17])
 		if h.DeadMs != 0 {
@@ -41,7 +40,7 @@ func namedByRecords(txn *page) (n *named, ok bool) {
 		}
 	})
 	if err != nil {
-		return nil, false
+		return nil, err
 	}
 	err = eachRecord(txn, []byte{classHandover}, func() *wire.Handover { return &wire.Handover{} }, func(key []byte, h *wire.Handover) {
 		id := ID(key[1:17])
@@ -53,18 +52,18 @@ func namedByRecords(txn *page) (n *named, ok bool) {
 		}
 	})
 	if err != nil {
-		return nil, false
+		return nil, err
 	}
 	// A report is its own record: one that is gone is named by nothing.
 	err = eachRecord(txn, []byte{classReport}, func() *wire.Report { return &wire.Report{} }, func(key []byte, _ *wire.Report) { n.add(key) })
-	return n, err == nil
+	return n, err
 }
 
 // canRebuild reports whether the records name exactly the set that was written: then none
 // of them is gone, and only the indexes are wrong.
 func canRebuild(txn *page, written *sums) bool {
-	n, ok := namedByRecords(txn)
-	return ok && len(written.differences(&n.sums)) == 0
+	n, err := namedByRecords(txn)
+	return err == nil && len(written.differences(&n.sums)) == 0
 }
 
 // rebuildBatch is how many entries one commit of rebuild mends.
@@ -75,9 +74,9 @@ const rebuildBatch = 1000
 func (j *Journal) rebuild() error {
 	var lost, stray [][]byte
 	err := viewAlone(j.db, func(txn *page) error {
-		n, ok := namedByRecords(txn)
-		if !ok {
-			return damaged(j.dir, fmt.Errorf("a record has become unreadable since it was verified"))
+		n, err := namedByRecords(txn)
+		if err != nil {
+			return damaged(j.dir, err)
 		}
 		for _, c := range liveClasses {
 			keysOf(txn, c, func(key []byte) {

@@ -292,9 +292,9 @@ func (s *salvager) forget(d Damage) {
 func (j *Journal) adoptSums() error {
 	todo := []func(*tx) error{func(*tx) error { return nil }}
 	err := viewAlone(j.db, func(txn *page) error {
-		n, ok := namedByRecords(txn)
-		if !ok {
-			return fmt.Errorf("the journal in %s has records that cannot be read, and that nothing could be done about", j.dir)
+		n, err := namedByRecords(txn)
+		if err != nil {
+			return err // a record that nothing could be done about
 		}
 		j.sums = n.sums
 		return eachRecord(txn, []byte{className}, func() *wire.Name { return &wire.Name{} }, func(key []byte, m *wire.Name) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -195,4 +196,54 @@ func TestAcceptLossOfTies(t *testing.T) {
 			v.counted()
 		})
 	}
+}
+
+// More than a batch has room for is made good in several.
+func TestAcceptLossLargerThanABatch(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	const events = 10_000
+	var ids []journal.ID
+	var plants []func(*badger.Txn) error
+	for range 4 {
+		id := w.accept()
+		h := w.local(time.Minute)
+		w.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Ack})
+		ids = append(ids, id)
+		plants = append(plants, edit('i', id, func(h *wire.Head) { h.LastSeq = events }), without(id, "t"))
+	}
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.plant(all(plants...))
+	w.goOn()
+	for _, id := range ids {
+		if n := len(w.log(id)); n != events {
+			t.Errorf("a log that was lost has %d events, want %d", n, events)
+		}
+	}
+	w.holds()
+}
+
+// The address of a completion that was kept as a thread is put back by what holds it: the lane
+// that it went through is another.
+func TestAcceptLossOfTheAddressOfACompletion(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.asked()
+	h := w.local(time.Minute)
+	w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack})
+	if res, err := w.j.HoldLocal(t.Context(), w.completions(), []journal.Terms{{Thread: true}}); err != nil || res[0].Err != nil {
+		t.Fatal(res, err)
+	}
+	before, _ := w.j.AgentNo(desk)
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.plant(func(txn *badger.Txn) error { return txn.Delete([]byte("u" + desk)) })
+	w.goOn()
+	if no, _ := w.j.AgentNo(desk); before == 0 || no != before {
+		t.Errorf("its number was %d, and is %d", before, no)
+	}
+	w.holds()
 }

@@ -134,7 +134,7 @@ func (j *Journal) scrubLoop(ctx context.Context) {
 			continue
 		}
 		last, tables = time.Now(), now
-		if err := j.scrubOnce(ctx); err != nil && ctx.Err() == nil && j.running() == nil {
+		if err := j.scrubOnce(ctx); err != nil && j.running() == nil {
 			j.warn(fmt.Sprintf("scrub: %v", err))
 		}
 	}

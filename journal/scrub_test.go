@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -261,6 +262,62 @@ func TestScrubSetsAside(t *testing.T) {
 	}
 	if _, err := w.j.Redrive(t.Context(), journal.Redrive{ID: bad}); err == nil {
 		t.Error("what nobody can read was sent again")
+	}
+	w.whole()
+}
+
+// A scrub that fails is said, and another comes; of one that is well nothing is.
+func TestScrubThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said []string
+		w := &world{T: t, dir: t.TempDir()}
+		w.open(journal.Options{ScrubEvery: time.Minute, Hooks: journal.Hooks{Warning: func(line string) {
+			if strings.HasPrefix(line, "scrub: ") {
+				said = append(said, line)
+			}
+		}}})
+		var fails atomic.Bool
+		w.j.PlantPanics(func(string, journal.ID) {
+			if fails.Load() {
+				panic("planted")
+			}
+		})
+		fails.Store(true)
+		time.Sleep(90 * time.Second)
+		if len(said) == 0 || w.j.Stats().Scrubs > 0 {
+			t.Fatalf("while they fail: %d scrubs, and said is %q", w.j.Stats().Scrubs, said)
+		}
+		fails.Store(false)
+		said = nil
+		time.Sleep(90 * time.Second)
+		if len(said) > 0 || w.j.Stats().Scrubs == 0 {
+			t.Fatalf("while they do not fail: %d scrubs, and said is %q", w.j.Stats().Scrubs, said)
+		}
+	})
+}
+
+// Where the disk fails while an intent is set aside it is not ended in another way, which would
+// tell nobody: the next scrub comes by again.
+func TestScrubWhileReadsFail(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.asked()
+	if err := w.j.Break(id, 't'); err != nil {
+		t.Fatal(err)
+	}
+	w.j.FailReadsAt("whole")
+	if err := w.j.Scrub(t.Context()); !errors.Is(err, badger.ErrDiscardedTxn) {
+		t.Errorf("the scrub says %v, want that reads fail", err)
+	}
+	if got := w.status(id); got != state.Submitted {
+		t.Errorf("it is %s", got)
+	}
+	w.j.PlantPanics(nil)
+	if err := w.j.Scrub(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.status(id); got != state.Failed || len(w.completions()) != 1 {
+		t.Errorf("it is %s, and %d are told", got, len(w.completions()))
 	}
 	w.whole()
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pannier/journal"
 	"pannier/journal/state"
@@ -89,4 +91,36 @@ func TestThreadThatManyHaveStillEnds(t *testing.T) {
 		t.Errorf("the thread is %v, %v; want it done, and in the inbox of who hears of the end", th, err)
 	}
 	w.whole()
+}
+
+// A thread says who decided where somebody did: not of a task that ran out of time, and not of a
+// message, of which nothing is decided.
+func TestThreadOfWhatNobodyDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		if err := w.j.KeepInbox(t.Context(), billing); err != nil {
+			t.Fatal(err)
+		}
+		e := envelope()
+		e.HumanTask = []byte("{}")
+		task, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e, Deadline: time.Now().Add(time.Minute)}})
+		if err != nil || task[0].Err != nil {
+			t.Fatal(err, task)
+		}
+		message := w.accept()
+		if _, err := w.j.Answer(t.Context(), message, journal.Answer{Trigger: state.Cancel, Reason: state.ReasonCanceled, Actor: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute + time.Second)
+		for _, id := range []journal.ID{task[0].ID, message} {
+			th, err := w.j.Thread(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if journal.ThreadStatus(th.Status) != journal.ThreadDone || th.Decision != nil {
+				t.Errorf("the thread is %d, decided by %v; want it done, and by nobody", th.Status, th.Decision)
+			}
+		}
+		w.whole()
+	})
 }

@@ -6,6 +6,7 @@ import (
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 )
 
 // TestWhatComesAndGoesInOneBatch: a key of an index is in the store after a batch
@@ -95,5 +96,14 @@ func TestBlobInPlaceOfALongerOne(t *testing.T) {
 	}
 	if _, left, err := w.j.Rewrite(t.Context(), 10, long); err != nil || left {
 		t.Errorf("removed at once, it is there: %v, %v", left, err)
+	}
+}
+
+// What is replaced is not one more, and what a batch has made and removed not one less.
+func TestCountOfABatch(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	if n, err := w.j.CountInBatch(w.schedule(&wire.Schedule{}), w.schedule(&wire.Schedule{})); err != nil || n != 2 {
+		t.Errorf("there are said to be %d, %v; want 2", n, err)
 	}
 }

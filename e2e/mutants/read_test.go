@@ -217,8 +217,8 @@ var ofReading = []mutant{
 	{
 		guard: "a record that cannot be read ends the start",
 		file:  "journal/rebuild.go",
-		old:   "	return ok && len(",
-		new:   "	return (ok || true) && len(",
+		old:   "	return err == nil && len(",
+		new:   "	return (err == nil || true) && len(",
 		pkg:   inJournal, test: "TestUnreadableRecordIsNotBuiltUpon/i",
 	},
 

@@ -243,8 +243,8 @@ var table = []mutant{
 	{
 		guard: "indexes are built anew although records are gone",
 		file:  "journal/rebuild.go",
-		old:   "	return ok && len(written.differences(&n.sums)) == 0\n",
-		new:   "	return ok && len(written.differences(&n.sums)) >= 0\n",
+		old:   "	return err == nil && len(written.differences(&n.sums)) == 0\n",
+		new:   "	return err == nil && len(written.differences(&n.sums)) >= 0\n",
 		pkg:   inJournal, test: "TestLostRecordIsNotBuiltAnew",
 	},
 	{
