@@ -429,14 +429,8 @@ func TestGateRemindsAndEscalates(t *testing.T) {
 func TestLargeTurnsFitADecision(t *testing.T) {
 	t.Parallel()
 	w := &world{T: t, dir: t.TempDir()}
-	many := func(n *journal.TaskNews) (all []journal.Notification) {
-		for to := range 32 {
-			all = append(all, journal.Notification{Target: "mail", To: fmt.Sprint(to), Payload: fmt.Appendf(nil, `{"x":"%s"}`, strings.Repeat("x", 15<<10))})
-		}
-		return all
-	}
 	unsaid := 0
-	w.open(journal.Options{Tell: many, Hooks: journal.Hooks{Warning: func(line string) {
+	w.open(journal.Options{Tell: tellMuch, Hooks: journal.Hooks{Warning: func(line string) {
 		if strings.HasPrefix(line, "nobody is told of a task at mail: ") {
 			unsaid++
 		}

@@ -40,19 +40,19 @@ func TestStartNamesWhatItCannotRead(t *testing.T) {
 	t.Parallel()
 	w := remembering(t)
 	for _, c := range []struct {
-		named string
-		plant func(*badger.Txn) error
+		record, named string
+		plant         func(*badger.Txn) error
 	}{
-		{`address "` + billing + `"`, rewriteAt("u" + billing)},
-		{"service account ", flipFirst('f')},
-		{`schema "a.b.c.v1"`, flipFirst('s')},
-		{"subscription ", flipFirst('b')},
-		{"schedule ", flipFirst('S')},
-		{"home ", flipFirst('p')},
-		{`journal "m"`, flipBit("mm")},
-		{`journal "b"`, flipBit("mb")},
+		{"an address", `address "` + billing + `"`, flipBit("u" + billing)},
+		{"an account", "service account ", flipFirst('f')},
+		{"a schema", `schema "a.b.c.v1"`, flipFirst('s')},
+		{"a subscription", "subscription ", flipFirst('b')},
+		{"a schedule", "schedule ", flipFirst('S')},
+		{"a home", "home ", flipFirst('p')},
+		{"how far it had come", `journal "m"`, flipBit("mm")},
+		{"who it is", `journal "b"`, flipBit("mb")},
 	} {
-		t.Run(c.named, func(t *testing.T) {
+		t.Run(c.record, func(t *testing.T) {
 			t.Parallel()
 			v := w.copied(t)
 			v.plant(c.plant)

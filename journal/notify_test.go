@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -237,4 +238,50 @@ func TestMessagesAreBounded(t *testing.T) {
 		t.Errorf("the task is %s", s)
 	}
 	w.whole()
+}
+
+// However large a decision is, and whatever has been said before, what it is to tell leaves room
+// for it and for what comes of it.
+func TestLargeDecisionsAreTaken(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		replyTo string
+		bytes   int  // of the decision
+		full    bool // of what was said before, is its thread
+	}{
+		"one that a completion has once more":    {desk, 450_000, false},
+		"one of a MiB, on a thread that is full": {"", 1<<20 - 40, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := &world{T: t, dir: t.TempDir()}
+			w.open(journal.Options{Tell: tellMuch})
+			e := envelope()
+			e.HumanTask, e.ReplyTo = []byte("{}"), c.replyTo
+			got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e}})
+			if err != nil || got[0].Err != nil {
+				t.Fatal(err, got)
+			}
+			id := got[0].ID
+			for full := error(nil); c.full && full == nil; {
+				_, full = w.j.ActOnThread(t.Context(), id, journal.ThreadAct{Verb: journal.ThreadReply, Actor: "ann", Text: strings.Repeat("x", 2000)})
+				if full != nil && !errors.Is(full, journal.ErrThreadFull) {
+					t.Fatal(full)
+				}
+			}
+			body := []byte(`{"x":"` + strings.Repeat("x", c.bytes) + `"}`)
+			if _, err := w.j.Answer(t.Context(), id, journal.Answer{Trigger: state.Complete, Reason: state.ReasonApp, Body: body, Actor: "ann"}); err != nil {
+				t.Errorf("the decision is refused: %v", err)
+			}
+			w.whole()
+		})
+	}
+}
+
+// tellMuch has 32 messages about each turn, of half a MiB together.
+func tellMuch(*journal.TaskNews) (all []journal.Notification) {
+	for to := range 32 {
+		all = append(all, journal.Notification{Target: "mail", To: fmt.Sprint(to), Payload: fmt.Appendf(nil, `{"x":"%s"}`, strings.Repeat("x", 15<<10))})
+	}
+	return all
 }
