@@ -69,6 +69,15 @@ func (j *Journal) Readable() bool {
 // Synced is the file of the log that the last commit was synced in.
 func (j *Journal) Synced() string { return j.wal.file.Name() }
 
+// CloseLog closes the file of the log that commits are synced in, so that no sync of it succeeds.
+func (j *Journal) CloseLog() { j.wal.file.Close() }
+
+// RefuseNextLog has the next commit find another log than the last, which cannot be opened.
+func (j *Journal) RefuseNextLog() {
+	j.wal.no--
+	j.wal.again = func(func() error) error { return errInjected }
+}
+
 // Commits counts the commits made from now on.
 func (j *Journal) Commits(count *int) {
 	j.commitTxn = func(txn *badger.Txn) error {
@@ -138,6 +147,14 @@ func (j *Journal) WriteKeys(ctx context.Context, n int) error {
 		for range n {
 			t.set(idKey(classAside, NewID()), write{rec: []byte{}})
 		}
+		return nil
+	}})
+}
+
+// WriteKey runs an operation that writes a key, or deletes one that is not there.
+func (j *Journal) WriteKey(ctx context.Context, key []byte, del bool) error {
+	return j.do(ctx, first, &op{run: func(t *tx) error {
+		t.set(key, write{rec: []byte{}, del: del})
 		return nil
 	}})
 }

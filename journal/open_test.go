@@ -236,11 +236,18 @@ func TestOpenNeverStartsEmpty(t *testing.T) {
 func TestJournalIsOpenOnce(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
+	owner, err := os.ReadFile(filepath.Join(w.dir, journal.OwnerName))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if j, err := journal.Open(journal.Options{Dir: w.dir}); err == nil {
 		j.Close()
 		t.Fatal("opened twice")
 	} else if !strings.Contains(err.Error(), "in use by another process") {
 		t.Fatalf("second open: %v", err)
+	}
+	if is, err := os.ReadFile(filepath.Join(w.dir, journal.OwnerName)); !bytes.Equal(is, owner) {
+		t.Errorf("who has it is %q, %v: it was taken from the first", is, err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pannier/journal"
+	"pannier/journal/journaltest"
 )
 
 // A journal on a volume that another host has mounted, too, is not taken from a process
@@ -139,4 +140,32 @@ func TestOwnerFile(t *testing.T) {
 			t.Errorf("after a refusal the file is there: %v", err)
 		}
 	})
+}
+
+// Who has a journal must be known, and known to others: where the file cannot be read, or written,
+// it may be in use, or be taken while it is.
+func TestOwnerFileThatFails(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(dir string) error{
+		"it cannot be read": func(dir string) error {
+			return os.Symlink(journal.OwnerName, filepath.Join(dir, journal.OwnerName)) // to itself
+		},
+		"it cannot be written": func(dir string) error { return os.Mkdir(filepath.Join(dir, journal.OwnerName+".tmp"), 0o700) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			j, err := journaltest.Open(journal.Options{Dir: dir})
+			if err == nil {
+				j.Close()
+				t.Fatal("opened, and nobody can know")
+			}
+			if !strings.Contains(err.Error(), "who has the journal") {
+				t.Errorf("refused with %v", err)
+			}
+		})
+	}
 }

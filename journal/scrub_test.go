@@ -296,6 +296,31 @@ func TestScrubThatFails(t *testing.T) {
 	})
 }
 
+// A scrub of which one step fails has read nothing, and does not count.
+func TestScrubThatFailsHalfWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		w.accept()
+		left := 0
+		w.j.PlantPanics(func(string, journal.ID) {
+			if left--; left == 0 {
+				panic("planted")
+			}
+		})
+		steps := 0
+		for err := errors.New("not yet"); err != nil; steps++ {
+			if n := w.j.Stats().Scrubs; n > 0 {
+				t.Fatalf("%d scrubs are counted, though step %d failed", n, steps)
+			}
+			left = steps + 1
+			err = w.j.Scrub(t.Context())
+		}
+		if steps < 4 { // it begins, reads a page, and finds that there is no other
+			t.Errorf("it fails at %d steps only", steps-1)
+		}
+	})
+}
+
 // Where the disk fails while an intent is set aside it is not ended in another way, which would
 // tell nobody: the next scrub comes by again.
 func TestScrubWhileReadsFail(t *testing.T) {

@@ -58,6 +58,33 @@ func TestFailedSyncStopsTheJournal(t *testing.T) {
 	}
 }
 
+// A log that cannot be synced, or the next one opened, and a key that the store does not take: a
+// batch that is not whole on the disk is answered by nobody.
+func TestBatchThatIsNotWhole(t *testing.T) {
+	t.Parallel()
+	for name, do := range map[string]func(*world) error{
+		"its log cannot be synced": func(w *world) error {
+			w.j.CloseLog()
+			return w.j.WriteKeys(w.Context(), 1)
+		},
+		"its log cannot be opened": func(w *world) error {
+			w.j.RefuseNextLog()
+			return w.j.WriteKeys(w.Context(), 1)
+		},
+		"its key is too long":                 func(w *world) error { return w.j.WriteKey(w.Context(), make([]byte, 70_000), false) },
+		"the key that it deletes is too long": func(w *world) error { return w.j.WriteKey(w.Context(), make([]byte, 70_000), true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			if err := do(w); !errors.Is(err, journal.ErrFailed) || w.j.Err() == nil {
+				t.Errorf("it is answered with %v, and the journal goes on", err)
+			}
+			w.j.Abandon()
+		})
+	}
+}
+
 // Each commit is synced in the file it went to, which is the newest when the commit is
 // done: the sync goes on to another file with the first commit that is in it.
 func TestEachCommitIsSyncedWhereItIs(t *testing.T) {
