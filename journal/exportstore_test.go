@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
@@ -192,4 +193,10 @@ func (j *Journal) CountInBatch(replaced, removed ID) (n int, err error) {
 		return err
 	}})
 	return n, err
+}
+
+// CheckBlocks verifies a table of so many bytes, read through a buffer of its own.
+func CheckBlocks(r io.ReaderAt, size int64) error {
+	_, err := checkBlocks(r, size, new([]byte))
+	return err
 }

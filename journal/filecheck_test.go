@@ -3,6 +3,7 @@ package journal_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4/pb"
+	"golang.org/x/sys/unix"
 
 	"pannier/journal"
 )
@@ -196,6 +198,41 @@ func TestTablesAreCheckedSideBySide(t *testing.T) {
 		if named := strings.Contains(fmt.Sprint(err), "table "+filepath.Base(path)+": "); named != (n < 2) {
 			t.Errorf("%s is named: %t: %v", filepath.Base(path), named, err)
 		}
+	}
+}
+
+// failingAt fails one of its reads. What is in the buffer then is anything, what is right included:
+// that of the block before.
+type failingAt struct {
+	*bytes.Reader
+	left int
+}
+
+func (f *failingAt) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.Reader.ReadAt(b, off)
+	if f.left--; f.left == 0 {
+		err = unix.EIO
+	}
+	return n, err
+}
+
+// A part of a table that cannot be read is not taken for whole.
+func TestTableThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	dir, _, _ := flipped(t)
+	b, err := os.ReadFile(filepath.Join(dir, "store", "000001.sst"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := 0
+	for err := error(unix.EIO); err != nil; {
+		reads++
+		if err = journal.CheckBlocks(&failingAt{bytes.NewReader(b), reads}, int64(len(b))); err != nil && !errors.Is(err, unix.EIO) {
+			t.Errorf("read %d fails, and the table is wrong: %v", reads, err)
+		}
+	}
+	if reads < 4 { // footer, index, a block, and one more than there are
+		t.Errorf("it is taken for whole where read %d fails", reads)
 	}
 }
 

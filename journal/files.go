@@ -169,9 +169,7 @@ func checkTables(store string, tables map[uint64]bool) (bad []badFile, ends map[
 
 func tableName(id uint64) string { return fmt.Sprintf("%06d%s", id, tableExt) }
 
-// checkTable verifies the footer, the index and each block of a table, each of which ends
-// with its checksum and the length of that. It reads block by block into buf, which is used
-// again: a table may be a large part of what a sidecar has of memory.
+// checkTable verifies a table, through buf.
 func checkTable(path string, buf *[]byte) (ends tableEnds, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -182,12 +180,18 @@ func checkTable(path string, buf *[]byte) (ends tableEnds, err error) {
 	if err != nil {
 		return ends, err
 	}
-	left := info.Size() // of the table, without what has been read from its end
+	return checkBlocks(f, info.Size(), buf)
+}
+
+// checkBlocks verifies the footer, the index and each block of a table of left bytes, each of
+// which ends with its checksum and the length of that. It reads block by block into buf, which is
+// used again: a table may be a large part of what a sidecar has of memory.
+func checkBlocks(f io.ReaderAt, left int64, buf *[]byte) (ends tableEnds, err error) {
 	index, err := readIndex(f, left)
 	if err != nil {
 		return ends, err
 	}
-	left -= index.bytes
+	left -= index.bytes // without what has been read from its end
 	ends.index = left
 	root := fb.GetRootAsTableIndex(index.data, 0)
 	for n := range root.OffsetsLength() {
@@ -219,7 +223,7 @@ type tableIndex struct {
 
 // readIndex reads it off the end of a table, where there are in turn the index, its length,
 // its checksum and the length of that.
-func readIndex(f *os.File, size int64) (t tableIndex, err error) {
+func readIndex(f io.ReaderAt, size int64) (t tableIndex, err error) {
 	const most = 64 // bytes of a checksum, with all lengths: one has about ten
 	end := make([]byte, min(size, most))
 	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 
 	"pannier/journal"
 	"pannier/journal/journaltest"
@@ -135,6 +136,53 @@ func TestAcceptLossKeepsEachTable(t *testing.T) {
 	if err != nil || len(kept) != 2 {
 		t.Errorf("kept: %v, %v; want two of that name", kept, err)
 	}
+}
+
+// What cannot be kept is not left out: the store would delete it.
+func TestAcceptLossKeepsOrRefuses(t *testing.T) {
+	t.Parallel()
+	w, _, _ := halves(t)
+	path, elsewhere, lost := filepath.Join(w.dir, "store", "000001.sst"), otherVolume(t), filepath.Join(w.dir, "lost")
+	if err := errors.Join(os.Truncate(path, 10), os.Symlink(elsewhere, lost)); err != nil { // no file can be moved there
+		t.Fatal(err)
+	}
+	if j, err := journaltest.Open(journal.Options{Dir: w.dir, AcceptLoss: true}); err == nil {
+		j.Close()
+		t.Error("it has left out what it could not keep")
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("what was to be kept: %v", err)
+	}
+	if err := os.Remove(lost); err != nil {
+		t.Fatal(err)
+	}
+	w.goOn()
+	if kept, err := filepath.Glob(filepath.Join(lost, "*", "000001.sst")); err != nil || len(kept) != 1 {
+		t.Errorf("kept: %v, %v", kept, err)
+	}
+	w.holds()
+}
+
+// otherVolume is a directory on another volume than those of tests.
+func otherVolume(t *testing.T) string {
+	t.Helper()
+	var here, there unix.Stat_t
+	if err := unix.Stat(t.TempDir(), &here); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"/dev/shm", "/tmp", "/var/tmp"} {
+		if err := unix.Stat(dir, &there); err != nil || there.Dev == here.Dev {
+			continue
+		}
+		dir, err := os.MkdirTemp(dir, "pannier-")
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		return dir
+	}
+	t.Skip("there is one volume only")
+	return ""
 }
 
 // Files with nothing in them, which the store does not open beside where they are damaged,
