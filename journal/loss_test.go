@@ -138,29 +138,91 @@ func TestAcceptLossKeepsEachTable(t *testing.T) {
 	}
 }
 
-// What cannot be kept is not left out: the store would delete it.
+// What cannot be kept is not left out, nor made anew of what can be read of it: the store would
+// delete it.
 func TestAcceptLossKeepsOrRefuses(t *testing.T) {
 	t.Parallel()
-	w, _, _ := halves(t)
-	path, elsewhere, lost := filepath.Join(w.dir, "store", "000001.sst"), otherVolume(t), filepath.Join(w.dir, "lost")
-	if err := errors.Join(os.Truncate(path, 10), os.Symlink(elsewhere, lost)); err != nil { // no file can be moved there
-		t.Fatal(err)
+	whole, _, _ := halves(t)
+	elsewhere := otherVolume(t)
+	for _, c := range []struct {
+		name, lost string
+		spoil      func(b []byte) []byte
+	}{
+		{"a table, on another volume", elsewhere, func(b []byte) []byte { return b[:10] }},
+		{"a table, where no directory can be made", "/proc/self", func(b []byte) []byte { return b[:10] }},
+		{"a part of a table, on another volume", elsewhere, func(b []byte) []byte { b[10] ^= 1; return b }},
+		{"a part of a table, where no directory can be made", "/proc/self", func(b []byte) []byte { b[10] ^= 1; return b }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := whole.copied(t)
+			path, lost := filepath.Join(w.dir, "store", "000001.sst"), filepath.Join(w.dir, "lost")
+			was, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			was = c.spoil(was)
+			if err := errors.Join(os.WriteFile(path, was, 0o600), os.Symlink(c.lost, lost)); err != nil {
+				t.Fatal(err)
+			}
+			w.refusesLoss("it has left out what it could not keep")
+			if is, err := os.ReadFile(path); !bytes.Equal(is, was) {
+				t.Errorf("what was to be kept has %d bytes, and had %d: %v", len(is), len(was), err)
+			}
+			if err := os.Remove(lost); err != nil {
+				t.Fatal(err)
+			}
+			w.goOn()
+			if kept, err := filepath.Glob(filepath.Join(lost, "*", "000001.sst")); err != nil || len(kept) != 1 {
+				t.Errorf("kept: %v, %v", kept, err)
+			}
+			w.holds()
+		})
 	}
+}
+
+// Before it is on the disk that a loss is accepted nothing is changed: cut short, a start would be
+// followed by one that goes on with what is half mended.
+func TestAcceptLossIsSaidFirst(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(*world){
+		"a table": func(w *world) {
+			if err := os.Truncate(filepath.Join(w.dir, "store", "000001.sst"), 10); err != nil {
+				w.Fatal(err)
+			}
+		},
+		"a record": func(w *world) {
+			w.plant(func(txn *badger.Txn) error {
+				return errors.Join(txn.Delete(firstKey(txn, 'i')), txn.Delete(firstKey(txn, 'o')))
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, _, _ := halves(t)
+			lose(w)
+			inTheWay := filepath.Join(w.dir, "journal.loss.tmp")
+			if err := os.Mkdir(inTheWay, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			w.refusesLoss("it has accepted a loss, and the next start would not know")
+			if err := os.Remove(inTheWay); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(filepath.Join(w.dir, "lost")); err == nil {
+				t.Error("something was left out")
+			}
+			w.wantDamage("--accept-loss")
+		})
+	}
+}
+
+func (w *world) refusesLoss(why string) {
+	w.Helper()
 	if j, err := journaltest.Open(journal.Options{Dir: w.dir, AcceptLoss: true}); err == nil {
 		j.Close()
-		t.Error("it has left out what it could not keep")
+		w.Error(why)
 	}
-	if _, err := os.Stat(path); err != nil {
-		t.Errorf("what was to be kept: %v", err)
-	}
-	if err := os.Remove(lost); err != nil {
-		t.Fatal(err)
-	}
-	w.goOn()
-	if kept, err := filepath.Glob(filepath.Join(lost, "*", "000001.sst")); err != nil || len(kept) != 1 {
-		t.Errorf("kept: %v, %v", kept, err)
-	}
-	w.holds()
 }
 
 // otherVolume is a directory on another volume than those of tests.

@@ -297,6 +297,23 @@ func TestPartOfAJournalIsNone(t *testing.T) {
 	other.open(journal.Options{})
 }
 
+// A start that cannot be marked is none: what it would acknowledge could be lost unseen.
+func TestStartThatCannotBeMarked(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "journal.hwm.tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	j, err := journaltest.Open(journal.Options{Dir: dir})
+	if err == nil {
+		j.Close()
+		t.Fatal("opened without a mark")
+	}
+	if !strings.Contains(err.Error(), "high-water mark") {
+		t.Errorf("refused with %v", err)
+	}
+}
+
 func TestIdentitySurvives(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
