@@ -1,7 +1,9 @@
 package journal_test
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -67,4 +69,25 @@ func TestStartNamesWhatItCannotRead(t *testing.T) {
 // flipFirst puts a wrong bit into the first record of a class.
 func flipFirst(class byte) func(*badger.Txn) error {
 	return rewrite(class, func(rec []byte) []byte { rec[len(rec)-1] ^= 1; return rec })
+}
+
+// So does one that brings a journal of before to the present schema.
+func TestOldJournalWithWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for class, named := range map[byte]string{'i': "head of ", 't': "events of "} {
+		t.Run(named, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			id := w.accept()
+			h := w.local(time.Minute)
+			w.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Nack, Reject: true})
+			if err := errors.Join(w.j.MakeOld(id), w.j.Break(id, class), w.j.Close()); err != nil {
+				t.Fatal(err)
+			}
+			w.wantDamage("is damaged: " + named + id.String())
+			w.wantDamage("--accept-loss")
+			w.goOn()
+			w.holds()
+		})
+	}
 }

@@ -326,7 +326,10 @@ func (j *Journal) load(last *mark) error {
 	if err := j.firstCommit(); err != nil {
 		return err
 	}
-	if err := j.bringUp(); err != nil {
+	switch err := j.bringUp(); {
+	case isFault(err):
+		return lossy(j.dir, err)
+	case err != nil:
 		return fmt.Errorf("bring the journal in %s to schema %d: %w", j.dir, schemaPlain, err)
 	}
 	if err := j.endUnfit(); err != nil || !j.loss.asked {
