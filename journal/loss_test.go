@@ -145,18 +145,19 @@ func TestAcceptLossKeepsOrRefuses(t *testing.T) {
 	whole, _, _ := halves(t)
 	elsewhere := otherVolume(t)
 	for _, c := range []struct {
-		name, lost string
-		spoil      func(b []byte) []byte
+		name, file, lost string
+		spoil            func(b []byte) []byte
 	}{
-		{"a table, on another volume", elsewhere, func(b []byte) []byte { return b[:10] }},
-		{"a table, where no directory can be made", "/proc/self", func(b []byte) []byte { return b[:10] }},
-		{"a part of a table, on another volume", elsewhere, func(b []byte) []byte { b[10] ^= 1; return b }},
-		{"a part of a table, where no directory can be made", "/proc/self", func(b []byte) []byte { b[10] ^= 1; return b }},
+		{"MANIFEST, on another volume", "MANIFEST", elsewhere, func(b []byte) []byte { b[len(b)-1] ^= 1; return b }},
+		{"a table, on another volume", "000001.sst", elsewhere, func(b []byte) []byte { return b[:10] }},
+		{"a table, where no directory can be made", "000001.sst", "/proc/self", func(b []byte) []byte { return b[:10] }},
+		{"a part of a table, on another volume", "000001.sst", elsewhere, func(b []byte) []byte { b[10] ^= 1; return b }},
+		{"a part of a table, where no directory can be made", "000001.sst", "/proc/self", func(b []byte) []byte { b[10] ^= 1; return b }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := whole.copied(t)
-			path, lost := filepath.Join(w.dir, "store", "000001.sst"), filepath.Join(w.dir, "lost")
+			path, lost := filepath.Join(w.dir, "store", c.file), filepath.Join(w.dir, "lost")
 			was, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -173,7 +174,7 @@ func TestAcceptLossKeepsOrRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.goOn()
-			if kept, err := filepath.Glob(filepath.Join(lost, "*", "000001.sst")); err != nil || len(kept) != 1 {
+			if kept, err := filepath.Glob(filepath.Join(lost, "*", c.file)); err != nil || len(kept) != 1 {
 				t.Errorf("kept: %v, %v", kept, err)
 			}
 			w.holds()

@@ -309,8 +309,8 @@ var ofLoading = []mutant{
 	{
 		guard: "a file that cannot be kept is left out",
 		file:  "journal/leaveout.go",
-		old:   "		if err := setFileAside(store, keep, b); err != nil {",
-		new:   "		if err := setFileAside(store, keep, b); err != nil && false {",
+		old:   "	if err := setFileAside(store, keep, b); err != nil {\n		return \"\", false, ",
+		new:   "	if err := setFileAside(store, keep, b); err != nil && false {\n		return \"\", false, ",
 		pkg:   inJournal, test: "TestAcceptLossKeepsOrRefuses/a_table,_on_another_volume",
 	},
 	{
@@ -396,5 +396,12 @@ var ofLoading = []mutant{
 		old:   "		if err := unsealMessage(key, rec, &h); err != nil {",
 		new:   "		if err := unsealMessage(key, rec, &h); err != nil && false {",
 		pkg:   inJournal, test: "TestOldJournalWithWhatCannotBeRead/head_of_",
+	},
+	{
+		guard: "a MANIFEST that cannot be kept is made anew",
+		file:  "journal/leaveout.go",
+		old:   "	if err := setFileAside(store, keep, b); err != nil {\n		return fmt.Errorf(",
+		new:   "	if err := setFileAside(store, keep, b); err != nil && false {\n		return fmt.Errorf(",
+		pkg:   inJournal, test: "TestAcceptLossKeepsOrRefuses/MANIFEST,_on_another_volume",
 	},
 }
