@@ -284,12 +284,14 @@ func TestScrubThatFails(t *testing.T) {
 		})
 		fails.Store(true)
 		time.Sleep(90 * time.Second)
+		synctest.Wait()
 		if len(said) == 0 || w.j.Stats().Scrubs > 0 {
 			t.Fatalf("while they fail: %d scrubs, and said is %q", w.j.Stats().Scrubs, said)
 		}
-		fails.Store(false)
 		said = nil
+		fails.Store(false)
 		time.Sleep(90 * time.Second)
+		synctest.Wait()
 		if len(said) > 0 || w.j.Stats().Scrubs == 0 {
 			t.Fatalf("while they do not fail: %d scrubs, and said is %q", w.j.Stats().Scrubs, said)
 		}
