@@ -213,7 +213,8 @@
 // name exactly what was written, and else refuses. Its interval is an option: a large backlog may
 // be read less often, and never not at all. A record that cannot be read is kept apart and
 // said (Corrupt), and its intent is a dead letter, made of what is left: by the scrub, or at once where a
-// reader comes by. A hand-over that cannot be read is forgotten, since nothing tells whose it
+// reader comes by. One that a start is to have in memory (an address, an account, a schedule) refuses
+// the start, which names it. A hand-over that cannot be read is forgotten, since nothing tells whose it
 // is: home finds it missing when it asks next (Lost), and offers it again.
 //
 // What is gone nobody brings back, but a start may be told to go on without it (AcceptLoss):
