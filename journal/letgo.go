@@ -47,7 +47,7 @@ func (j *Journal) historyLoop(ctx context.Context) {
 		rest := historyRest
 		wake = j.history.wake
 		switch {
-		case n == historySlice && (!s.over || freed):
+		case n == historySlice && !s.passing:
 			rest = 0
 		case s.over && !freed: // nothing of it may go yet
 			wake, rest = nil, 2*historyYoung
@@ -74,16 +74,19 @@ func (s *historySweep) round(ctx context.Context, believed bool) (n int, freed b
 			s.j.warn("let go of the history: " + o.err.Error())
 		}
 	}
-	return len(ops), h.figures.freed.Load() > before, nil
+	freed = h.figures.freed.Load() > before
+	s.passing = s.over && !freed && len(ops) == historySlice
+	return len(ops), freed, nil
 }
 
 // historySweep is where the sweep stands.
 type historySweep struct {
-	j      *Journal
-	forget []byte    // first idempotency key not looked at
-	notice ID        // last notice looked at; zero: from the oldest
-	begun  time.Time // when it last looked for room from the oldest on
-	over   bool      // the last slice had something for want of room
+	j       *Journal
+	forget  []byte    // first idempotency key not looked at
+	notice  ID        // last notice looked at; zero: from the oldest
+	begun   time.Time // when it last looked for room from the oldest on
+	over    bool      // the last slice had something for want of room
+	passing bool      // all of that has to stay: what may go is behind it
 }
 
 // slice is what to let go next, at most historySlice. What is old goes only by a clock that
@@ -111,7 +114,7 @@ func (s *historySweep) slice(now time.Time, believed bool) (ops []*op, err error
 	}
 	s.over = room() && h.figures.bytes.Load() > h.most()
 	if s.over {
-		again := now.Sub(s.begun) >= historyRest // what could not go may by now
+		again := !s.passing && now.Sub(s.begun) >= historyRest // what could not go may by now
 		for _, class := range []byte{classHistory, classRetain} {
 			if again {
 				s.j.indexes.part([]byte{class}, 1).lower([]byte{class})
@@ -263,12 +266,17 @@ func (t *tx) neededByParent(l *life) (bool, error) {
 func (t *tx) letGoHand(h *hand, key []byte, ended int64, what letting) error {
 	unheard := !h.rec.EndedAtHome && h.phase().Settled() // by home: nobody else has it
 	switch young := h.rec.EndedMs > ms(t.now.Add(-keepIDs)); {
-	case unheard && what == forRoom, young && h.rec.BodyGone:
+	case what == forRoom && (unheard || young && h.rec.BodyGone):
 		return nil
 	case unheard:
 		t.delIndex(key)
 		h.rec.RetainMs = ms(t.now)
 		t.retain(key[0], h.rec.RetainMs, h.id)
+		return t.put(idKey(classHandover, h.id), &h.rec)
+	case young && h.rec.BodyGone: // it is asked about again when its day is over
+		t.delIndex(key)
+		h.rec.RetainMs = h.rec.EndedMs + (keepIDs - t.j.history.HistoryFor).Milliseconds()
+		t.retain(classHistory, h.rec.RetainMs, h.id)
 		return t.put(idKey(classHandover, h.id), &h.rec)
 	case young:
 		t.delIndex(key)
