@@ -465,13 +465,28 @@ func (j *Journal) Walk(steps string) (there bool, err error) {
 // LetGo lets go of what the history has to let go now.
 func (j *Journal) LetGo() error {
 	s := historySweep{j: j}
-	for {
+	for range 200 {
 		before := j.figures.seq.Load()
 		n, _, err := s.round(context.Background(), true)
+		if n > historySlice {
+			return fmt.Errorf("%d are let go at once", n)
+		}
 		if err != nil || n < historySlice && j.figures.seq.Load() == before {
 			return err
 		}
 	}
+	return errors.New("there is no end to what is let go")
+}
+
+// DefaultHistoryAt is what the zero History is on the volume of a directory.
+func DefaultHistoryAt(dir string) History { return History{}.withDefaults(dir) }
+
+// KeyOfHistory is an index key of what has ended; Plant writes one behind the journal's back.
+func KeyOfHistory(class byte, ended time.Time, id ID) []byte { return timeKey(class, ms(ended), id[:]) }
+
+// Plant writes an index key.
+func (j *Journal) Plant(key []byte) error {
+	return j.Behind(func(txn *badger.Txn) error { return txn.Set(key, nil) })
 }
 
 // OnVolume has the guard see a volume of that size with so much room, from now on.

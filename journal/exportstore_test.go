@@ -64,6 +64,9 @@ const (
 	BatchOperations = batchEntries / 2
 )
 
+// ExpiryBatch is how many intents one sweep ends.
+const ExpiryBatch = expiryBatch
+
 // QueueAt queues an operation of an urgency that tells when it runs.
 func (j *Journal) QueueAt(urgency int, ran func()) {
 	j.submit(priority(urgency), &op{run: func(*tx) error { ran(); return nil }, done: func(error) {}})

@@ -428,4 +428,7 @@ func TestHistoryDefault(t *testing.T) {
 			t.Errorf("on %d MiB, with %d files: %d MiB, want %d", row.volume/mib, row.files, got/mib, row.want/mib)
 		}
 	}
+	if got := journal.DefaultHistoryAt("/proc").HistoryBytes; got != 16*mib { // a volume of no bytes
+		t.Errorf("on a volume without room it is %d MiB", got/mib)
+	}
 }
