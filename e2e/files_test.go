@@ -185,6 +185,53 @@ func TestFilesTakenFromInside(t *testing.T) {
 	s.verify()
 }
 
+// TestStrangersMakeWay: where the places of a listener are taken by those who have said nothing,
+// the first of them makes way for who comes: operators, people and peers that prove who they are
+// get in. An app, and a peer that proves nothing, keeps its place, and one more is turned away.
+func TestStrangersMakeWay(t *testing.T) {
+	t.Parallel()
+	file, ring := filepath.Join(t.TempDir(), "people.yaml"), filepath.Join(t.TempDir(), "keyring.yaml")
+	peopleFile(t, file, [3]string{"ann@acme.example", annToken, finance})
+	one := keyOf("1")
+	if err := os.WriteFile(ring, keyringOf(one("current")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	proven := startWithFiles(t, 320, setup{name: "proven", agents: []string{billing},
+		args: []string{"--keyring", ring, "--health", "127.0.0.1:0", "--people", "127.0.0.1:0", "--people-file", file}})
+	plain := startWithFiles(t, 320, setup{name: "plain", agents: []string{billing}})
+	for name, row := range map[string]struct {
+		address string
+		makeWay bool
+	}{
+		"admin":                {proven.admin, true},
+		"health":               {proven.ready.Health, true},
+		"people":               {proven.ready.People, true},
+		"peers, identified":    {proven.peer, true},
+		"peers, in plain text": {plain.peer, false},
+		"api":                  {plain.api, false},
+	} {
+		const places, more = 16, 8
+		over := make(chan int, places+more)
+		for n := range places + more {
+			c, err := net.Dial("tcp", row.address)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			defer c.Close()
+			go func() {
+				if _, err := io.Copy(io.Discard, c); !errors.Is(err, net.ErrClosed) {
+					over <- n
+				}
+			}()
+		}
+		for range more {
+			if n := <-over; (n < more) != row.makeWay || (n >= places) == row.makeWay {
+				t.Errorf("%s: the end of connection %d of %d; there are %d places", name, n, places+more, places)
+			}
+		}
+	}
+}
+
 // startWithFiles starts a sidecar that may open so many files.
 func startWithFiles(t *testing.T, most int, set setup) *sidecar {
 	t.Helper()

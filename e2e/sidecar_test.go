@@ -76,6 +76,7 @@ type readyLine struct {
 	Peer    string `json:"peer"`
 	Admin   string `json:"admin"`
 	People  string `json:"people"`
+	Health  string `json:"health"`
 	Durable *bool  `json:"durable"`
 }
 

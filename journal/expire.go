@@ -27,7 +27,6 @@ func (l *life) expiry() (time.Time, state.Reason) {
 func (t *tx) expireAt(l *life) {
 	if l.head.ExpiryMs != 0 {
 		t.delIndex(timeKey(classExpiry, l.head.ExpiryMs, l.id[:]))
-		l.head.ExpiryMs = 0
 	}
 	when, _ := l.expiry()
 	for _, sooner := range []time.Time{at(l.head.RemindMs), at(l.head.WakeMs)} {

@@ -50,6 +50,7 @@ func TestLimitsOfTime(t *testing.T) {
 			by, deadline time.Duration
 			taken        bool
 			reminder     time.Duration
+			gated        bool
 			ends         time.Duration // 0: never
 			why          state.Reason
 
@@ -60,14 +61,19 @@ func TestLimitsOfTime(t *testing.T) {
 			"taken, for ever":          {by: time.Minute, taken: true},
 			"a deadline alone":         {deadline: 2 * time.Minute, ends: 2 * time.Minute, why: state.ReasonDeadline},
 			"a deadline and reminders": {deadline: 2 * time.Minute, reminder: 3 * time.Minute, ends: 2 * time.Minute, why: state.ReasonDeadline},
-			"later than we look":       {by: time.Hour, deadline: 2 * time.Hour},
+			"asked about, with no limit for taking it": {deadline: 2 * time.Minute, gated: true, ends: 2 * time.Minute, why: state.ReasonDeadline},
+			"later than we look":                       {by: time.Hour, deadline: 2 * time.Hour},
 		}
 		for name, row := range rows {
 			e := envelope()
 			if row.reminder > 0 {
 				e.HumanTask, e.Reminders = []byte(`{"title":"?"}`), &wire.Reminders{AfterMs: row.reminder.Milliseconds(), Most: 1}
 			}
-			got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e, DeliverBy: in(row.by), Deadline: in(row.deadline)}})
+			a := journal.Accept{Envelope: e, DeliverBy: in(row.by), Deadline: in(row.deadline)}
+			if row.gated {
+				a.Plan = &wire.Plan{Parts: []*wire.Part{part(1, false, "boss")}}
+			}
+			got, err := w.j.Accept(t.Context(), []journal.Accept{a})
 			if err != nil || got[0].Err != nil {
 				t.Fatal(err, got)
 			}
