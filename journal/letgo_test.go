@@ -227,11 +227,18 @@ func TestRecordDecidesWhatGoes(t *testing.T) {
 					}
 				}
 			}
+			d, err := w.j.DeadLetter(dead)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.j.Plant(journal.KeyOfHistory('r', d.At, dead)); err != nil {
+				t.Fatal(err)
+			}
 			w.letGo()
 			w.wantDead(journal.DeadFilter{}, dead)
 			w.wantBody(held, "whole")
-			if n := w.j.Count('r') + w.j.Count('H'); n != 1 {
-				t.Errorf("there are %d entries of what has ended, want one", n)
+			if n := w.j.Count('r') + w.j.Count('H'); n != 2 {
+				t.Errorf("there are %d entries of what has ended, want one of what has, and that of the dead letter", n)
 			}
 		}
 		for _, id := range []journal.ID{done, due, task} {
@@ -241,8 +248,15 @@ func TestRecordDecidesWhatGoes(t *testing.T) {
 		if _, err := p.home.j.Thread(task); err != nil {
 			t.Error(err)
 		}
-		p.home.whole()
-		p.holder.whole()
+		p.home.j.Close()
+		p.holder.j.Close()
+		time.Sleep(25 * time.Hour)
+		for _, w := range []*world{p.home, p.holder} {
+			w.open(journal.Options{})
+			w.letGo()
+			w.wantDead(journal.DeadFilter{}, dead)
+			w.whole()
+		}
 	})
 }
 

@@ -73,17 +73,10 @@ var ofHistory = []mutant{
 		pkg:   inJournal, test: "TestRecordDecidesWhatGoes",
 	},
 	{
-		guard: "what the app of a holder has is let go",
-		file:  "journal/letgo.go",
-		old:   "!homed && held && !h.phase().Open() && h",
-		new:   "!homed && held && h",
-		pkg:   inJournal, test: "TestRecordDecidesWhatGoes",
-	},
-	{
 		guard: "a holder's copy of a dead letter is let go as history",
 		file:  "journal/letgo.go",
-		old:   "!h.phase().Open() && h.rec.DeadReason == 0 && (",
-		new:   "!h.phase().Open() && (",
+		old:   "!homed && held && h.rec.DeadReason == 0 && (",
+		new:   "!homed && held && (",
 		pkg:   inJournal, test: "TestRecordDecidesWhatGoes",
 	},
 	{
