@@ -92,10 +92,11 @@ func (c Cleanups) Add(name string, within time.Duration, undo func(context.Conte
 }
 func (c Cleanups) Run(ctx context.Context, log *slog.Logger) error { return c.c.run(ctx, log) }
 
-// Close is the end of a sidecar that ends for cause; nil: it was told to.
-func (c Cleanups) Close(cause error) error {
+// Close is the end of a sidecar that ends for cause; nil: it was told to. alive ends where it
+// fails.
+func (c Cleanups) Close(alive context.Context, cause error) error {
 	r := &run{Proxy: &Proxy{log: slog.New(slog.DiscardHandler)}, cleanups: *c.c}
-	return r.close(context.Background(), cause)
+	return r.close(alive, cause)
 }
 
 // StartLoop starts a loop whose failure is fail's.

@@ -87,7 +87,7 @@ func TestFailedSidecarEndsWithinASecond(t *testing.T) {
 					c.Add(part, 10*time.Second, func(ctx context.Context) error { <-ctx.Done(); return nil })
 				}
 				began := time.Now()
-				if err := c.Close(row.cause); err != nil {
+				if err := c.Close(t.Context(), row.cause); err != nil {
 					t.Error(err)
 				}
 				if took := time.Since(began); took < row.least || took > row.most {
@@ -95,6 +95,24 @@ func TestFailedSidecarEndsWithinASecond(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestFailureWhileClosing: a sidecar that fails while it closes does not end as if all were well,
+// and one that has failed before says so once.
+func TestFailureWhileClosing(t *testing.T) {
+	t.Parallel()
+	alive, fail := context.WithCancelCause(t.Context())
+	c, failure := proxy.NewCleanups(), errors.New("journal: commit")
+	c.Add("journal", time.Second, func(context.Context) error { fail(failure); return nil })
+	if err := c.Close(alive, nil); !errors.Is(err, failure) {
+		t.Errorf("it ended with %v", err)
+	}
+	if err := proxy.NewCleanups().Close(alive, failure); err != nil {
+		t.Errorf("its end adds %v", err)
+	}
+	if err := proxy.NewCleanups().Close(t.Context(), nil); err != nil {
+		t.Errorf("where nothing has failed: %v", err)
 	}
 }
 

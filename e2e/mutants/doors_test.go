@@ -1,6 +1,6 @@
 package mutants_test
 
-// Who has a place at a listener, and who makes way.
+// Who has a place at a listener, and who makes way; and how a sidecar ends.
 var ofTheDoors = []mutant{
 	{
 		guard: "strangers keep out peers that prove who they are",
@@ -36,5 +36,12 @@ var ofTheDoors = []mutant{
 		old:   "r.opts.API, share.api, crowd.Listen,",
 		new:   "r.opts.API, share.api, crowd.ListenForProof,",
 		pkg:   inE2E, test: "TestStrangersMakeWay",
+	},
+	{
+		guard: "a sidecar that fails while it closes ends as if all were well",
+		file:  "proxy/stop.go",
+		old:   "	if cause == nil && alive.Err() != nil {\n",
+		new:   "	if cause == nil && false {\n",
+		pkg:   inProxy, test: "TestFailureWhileClosing",
 	},
 }
