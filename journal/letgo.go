@@ -301,44 +301,6 @@ func (t *tx) retain(class byte, ended int64, id ID) {
 	t.inserted([]byte{class}, key, nil)
 }
 
-// dropBodies lets payload and result go, and returns what is left of their records.
-func (t *tx) dropBodies(id ID) (left int64, err error) {
-	env, err := t.keptEnvelope(id)
-	if err != nil {
-		return 0, err
-	}
-	if env != nil {
-		env.Payload, env.HumanTask, env.Reminders = []byte("{}"), nil, nil
-		if left, err = t.putAgain(classEnvelope, id, env); err != nil {
-			return 0, err
-		}
-	}
-	blob, found, err := t.getChunks(classOutcome, id)
-	if err != nil || !found {
-		return left, err
-	}
-	var out wire.Outcome
-	if err := proto.Unmarshal(blob, &out); err != nil {
-		return 0, &CorruptError{Key: chunkKey(classOutcome, id, 0), Why: err.Error()}
-	}
-	out.Body = nil
-	size, err := t.putAgain(classOutcome, id, &out)
-	return left + size, err
-}
-
-// putAgain puts a smaller blob in the place of a larger one.
-func (t *tx) putAgain(class byte, id ID, m proto.Message) (size int64, err error) {
-	blob, err := proto.Marshal(m)
-	if err != nil {
-		return 0, err
-	}
-	if err := t.delChunks(class, id); err != nil {
-		return 0, err
-	}
-	t.putChunks(class, id, blob)
-	return int64(len(blob)), nil
-}
-
 // dropRest removes what is neither head nor hand-over of an intent.
 func (t *tx) dropRest(id ID, key []byte, ended, size int64) error {
 	env, err := t.lastEnvelope(id)
@@ -368,17 +330,6 @@ func (t *tx) dropTold(id ID, env *wire.Envelope) error {
 		return nil // it is no completion
 	}
 	return t.dropThread(of, id)
-}
-
-// lastEnvelope is that of an intent which goes, whatever it says; nil: it cannot be read.
-func (t *tx) lastEnvelope(id ID) (*wire.Envelope, error) {
-	env, err := t.keptEnvelope(id)
-	var corrupt *CorruptError
-	if errors.As(err, &corrupt) {
-		t.j.warn(err.Error())
-		return nil, nil
-	}
-	return env, err
 }
 
 // dropThread takes the thread of an intent out of all inboxes.

@@ -358,6 +358,22 @@ func TestHistoryOfAPartThatWaited(t *testing.T) {
 	})
 }
 
+// TestHistoryOfWhatCannotBeRead: what has ended goes in its time, though a body of it cannot be read.
+func TestHistoryOfWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for _, class := range []byte("va") { // the envelope, the outcome
+		synctest.Test(t, func(t *testing.T) {
+			w := setup(t)
+			if err := w.j.Break(w.done(10), class); err != nil {
+				t.Fatal(err)
+			}
+			w.later(25*time.Hour, journal.Options{})
+			w.later(7*24*time.Hour, journal.Options{})
+			w.wantNothing()
+		})
+	}
+}
+
 // TestWhatIsLeftHasItsWeight: what is kept of an intent without its bodies takes room, too.
 func TestWhatIsLeftHasItsWeight(t *testing.T) {
 	t.Parallel()

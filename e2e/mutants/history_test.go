@@ -205,4 +205,18 @@ var ofHistory = []mutant{
 		new:   "	return expiryRest\n",
 		pkg:   inJournal, test: "TestManyExpireAtOnce",
 	},
+	{
+		guard: "what cannot be read is kept for ever",
+		file:  "journal/bodies.go",
+		old:   "	env, err := t.lastEnvelope(id)\n	if err != nil {\n		return 0, err\n",
+		new:   "	env, err := t.keptEnvelope(id)\n	if err != nil {\n		return 0, err\n",
+		pkg:   inJournal, test: "TestHistoryOfWhatCannotBeRead",
+	},
+	{
+		guard: "what ended with what cannot be read is kept for ever",
+		file:  "journal/bodies.go",
+		old:   "	if isFault(err) {\n",
+		new:   "	if isFault(err) && false {\n",
+		pkg:   inJournal, test: "TestHistoryOfWhatCannotBeRead",
+	},
 }
