@@ -246,8 +246,8 @@ var ofLoading = []mutant{
 	{
 		guard: "a log that cannot be synced is",
 		file:  "journal/wal.go",
-		old:   "			if err != nil {\n				return err\n			}\n			return w.stillThere()",
-		new:   "			return w.stillThere()",
+		old:   "unix.Fdatasync(int(w.file.Fd())) }); err != nil {",
+		new:   "unix.Fdatasync(int(w.file.Fd())) }); err != nil && false {",
 		pkg:   inJournal, test: "TestBatchThatIsNotWhole/its_log_cannot_be_synced",
 	},
 	{
