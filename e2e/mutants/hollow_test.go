@@ -38,13 +38,6 @@ var ofHollow = []mutant{
 		pkg:   inJournal, test: "TestAcceptLossOfWhatADeadLetterWasSent/it_is_gone",
 	},
 	{
-		guard: "one that has let go of its head is set aside",
-		file:  "journal/hollow.go",
-		old:   "\tif err != nil || !found {\n",
-		new:   "\tif err != nil {\n",
-		pkg:   inJournal, test: "TestAcceptLossOfAllThatADeadLetterWas",
-	},
-	{
 		guard: "a dead letter is to nobody",
 		file:  "journal/hollow.go",
 		old:   "viewAlone(j.db, j.names.load); err",

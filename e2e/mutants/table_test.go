@@ -2654,7 +2654,7 @@ var table = []mutant{
 		guard: "a wrong bit costs its table",
 		file:  "journal/leaveout.go",
 		old:   "		case err == nil:\n			return fmt.Sprintf(",
-		new:   "		case err == nil && lost < 0:\n			return fmt.Sprintf(",
+		new:   "		case err == nil && m.lost < 0:\n			return fmt.Sprintf(",
 		pkg:   inJournal, test: "TestDamageOfATableCostsWhatItHits",
 	},
 	{
