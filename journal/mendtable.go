@@ -234,7 +234,7 @@ func replaceKept(store, keep string, b badFile, anew string) error {
 			err = os.Link(path, filepath.Join(to, b.name))
 		}
 		if err == nil {
-			err = syncDir(to)
+			err = errors.Join(syncDir(to), syncDir(keep))
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("keep %s: %w", b.name, err), os.Remove(anew))

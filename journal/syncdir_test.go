@@ -25,26 +25,8 @@ func TestNamesAreSynced(t *testing.T) {
 		w.accept()
 		return
 	}
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs strace")
-		}
-		t.Skip("needs strace")
-	}
 	dir := filepath.Join(t.TempDir(), "journal")
-	cmd := exec.Command(strace, "-f", "-y", "-qq", "-e", "trace=openat,fsync,fdatasync,/^rename", os.Args[0], "-test.run=^TestNamesAreSynced$")
-	cmd.Env = append(os.Environ(), env+"="+dir)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil { // before others run: a process that is forked has their locks for a moment
-		t.Fatal(err)
-	}
-	t.Parallel()
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, &out)
-	}
-	trace, synced := out.String(), `fsync\(\d+<%s>`
+	trace, synced := traced(t, env+"="+dir), `fsync\(\d+<%s>`
 	if table, mark := strings.LastIndex(trace, "000001.sst"), strings.LastIndex(trace, `/journal.hwm"`); table < 0 || mark < table {
 		t.Error("the journal says that it is closed before its store is")
 	}
@@ -64,6 +46,61 @@ func TestNamesAreSynced(t *testing.T) {
 		}
 		if n == 0 {
 			t.Errorf("%s: nothing of it in\n%s", row.what, strings.Join(strings.SplitAfter(trace, "\n")[:50], ""))
+		}
+	}
+}
+
+// traced runs a test again, with a variable set, and returns what it has opened, synced and renamed.
+func traced(t *testing.T, env string) string {
+	t.Helper()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs strace")
+		}
+		t.Skip("needs strace")
+	}
+	cmd := exec.Command(strace, "-f", "-y", "-qq", "-e", "trace=openat,fsync,fdatasync,/^rename", os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), env)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil { // before others run: a process that is forked has their locks for a moment
+		t.Fatal(err)
+	}
+	t.Parallel()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	return out.String()
+}
+
+// TestOriginalIsKeptBeforeItIsReplaced: a power cut leaves a damaged table in its place, or among
+// what is kept: its name there is durable before the one that is made anew takes it over.
+func TestOriginalIsKeptBeforeItIsReplaced(t *testing.T) {
+	const env = "JOURNAL_TO_MEND"
+	if dir := os.Getenv(env); dir != "" {
+		w := &world{T: t, dir: dir}
+		w.goOn()
+		return
+	}
+	w, _, _ := halves(t)
+	path := filepath.Join(w.dir, "store", "000001.sst")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[100] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	trace := traced(t, env+"="+w.dir)
+	renamed := regexp.MustCompile(`rename.*"` + path + `.anew"`).FindStringIndex(trace)
+	if renamed == nil {
+		t.Fatalf("nothing was made anew in\n%s", trace)
+	}
+	for _, dir := range []string{`/lost/000001\.sst-\d+`, "/lost"} {
+		if !regexp.MustCompile(`fsync\(\d+<` + w.dir + dir + `>`).MatchString(trace[:renamed[0]]) {
+			t.Errorf("%s is not synced before what is made anew is renamed", dir)
 		}
 	}
 }

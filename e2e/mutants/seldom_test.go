@@ -30,4 +30,18 @@ var ofWhatIsSeldom = []mutant{
 		new:   "",
 		pkg:   inJournal, test: "TestReaderThatPanics",
 	},
+	{
+		guard: "what is kept of a damaged file is lost with the power",
+		file:  "journal/mendtable.go",
+		old:   "errors.Join(syncDir(to), syncDir(keep))",
+		new:   "syncDir(keep)",
+		pkg:   inJournal, test: "TestOriginalIsKeptBeforeItIsReplaced",
+	},
+	{
+		guard: "where a damaged file is kept is lost with the power",
+		file:  "journal/mendtable.go",
+		old:   "errors.Join(syncDir(to), syncDir(keep))",
+		new:   "syncDir(to)",
+		pkg:   inJournal, test: "TestOriginalIsKeptBeforeItIsReplaced",
+	},
 }
