@@ -157,7 +157,7 @@ func mendLog(store, keep string, b badFile) (l brokenLog, err error) {
 		return l, err
 	}
 	l = takeApart(log)
-	anew := path + ".anew"
+	anew := path + anewExt
 	if err := writeSynced(anew, l.anew()); err != nil {
 		_ = os.Remove(anew) // it need not be there
 		return l, err
