@@ -158,6 +158,7 @@ func (s *salvager) intent(d Damage) {
 	case !readable && s.standsIn(id):
 	case readable && s.endedWithoutLog(id, &h): // likewise, with one
 	case readable && s.redrives(id): // likewise, as one
+	case readable && s.endedInHand(id, &h): // likewise, out of it
 	case !readable, d.Kind == DamagedRecord && !state.Status(h.Status).Open() && !(d.Key[0] == classEnvelope && s.isHollow(id, &h)):
 		s.forget(d)
 	default:

@@ -148,6 +148,13 @@ func TestAcceptLossOfTies(t *testing.T) {
 			succeeds(w.dead, w.next)(v)
 			is(w.next, state.Failed)(v)
 		}},
+		{"a hand-over of before its end, and what was sent", w.home, all(edit('h', w.done, func(h *wire.Handover) { h.Phase = uint32(state.Ready) }), without(w.done, "v")), is(w.done, state.Completed)},
+		{"what one in hand had sent", w.home, without(w.inHand, "v"), func(v *world) {
+			is(w.inHand, state.Failed)(v)
+			if i, err := v.j.Get(w.inHand); err != nil || i.Handover == nil {
+				v.Errorf("its hand-over is gone: %v", err)
+			}
+		}},
 		{"a policy of a successor", w.home, head(w.next, func(h *wire.Head) { h.PolicyGeneration = 1 }), func(v *world) {
 			succeeds(w.dead, w.next)(v)
 			is(w.next, state.Failed)(v)

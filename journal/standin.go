@@ -168,6 +168,18 @@ func (j *Journal) standIn(stood map[ID][][]byte) error {
 	return err
 }
 
+// endedInHand has what home has ended leave the hand of our own app, where that does not know of
+// the end, and what was sent is gone: there is nothing to hand out.
+func (s *salvager) endedInHand(id ID, h *wire.Head) bool {
+	var hand wire.Handover
+	held, err := readMessage(s.txn, idKey(classHandover, id), &hand)
+	if err != nil || !held || !state.Phase(hand.Phase).Open() || state.Status(h.Status).Open() || s.hasEnvelope(id) {
+		return false
+	}
+	s.remove(idKey(classHandover, id))
+	return true
+}
+
 // redrives has a dead letter know an intent as its successor, where what is left of its head is of
 // before it had one: it would get another, and this one would end for nothing. Where that is of
 // before its end, too, it ends.

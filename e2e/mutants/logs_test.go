@@ -205,4 +205,18 @@ var ofLogs = []mutant{
 		new:   "\tif err == nil && next == nil {\n",
 		pkg:   inJournal, test: "TestVerifyMissesNothingThatMayBeGone/what_a_successor_had_sent",
 	},
+	{
+		guard: "what has ended stays in hand without what was sent",
+		file:  "journal/salvage.go",
+		old:   "\tcase readable && s.endedInHand(id, &h): //",
+		new:   "\tcase readable && false && s.endedInHand(id, &h): //",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/a_hand-over_of_before_its_end,_and_what_was_sent",
+	},
+	{
+		guard: "what is open and has lost what was sent loses its hand-over",
+		file:  "journal/standin.go",
+		old:   " || state.Status(h.Status).Open() || s.hasEnvelope(id) {\n",
+		new:   " || s.hasEnvelope(id) {\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTies/what_one_in_hand_had_sent",
+	},
 }
