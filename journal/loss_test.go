@@ -333,6 +333,21 @@ func TestAcceptLossOfRecords(t *testing.T) {
 	}
 }
 
+// Who leaves --accept-loss where it is hears of it at each start.
+func TestAcceptLossOfNothing(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	w.open(journal.Options{AcceptLoss: true, Hooks: journal.Hooks{Warning: func(line string) { said = append(said, line) }}})
+	if len(said) != 1 || !strings.Contains(said[0], "--accept-loss: nothing is gone; start without it") || w.j.Stats().Loss != "" {
+		t.Errorf("said: %q, lost: %q", said, w.j.Stats().Loss)
+	}
+}
+
 // flipBit damages a record that there is one of.
 func flipBit(key string) func(*badger.Txn) error {
 	return func(txn *badger.Txn) error {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -346,8 +347,8 @@ func (j *Journal) endUnfit() error {
 			j.warn(fmt.Sprintf("intent %s cannot go on, and cannot be ended: %v", id, err))
 		}
 	}
-	if text := j.loss.String(); text != "" {
-		j.warn("started with --accept-loss: " + text)
+	if j.loss.asked {
+		j.warn("started with --accept-loss: " + cmp.Or(j.loss.String(), "nothing is gone; start without it the next time, each such start begins an epoch"))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -64,6 +65,9 @@ func Verify(dir string) (r VerifyReport, err error) {
 		r.whole(LostBatches, "%v", err)
 	}
 	r.look(copied, last)
+	for i := range r.Damages { // the copy is nobody's affair
+		r.Damages[i].What = strings.ReplaceAll(r.Damages[i].What, copied, storeDir(dir))
+	}
 	return r, nil
 }
 

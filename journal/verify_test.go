@@ -203,6 +203,20 @@ func TestVerifyGoesOnPastAFile(t *testing.T) {
 	}
 }
 
+// What is wrong is named where the journal is, not where it was copied to be looked at.
+func TestVerifyNamesThePlace(t *testing.T) {
+	t.Parallel()
+	w, _, _ := halves(t)
+	path := filepath.Join(w.dir, "store", "000001.sst")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	r, err := journal.Verify(w.dir)
+	if err != nil || len(r.Damages) == 0 || !strings.Contains(r.Damages[0].What, path) {
+		t.Errorf("%+v, %v; want it to name %s", r.Damages, err, path)
+	}
+}
+
 // removeBodies takes away the envelopes of all.
 func removeBodies(txn *badger.Txn) error {
 	for {

@@ -154,8 +154,11 @@ func (v *verifier) dead(id ID, h *wire.Head) {
 	if err == nil && next.Envelope == nil {
 		return // what has ended lets it go by and by
 	}
-	if err != nil || string(next.Envelope.GetRedriveOf()) != string(id[:]) {
-		v.report.of(id, Contradictions, "was redriven as %s, which does not say so: %v", as, err)
+	switch {
+	case err != nil:
+		v.report.of(id, Contradictions, "was redriven as %s, which cannot say so: %v", as, err)
+	case string(next.Envelope.GetRedriveOf()) != string(id[:]):
+		v.report.of(id, Contradictions, "was redriven as %s, which does not say so", as)
 	}
 }
 

@@ -128,4 +128,18 @@ var ofManifest = []mutant{
 		new:   "\tr.marked = false\n",
 		pkg:   inJournal, test: "TestVerifyKnowsWhatWasLetGo",
 	},
+	{
+		guard: "an acceptance of no loss goes unnoticed",
+		file:  "journal/salvage.go",
+		old:   "\tif j.loss.asked {\n\t\tj.warn(\"started",
+		new:   "\tif j.loss.asked && j.loss.String() != \"\" {\n\t\tj.warn(\"started",
+		pkg:   inJournal, test: "TestAcceptLossOfNothing",
+	},
+	{
+		guard: "verify names the place of its copy",
+		file:  "journal/verify.go",
+		old:   "strings.ReplaceAll(r.Damages[i].What, copied, storeDir(dir))",
+		new:   "strings.ReplaceAll(r.Damages[i].What, copied, copied)",
+		pkg:   inJournal, test: "TestVerifyNamesThePlace",
+	},
 }

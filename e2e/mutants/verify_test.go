@@ -75,8 +75,8 @@ var ofVerify = []mutant{
 	{
 		guard: "verify compares no dead letter with its successor",
 		file:  "journal/verifylive.go",
-		old:   "	if err != nil || string(next.Envelope.GetRedriveOf()) != string(id[:]) {\n",
-		new:   "	if err != nil {\n",
+		old:   "	case string(next.Envelope.GetRedriveOf()) != string(id[:]):\n",
+		new:   "	case false:\n",
 		pkg:   inJournal, test: "TestVerifyNamesWhatDoesNotAgree/a_successor_of_nothing",
 	},
 	{
