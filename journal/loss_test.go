@@ -244,6 +244,9 @@ func otherVolume(t *testing.T) string {
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		return dir
 	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("there is one volume only")
+	}
 	t.Skip("there is one volume only")
 	return ""
 }

@@ -94,13 +94,8 @@ func TestAcceptLossOfTheManifest(t *testing.T) {
 func TestManifestBesideADamagedTable(t *testing.T) {
 	t.Parallel()
 	w, _, _ := halves(t)
-	path := filepath.Join(w.dir, "store", "000001.sst")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[100] ^= 1
-	if err := errors.Join(os.WriteFile(path, b, 0o600), os.Remove(filepath.Join(w.dir, "store", "MANIFEST"))); err != nil {
+	w.wrongBit("000001.sst", 100)
+	if err := os.Remove(filepath.Join(w.dir, "store", "MANIFEST")); err != nil {
 		t.Fatal(err)
 	}
 	w.wantDamage("MANIFEST is gone, and tables or logs are there; table 000001.sst: the checksum of block 0 is wrong")

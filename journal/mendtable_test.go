@@ -127,20 +127,27 @@ func (w *world) damaged(table string, damage func([]byte) []byte, before map[jou
 	}
 }
 
+// wrongBit damages a file of a stopped journal's store, and returns its path.
+func (w *world) wrongBit(name string, at int) (path string) {
+	w.Helper()
+	path = filepath.Join(w.dir, "store", name)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		w.Fatal(err)
+	}
+	b[at] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		w.Fatal(err)
+	}
+	return path
+}
+
 // TestTableThatCannotBeMadeAnew: where the disk does not let a damaged table be made anew the
 // start fails, and all that can be read of it is there for the next one.
 func TestTableThatCannotBeMadeAnew(t *testing.T) {
 	t.Parallel()
 	w, older, newer := halves(t)
-	path := filepath.Join(w.dir, "store", "000001.sst")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[100] ^= 1
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := w.wrongBit("000001.sst", 100)
 	inTheWay := filepath.Join(path+".anew", "x")
 	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
 		t.Fatal(err)

@@ -84,15 +84,7 @@ func TestOriginalIsKeptBeforeItIsReplaced(t *testing.T) {
 		return
 	}
 	w, _, _ := halves(t)
-	path := filepath.Join(w.dir, "store", "000001.sst")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[100] ^= 1
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := w.wrongBit("000001.sst", 100)
 	trace := traced(t, env+"="+w.dir)
 	renamed := regexp.MustCompile(`rename.*"` + path + `.anew"`).FindStringIndex(trace)
 	if renamed == nil {

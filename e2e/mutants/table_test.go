@@ -266,7 +266,7 @@ var table = []mutant{
 		file:  "journal/leaveout.go",
 		old:   "	if err := os.Rename(from, filepath.Join(to, b.name)); err != nil {",
 		new:   "	if err := os.Remove(from); err != nil {",
-		pkg:   inJournal, test: "TestAcceptLossOfATable/a_bit_of_its_index",
+		pkg:   inJournal, test: "TestAcceptLossOfATable/it_is_another_file",
 	},
 	{
 		guard: "a receiver that was put back is believed",
