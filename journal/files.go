@@ -71,7 +71,11 @@ func together(bad []badFile) error {
 // checkFiles reads what is there of a store that no process has open. It says, too, what
 // Badger is going to read of each table.
 func checkFiles(store string) (bad []badFile, ends map[uint64]tableEnds) {
-	tables, _, err := readManifest(filepath.Join(store, badger.ManifestFilename))
+	path := filepath.Join(store, badger.ManifestFilename)
+	tables, _, err := readManifest(path)
+	if err == nil {
+		err = storeTakes(path)
+	}
 	if err == nil {
 		err = checkUnnamed(store, tables)
 	}

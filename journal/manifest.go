@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/fb"
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/badger/v4/table"
@@ -182,6 +183,23 @@ func versionsOfLogs(store string) (all []versions, err error) {
 		all = append(all, v)
 	}
 	return all, nil
+}
+
+// storeTakes reports why Badger refuses a MANIFEST that we can read, as one that has a record
+// twice, or behind which there is more.
+func storeTakes(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions("").WithLogger(nil)); err != nil {
+		return fmt.Errorf("the store cannot use MANIFEST: %w", err)
+	}
+	return nil
 }
 
 // endsSomewhere reports whether a record of that checksum begins b, of whatever length: the first

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,8 @@ func TestAcceptLossOfTheManifest(t *testing.T) {
 		{"its last byte is gone", b[:len(b)-1], "MANIFEST is short"},
 		{"all its records are gone", b[:8], "MANIFEST is short"},
 		{"all but its first record are gone", b[:16], "MANIFEST is short"},
+		{"it has a record twice", slices.Concat(b, b[16:]), "the store cannot use MANIFEST"},
+		{"there is more behind it", append(b[:len(b):len(b)], "something else"...), "the store cannot use MANIFEST"},
 	} {
 		t.Run(c.damage, func(t *testing.T) {
 			t.Parallel()

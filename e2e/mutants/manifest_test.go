@@ -142,4 +142,11 @@ var ofManifest = []mutant{
 		new:   "strings.ReplaceAll(r.Damages[i].What, copied, copied)",
 		pkg:   inJournal, test: "TestVerifyNamesThePlace",
 	},
+	{
+		guard: "a MANIFEST that the store refuses is opened",
+		file:  "journal/files.go",
+		old:   "		err = storeTakes(path)\n",
+		new:   "		_ = storeTakes\n",
+		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
+	},
 }
