@@ -91,8 +91,11 @@ func TestSpellings(t *testing.T) {
 
 	sent := map[string]map[string]bool{} // by agent
 	kinds := map[string]int{}
-	for range 120 {
+	for n := range 120 {
 		s := respell(rnd, alike[rnd.IntN(len(alike))])
+		if n == 0 { // what only a second decoding makes an address of
+			s = spelling{strings.Replace(alike[0], "b", "%62", 1), "", "no address"}
+		}
 		kinds[s.how]++
 		for _, id := range home.sendEachWay(rnd, s) {
 			if sent[s.agent] == nil {

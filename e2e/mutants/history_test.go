@@ -150,13 +150,6 @@ var ofHistory = []mutant{
 		pkg:   inJournal, test: "TestWhatIsLeftHasItsWeight",
 	},
 	{
-		guard: "what is made room does not count",
-		file:  "journal/history.go",
-		old:   "	k.freed += of.freed\n",
-		new:   "",
-		pkg:   inJournal, test: "TestHistoryOfABusyHour",
-	},
-	{
 		guard: "the history does not know how large the volume is",
 		file:  "journal/history.go",
 		old:   "			volume = int(fs.Blocks) * int(fs.Bsize)\n",
