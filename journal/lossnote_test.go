@@ -27,13 +27,7 @@ func lossy(t *testing.T) (w *world, forgotten journal.ID, unfit []journal.ID) {
 	if err := w.j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	older := w.copyStore()
-	w.open(journal.Options{})
-	w.accept()
-	if err := w.j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	w.replaceStore(older)
+	w.fallBack()
 	w.plant(all(remove('o'), without(forgotten, "iv"), without(unfit[0], "j"), without(unfit[1], "it"), without(h.ID, "v")))
 	return w, forgotten, unfit
 }

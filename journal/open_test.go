@@ -140,13 +140,7 @@ func TestOpenRefusesLostBatches(t *testing.T) {
 	if err := w.j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	older := w.copyStore()
-	w.open(journal.Options{})
-	w.accept()
-	if err := w.j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	w.replaceStore(older)
+	w.fallBack()
 	if r, err := journal.Verify(w.dir); err != nil || !slices.ContainsFunc(r.Damages, func(d journal.Damage) bool {
 		return d.Kind == journal.LostBatches && strings.Contains(d.What, "at least")
 	}) {
@@ -204,6 +198,18 @@ func (w *world) replaceStore(from string) {
 	if err := os.Rename(filepath.Join(from, "store"), filepath.Join(w.dir, "store")); err != nil {
 		w.Fatal(err)
 	}
+}
+
+// fallBack has the store of a stopped journal lack what came last, which its mark knows of.
+func (w *world) fallBack() {
+	w.Helper()
+	older := w.copyStore()
+	w.open(journal.Options{})
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		w.Fatal(err)
+	}
+	w.replaceStore(older)
 }
 
 // There is a journal where one was opened, and nowhere else.
