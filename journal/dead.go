@@ -38,15 +38,24 @@ func (l *life) toldEvents() []*wire.Event {
 	return l.events.Events
 }
 
-// layCopy does the same at the holder, once it knows why home ended the intent.
-func (t *tx) layCopy(h *hand, why state.Reason) {
+// layCopy does the same at the holder, once it knows why home ended the intent. Where what was
+// sent is gone there is no copy: home has the dead letter.
+func (t *tx) layCopy(h *hand, why state.Reason) error {
 	s := state.Status(h.rec.HomeStatus)
 	if h.rec.DeadReason != 0 || s != state.Failed && s != state.TimedOut || why.DeadLetter() == "" || h.home() == t.j.self.Journal {
-		return
+		return nil
+	}
+	env, err := t.keptEnvelope(h.id)
+	switch {
+	case err != nil && !isFault(err):
+		return err
+	case env == nil:
+		return nil
 	}
 	h.rec.DeadReason = uint32(why)
 	t.outOfHistory(h)
 	t.putIndex(deadKey(h.rec.EndedMs, h.id))
+	return nil
 }
 
 // forgetCopy takes what a holder has kept out of the index.

@@ -250,7 +250,9 @@ func (t *tx) ackedByHome(home ID, a Acked) error {
 			return err
 		}
 	}
-	t.layCopy(h, reason)
+	if err := t.layCopy(h, reason); err != nil {
+		return err
+	}
 	if h.rec.EndedAtHome {
 		if err := t.handThreadRuled(h, a.Events); err != nil {
 			return err

@@ -336,7 +336,9 @@ func (j *Journal) Revoke(ctx context.Context, home ID, verdicts []Verdict) error
 			}
 		}
 		if v.Ended {
-			t.layCopy(h, v.Reason)
+			if err := t.layCopy(h, v.Reason); err != nil {
+				return err
+			}
 		}
 		if err := t.handThreadRuled(h, v.Events); err != nil {
 			return err

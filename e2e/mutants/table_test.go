@@ -25,7 +25,7 @@ const (
 )
 
 // all are the guards, each with the test that stands for it.
-var all = slices.Concat(table, ofTheDisk, ofTheRoom, ofTheStore, ofWhatIsLost, ofVerify, ofReading, ofSalvage, ofOpening, ofTables, ofManifest, ofBlocks, ofHollow, ofLogs, ofTheLossOnRecord, ofTheClock, ofReadsThatFail, ofWhatIsSeldom, ofLoading, ofHistory, ofTheDoors)
+var all = slices.Concat(table, ofTheDisk, ofTheRoom, ofTheStore, ofWhatIsLost, ofVerify, ofReading, ofSalvage, ofOpening, ofTables, ofManifest, ofBlocks, ofHollow, ofLogs, ofTheLossOnRecord, ofTheClock, ofReadsThatFail, ofWhatIsSeldom, ofLoading, ofHistory, ofTheDoors, ofHalves)
 
 var table = []mutant{
 	// The journal: what durable means.
