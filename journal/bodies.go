@@ -9,21 +9,27 @@ import (
 )
 
 // dropBodies lets payload and result go, and returns what is left of their records. One that
-// cannot be read goes with the rest.
+// cannot be read goes as a whole.
 func (t *tx) dropBodies(id ID) (left int64, err error) {
 	env, err := t.lastEnvelope(id)
 	if err != nil {
 		return 0, err
 	}
-	if env != nil {
+	if env == nil {
+		err = t.delChunks(classEnvelope, id)
+	} else {
 		env.Payload, env.HumanTask, env.Reminders = []byte("{}"), nil, nil
-		if left, err = t.putAgain(classEnvelope, id, env); err != nil {
-			return 0, err
-		}
+		left, err = t.putAgain(classEnvelope, id, env)
+	}
+	if err != nil {
+		return 0, err
 	}
 	out, err := t.lastOutcome(id)
-	if err != nil || out == nil {
-		return left, err
+	if err != nil {
+		return 0, err
+	}
+	if out == nil {
+		return left, t.delChunks(classOutcome, id)
 	}
 	out.Body = nil
 	size, err := t.putAgain(classOutcome, id, out)
@@ -56,17 +62,17 @@ func (t *tx) lastEnvelope(id ID) (*wire.Envelope, error) {
 
 // lastOutcome is likewise that of what has ended; nil also where there is none.
 func (t *tx) lastOutcome(id ID) (*wire.Outcome, error) {
+	out := &wire.Outcome{}
 	blob, found, err := t.getChunks(classOutcome, id)
+	if bad := proto.Unmarshal(blob, out); bad != nil {
+		err = &CorruptError{Key: chunkKey(classOutcome, id, 0), Why: bad.Error()}
+	}
 	if isFault(err) {
 		t.j.warn(err.Error())
 		return nil, nil
 	}
 	if err != nil || !found {
 		return nil, err
-	}
-	out := &wire.Outcome{}
-	if err := proto.Unmarshal(blob, out); err != nil {
-		return nil, &CorruptError{Key: chunkKey(classOutcome, id, 0), Why: err.Error()}
 	}
 	return out, nil
 }

@@ -73,6 +73,12 @@ var keyClasses = map[byte]class{
 	classMeta:     {name: "journal"}, // two records, read by name
 }
 
+// isIndex reports whether what is kept under a class are entries of an index.
+func isIndex(class byte) bool {
+	c, known := keyClasses[class]
+	return known && c.record == nil && !c.chunks
+}
+
 // intentOf reads the intent off a key of a class that has one.
 func intentOf(key []byte) (id ID, ok bool) {
 	switch of := keyClasses[key[0]].of; {

@@ -1,19 +1,12 @@
 package journal
 
 import (
-	"fmt"
-	"slices"
-	"strings"
-
 	"pannier/journal/wire"
 )
 
 // A dead letter of home's that has lost what was sent stays one, for as long as any other: that
 // it is, to whom, and why it died is in its head. It gets the envelope of nothing, what is left of its
 // own is set aside, and it cannot be redriven.
-
-// hollowNamed is how many of them are said by name in one line; the log names all.
-const hollowNamed = 16
 
 func (s *salvager) isHollow(id ID, h *wire.Head) bool { return h.DeadMs != 0 && !s.hasEnvelope(id) }
 
@@ -27,18 +20,10 @@ func (j *Journal) keepHollow(hollow map[ID]bool) error {
 		return err
 	}
 	var todo []func(*tx) error
-	var named []string
 	for id := range hollow {
 		todo = append(todo, func(t *tx) error { return t.keepHollow(id) })
-		if len(named) < hollowNamed {
-			named = append(named, id.String())
-		}
 	}
-	slices.Sort(named)
-	if more := len(hollow) - len(named); more > 0 {
-		named = append(named, fmt.Sprintf("and %d more", more))
-	}
-	j.loss.addEntries("dead letters have lost what was sent: " + strings.Join(named, ", "))
+	j.loss.addEntries("dead letters have lost what was sent: " + namesOf(hollow))
 	if err := j.loss.note(j.dir); err != nil {
 		return err
 	}

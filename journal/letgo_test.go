@@ -362,15 +362,24 @@ func TestHistoryOfAPartThatWaited(t *testing.T) {
 func TestHistoryOfWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	for _, class := range []byte("va") { // the envelope, the outcome
-		synctest.Test(t, func(t *testing.T) {
-			w := setup(t)
-			if err := w.j.Break(w.done(10), class); err != nil {
-				t.Fatal(err)
-			}
-			w.later(25*time.Hour, journal.Options{})
-			w.later(7*24*time.Hour, journal.Options{})
-			w.wantNothing()
-		})
+		for _, damage := range []func(w *world, id journal.ID) error{
+			func(w *world, id journal.ID) error { return w.j.Break(id, class) },
+			func(w *world, id journal.ID) error { return w.j.Behind(cutOff(class, id)) },
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				w := setup(t)
+				id := w.done(10)
+				if err := damage(w, id); err != nil {
+					t.Fatal(err)
+				}
+				w.later(25*time.Hour, journal.Options{})
+				if i := w.get(id); i.Status() != state.Completed || !i.BodyGone() {
+					t.Errorf("after a day it is %s, its body gone: %t", i.Status(), i.BodyGone())
+				}
+				w.later(7*24*time.Hour, journal.Options{})
+				w.wantNothing()
+			})
+		}
 	}
 }
 

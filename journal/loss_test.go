@@ -303,6 +303,7 @@ func TestAcceptLossOfRecords(t *testing.T) {
 		{"a plan", remove('j'), 0, 2},
 		{"an address", remove('u'), 0, 0},
 		{"a schedule", rewrite('S', func(rec []byte) []byte { return rec[:14] }), 0, 0},
+		{"a key of no class", put([]byte("Z"), nil), 0, 0},
 		{"how far it had come", func(txn *badger.Txn) error { return txn.Delete([]byte("mm")) }, 0, 0},
 		{"a bit of how far it had come", flipBit("mm"), 0, 0},
 		{"a bit of who it is", flipBit("mb"), 0, 0},

@@ -26,7 +26,8 @@ func (j *Journal) salvage() error {
 	}
 	stood, hollow := map[ID][][]byte{}, map[ID]bool{}
 	for range salvageRounds {
-		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}, stood: stood, hollow: hollow}
+		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}, stood: stood, hollow: hollow,
+			cutBodies: map[byte]map[ID]bool{classEnvelope: {}, classOutcome: {}}}
 		err := viewAlone(j.db, func(txn *page) error {
 			found := VerifyReport{all: true, marked: true}
 			found.read(j.db, txn, nil)
@@ -38,6 +39,7 @@ func (j *Journal) salvage() error {
 		if len(s.todo) == 0 {
 			break
 		}
+		s.sayBodies()
 		if err := j.loss.note(j.dir); err != nil {
 			return err
 		}
@@ -92,6 +94,8 @@ type salvager struct {
 	strays map[ID][][]byte // entries of indexes that no record names
 	stood  map[ID][][]byte // intents that get a head in place of theirs, with the entries that named them
 	hollow map[ID]bool     // dead letters that have lost what was sent
+
+	cutBodies map[byte]map[ID]bool // by class: of what has ended, those that this round cuts off
 }
 
 func (s *salvager) take(txn *page, damages []Damage) error {
@@ -112,8 +116,7 @@ func (s *salvager) mend(d Damage) {
 	case WrongCount, LostBatches: // adoptSums sees to it
 	case BrokenReports: // they are numbered anew: nobody goes on counting in another epoch
 	case MissingEntry:
-		s.j.loss.mended++
-		s.do(func(t *tx) error { t.set(d.Key, write{rec: []byte{}}); return nil })
+		s.putEntry(d.Key)
 	case StrayEntry:
 		s.remove(d.Key)
 	case StrayRecord:
@@ -125,6 +128,8 @@ func (s *salvager) mend(d Damage) {
 		}
 	default:
 		switch {
+		case d.Kind == DamagedRecord && isIndex(d.Key[0]):
+			s.putEntry(d.Key) // without its value; should no record name it, the next round says so
 		case !d.Intent.IsZero():
 			s.intent(d)
 		case d.Key != nil && d.Key[0] != classMeta: // those two the first commit writes
@@ -134,6 +139,11 @@ func (s *salvager) mend(d Damage) {
 }
 
 func (s *salvager) do(f func(*tx) error) { s.todo = append(s.todo, f) }
+
+func (s *salvager) putEntry(key []byte) {
+	s.j.loss.mended++
+	s.do(func(t *tx) error { t.set(key, write{rec: []byte{}}); return nil })
+}
 
 func (s *salvager) remove(key []byte) {
 	s.j.loss.removed++
@@ -145,7 +155,7 @@ func (s *salvager) intent(d Damage) {
 	id := d.Intent
 	var h wire.Head
 	switch readable := s.readable(id, &h); {
-	case s.gone[id]:
+	case s.gone[id], s.endedBody(d):
 	case d.Kind == DamagedRecord && spare(d.Key[0]): // looked at again, without it
 		s.remove(d.Key)
 	case d.Kind == MissingRecord && d.Key != nil: // a thread in the inbox of nobody
@@ -160,7 +170,7 @@ func (s *salvager) intent(d Damage) {
 	case readable && s.endedWithoutLog(id, &h): // likewise, with one
 	case readable && s.redrives(id): // likewise, as one
 	case readable && s.endedInHand(id, &h): // likewise, out of it
-	case !readable, d.Kind == DamagedRecord && !state.Status(h.Status).Open() && !(d.Key[0] == classEnvelope && s.isHollow(id, &h)):
+	case !readable:
 		s.forget(d)
 	default:
 		lacksThread := s.strip(id, &h)

@@ -43,6 +43,20 @@ func unindexed(id journal.ID) func(*badger.Txn) error {
 	}
 }
 
+// valued gives the entry of an index that names an intent a value.
+func valued(class byte, id journal.ID) func(*badger.Txn) error {
+	return func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{class}})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			if key := it.Item().KeyCopy(nil); journal.ID(key[len(key)-16:]) == id {
+				return txn.Set(key, []byte("x"))
+			}
+		}
+		return errors.New("there is no such entry")
+	}
+}
+
 // Whatever does not agree with what, a start that accepts the loss leaves a journal in which
 // all does, and that any other start goes on with. An intent has one home then, and a dead
 // letter one successor.
@@ -64,6 +78,9 @@ func TestAcceptLossOfTies(t *testing.T) {
 		return func(v *world) {
 			if i, err := v.j.Get(id); !errors.Is(err, journal.ErrNotFound) {
 				v.Errorf("it is here, with the head %v: %v", i.Head, err)
+			}
+			if said := v.j.Stats().Loss; strings.Contains(said, "have ended") {
+				v.Errorf("it was open, and said to be lost: %q", said)
 			}
 		}
 	}
@@ -111,7 +128,12 @@ func TestAcceptLossOfTies(t *testing.T) {
 		}},
 		{"a policy of one that has ended", w.home, head(w.done, func(h *wire.Head) { h.PolicyGeneration = 1 }), is(w.done, state.Completed)},
 		{"a thread of one that is open", w.home, head(w.open, func(h *wire.Head) { h.Thread = true }), is(w.open, state.Submitted)},
-		{"a bit of how one has ended", w.home, rewriteAt(string(append([]byte{'a'}, append(w.done[:], 0, 0)...))), isGone(w.done)},
+		{"a bit of how one has ended", w.home, rewriteAt(string(append([]byte{'a'}, append(w.done[:], 0, 0)...))), is(w.done, state.Completed)},
+		{"an entry of one that is open with a value", w.home, valued('o', w.open), is(w.open, state.Submitted)},
+		{"an entry of one that has ended with a value", w.home, valued('r', w.done), is(w.done, state.Completed)},
+		{"an entry of nothing with a value", w.home, func(txn *badger.Txn) error {
+			return txn.Set(append(append([]byte{'l'}, make([]byte, 16)...), w.open[:]...), []byte("x"))
+		}, is(w.open, state.Submitted)},
 		{"a bit of a hand-over of one that has ended", w.home, flipOf('h', w.done), is(w.done, state.Completed)},
 		{"a plan of one that waits", w.home, without(w.gated, "j"), func(v *world) {
 			is(w.gated, state.Failed)(v)
@@ -186,6 +208,7 @@ func TestAcceptLossOfTies(t *testing.T) {
 		{"a thread of a hand-over", w.holder, edit('h', w.held, func(h *wire.Handover) { h.Threaded = true }), is(w.held, state.Delivered)},
 		{"a hand-over of another home", w.holder, without(w.held, "h"), isGone(w.held)},
 		{"a bit of a hand-over of another home", w.holder, flipOf('h', w.held), isGone(w.held)},
+		{"the end of what is held for another home", w.holder, cutOff('v', w.held), isGone(w.held)},
 		{"the address of a hand-over", w.holder, remove('u'), is(w.held, state.Delivered)},
 		{"the hand-over of a dead letter of another", w.holder, without(w.rejected, "h"), isGone(w.rejected)},
 		{"a bit of the hand-over of a dead letter of another", w.holder, flipOf('h', w.rejected), isGone(w.rejected)},

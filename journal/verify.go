@@ -116,6 +116,7 @@ func (r *VerifyReport) read(db *badger.DB, txn *page, last *mark) {
 	v.addresses()
 	v.heads()
 	v.handovers()
+	v.bodies()
 	v.threads()
 	v.indexes()
 	v.ended()

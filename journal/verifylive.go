@@ -220,11 +220,36 @@ func (v *verifier) envelope(id ID) {
 		v.report.of(id, MissingRecord, "has no envelope")
 	default:
 		var e wire.Envelope
-		if err := proto.Unmarshal(blob, &e); err != nil {
-			v.report.at(chunkKey(classEnvelope, id, 0), DamagedRecord, "it does not decode, or a part of it is missing: %v", err)
-			return
+		if proto.Unmarshal(blob, &e) == nil { // else bodies says so
+			v.successor(id, &e)
 		}
-		v.successor(id, &e)
+	}
+}
+
+// bodies checks that what was sent, and how it ended, is whole where any of it is there.
+func (v *verifier) bodies() {
+	for _, c := range []struct {
+		class byte
+		body  proto.Message
+	}{{classEnvelope, &wire.Envelope{}}, {classOutcome, &wire.Outcome{}}} {
+		var seen ID
+		keysOf(v.txn, c.class, func(key []byte) {
+			id, _ := intentOf(key)
+			if id == seen {
+				return
+			}
+			seen = id
+			blob, found, err := joinChunks(reader(v.txn), c.class, id)
+			switch {
+			case err != nil: // it is said
+			case !found:
+				v.report.at(key, DamagedRecord, "what comes before it is missing")
+			default:
+				if err := proto.Unmarshal(blob, c.body); err != nil {
+					v.report.at(key, DamagedRecord, "it does not decode, or a part of it is missing: %v", err)
+				}
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"fmt"
 
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -109,8 +110,9 @@ func (v *verifier) ended() {
 		case !homed && !held:
 			v.report.at(key, StrayEntry, "there is no such intent (%x)", key)
 		case homed:
-			if found, err := v.has(chunkKey(classOutcome, id, 0)); err == nil && !found {
-				v.report.of(id, MissingRecord, "has ended, and has no outcome")
+			outcome := chunkKey(classOutcome, id, 0)
+			if found, err := v.has(outcome); err == nil && !found {
+				v.report.add(Damage{Kind: MissingRecord, Intent: id, Key: outcome, What: fmt.Sprintf("intent %s has ended, and has no outcome", id)})
 			}
 		}
 	})

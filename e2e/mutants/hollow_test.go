@@ -10,20 +10,6 @@ var ofHollow = []mutant{
 		pkg:   inJournal, test: "TestAcceptLossOfWhatADeadLetterWasSent/it_is_gone",
 	},
 	{
-		guard: "a dead letter is let go with what was sent",
-		file:  "journal/salvage.go",
-		old:   " && !(d.Key[0] == classEnvelope && s.isHollow(id, &h)):",
-		new:   ":",
-		pkg:   inJournal, test: "TestAcceptLossOfWhatADeadLetterWasSent/a_bit_of_it",
-	},
-	{
-		guard: "how a dead letter has ended cannot be read for ever",
-		file:  "journal/salvage.go",
-		old:   "!(d.Key[0] == classEnvelope && s.isHollow",
-		new:   "!(s.isHollow",
-		pkg:   inJournal, test: "TestAcceptLossOfAllThatADeadLetterWas",
-	},
-	{
 		guard: "what is no dead letter is said to be one",
 		file:  "journal/hollow.go",
 		old:   "return h.DeadMs != 0 && ",

@@ -208,7 +208,7 @@ var ofTables = []mutant{
 	{
 		guard: "verify takes an envelope that does not decode",
 		file:  "journal/verifylive.go",
-		old:   "\t\t\tv.report.at(chunkKey(classEnvelope, id, 0), DamagedRecord, \"it does not decode,",
+		old:   "\t\t\tv.report.at(key, DamagedRecord, \"it does not decode,",
 		new:   "\t\t\t_ = fmt.Sprint(\"it does not decode,",
 		pkg:   inJournal, test: "TestVerifyNamesWhatDoesNotAgree/what_was_sent_does_not_decode",
 	},

@@ -1,0 +1,96 @@
+package journal
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"pannier/journal/state"
+	"pannier/journal/wire"
+)
+
+// What has ended and lacks a part of its bodies stays: that it has ended, and how, is in its
+// head or hand-over, and whoever sent it would have it done once more if its key were forgotten.
+// What is left of what was sent goes, but a dead letter's (hollow.go); how it ended says that it
+// was left out.
+
+// lossNamed is how many intents are said by name in one line; the log names all.
+const lossNamed = 16
+
+// namesOf says which they are.
+func namesOf(ids map[ID]bool) string {
+	var named []string
+	for id := range ids {
+		if len(named) < lossNamed {
+			named = append(named, id.String())
+		}
+	}
+	slices.Sort(named)
+	if more := len(ids) - len(named); more > 0 {
+		named = append(named, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(named, ", ")
+}
+
+// endedBody sees to a body of what has ended, and reports whether that is what is wrong.
+func (s *salvager) endedBody(d Damage) bool {
+	if d.Key == nil || !keyClasses[d.Key[0]].chunks {
+		return false
+	}
+	id, class := d.Intent, d.Key[0]
+	end, dead := s.endOf(id)
+	if !end.Terminal() || dead && class == classEnvelope {
+		return false
+	}
+	cut := s.cutBodies[class]
+	if cut[id] {
+		return true // in this round
+	}
+	cut[id] = true
+	if f := s.j.hooks.Corrupt; f != nil {
+		f(Corrupt{ID: id, Record: describe(d.Key), Why: d.What})
+	}
+	eachKey(s.txn, idKey(class, id), nil, func(key []byte) (more bool) {
+		s.do(func(t *tx) error { t.del(key); return nil })
+		return true
+	})
+	if class == classOutcome {
+		s.do(func(t *tx) error { return t.omitOutcome(id, end) })
+	}
+	return true
+}
+
+// endOf is how an intent has ended, as far as is known here, and whether it is a dead letter.
+// One of which that cannot be read has not.
+func (s *salvager) endOf(id ID) (end state.Status, dead bool) {
+	var h wire.Head
+	if homed, _ := readMessage(s.txn, idKey(classHead, id), &h); homed {
+		return state.Status(h.Status), h.DeadMs != 0
+	}
+	var hand wire.Handover
+	if held, _ := readMessage(s.txn, idKey(classHandover, id), &hand); held {
+		return state.Status(hand.HomeStatus), hand.DeadReason != 0
+	}
+	return state.None, false
+}
+
+// omitOutcome writes how an intent has ended without what came of it.
+func (t *tx) omitOutcome(id ID, end state.Status) error {
+	out, err := proto.Marshal(&wire.Outcome{Status: uint32(end), Body: OmittedBody(&wire.Report{})})
+	if err != nil {
+		return err
+	}
+	t.putChunks(classOutcome, id, out)
+	return nil
+}
+
+// sayBodies says whose bodies have been cut off.
+func (s *salvager) sayBodies() {
+	for class, what := range map[byte]string{classEnvelope: "what was sent", classOutcome: "how they ended"} {
+		if cut := s.cutBodies[class]; len(cut) > 0 {
+			s.j.loss.addEntries("intents that have ended have lost " + what + ": " + namesOf(cut))
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package journal_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"pannier/journal"
+	"pannier/journal/state"
+)
+
+func bodyKey(class byte, id journal.ID, n byte) []byte {
+	return append(append([]byte{class}, id[:]...), 0, n)
+}
+
+// cutOff has a body lack its end: its first part is as long as one that others follow.
+func cutOff(class byte, id journal.ID) func(*badger.Txn) error {
+	return put(bodyKey(class, id, 0), append([]byte{1<<3 | 2, 0xff, 0xff, 0x7f}, make([]byte, journal.ChunkSize-4)...))
+}
+
+// headless has it lack its beginning.
+func headless(class byte, id journal.ID) func(*badger.Txn) error {
+	return all(without(id, string(class)), put(bodyKey(class, id, 1), []byte("the end")))
+}
+
+// What has ended stays, and can be read, where a part of what was sent or of how it ended is
+// gone, and its key goes on meaning it: whoever sent it would have it done twice.
+func TestAcceptLossOfABodyOfWhatHasEnded(t *testing.T) {
+	t.Parallel()
+	w := setupTied(t)
+	for _, c := range []struct {
+		damage string
+		at     *world
+		id     journal.ID
+		class  byte
+		plant  func(byte, journal.ID) func(*badger.Txn) error
+		want   state.Status
+	}{
+		{"what was sent, cut off", w.home, w.done, 'v', cutOff, state.Completed},
+		{"what was sent, but for its end", w.home, w.done, 'v', headless, state.Completed},
+		{"a bit of what was sent", w.home, w.done, 'v', flipBody, state.Completed},
+		{"two parts of what was sent", w.home, w.done, 'v', twoParts, state.Completed},
+		{"how it ended, cut off", w.home, w.done, 'a', cutOff, state.Completed},
+		{"how it ended, but for its end", w.home, w.done, 'a', headless, state.Completed},
+		{"a bit of how it ended", w.home, w.done, 'a', flipBody, state.Completed},
+		{"all of how it ended", w.home, w.done, 'a', loseBody, state.Completed},
+		{"how a dead letter ended, cut off", w.home, w.dead, 'a', cutOff, state.Failed},
+		{"what a dead letter was sent, cut off", w.home, w.dead, 'v', cutOff, state.Failed},
+		{"what was sent and is answered here, cut off", w.holder, w.settled, 'v', cutOff, state.Completed},
+		{"what was answered here, cut off", w.holder, w.settled, 'a', cutOff, state.Completed},
+		{"a bit of what was answered here", w.holder, w.settled, 'a', flipBody, state.Completed},
+	} {
+		t.Run(c.damage, func(t *testing.T) {
+			t.Parallel()
+			v := c.at.copied(t)
+			v.plant(c.plant(c.class, c.id))
+			if r, err := journal.Verify(v.dir); err != nil || !slices.ContainsFunc(r.Damages, func(d journal.Damage) bool { return d.Intent == c.id }) {
+				t.Errorf("verify finds %v, %v", r.Damages, err)
+			}
+			gone := slices.DeleteFunc(v.goOn(), func(id journal.ID) bool { return id != c.id })
+			words := "intents that have ended have lost what was sent: "
+			switch {
+			case c.class == 'a':
+				words = "intents that have ended have lost how they ended: "
+			case c.id == w.dead:
+				words = "dead letters have lost what was sent: "
+			}
+			if said := v.j.Stats().Loss; said != words+c.id.String() || len(gone) != 1 {
+				t.Errorf("said to be lost: %q; %d times in the log", said, len(gone))
+			}
+			i := v.get(c.id)
+			if i.Status() != c.want {
+				t.Errorf("it is %s, want %s", i.Status(), c.want)
+			}
+			if isOmitted := bytes.Contains(i.Outcome.GetBody(), []byte(`"omitted":true`)); isOmitted != (c.class == 'a') {
+				t.Errorf("how it ended is %q", i.Outcome.GetBody())
+			}
+			v.counted()
+			v.whole()
+			v.goOn()
+			if said := v.j.Stats().Loss; said != "" {
+				t.Errorf("found once more: %q", said)
+			}
+		})
+	}
+}
+
+func flipBody(class byte, id journal.ID) func(*badger.Txn) error {
+	return rewriteAt(string(bodyKey(class, id, 0)))
+}
+
+// twoParts has two parts of a body be unreadable.
+func twoParts(class byte, id journal.ID) func(*badger.Txn) error {
+	return func(txn *badger.Txn) error {
+		return errors.Join(txn.Set(bodyKey(class, id, 0), []byte("broken")), txn.Set(bodyKey(class, id, 1), []byte("broken")))
+	}
+}
+
+func loseBody(class byte, id journal.ID) func(*badger.Txn) error { return without(id, string(class)) }
+
+// However many parts of a body are there, what is wrong with it is said once.
+func TestVerifyOfABodyInParts(t *testing.T) {
+	t.Parallel()
+	w := setupTied(t)
+	v := w.home.copied(t)
+	v.plant(all(cutOff('v', w.done), put(bodyKey('v', w.done, 2), []byte("x")), without(w.dead, "v"), put(bodyKey('v', w.dead, 1), []byte("x")), put(bodyKey('v', w.dead, 2), []byte("x"))))
+	r, err := journal.Verify(v.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []journal.DamageKind
+	for _, d := range r.Damages {
+		kinds = append(kinds, d.Kind)
+	}
+	slices.Sort(kinds)
+	if !slices.Equal(kinds, []journal.DamageKind{journal.MissingRecord, journal.DamagedRecord, journal.DamagedRecord}) {
+		t.Errorf("found %q", r.Damages)
+	}
+}
+
+// What was answered here and has lost its answer is not done again: home hears that it was, and
+// what is left of the answer.
+func TestLostAnswerIsToldHome(t *testing.T) {
+	t.Parallel()
+	w := setupTied(t)
+	v := w.holder.copied(t)
+	v.plant(cutOff('a', w.settled))
+	v.goOn()
+	p := &pair{T: t, home: w.home.copied(t), holder: v}
+	p.home.open(journal.Options{})
+	if _, err := v.j.SawHome(t.Context(), p.home.j.Identity(), "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.report(); err != nil {
+		t.Fatal(err)
+	}
+	if i := p.home.get(w.settled); i.Status() != state.Completed || !bytes.Contains(i.Outcome.GetBody(), []byte(`"omitted":true`)) {
+		t.Errorf("home has %s, %q", i.Status(), i.Outcome.GetBody())
+	}
+	p.home.whole()
+	v.whole()
+}
