@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 
 	"github.com/dgraph-io/badger/v4"
@@ -82,7 +81,7 @@ func (j *Journal) loadReportNumbers(txn *page) error {
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		key := it.Item().Key()
-		home, no := ID(key[1:17]), binary.BigEndian.Uint64(key[17:25])
+		home, no := homeOf(key)
 		j.reportNo[home] = max(j.reportNo[home], no)
 	}
 	return nil
@@ -117,7 +116,8 @@ func (j *Journal) Reports(home ID, after uint64, max int) (out []*wire.Report, e
 			r := &wire.Report{}
 			if err := unsealMessage(key, text, r); err != nil {
 				j.warn(err.Error())
-				r = lostReport(binary.BigEndian.Uint64(key[17:25]))
+				_, no := homeOf(key)
+				r = lostReport(no)
 				lost = append(lost, r.No)
 			}
 			if err := addBody(txn, r); isFault(err) {

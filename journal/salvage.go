@@ -27,7 +27,7 @@ func (j *Journal) salvage() error {
 	stood, hollow := map[ID][][]byte{}, map[ID]bool{}
 	for range salvageRounds {
 		s := salvager{j: j, gone: map[ID]bool{}, named: map[uint32]bool{}, back: map[uint32]bool{}, stood: stood, hollow: hollow,
-			cutBodies: map[byte]map[ID]bool{classEnvelope: {}, classOutcome: {}}}
+			numbered: map[ID]bool{}, cutBodies: map[byte]map[ID]bool{classEnvelope: {}, classOutcome: {}}}
 		err := viewAlone(j.db, func(txn *page) error {
 			found := VerifyReport{all: true, marked: true}
 			found.read(j.db, txn, nil)
@@ -95,6 +95,7 @@ type salvager struct {
 	stood  map[ID][][]byte // intents that get a head in place of theirs, with the entries that named them
 	hollow map[ID]bool     // dead letters that have lost what was sent
 
+	numbered  map[ID]bool          // homes whose reports this round has looked at
 	cutBodies map[byte]map[ID]bool // by class: of what has ended, those that this round cuts off
 }
 
@@ -114,7 +115,9 @@ func (s *salvager) take(txn *page, damages []Damage) error {
 func (s *salvager) mend(d Damage) {
 	switch d.Kind {
 	case WrongCount, LostBatches: // adoptSums sees to it
-	case BrokenReports: // they are numbered anew: nobody goes on counting in another epoch
+	case BrokenReports:
+		home, _ := homeOf(d.Key)
+		s.numberReports(home)
 	case MissingEntry:
 		s.putEntry(d.Key)
 	case StrayEntry:

@@ -120,6 +120,7 @@ func (r *VerifyReport) read(db *badger.DB, txn *page, last *mark) {
 	v.threads()
 	v.indexes()
 	v.ended()
+	v.reports()
 	v.keys()
 	v.others()
 }

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -317,21 +316,8 @@ func (v *verifier) named(key []byte) bool {
 	return slices.ContainsFunc(named, func(k []byte) bool { return bytes.Equal(k, key) })
 }
 
-// keys checks reports (no gap per home) and idempotency keys (their intent
-// exists, or has left the history).
+// keys checks idempotency keys: their intent exists, or has left the history.
 func (v *verifier) keys() {
-	var home ID
-	var lastNo uint64
-	eachWhole(v.txn, classReport, func() *wire.Report { return &wire.Report{} }, func(key []byte, r *wire.Report) {
-		h, no := ID(key[1:17]), binary.BigEndian.Uint64(key[17:25])
-		if h == home && no != lastNo+1 {
-			v.report.at(key, BrokenReports, "reports for journal %s jump from %d to %d", h, lastNo, no)
-		}
-		if no != r.No {
-			v.report.at(key, BrokenReports, "report %d for journal %s says it is %d", no, h, r.No)
-		}
-		home, lastNo = h, no
-	})
 	eachWhole(v.txn, classDedupe, func() *wire.Dedupe { return &wire.Dedupe{} }, func(key []byte, d *wire.Dedupe) {
 		if len(d.Thing) > 0 {
 			return // of what is no intent

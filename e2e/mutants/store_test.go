@@ -103,9 +103,9 @@ var ofTheStore = []mutant{
 	},
 	{
 		guard: "verify misses no reports",
-		file:  "journal/verifylive.go",
-		old:   "		if h == home && no != lastNo+1 {\n",
-		new:   "		if h == home && no < lastNo {\n",
+		file:  "journal/reportgap.go",
+		old:   "		if no != last+1 {\n",
+		new:   "		if no < last {\n",
 		pkg:   inJournal, test: "TestVerifyNamesALostReport",
 	},
 	{
