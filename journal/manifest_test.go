@@ -53,7 +53,8 @@ func TestAcceptLossOfTheManifest(t *testing.T) {
 			t.Parallel()
 			w := whole.copied(t)
 			path := filepath.Join(w.dir, "store", "MANIFEST")
-			if err = os.WriteFile(path, c.is, 0o600); c.is == nil {
+			err := os.WriteFile(path, c.is, 0o600)
+			if c.is == nil {
 				err = os.Remove(path)
 			}
 			if err != nil {
