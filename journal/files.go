@@ -173,6 +173,8 @@ func checkTables(store string, tables map[uint64]bool) (bad []badFile, ends map[
 
 func tableName(id uint64) string { return fmt.Sprintf("%06d%s", id, tableExt) }
 
+var errDirectory = errors.New("it is a directory: move that away, and bring the file back")
+
 // checkTable verifies a table, through buf.
 func checkTable(path string, buf *[]byte) (ends tableEnds, err error) {
 	f, err := os.Open(path)
@@ -183,6 +185,9 @@ func checkTable(path string, buf *[]byte) (ends tableEnds, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return ends, err
+	}
+	if info.IsDir() {
+		return ends, errDirectory
 	}
 	return checkBlocks(f, info.Size(), buf)
 }

@@ -75,7 +75,7 @@ func nameAnew(store, keep string, b badFile) error {
 
 func leaveOutOne(store, keep string, b badFile) (said string, anew bool, err error) {
 	said = b.Error()
-	if b.kind == logFile {
+	if b.kind == logFile && !errors.Is(b.why, errDirectory) { // nothing of it is in there
 		made, err := mendLog(store, keep, b)
 		if err != nil {
 			return "", false, fmt.Errorf("make %s anew: %w", b.name, err)

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -44,6 +45,9 @@ func readLog(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.IsDir() {
+		return nil, cmp.Or(err, errDirectory)
+	}
 	end, err := endOfData(f)
 	if err != nil {
 		return nil, err

@@ -41,6 +41,8 @@ func copyFiles(store, to string) error {
 	for _, e := range entries {
 		from, at := filepath.Join(store, e.Name()), filepath.Join(to, e.Name())
 		switch {
+		case e.IsDir(): // where a file is to be it is said to be one
+			err = os.Mkdir(at, 0o700)
 		case !e.Type().IsRegular():
 			continue
 		case filepath.Ext(e.Name()) == tableExt && unix.Access(from, unix.W_OK) == nil: // the store asks for no less

@@ -5,8 +5,8 @@ var ofLogs = []mutant{
 	{
 		guard: "a damaged log is left out whole",
 		file:  "journal/leaveout.go",
-		old:   "\tif b.kind == logFile {\n",
-		new:   "\tif b.kind == logFile && false {\n",
+		old:   "\tif b.kind == logFile && ",
+		new:   "\tif b.kind == logFile && false && ",
 		pkg:   inJournal, test: "TestDamageOfALogCostsWhatItHits",
 	},
 	{

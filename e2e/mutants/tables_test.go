@@ -247,4 +247,32 @@ var ofTables = []mutant{
 		new:   "\t\tif false {\n",
 		pkg:   inJournal, test: "TestVerifyNamesWhatDoesNotAgree/an_account_that_says_it_is_another",
 	},
+	{
+		guard: "a directory is a table that the disk refuses",
+		file:  "journal/files.go",
+		old:   "	if info.IsDir() {\n",
+		new:   "	if false {\n",
+		pkg:   inJournal, test: "TestDirectoryInPlaceOfAFile/000001.sst",
+	},
+	{
+		guard: "a directory is a log that the disk refuses",
+		file:  "journal/logcheck.go",
+		old:   "err != nil || info.IsDir() {",
+		new:   "err != nil || info.IsDir() && false {",
+		pkg:   inJournal, test: "TestDirectoryInPlaceOfAFile/00001.mem",
+	},
+	{
+		guard: "verify does not see a directory in place of a file",
+		file:  "journal/look.go",
+		old:   "			err = os.Mkdir(at, 0o700)\n",
+		new:   "			continue\n",
+		pkg:   inJournal, test: "TestDirectoryInPlaceOfAFile/000001.sst",
+	},
+	{
+		guard: "a directory in place of a log keeps a start from going on",
+		file:  "journal/leaveout.go",
+		old:   "logFile && !errors.Is(b.why, errDirectory) {",
+		new:   "logFile {",
+		pkg:   inJournal, test: "TestDirectoryInPlaceOfAFile/00001.mem",
+	},
 }
