@@ -20,7 +20,7 @@ var rows = []struct {
 	{"power cut", []string{"TestPowerCut", "TestEachCommitIsSyncedWhereItIs"}, ""},
 	{"a sync fails", []string{"TestSyncErrorStopsTheProcess", "TestEveryWriteFailsBothWays", "TestFailedSyncStopsTheJournal", "TestMarkIsSynced", "TestSystemErrorAtAStart", "TestVolumeThatFails", "TestLogGoneDuringItsSync"}, ""},
 	{"a compaction loses a table", []string{"TestScrubFindsALostTable", "TestScrubFindsWhatTheStoreLoses", "TestLostTable", "TestAcceptLossOfATable", "TestAcceptLossCutShort"}, ""},
-	{"no space left", []string{"TestFullDisk", "TestSpaceGuard", "TestSpaceSettings", "TestRoomForACompaction", "TestRoomForTheLog", "TestSmallVolume", "TestBallastOfTheLastRun", "TestMarkOnAFullDisk", "TestWhyOfAFullDiskElsewhere", "TestFullDiskHoldsUpNothingAccepted"}, ""},
+	{"no space left", []string{"TestFullDisk", "TestSpaceGuard", "TestSpaceSettings", "TestRoomForACompaction", "TestRoomForTheLog", "TestSmallVolume", "TestBallastOfTheLastRun", "TestMarkOnAFullDisk", "TestWhyOfAFullDiskElsewhere", "TestFullDiskHoldsUpNothingAccepted", "TestAcceptLossWithoutRoom", "TestStartIsGivenUpWithoutRoom"}, ""},
 	{"no inode left", []string{"TestFullDisk", "TestSpaceGuard", "TestShortOfInodes"}, ""},
 	{"a slow disk, and one that hangs", []string{"TestSlowDisk", "TestHungDisk", "TestHungDiskEndsTheProcess", "TestFrozenVolume", "TestAllIsSeenOfADiskThatHangs", "TestStopOnADiskThatHangs", "TestFiguresDoNotWaitForTheDisk", "TestFiguresOfAHungDisk"}, ""},
 	{"wrong bits in files", []string{"TestFlips", "TestFilesAreChecked", "TestCorruptRecordBlocksNobody", "TestDamagedRecordCostsItsIntent", "TestVerifyNamesDamage", "TestVerifyGoesOnPastAFile", "TestAcceptLossOfRecords", "TestDamageOfATableCostsWhatItHits"}, ""},

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -335,24 +336,33 @@ func TestMarkOnAFullDisk(t *testing.T) {
 					size = ballastBytes
 				}
 				w := &world{T: t, dir: dir}
+				var given atomic.Bool
 				w.open(journal.Options{Space: journal.Space{BallastBytes: size}, Hooks: journal.Hooks{Space: func(v journal.Volume) {
-					if v.NoBallast { // its room is there
-						_ = os.Remove(full)
+					if v.NoBallast {
+						given.Store(true)
 					}
 				}}})
 				w.j.OnVolume(90<<30, 0, 100<<30, 0)
 				time.Sleep(3 * time.Second)
-				if err := os.Symlink("/dev/full", full); err != nil { // the mark is written there first
-					t.Fatal(err)
+				fill := func() {
+					t.Helper()
+					if err := os.Symlink("/dev/full", full); err != nil { // the mark is written there first, and what is half of one removed
+						t.Fatal(err)
+					}
 				}
+				fill()
 				if !reserve {
 					time.Sleep(70 * time.Minute) // each hour the time in it is written all the same
 					if err := w.j.Err(); err != nil {
 						t.Fatalf("stopped for a mark on which nothing rests: %v", err)
 					}
+					fill()
 				}
 				id := w.accept()
 				time.Sleep(2 * time.Second)
+				if given.Load() != reserve {
+					t.Errorf("the reserve is said to be given back: %t", !reserve)
+				}
 				if err := w.j.Err(); (err == nil) != reserve || !reserve && !errors.Is(err, unix.ENOSPC) {
 					t.Fatalf("the mark found no room: %v", err)
 				}

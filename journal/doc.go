@@ -223,8 +223,10 @@
 // transaction that has lost entries it has the others, but of the last where nobody was told of that
 // (mendlog.go). Without MANIFEST all tables are merged (manifestanew.go). All the rest is verified and
 // made to hold by what its records say, a dead letter that has lost what was sent stays one without it
-// (hollow.go), as does what has ended and has lost a part of its bodies (endedbody.go), and an epoch begins, in which batches and hand-overs are numbered on from where no copy
-// has been (loss.go, salvage.go). Where it is cut short the next start refuses,
+// (hollow.go), as does what has ended and has lost a part of its bodies (endedbody.go), and an epoch
+// begins, in which batches and hand-overs are numbered on from where no copy has been (loss.go,
+// salvage.go). Where there is no room for what is made anew such a start is refused, and what was
+// written half is gone again. Where it is cut short the next start refuses,
 // or is told so again: what was found gone is on record before anything is done about it, and said
 // by the one that comes to the end (lossnote.go).
 //

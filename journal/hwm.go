@@ -100,24 +100,13 @@ func (m mark) write(dir string) error {
 // until then a power cut leaves either.
 func replaceFile(dir, name string, contents []byte) error {
 	tmp := filepath.Join(dir, name+".tmp")
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
+	if err := writeSynced(tmp, contents); err != nil {
 		return err
 	}
-	_, err = f.Write(contents)
-	if err == nil {
-		err = f.Sync()
+	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
+		return err
 	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, filepath.Join(dir, name))
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	return err
+	return syncDir(dir)
 }
 
 func syncDir(dir string) error {

@@ -24,7 +24,8 @@ const lostDir = "lost"
 // start that may do so.
 func leaveOut(store, keep string, bad []badFile) (said []string, err error) {
 	if keep != "" {
-		if err := os.MkdirAll(keep, 0o700); err != nil {
+		// What one that was cut short has left takes up room.
+		if err := errors.Join(os.MkdirAll(keep, 0o700), syncDir(filepath.Dir(keep)), sweepAnew(store)); err != nil {
 			return nil, err
 		}
 	}
@@ -65,7 +66,7 @@ func nameAnew(store, keep string, b badFile) error {
 		return err
 	}
 	if err := setFileAside(store, keep, b); err != nil {
-		return fmt.Errorf("leave out %s: %w", b.name, err)
+		return errors.Join(fmt.Errorf("leave out %s: %w", b.name, err), sweepAnew(store))
 	}
 	if err := syncDir(keep); err != nil {
 		return err
@@ -96,7 +97,7 @@ func leaveOutOne(store, keep string, b badFile) (said string, anew bool, err err
 	return said, false, nil
 }
 
-// setFileAside keeps a file, in a directory of its own, since numbers of tables come again.
+// setFileAside keeps a file that the store is to be without.
 func setFileAside(store, keep string, b badFile) error {
 	from := filepath.Join(store, b.name)
 	switch _, err := os.Lstat(from); {
@@ -105,12 +106,18 @@ func setFileAside(store, keep string, b badFile) error {
 	case keep == "":
 		return os.Remove(from)
 	}
-	to, err := os.MkdirTemp(keep, b.name+"-")
+	return keepIn(keep, b.name, func(to string) error { return os.Rename(from, to) })
+}
+
+// keepIn has put bring a file into a directory of its own in keep, since numbers of tables come
+// again.
+func keepIn(keep, name string, put func(to string) error) error {
+	dir, err := os.MkdirTemp(keep, name+"-")
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(from, filepath.Join(to, b.name)); err != nil {
-		return err
+	if err := put(filepath.Join(dir, name)); err != nil {
+		return errors.Join(err, os.Remove(dir)) // on a full disk each start would leave one more
 	}
-	return syncDir(to)
+	return syncDir(dir)
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -132,6 +133,7 @@ func (j *Journal) beginEpoch(last *mark) {
 // openWithout leaves bad files out of the store, where that was asked for.
 func (j *Journal) openWithout(bad []badFile) error {
 	if j.loss.asked && !refuses(together(bad)) { // what may not be read just now is not lost
+		j.space.forAnew(j.store)
 		j.loss.leave(bad)
 		if err := j.loss.note(j.dir); err != nil {
 			return err
@@ -147,6 +149,18 @@ func (j *Journal) openWithout(bad []badFile) error {
 		bad = wrong
 	}
 	return lossy(j.dir, together(bad))
+}
+
+// lackedRoom says what to do where a start that accepts a loss has found no room for what it makes
+// anew. What can be read is there as before, and what was written half is gone again.
+func (j *Journal) lackedRoom(err error) error {
+	if !j.loss.asked || !saysOne(err, noRoomLeft) {
+		return err
+	}
+	if system := (*SystemError)(nil); errors.As(err, &system) {
+		err = system.Err // which may be known to be damaged
+	}
+	return fmt.Errorf("there is no room on the volume of the journal in %s to go on with what is left of it: %s; %s; make room, and start once more with --accept-loss", j.dir, oneLine(err), j.space.left())
 }
 
 // withoutSystem are the files that were read and are wrong.

@@ -28,39 +28,56 @@ func nameTables(store string) error {
 	if err != nil {
 		return err
 	}
-	return writeManifest(store, 0, ids)
+	manifest, err := manifestOf(0, ids)
+	if err != nil {
+		return err
+	}
+	return replaceFile(store, badger.ManifestFilename, manifest)
 }
 
-// mergeTables writes tables anew of all that are there, of each key its newest entry. They take
-// as much room again, until take puts them in the place of the others.
+// mergeTables writes tables anew of all that are there, of each key its newest entry, and a
+// MANIFEST of these. They take as much room again, until take puts them in the place of the
+// others; what takes room has been written then.
 func mergeTables(store string) (m *merger, err error) {
 	old, err := tablesThere(store)
 	if err != nil {
 		return nil, err
 	}
 	m = &merger{store: store, old: old}
-	if err := m.sweep(); err != nil { // of one that was cut short
-		return nil, err
-	}
 	for _, id := range old {
 		m.next = max(m.next, id+1)
 	}
-	if err := m.merge(); err != nil {
-		return nil, errors.Join(fmt.Errorf("merge all tables: %w", err), m.sweep()) // the disk may be full
+	if err = m.merge(); err == nil {
+		err = m.name()
+	}
+	if err != nil { // the disk may be full
+		return nil, errors.Join(fmt.Errorf("merge all tables, which may take %d bytes: %w", taken(store, "*"+tableExt), err), sweepAnew(store))
 	}
 	return m, nil
+}
+
+func (m *merger) name() error {
+	manifest, err := manifestOf(lowestLevel, m.made)
+	if err != nil {
+		return err
+	}
+	return writeSynced(filepath.Join(m.store, badger.ManifestFilename)+anewExt, manifest)
 }
 
 // take has a store consist of what was merged. A crash leaves both, and a MANIFEST that cannot
 // be used, or one that names these alone.
 func (m *merger) take() error {
+	var names []string
 	for _, id := range m.made {
-		path := filepath.Join(m.store, tableName(id))
+		names = append(names, tableName(id))
+	}
+	for _, name := range append(names, badger.ManifestFilename) {
+		path := filepath.Join(m.store, name)
 		if err := os.Rename(path+anewExt, path); err != nil {
 			return err
 		}
 	}
-	if err := writeManifest(m.store, lowestLevel, m.made); err != nil {
+	if err := syncDir(m.store); err != nil {
 		return err
 	}
 	for _, id := range m.old {
@@ -71,7 +88,7 @@ func (m *merger) take() error {
 	return nil
 }
 
-// anewExt is what the name of a table ends with that is not yet to be taken for one.
+// anewExt is what the name of a file ends with that is not yet to be taken for one of the store.
 const anewExt = ".anew"
 
 // merger writes tables, one after the other.
@@ -139,26 +156,27 @@ func (m *merger) write(b *table.Builder) error {
 	return writeSynced(filepath.Join(m.store, tableName(m.next-1))+anewExt, b.Finish())
 }
 
-// sweep removes what was written and not taken.
-func (m *merger) sweep() error {
-	paths, err := filepath.Glob(filepath.Join(m.store, "*"+anewExt))
+// sweepAnew removes what was written anew and not taken.
+func sweepAnew(store string) error {
+	paths, err := filepath.Glob(filepath.Join(store, "*"+anewExt))
 	for _, path := range paths {
-		err = errors.Join(err, os.Remove(path))
+		if isFile(path) { // what is none is not ours, and is told of when it is in the way
+			err = errors.Join(err, os.Remove(path))
+		}
 	}
 	return err
 }
 
-// writeManifest replaces MANIFEST by one of those tables, all at one level.
-func writeManifest(store string, level uint32, ids []uint64) error {
+// manifestOf is a MANIFEST of those tables, all at one level.
+func manifestOf(level uint32, ids []uint64) ([]byte, error) {
 	var set pb.ManifestChangeSet
 	for _, id := range ids {
 		set.Changes = append(set.Changes, &pb.ManifestChange{Id: id, Op: pb.ManifestChange_CREATE, Level: level})
 	}
 	body, err := proto.Marshal(&set)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rec := binary.BigEndian.AppendUint32([]byte(manifestBegins), uint32(len(body)))
-	rec = append(binary.BigEndian.AppendUint32(rec, crc32.Checksum(body, castagnoli)), body...)
-	return replaceFile(store, badger.ManifestFilename, rec)
+	return append(binary.BigEndian.AppendUint32(rec, crc32.Checksum(body, castagnoli)), body...), nil
 }

@@ -3,7 +3,6 @@ package journal
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -159,7 +158,6 @@ func mendLog(store, keep string, b badFile) (l brokenLog, err error) {
 	l = takeApart(log)
 	anew := path + anewExt
 	if err := writeSynced(anew, l.anew()); err != nil {
-		_ = os.Remove(anew) // it need not be there
 		return l, err
 	}
 	return l, replaceKept(store, keep, b, anew)

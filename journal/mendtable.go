@@ -95,13 +95,18 @@ func entriesByIndex(f io.ReaderAt, root *fb.TableIndex) tableEntries {
 	return all
 }
 
+// writeSynced writes a file, all of it or nothing: on a full disk a part would take up what room
+// there is.
 func writeSynced(path string, b []byte) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // tableEntries are those of a table, in its order, as far as they can be told apart.
@@ -218,7 +223,6 @@ func mendInPlace(store, keep string, b badFile) (m mended, err error) {
 	path := filepath.Join(store, b.name)
 	anew := path + anewExt
 	if m, err = mendTable(path, anew); err != nil {
-		_ = os.Remove(anew) // it need not be there, and where it is it is no table
 		return m, err
 	}
 	return m, replaceKept(store, keep, b, anew)
@@ -229,12 +233,9 @@ func mendInPlace(store, keep string, b badFile) (m mended, err error) {
 func replaceKept(store, keep string, b badFile, anew string) error {
 	path := filepath.Join(store, b.name)
 	if keep != "" {
-		to, err := os.MkdirTemp(keep, b.name+"-")
+		err := keepIn(keep, b.name, func(to string) error { return os.Link(path, to) })
 		if err == nil {
-			err = os.Link(path, filepath.Join(to, b.name))
-		}
-		if err == nil {
-			err = errors.Join(syncDir(to), syncDir(keep))
+			err = syncDir(keep)
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("keep %s: %w", b.name, err), os.Remove(anew))

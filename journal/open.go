@@ -54,11 +54,11 @@ func Open(o Options) (*Journal, error) {
 	j.lock, j.owner = lock, newOwner()
 	if err := j.owner.take(o.Dir); err != nil {
 		lock.Close()
-		return nil, err
+		return nil, j.lackedRoom(err)
 	}
 	if err := j.openLocked(o); err != nil {
 		lock.Close()
-		return nil, errors.Join(err, j.owner.release(o.Dir))
+		return nil, errors.Join(j.lackedRoom(err), j.owner.release(o.Dir))
 	}
 	j.start()
 	return j, nil
@@ -119,7 +119,7 @@ func (j *Journal) openLocked(o Options) error {
 		return err
 	}
 	if err := j.load(last); err != nil {
-		j.db.Close()
+		j.giveUp(err)
 		return err
 	}
 	return nil

@@ -177,6 +177,14 @@ func (s *space) forRecovery(store string) error {
 	return s.holds(store)
 }
 
+// forAnew has as much room as there can be for files of a store that are made anew: a table that is
+// damaged, and then all of them, where MANIFEST is.
+func (s *space) forAnew(store string) {
+	if free, _, ok := (*s.measure.Load())(); ok && free.bytes < 2*taken(store, "*") {
+		s.useBallast()
+	}
+}
+
 // holds reports whether there is room for the tables that the logs of a store are made into:
 // Badger makes them when it opens what a crash has left, and when it closes, and dies of a
 // volume that is full before they are whole.
@@ -193,6 +201,14 @@ func (s *space) holds(store string) error {
 		return fmt.Errorf("its volume is too full to make tables of its logs, in which all is that was acknowledged: %d bytes are left, and they take %d; make room, and start again", free.bytes, least)
 	}
 	return nil
+}
+
+// giveUp closes a store that a start cannot go on with. Where there is no room for the tables that
+// its logs are made into, it is left as a kill would leave it: Badger would try for ever to make them.
+func (j *Journal) giveUp(why error) {
+	if !saysOne(why, noRoomLeft) && j.space.holds(j.store) == nil {
+		j.db.Close()
+	}
 }
 
 // useBallast reports whether there was any. Where it could not be given back that is said,

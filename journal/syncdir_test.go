@@ -95,4 +95,9 @@ func TestOriginalIsKeptBeforeItIsReplaced(t *testing.T) {
 			t.Errorf("%s is not synced before what is made anew is renamed", dir)
 		}
 	}
+	// That there is a lost is synced, too, once for more than the file that says that a loss is accepted.
+	noted := strings.Index(trace, `/journal.loss"`)
+	if n := len(regexp.MustCompile(`fsync\(\d+<`+w.dir+`>`).FindAllString(trace[noted:renamed[0]], -1)); n < 2 {
+		t.Errorf("the directory of the journal is synced %d times before what is made anew is renamed, want 2", n)
+	}
 }

@@ -39,6 +39,9 @@ var refusals = []error{
 	unix.EACCES, unix.EPERM, // not we
 }
 
+// noRoomLeft is what is said of a volume that is full, or of all of it that we may have.
+var noRoomLeft = []error{unix.ENOSPC, unix.EDQUOT}
+
 // volumeGone is what is said of a volume that is not there any more.
 var volumeGone = []error{unix.ESTALE, unix.ENODEV, unix.ENXIO, unix.ESHUTDOWN, unix.ETIMEDOUT}
 

@@ -309,9 +309,9 @@ var ofTheDisk = []mutant{
 	},
 	{
 		guard: "a mark that is not synced",
-		file:  "journal/hwm.go",
-		old:   "		err = f.Sync()\n",
-		new:   "",
+		file:  "journal/mendtable.go",
+		old:   "errors.Join(err, f.Sync(), f.Close())",
+		new:   "errors.Join(err, f.Close())",
 		pkg:   inJournal, test: "TestMarkIsSynced",
 	},
 	{

@@ -316,8 +316,8 @@ var ofLoading = []mutant{
 	{
 		guard: "a file that cannot be moved is said to be kept",
 		file:  "journal/leaveout.go",
-		old:   "	if err := os.Rename(from, filepath.Join(to, b.name)); err != nil {",
-		new:   "	if err := os.Rename(from, filepath.Join(to, b.name)); err != nil && false {",
+		old:   "return os.Rename(from, to) })",
+		new:   "_ = os.Rename(from, to); return nil })",
 		pkg:   inJournal, test: "TestAcceptLossKeepsOrRefuses/a_table,_on_another_volume",
 	},
 	{
@@ -400,8 +400,8 @@ var ofLoading = []mutant{
 	{
 		guard: "a MANIFEST that cannot be kept is made anew",
 		file:  "journal/leaveout.go",
-		old:   "	if err := setFileAside(store, keep, b); err != nil {\n		return fmt.Errorf(",
-		new:   "	if err := setFileAside(store, keep, b); err != nil && false {\n		return fmt.Errorf(",
+		old:   "	if err := setFileAside(store, keep, b); err != nil {\n		return errors.Join(",
+		new:   "	if err := setFileAside(store, keep, b); err != nil && false {\n		return errors.Join(",
 		pkg:   inJournal, test: "TestAcceptLossKeepsOrRefuses/MANIFEST,_on_another_volume",
 	},
 }

@@ -68,7 +68,7 @@ var ofManifest = []mutant{
 	{
 		guard: "a MANIFEST that cannot be used is not kept",
 		file:  "journal/leaveout.go",
-		old:   "\tif err := setFileAside(store, keep, b); err != nil {\n\t\treturn fmt.Errorf(\"leave out %s: %w\", b.name, err)\n",
+		old:   "\tif err := setFileAside(store, keep, b); err != nil {\n\t\treturn errors.Join(fmt.Errorf(\"leave out %s: %w\", b.name, err), sweepAnew(store))\n",
 		new:   "\tif err := error(nil); err != nil {\n\t\treturn err\n",
 		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
 	},
@@ -81,9 +81,9 @@ var ofManifest = []mutant{
 	},
 	{
 		guard: "what was not merged to its end is left",
-		file:  "journal/manifestanew.go",
-		old:   "\tif err := m.sweep(); err != nil { // of one that was cut short\n",
-		new:   "\tif err := error(nil); err != nil { // of one that was cut short\n",
+		file:  "journal/leaveout.go",
+		old:   "syncDir(filepath.Dir(keep)), sweepAnew(store))",
+		new:   "syncDir(filepath.Dir(keep)))",
 		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
 	},
 	{

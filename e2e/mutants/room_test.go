@@ -105,8 +105,8 @@ var ofTheRoom = []mutant{
 	{
 		guard: "the name of the mark is lost with the power",
 		file:  "journal/hwm.go",
-		old:   "	if err == nil {\n		err = syncDir(dir)\n	}\n",
-		new:   "",
+		old:   "		return err\n	}\n	return syncDir(dir)\n",
+		new:   "		return err\n	}\n	return nil\n",
 		pkg:   inJournal, test: "TestNamesAreSynced",
 	},
 	{

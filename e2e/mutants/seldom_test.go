@@ -32,16 +32,23 @@ var ofWhatIsSeldom = []mutant{
 	},
 	{
 		guard: "what is kept of a damaged file is lost with the power",
-		file:  "journal/mendtable.go",
-		old:   "errors.Join(syncDir(to), syncDir(keep))",
-		new:   "syncDir(keep)",
+		file:  "journal/leaveout.go",
+		old:   "	return syncDir(dir)\n",
+		new:   "	return nil\n",
 		pkg:   inJournal, test: "TestOriginalIsKeptBeforeItIsReplaced",
 	},
 	{
 		guard: "where a damaged file is kept is lost with the power",
 		file:  "journal/mendtable.go",
-		old:   "errors.Join(syncDir(to), syncDir(keep))",
-		new:   "syncDir(to)",
+		old:   "			err = syncDir(keep)\n",
+		new:   "			err = nil\n",
+		pkg:   inJournal, test: "TestOriginalIsKeptBeforeItIsReplaced",
+	},
+	{
+		guard: "that there is where a damaged file is kept is lost with the power",
+		file:  "journal/leaveout.go",
+		old:   ", syncDir(filepath.Dir(keep)), ",
+		new:   ", ",
 		pkg:   inJournal, test: "TestOriginalIsKeptBeforeItIsReplaced",
 	},
 }
