@@ -143,6 +143,7 @@
 //	SIGKILL over tasks, timers, decisions  E2E_KILLS=150 go test ./e2e -run TestKillLoopOverPeople -v
 //	SIGKILL at a named line        go test ./e2e -run TestCrashWalk -v
 //	SIGKILL at each stage          go test ./e2e -run TestSurvivesKill -v
+//	--accept-loss killed, or without room  go test ./journal -run 'AcceptLossKilled|AcceptLossWithoutRoom' -v  (root, strace)
 //	fdatasync or fsync fails       go test ./e2e -run TestSyncError -v            (root, strace)
 //	syncs that take half a second  go test ./e2e -run TestSlowDisk -v             (root, strace)
 //	a disk that hangs              go test ./journal ./proxy ./e2e -run 'HungDisk$|OfADiskThatHangs|HungDiskEnds' -v

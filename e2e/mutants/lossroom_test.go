@@ -65,4 +65,11 @@ var ofTheLossWithoutRoom = []mutant{
 		new:   "",
 		pkg:   inJournal, test: "TestReserveIsForWhatIsMadeAnew",
 	},
+	{
+		guard: "a damaged table is moved away before there is one in its place",
+		file:  "journal/mendtable.go",
+		old:   "return os.Link(path, to) })",
+		new:   "return os.Rename(path, to) })",
+		pkg:   inJournal, test: "TestAcceptLossKilledAtEachName",
+	},
 }
