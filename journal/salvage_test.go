@@ -161,6 +161,7 @@ func TestAcceptLossOfTies(t *testing.T) {
 			}
 		}},
 		{"a thread of nobody", w.home, edit('T', w.task, func(th *wire.Thread) { th.Views[0].Owner = 99 }), is(w.task, state.Failed)},
+		{"all of a task but its thread", w.home, all(without(w.task, "ivt"), unindexed(w.task)), isGone(w.task)},
 		{"the head of a dead letter", w.home, without(w.dead, "i"), succeeds(w.dead, w.next)},
 		{"a head of before it was redriven", w.home, head(w.dead, func(h *wire.Head) { h.RedrivenAs = nil }), func(v *world) {
 			succeeds(w.dead, w.next)(v)

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -22,7 +23,8 @@ func (v *verifier) addresses() {
 	})
 }
 
-// threads checks that each thread is in each of its inboxes once.
+// threads checks that each thread is in each of its inboxes once, and that its intent is here, or
+// was purged; the thread of a completion is that of another journal's.
 func (v *verifier) threads() {
 	eachWhole(v.txn, classThread, func() *wire.Thread { return &wire.Thread{} }, func(key []byte, rec *wire.Thread) {
 		th := thread{id: ID(key[1:17])}
@@ -35,9 +37,20 @@ func (v *verifier) threads() {
 		for _, key := range threadKeys(th.id, rec) {
 			v.want(key)
 		}
+		if bytes.Equal(rec.Intent, th.id[:]) && !v.anyOf(th.id, classHead, classHandover, classPurged) {
+			v.report.at(key, StrayRecord, "there is no such intent")
+		}
 		if len(rec.Entries) == 0 {
 			v.report.at(key, Contradictions, "it has no entry")
 		}
+	})
+}
+
+// anyOf reports whether there is a record of an intent of one of some classes.
+func (v *verifier) anyOf(id ID, classes ...byte) bool {
+	return slices.ContainsFunc(classes, func(class byte) bool {
+		found, err := v.has(idKey(class, id))
+		return found || err != nil
 	})
 }
 
@@ -119,9 +132,7 @@ func (v *verifier) ended() {
 	for _, c := range []byte{classEnvelope, classEvents, classOutcome, classPolicy, classPlan} {
 		keysOf(v.txn, c, func(key []byte) {
 			id, _ := intentOf(key)
-			homed, err := v.has(idKey(classHead, id))
-			held, heldErr := v.has(idKey(classHandover, id))
-			if err == nil && heldErr == nil && !homed && !held {
+			if !v.anyOf(id, classHead, classHandover) {
 				v.report.at(key, StrayRecord, "there is no such intent")
 			}
 		})

@@ -168,6 +168,7 @@ func TestVerifyNamesWhatDoesNotAgree(t *testing.T) {
 		{"a number given twice", w.home, editAt([]byte("u"), func(n *wire.Name) { n.No ^= 1 }), journal.ID{}, journal.Contradictions, ""},
 		{"a thread of an address that is not there", w.home, edit('T', w.task, func(th *wire.Thread) { th.Views[0].Owner = 99 }), w.task, journal.MissingRecord, "address number 99"},
 		{"a thread without an entry", w.home, edit('T', w.task, func(th *wire.Thread) { th.Entries = nil }), w.task, journal.Contradictions, "it has no entry"},
+		{"a thread of nothing", w.home, without(w.task, "ivt"), w.task, journal.StrayRecord, "there is no such intent"},
 		{"an end of nothing", w.home, func(txn *badger.Txn) error {
 			return txn.Set(append(append([]byte{'r'}, make([]byte, 8)...), w.held[:15]...), nil)
 		}, journal.ID{}, journal.StrayEntry, "there is no such intent"},
@@ -259,6 +260,7 @@ func TestVerifyMissesNothingThatMayBeGone(t *testing.T) {
 		{"the entry of a dead letter of an earlier program", w.home, both(earlier, head(w.dead, func(h *wire.Head) { h.DeadMs = 0 })), "its head says"},
 		{"a step that has ended", w.home, both(edit('j', w.flow, func(p *wire.Plan) { p.Parts[0].Status = uint32(state.Completed) }), without(w.step, "i")), "waits for its part"},
 		{"what a successor had sent", w.home, without(w.next, "v"), "was redriven as"},
+		{"a task that was purged", w.home, all(without(w.task, "ivt"), put(append([]byte{'y'}, w.task[:]...), nil)), "there is no such intent"},
 		{"a successor that was let go", w.home, both(letGo, head(w.dead, func(h *wire.Head) { h.RedrivenAs[15] ^= 1 })), "was redriven as"},
 		{"a successor of a clock that was wrong", w.home, both(letGo, head(w.dead, func(h *wire.Head) { h.RedrivenAs[0] = 0x7f })), "was redriven as"},
 	} {

@@ -254,4 +254,25 @@ var ofHalves = []mutant{
 		new:   "\t_ = any(fmt.Sprintf(",
 		pkg:   inJournal, test: "TestAcceptLossOfReports",
 	},
+	{
+		guard: "the thread of an intent that is gone stays in its inboxes",
+		file:  "journal/verifythread.go",
+		old:   "\t\tif bytes.Equal(rec.Intent, th.id[:]) && ",
+		new:   "\t\tif false && ",
+		pkg:   inJournal, test: "TestVerifyNamesWhatDoesNotAgree/a_thread_of_nothing",
+	},
+	{
+		guard: "the thread of what was purged is damage",
+		file:  "journal/verifythread.go",
+		old:   ", classHandover, classPurged) {",
+		new:   ", classHandover) {",
+		pkg:   inJournal, test: "TestVerifyMissesNothingThatMayBeGone/a_task_that_was_purged",
+	},
+	{
+		guard: "the thread of a completion is damage",
+		file:  "journal/verifythread.go",
+		old:   "\t\tif bytes.Equal(rec.Intent, th.id[:]) && ",
+		new:   "\t\tif ",
+		pkg:   inJournal, test: "TestCompletionIsAThread",
+	},
 }
