@@ -1,9 +1,12 @@
 package journal_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"pannier/journal"
 )
@@ -30,7 +33,7 @@ func TestLookLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := filepath.Join(w.dir, "store")
-	if err := os.Mkdir(filepath.Join(store, "lost+found"), 0o700); err != nil {
+	if err := errors.Join(os.Mkdir(filepath.Join(store, "lost+found"), 0o700), unix.Mknod(filepath.Join(store, "socket"), unix.S_IFSOCK|0o600, 0)); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", temp)
