@@ -222,11 +222,15 @@ func alone(t *testing.T) bool {
 	if os.Getenv("ALONE") == t.Name() {
 		return true
 	}
-	t.Parallel()
 	again := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	again.Env = append(os.Environ(), "ALONE="+t.Name())
-	if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Fatalf("%v\n%s", err, out)
+	var out strings.Builder
+	again.Env, again.Stdout, again.Stderr = append(os.Environ(), "ALONE="+t.Name()), &out, &out
+	if err := again.Start(); err != nil { // before others run: a process that is forked has their locks for a moment
+		t.Fatal(err)
+	}
+	t.Parallel()
+	if err := again.Wait(); err != nil || !strings.Contains(out.String(), "--- PASS: "+t.Name()) {
+		t.Fatalf("%v\n%s", err, out.String())
 	}
 	return false
 }

@@ -254,11 +254,14 @@ func TestFullDisk(t *testing.T) {
 		}
 		t.Skip("needs root to mount a small volume")
 	}
-	t.Parallel()
+	volumes := map[string]string{}
 	for _, what := range []string{"pages", "inodes", "blocks of ext4"} {
+		volumes[what] = smallVolume(t, what == "blocks of ext4") // before others run: a process that is forked has their locks for a moment
+	}
+	t.Parallel()
+	for what, volume := range volumes {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			volume := smallVolume(t, what == "blocks of ext4")
 			w := &world{T: t, dir: filepath.Join(volume, "journal")}
 			o := journal.Options{}
 			if what == "pages" {
