@@ -88,9 +88,12 @@ func (t *tx) omitOutcome(id ID, end state.Status) error {
 
 // sayBodies says whose bodies have been cut off.
 func (s *salvager) sayBodies() {
-	for class, what := range map[byte]string{classEnvelope: "what was sent", classOutcome: "how they ended"} {
-		if cut := s.cutBodies[class]; len(cut) > 0 {
-			s.j.loss.addEntries("intents that have ended have lost " + what + ": " + namesOf(cut))
+	for _, c := range []struct {
+		class byte
+		what  string
+	}{{classEnvelope, "what was sent"}, {classOutcome, "how they ended"}} {
+		if cut := s.cutBodies[c.class]; len(cut) > 0 {
+			s.j.loss.addEntries("intents that have ended have lost " + c.what + ": " + namesOf(cut))
 		}
 	}
 }
