@@ -170,12 +170,7 @@ func TestSmallVolume(t *testing.T) {
 		fillVolume(t, dir)
 		return
 	}
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root to mount a small volume")
-		}
-		t.Skip("needs root to mount a small volume")
-	}
+	needsRoot(t)
 	filled := smallVolume(t, false) // before others run: a process that is forked has their locks for a moment
 	var said bytes.Buffer
 	cmd := exec.Command(os.Args[0], "-test.run=^TestSmallVolume$") // a SIGBUS ends the process
@@ -191,12 +186,7 @@ func TestSmallVolume(t *testing.T) {
 
 // TestNoRoomToCompact: a store that begins with a compaction is not opened without room for that.
 func TestNoRoomToCompact(t *testing.T) {
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root to mount a small volume")
-		}
-		t.Skip("needs root to mount a small volume")
-	}
+	needsRoot(t)
 	volume := smallVolume(t, false) // before others run, as above
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

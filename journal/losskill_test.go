@@ -25,13 +25,7 @@ func TestAcceptLossKilledAtEachName(t *testing.T) {
 		w.goOn()
 		return
 	}
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs strace")
-		}
-		t.Skip("needs strace")
-	}
+	strace := needsStrace(t)
 	damaged, all := eachKindOfFileDamaged(t)
 	ref := damaged.copied(t)
 	ref.goOn()

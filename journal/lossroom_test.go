@@ -46,18 +46,6 @@ func (v tightVolume) resize(bytes, files int64) {
 	}
 }
 
-// needsRoot is for tests that mount volumes.
-func needsRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("needs root to mount a small volume")
-	}
-	t.Skip("needs root to mount a small volume")
-}
-
 // manyFilesDamaged is a stopped journal whose MANIFEST is cut short, one of whose tables has a
 // wrong bit, and whose address is gone.
 func manyFilesDamaged(t *testing.T) (w *world, all []journal.ID) {

@@ -248,12 +248,7 @@ func TestBallastOfOthers(t *testing.T) {
 // The ballast puts the stop off, has what a crash has left opened on a full volume, and is
 // made anew when there is room.
 func TestFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root to mount a small volume")
-		}
-		t.Skip("needs root to mount a small volume")
-	}
+	needsRoot(t)
 	volumes := map[string]string{}
 	for _, what := range []string{"pages", "inodes", "blocks of ext4"} {
 		volumes[what] = smallVolume(t, what == "blocks of ext4") // before others run: a process that is forked has their locks for a moment
@@ -372,12 +367,7 @@ func TestFullDisk(t *testing.T) {
 // What is in logs becomes tables when a store closes, and when it opens after a crash: where
 // there is no room for those neither is begun, and nothing is lost.
 func TestNoRoomForTables(t *testing.T) {
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root to mount a small volume")
-		}
-		t.Skip("needs root to mount a small volume")
-	}
+	needsRoot(t)
 	volume := smallVolume(t, true) // before others run: a process that is forked has their locks for a moment
 	t.Parallel()
 	o := journal.Options{Space: journal.Space{BallastBytes: -1}}
@@ -440,6 +430,18 @@ func (w *world) untilBallast(there bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// needsRoot is for tests that mount volumes.
+func needsRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("needs root to mount a small volume")
+	}
+	t.Skip("needs root to mount a small volume")
 }
 
 // smallVolume is one of 96 MiB: in memory, or on a disk.

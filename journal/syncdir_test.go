@@ -50,16 +50,24 @@ func TestNamesAreSynced(t *testing.T) {
 	}
 }
 
+// needsStrace is for tests that run again under it.
+func needsStrace(t *testing.T) (path string) {
+	t.Helper()
+	path, err := exec.LookPath("strace")
+	if err == nil {
+		return path
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("needs strace")
+	}
+	t.Skip("needs strace")
+	return ""
+}
+
 // traced runs a test again, with a variable set, and returns what it has opened, synced and renamed.
 func traced(t *testing.T, env string) string {
 	t.Helper()
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs strace")
-		}
-		t.Skip("needs strace")
-	}
+	strace := needsStrace(t)
 	cmd := exec.Command(strace, "-f", "-y", "-qq", "-e", "trace=openat,fsync,fdatasync,/^rename", os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), env)
 	var out bytes.Buffer
