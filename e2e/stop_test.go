@@ -39,6 +39,21 @@ func TestStopWithoutLoad(t *testing.T) {
 	carry(t, home, holder)
 }
 
+// TestStopWhileTheKernelIsSlow: it is as clean where the kernel takes its time to close
+// the watch of a file.
+func TestStopWhileTheKernelIsSlow(t *testing.T) {
+	t.Parallel()
+	need(t, true, "strace")
+	s := start(t, setup{name: "alone", agents: []string{billing}})
+	log, _ := traced(t, s, "-P", "anon_inode:inotify", "-e", "trace=close", "-e", "inject=close:delay_enter=2s")
+	if code, took := s.stop(); code != 0 {
+		t.Errorf("exit code %d after %v", code, took)
+	}
+	if !strings.Contains(readAll(log), "close(") {
+		t.Error("no watch was closed")
+	}
+}
+
 // TestStopFinishesWhatIsLeased: posts and settles go on while something is
 // leased; the process ends by itself once it is settled.
 func TestStopFinishesWhatIsLeased(t *testing.T) {

@@ -315,6 +315,7 @@ func TestVerifyKnowsWhatWasLetGo(t *testing.T) {
 	first, gone := dies()
 	h := w.local(time.Minute)
 	w.settle(journal.Settle{ID: gone, Lease: h.Lease, Action: journal.Ack})
+	time.Sleep(2 * time.Millisecond) // what is purged was made after the other has ended
 	second, purged := dies()
 	h = w.local(time.Minute)
 	w.settle(journal.Settle{ID: purged, Lease: h.Lease, Action: journal.Nack, Reject: true})

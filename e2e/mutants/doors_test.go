@@ -44,4 +44,11 @@ var ofTheDoors = []mutant{
 		new:   "	if cause == nil && false {\n",
 		pkg:   inProxy, test: "TestFailureWhileClosing",
 	},
+	{
+		guard: "a stop waits for the kernel to close the watch of a file",
+		file:  "proxy/watch/file.go",
+		old:   "func() { go w.Close() }\n",
+		new:   "func() { w.Close() }\n",
+		pkg:   inE2E, test: "TestStopWhileTheKernelIsSlow",
+	},
 }

@@ -117,13 +117,12 @@ func (f *File) watch() (events <-chan fsnotify.Event, again func(), done func())
 	if err := w.Add(filepath.Dir(f.Path)); err != nil {
 		unwatched(err)
 	}
-	drained := make(chan struct{})
 	go func() { // an overflow of the queue is made good by the next re-read; ends when the watcher is closed
-		defer close(drained)
 		for range w.Errors {
 		}
 	}()
-	return w.Events, again, func() { w.Close(); <-drained }
+	// Nobody waits for the kernel: it takes as long as it likes to close an inotify instance.
+	return w.Events, again, func() { go w.Close() }
 }
 
 // reread takes over what the file says now. A content that was already looked at,
