@@ -183,7 +183,7 @@ func (j *Journal) commit(t *tx, ops []*op) error {
 		failpoint.Hit(o.before)
 	}
 	j.sums.merge(&t.batch.sums)
-	j.history.merge(&t.batch.history)
+	j.history.total.merge(&t.batch.history)
 	meta, err := sealMessage(metaKey, t.seq, &wire.Meta{Seq: t.seq, Sums: j.sums.encode(), HistoryBytes: j.history.total.bytes, LetGoMs: j.history.total.letGo})
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func (j *Journal) HangCommit(release <-chan struct{}) (hung <-chan struct{}) {
 }
 
 // PlantPanics makes work on intents panic where f does: "run" is an operation on one, when all is
-// written, "held" that it is recorded as held, "report" that a report of it is applied, "whole"
+// written, "held" that it is recorded as held, "peek" that it is read to be pushed, "report" that a report of it is applied, "whole"
 // that it is set aside, "bare" that it is with nothing else.
 func (j *Journal) PlantPanics(f func(where string, id ID)) {
 	_ = j.do(context.Background(), first, &op{run: func(*tx) error { j.planted = f; return nil }})
@@ -119,6 +119,29 @@ func (j *Journal) RefuseRead(id ID, class byte) {
 		}
 		return nil
 	}})
+}
+
+// RefuseReadNo makes the committer's read of that number from now on fail likewise; refused says
+// whether it came to that.
+func (j *Journal) RefuseReadNo(n int) (refused func() bool) {
+	var did atomic.Bool
+	_ = j.do(context.Background(), first, &op{run: func(*tx) error {
+		j.refused = func(key []byte) error {
+			if n--; n > 0 {
+				return nil
+			}
+			did.Store(true)
+			j.refused, j.tx.disk.refused = nil, nil
+			return unix.EIO
+		}
+		return nil
+	}})
+	return did.Load
+}
+
+// AllowReads ends that.
+func (j *Journal) AllowReads() {
+	_ = j.do(context.Background(), first, &op{run: func(*tx) error { j.refused = nil; return nil }})
 }
 
 // FailReadsAt makes reads of an operation fail from such a place on, as PlantPanics has it.

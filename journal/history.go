@@ -73,7 +73,6 @@ type kept struct {
 }
 
 func (k *kept) merge(of *kept) {
-	// Below zero only where an older program has written without counting.
 	k.bytes, k.letGo, k.gone = k.bytes+of.bytes, max(k.letGo, of.letGo), k.gone+of.gone
 	k.freed += of.freed
 }
@@ -100,9 +99,18 @@ func (h *history) load(meta *wire.Meta) {
 	h.publish()
 }
 
-func (h *history) merge(of *kept) {
-	h.total.merge(of)
-	h.total.bytes = max(0, h.total.bytes)
+// historyOf is what the history takes as the records of it say.
+func historyOf(txn *page) (bytes int64, err error) {
+	err = eachRecord(txn, []byte{classHead}, func() *wire.Head { return &wire.Head{} }, func(_ []byte, h *wire.Head) { bytes += h.KeptBytes })
+	if err != nil {
+		return 0, err
+	}
+	err = eachRecord(txn, []byte{classHandover}, func() *wire.Handover { return &wire.Handover{} }, func(_ []byte, h *wire.Handover) {
+		if h.RetainMs != 0 { // else it is what it will take
+			bytes += h.KeptBytes
+		}
+	})
+	return bytes, err
 }
 
 // publish shows the figures of what is durable.

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"pannier/journal"
 	"pannier/journal/state"
@@ -45,6 +48,11 @@ func (w *world) letGo() {
 	if err := w.j.LetGo(); err != nil {
 		w.Fatal(err)
 	}
+	w.historyAdds()
+}
+
+func (w *world) historyAdds() {
+	w.Helper()
 	if records, counted := w.j.HistoryAdds(); records != counted {
 		w.Errorf("the records of the history say that it takes %d bytes, %d are counted", records, counted)
 	}
@@ -413,6 +421,32 @@ func TestHistoryGoesByItself(t *testing.T) {
 	})
 }
 
+// What is over the budget again goes at once, as long as what went before has made room: only where
+// all that is left has to stay it is looked at later.
+func TestHistoryBudgetOnceMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const budget = 400 << 10
+		w := &world{T: t, dir: t.TempDir()}
+		w.open(journal.Options{History: journal.History{HistoryBytes: budget}})
+		for range 100 {
+			w.done(4 << 10)
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(2500 * time.Millisecond)
+		before := w.j.Stats()
+		for range 30 {
+			w.done(4 << 10)
+		}
+		time.Sleep(time.Millisecond)
+		if now := w.j.Stats(); before.LetGo == 0 || now.LetGo == before.LetGo || now.History > budget {
+			t.Errorf("the history takes %d bytes, want at most %d; %d are gone, %d were before", now.History, budget, now.LetGo, before.LetGo)
+		}
+		w.historyAdds()
+		w.whole()
+	})
+}
+
 // TestHistoryDefault: it takes a quarter of the volume, and of the files that may be open.
 func TestHistoryDefault(t *testing.T) {
 	t.Parallel()
@@ -430,5 +464,24 @@ func TestHistoryDefault(t *testing.T) {
 	}
 	if got := journal.DefaultHistoryAt("/proc").HistoryBytes; got != 16*mib { // a volume of no bytes
 		t.Errorf("on a volume without room it is %d MiB", got/mib)
+	}
+}
+
+// TestHistoryDefaultOfOpenFiles has few files for the whole process, so nothing runs beside it.
+func TestHistoryDefaultOfOpenFiles(t *testing.T) {
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	const few = 128
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: few, Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	got := journal.DefaultHistoryAt(t.TempDir()).HistoryBytes
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if want := journal.HistoryBytes(math.MaxInt, few); got != want {
+		t.Errorf("where %d files may be open it takes %d bytes, want %d", few, got, want)
 	}
 }

@@ -24,6 +24,11 @@ func TestAcceptLossOfWhatADeadLetterWasSent(t *testing.T) {
 		w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Nack, Reject: true})
 		return h.ID
 	}
+	other := envelope()
+	other.ToAgent = "agent://acme/prod/another" // before the one it is to
+	if got, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: other, DeliverAt: time.Now().Add(time.Hour)}}); err != nil || got[0].Err != nil {
+		t.Fatal(err, got)
+	}
 	w.accept()
 	first := reject()
 	if _, err := w.j.Redrive(t.Context(), journal.Redrive{ID: first}); err != nil {
@@ -42,6 +47,9 @@ func TestAcceptLossOfWhatADeadLetterWasSent(t *testing.T) {
 		{"of one that was redriven", first, without(first, "v")},
 		{"and its policy", again, all(without(again, "v"), edit('i', again, func(h *wire.Head) { h.PolicyGeneration = 1 }))},
 		{"and its log", again, without(again, "vt")},
+		{"and a bit of another's address", again, all(without(again, "v"), flipBit("u"+other.ToAgent))},
+		{"and a bit of its address", first, all(without(first, "v"), flipBit("u"+billing))},
+		{"and its address", first, all(without(first, "v"), func(txn *badger.Txn) error { return txn.Delete([]byte("u" + billing)) })},
 	} {
 		t.Run(c.damage, func(t *testing.T) {
 			t.Parallel()

@@ -192,7 +192,7 @@ const (
 
 // letGo lets go of what an entry of the history names. The record decides whether there
 // is anything to let go: what an entry names may be a dead letter by now, or be elsewhere
-// in the history: of one that is open there is no time of its end. What somebody still needs
+// in the history: one that is open, or a dead letter, has no time in it. What somebody still needs
 // comes again when it is as old once more.
 func (t *tx) letGo(class byte, ended int64, id ID, what letting) error {
 	l, homed, err := t.life(id)
@@ -205,9 +205,9 @@ func (t *tx) letGo(class byte, ended int64, id ID, what letting) error {
 	}
 	key := timeKey(class, ended, id[:])
 	switch {
-	case homed && !l.open() && l.head.DeadMs == 0 && (l.head.RetainMs == ended || l.head.RetainMs == 0):
+	case homed && ended != 0 && l.head.RetainMs == ended:
 		return t.letGoLife(l, held, key, ended, what)
-	case !homed && held && h.rec.DeadReason == 0 && (h.rec.RetainMs == ended || h.rec.RetainMs == 0 && h.rec.EndedMs == ended):
+	case !homed && held && ended != 0 && h.rec.RetainMs == ended:
 		return t.letGoHand(h, key, ended, what)
 	case !homed && !held:
 		t.del(idKey(classPurged, id))

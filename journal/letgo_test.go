@@ -222,8 +222,10 @@ func TestRecordDecidesWhatGoes(t *testing.T) {
 		for _, w := range []*world{p.home, p.holder} {
 			for _, id := range []journal.ID{dead, done, lately, held, due, task} {
 				for _, class := range []byte("rH") {
-					if err := w.j.Plant(journal.KeyOfHistory(class, time.Now().Add(-30*24*time.Hour), id)); err != nil {
-						t.Fatal(err)
+					for _, ended := range []time.Time{time.Now().Add(-30 * 24 * time.Hour), time.UnixMilli(0)} {
+						if err := w.j.Plant(journal.KeyOfHistory(class, ended, id)); err != nil {
+							t.Fatal(err)
+						}
 					}
 				}
 			}

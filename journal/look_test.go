@@ -64,3 +64,30 @@ func TestLookLeavesNothing(t *testing.T) {
 		t.Errorf("left by verify: %v", left)
 	}
 }
+
+// A journal on a volume that cannot be written to is verified: of its tables a copy is made, since
+// the store opens none that it may not write to.
+func TestVerifyOnAReadOnlyVolume(t *testing.T) {
+	needsRoot(t)
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	w.reopen() // into a table
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(w.dir, w.dir, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(w.dir, 0) })
+	if err := unix.Mount("", w.dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, "mine"), nil, 0o600); !errors.Is(err, unix.EROFS) {
+		t.Fatalf("the volume can be written to: %v", err)
+	}
+	if r, err := journal.Verify(w.dir); err != nil || len(r.Damages) > 0 {
+		t.Errorf("verify: %v, %q", err, r.Damages)
+	}
+}

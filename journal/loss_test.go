@@ -45,6 +45,7 @@ func (w *world) goOn() (gone []journal.ID) {
 		Corrupt: func(c journal.Corrupt) { gone = append(gone, c.ID) },
 		Warning: func(line string) { w.Log(line) },
 	}})
+	w.historyAdds()
 	return gone
 }
 

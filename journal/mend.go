@@ -272,7 +272,7 @@ func (t *tx) related(l *life, env *wire.Envelope) error {
 	}
 	p, err := t.plan(parent)
 	if err != nil {
-		return nil // nor is there anything left to move
+		return exceptFault(err) // of damage: nor is there anything left to move
 	}
 	for n, part := range p.Parts {
 		if string(part.Id) == string(l.id[:]) {

@@ -64,6 +64,15 @@ func isFault(err error) bool {
 	return errors.Is(err, ErrFault) || errors.As(err, &corrupt)
 }
 
+// exceptFault is what goes on without a record that cannot be worked on, but not without one
+// that the store cannot read just now.
+func exceptFault(err error) error {
+	if isFault(err) {
+		return nil
+	}
+	return err
+}
+
 // panics lets a test break what is done with an intent.
 func (j *Journal) panics(where string, id ID) {
 	if j.planted != nil {
@@ -240,7 +249,7 @@ func (t *tx) endBare(l *life, e *wire.Event, body []byte) error {
 		}
 		parent, found, err := t.life(ID(l.head.Parent))
 		if err != nil || !found || !parent.open() {
-			return nil // what of it cannot be read is another's fault
+			return exceptFault(err) // what of it cannot be read is another's fault
 		}
 		if err := t.partEnded(parent.id, l); err != nil {
 			return err
@@ -253,7 +262,7 @@ func (t *tx) endBare(l *life, e *wire.Event, body []byte) error {
 func (t *tx) partEnded(parent ID, l *life) error {
 	p, err := t.plan(parent)
 	if err != nil || int(l.head.Part) >= len(p.Parts) {
-		return nil // it cannot be noted
+		return exceptFault(err) // it cannot be noted
 	}
 	p.Parts[l.head.Part].Status = l.head.Status
 	return t.savePlan(parent, p)

@@ -191,21 +191,28 @@ func TestNoBatchHasRoomForOurs(t *testing.T) {
 // does the one that waits for it as for a step.
 func TestEndThatPanics(t *testing.T) {
 	t.Parallel()
-	w := setup(t)
-	whole := w.workflow(journal.Accept{}, step(agent, "a", 2, 0), step(agent, "b", 0, 0))
-	bad, good := w.awaited(whole), w.accept()
-	w.breakAt(bad, "run", "whole")
-	for range 3 {
-		if err := w.said(whole, 'y'); !errors.Is(err, journal.ErrFault) {
-			t.Fatalf("answer: %v", err)
+	eachRead(t, func(t *testing.T, refuse func(*world) (refused func() bool)) {
+		w := setup(t)
+		whole := w.workflow(journal.Accept{}, step(agent, "a", 2, 0), step(agent, "b", 0, 0))
+		bad, good := w.awaited(whole), w.accept()
+		w.breakAt(bad, "run", "whole")
+		refused := refuse(w)
+		asked := 0
+		for ; asked < 6 && w.get(bad).Status().Open(); asked++ {
+			if err := w.said(whole, 'y'); !errors.Is(err, journal.ErrFault) && !refused() {
+				t.Fatalf("answer %d: %v", asked, err)
+			}
 		}
-	}
-	w.wantAside(bad)
-	w.wantAside(whole)
-	if got := w.status(good); got != state.Submitted {
-		t.Errorf("the other is %s", got)
-	}
-	w.whole()
+		if asked != 3 && !refused() {
+			t.Errorf("it was set aside after %d answers", asked)
+		}
+		w.wantAside(bad)
+		w.wantAside(whole)
+		if got := w.status(good); got != state.Submitted {
+			t.Errorf("the other is %s", got)
+		}
+		w.whole()
+	})
 }
 
 // Where even that panics, the intent stays where it is, and the others go on.

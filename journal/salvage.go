@@ -102,14 +102,17 @@ type salvager struct {
 func (s *salvager) take(txn *page, damages []Damage) error {
 	s.txn = txn
 	err := eachRecord(txn, []byte{className}, func() *wire.Name { return &wire.Name{} }, func(_ []byte, n *wire.Name) { s.named[n.No] = true })
+	if err != nil && !isFault(err) {
+		return err
+	}
+	if s.mendNames(damages) {
+		return nil // what an intent lacks is looked at when all addresses can be read
+	}
 	s.strays = straysOf(damages)
 	for _, d := range damages {
 		s.mend(d)
 	}
-	if _, corrupt := err.(*CorruptError); corrupt {
-		return nil // it is one of the damages
-	}
-	return err
+	return nil
 }
 
 func (s *salvager) mend(d Damage) {
@@ -165,7 +168,6 @@ func (s *salvager) intent(d Damage) {
 		if !s.ownersAreNamed(d.Key) {
 			s.remove(d.Key)
 		}
-	case s.rename(id): // looked at again, with its address
 	case !readable && s.stripHand(id): // likewise, with what is left of it
 	case d.Kind == DamagedRecord && d.Key[0] == classHandover && (readable || s.standsIn(id)): // likewise, without it
 		s.remove(d.Key)
@@ -227,49 +229,6 @@ func (s *salvager) stripHand(id ID) bool {
 	return true
 }
 
-func (s *salvager) ownersAreNamed(threadKey []byte) bool {
-	var th thread
-	if _, err := readMessage(s.txn, threadKey, &th.rec); err != nil {
-		return true // it is said, too
-	}
-	for _, owner := range th.owners() {
-		if owner != 0 && !s.named[owner] {
-			return false
-		}
-	}
-	return true
-}
-
-// rename puts an address that an intent is to, and that is gone, back under the number that
-// the intent knows it by.
-func (s *salvager) rename(id ID) bool {
-	var h wire.Head
-	var hand wire.Handover
-	var e wire.Envelope
-	blob, found, err := readEnvelope(s.txn, id)
-	if err != nil || !found || proto.Unmarshal(blob, &e) != nil {
-		return false
-	}
-	n := &wire.Name{}
-	if held, err := readMessage(s.txn, idKey(classHandover, id), &hand); err == nil && held {
-		n.No = hand.Agent
-	}
-	if homed, err := readMessage(s.txn, idKey(classHead, id), &h); err == nil && homed && (!s.named[h.Dest] || s.back[h.Dest]) {
-		n.No, n.Threads = h.Dest, len(e.CompletionOf) > 0
-	}
-	if s.back[n.No] {
-		return true // in this round
-	}
-	key := nameKey((&name{address: e.ToAgent, threads: n.Threads}).key())
-	if n.No == 0 || s.named[n.No] || s.has(key) {
-		return false
-	}
-	s.named[n.No], s.back[n.No] = true, true
-	s.j.loss.mended++
-	s.do(func(t *tx) error { return t.put(key, n) })
-	return true
-}
-
 // readable reports whether an intent is home's and can be read as far as it takes to end it:
 // its end needs no log.
 func (s *salvager) readable(id ID, h *wire.Head) bool {
@@ -302,8 +261,8 @@ func (s *salvager) forget(d Damage) {
 	}
 }
 
-// adoptSums makes the fingerprint that of the records, which the indexes agree with now, and
-// has numbers go on where none was given before.
+// adoptSums makes the fingerprint that of the records, which the indexes agree with now, has
+// the history take what they say, and numbers go on where none was given before.
 func (j *Journal) adoptSums() error {
 	todo := []func(*tx) error{func(*tx) error { return nil }}
 	err := viewAlone(j.db, func(txn *page) error {
@@ -312,6 +271,9 @@ func (j *Journal) adoptSums() error {
 			return err // a record that nothing could be done about
 		}
 		j.sums = n.sums
+		if j.history.total.bytes, err = historyOf(txn); err != nil {
+			return err
+		}
 		return eachRecord(txn, []byte{className}, func() *wire.Name { return &wire.Name{} }, func(key []byte, m *wire.Name) {
 			m.Seq += epochSkip
 			todo = append(todo, func(t *tx) error { return t.put(key, m) })

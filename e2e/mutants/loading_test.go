@@ -127,7 +127,7 @@ var ofLoading = []mutant{
 	},
 	{
 		guard: "an address is put under the number of one that is wrong",
-		file:  "journal/salvage.go",
+		file:  "journal/salvagename.go",
 		old:   "	if n.No == 0 || s.named[n.No] || s.has(key) {\n",
 		new:   "	if n.No == 0 || s.named[n.No] {\n",
 		pkg:   inJournal, test: "TestAcceptLossOfTies/the_number_of_an_address",
@@ -141,7 +141,7 @@ var ofLoading = []mutant{
 	},
 	{
 		guard: "the address of a completion is lost for good",
-		file:  "journal/salvage.go",
+		file:  "journal/salvagename.go",
 		old:   " && homed && (!s.named[h.Dest] || s.back[h.Dest]) {\n",
 		new:   " && homed {\n",
 		pkg:   inJournal, test: "TestAcceptLossOfTheAddressOfACompletion",

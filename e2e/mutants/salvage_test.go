@@ -32,14 +32,14 @@ var ofSalvage = []mutant{
 	},
 	{
 		guard: "a thread of nobody stays",
-		file:  "journal/salvage.go",
+		file:  "journal/salvagename.go",
 		old:   "		if owner != 0 && !s.named[owner] {\n",
 		new:   "		if owner != 0 && false {\n",
 		pkg:   inJournal, test: "TestAcceptLossOfTies/a_thread_of_nobody",
 	},
 	{
 		guard: "an address that is lost takes what is held for another home along",
-		file:  "journal/salvage.go",
+		file:  "journal/salvagename.go",
 		old:   "		n.No = hand.Agent\n",
 		new:   "",
 		pkg:   inJournal, test: "TestAcceptLossOfTies/the_address_of_a_hand-over",

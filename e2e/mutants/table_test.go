@@ -347,9 +347,9 @@ var table = []mutant{
 	},
 	{
 		guard: "an address that is lost takes its intents along",
-		file:  "journal/salvage.go",
-		old:   "	case s.rename(id): //",
-		new:   "	case false: //",
+		file:  "journal/salvagename.go",
+		old:   "			any = s.rename(d.Intent) || any\n",
+		new:   "			_ = d\n",
 		pkg:   inJournal, test: "TestAcceptLossOfATable",
 	},
 	{

@@ -365,7 +365,7 @@ type Head struct {
 	Stepped           bool                   `protobuf:"varint,410,opt,name=stepped,proto3" json:"stepped,omitempty"`                                   // they are steps: it is offered to nobody, and ends with the last of them
 	WakeMs            int64                  `protobuf:"varint,411,opt,name=wake_ms,json=wakeMs,proto3" json:"wake_ms,omitempty"`                       // when it completes by itself; 0: it does not
 	Step              bool                   `protobuf:"varint,419,opt,name=step,proto3" json:"step,omitempty"`                                         // it is a step of its parent
-	RetainMs          int64                  `protobuf:"varint,470,opt,name=retain_ms,json=retainMs,proto3" json:"retain_ms,omitempty"`                 // key of the index of the history it is in; 0: in none, or as before this was kept
+	RetainMs          int64                  `protobuf:"varint,470,opt,name=retain_ms,json=retainMs,proto3" json:"retain_ms,omitempty"`                 // key of the index of the history it is in; 0: in none
 	KeptBytes         int64                  `protobuf:"varint,471,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`              // about what it takes of the history
 	BodyGone          bool                   `protobuf:"varint,472,opt,name=body_gone,json=bodyGone,proto3" json:"body_gone,omitempty"`                 // payload and result have been let go
 	unknownFields     protoimpl.UnknownFields
