@@ -334,6 +334,15 @@ func (j *Journal) Behind(f func(*badger.Txn) error) error {
 	return j.db.Update(f)
 }
 
+// Read reads the store when f has returned.
+func (j *Journal) Read(f func()) error {
+	return j.view(func(txn *page) error {
+		f()
+		eachKey(txn, nil, nil, func([]byte) bool { return true })
+		return nil
+	})
+}
+
 // Compact moves all there is into tables of one level.
 func (j *Journal) Compact() error { return j.db.Flatten(1) }
 

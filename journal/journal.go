@@ -51,6 +51,7 @@ type Journal struct {
 	// Held by the committer from before a batch is written until it is synced, and by
 	// readers while they take a snapshot.
 	unsynced sync.RWMutex
+	reading  sync.WaitGroup // who has taken one
 
 	// Owned by the committer.
 	seq       uint64
@@ -187,6 +188,7 @@ func (j *Journal) close() error {
 	if err := j.space.holds(j.store); err != nil {
 		return fmt.Errorf("the journal in %s is left as it is: %w", j.dir, err)
 	}
+	j.endReads()
 	if err := j.db.Close(); err != nil {
 		return err
 	}

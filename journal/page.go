@@ -77,14 +77,25 @@ func (j *Journal) snapshot() (*page, error) {
 	if err := j.running(); err != nil {
 		return nil, err
 	}
+	j.reading.Add(1)
 	return &page{Txn: j.db.NewTransaction(false)}, nil
 }
 
 func (j *Journal) leave(p *page) {
 	p.Discard()
+	j.reading.Done()
 	if j.pageRead != nil {
 		j.pageRead(p.reads, p.bytes)
 	}
+}
+
+// endReads waits for those that read what has stopped: the store panics where it is read once
+// it is closed.
+func (j *Journal) endReads() {
+	j.unsynced.Lock()
+	j.stop() // nobody takes a snapshot from here on
+	j.unsynced.Unlock()
+	j.reading.Wait()
 }
 
 // view reads in one page.

@@ -239,3 +239,31 @@ func TestRidesAlongWithNobody(t *testing.T) {
 		w.whole()
 	})
 }
+
+// A close waits for who is reading: the store must not be closed under them. Who comes later reads
+// nothing.
+func TestCloseWaitsForReaders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := setup(t)
+		w.accept()
+		release, read, closed := make(chan struct{}), make(chan error, 1), make(chan error, 1)
+		go func() { read <- w.j.Read(func() { <-release }) }()
+		synctest.Wait()
+		go func() { closed <- w.j.Close() }()
+		synctest.Wait()
+		select {
+		case err := <-closed:
+			t.Errorf("closed under a reader: %v", err)
+		default:
+		}
+		if err := w.j.Read(func() {}); !errors.Is(err, journal.ErrClosed) {
+			t.Errorf("a read of what is being closed: %v", err)
+		}
+		close(release)
+		if err := errors.Join(<-read, <-closed); err != nil {
+			t.Error(err)
+		}
+		w.whole()
+	})
+}

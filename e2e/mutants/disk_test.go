@@ -338,8 +338,8 @@ var ofTheDisk = []mutant{
 	{
 		guard: "a journal that has failed is read",
 		file:  "journal/page.go",
-		old:   "	if err := j.running(); err != nil {\n		return nil, err\n	}\n	return &page{",
-		new:   "	return &page{",
+		old:   "	if err := j.running(); err != nil {\n		return nil, err\n	}\n	j.reading.Add(1)",
+		new:   "	j.reading.Add(1)",
 		pkg:   inJournal, test: "TestFailedSyncStopsTheJournal",
 	},
 	{
@@ -455,5 +455,12 @@ var ofTheDisk = []mutant{
 		old:   "			r.log.Warn(what, \"journal\", r.opts.Journal,",
 		new:   "			_ = fmt.Sprint(what, \"journal\", r.opts.Journal,",
 		pkg:   inProxy, test: "TestSlowOpening",
+	},
+	{
+		guard: "a store is closed under who reads it",
+		file:  "journal/page.go",
+		old:   "	j.reading.Wait()\n",
+		new:   "",
+		pkg:   inJournal, test: "TestCloseWaitsForReaders",
 	},
 }
