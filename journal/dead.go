@@ -50,6 +50,7 @@ func (t *tx) layCopy(h *hand, why state.Reason) error {
 	case err != nil && !isFault(err):
 		return err
 	case env == nil:
+		h.rec.SentLost = true
 		return nil
 	}
 	h.rec.DeadReason = uint32(why)

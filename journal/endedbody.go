@@ -58,8 +58,28 @@ func (s *salvager) endedBody(d Damage) bool {
 	})
 	if class == classOutcome {
 		s.do(func(t *tx) error { return t.omitOutcome(id, end) })
+	} else {
+		s.do(func(t *tx) error { return t.knowsSentLost(id) })
 	}
 	return true
+}
+
+// knowsSentLost has what is left of an intent say that what was sent is not.
+func (t *tx) knowsSentLost(id ID) error {
+	var h wire.Head
+	switch homed, err := t.get(idKey(classHead, id), &h); {
+	case err != nil:
+		return err
+	case homed:
+		h.SentLost = true
+		return t.put(idKey(classHead, id), &h)
+	}
+	var hand wire.Handover
+	if _, err := t.get(idKey(classHandover, id), &hand); err != nil { // it is there, or had not ended
+		return err
+	}
+	hand.SentLost = true
+	return t.put(idKey(classHandover, id), &hand)
 }
 
 // endOf is how an intent has ended, as far as is known here, and whether it is a dead letter.

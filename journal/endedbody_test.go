@@ -43,6 +43,7 @@ func TestAcceptLossOfABodyOfWhatHasEnded(t *testing.T) {
 		{"what was sent, but for its end", w.home, w.done, 'v', headless, state.Completed},
 		{"a bit of what was sent", w.home, w.done, 'v', flipBody, state.Completed},
 		{"two parts of what was sent", w.home, w.done, 'v', twoParts, state.Completed},
+		{"all of what was sent", w.home, w.done, 'v', loseBody, state.Completed},
 		{"how it ended, cut off", w.home, w.done, 'a', cutOff, state.Completed},
 		{"how it ended, but for its end", w.home, w.done, 'a', headless, state.Completed},
 		{"a bit of how it ended", w.home, w.done, 'a', flipBody, state.Completed},
@@ -50,6 +51,7 @@ func TestAcceptLossOfABodyOfWhatHasEnded(t *testing.T) {
 		{"how a dead letter ended, cut off", w.home, w.dead, 'a', cutOff, state.Failed},
 		{"what a dead letter was sent, cut off", w.home, w.dead, 'v', cutOff, state.Failed},
 		{"what was sent and is answered here, cut off", w.holder, w.settled, 'v', cutOff, state.Completed},
+		{"all of what was sent and is answered here", w.holder, w.settled, 'v', loseBody, state.Completed},
 		{"what was answered here, cut off", w.holder, w.settled, 'a', cutOff, state.Completed},
 		{"a bit of what was answered here", w.holder, w.settled, 'a', flipBody, state.Completed},
 	} {

@@ -207,6 +207,7 @@ func (s *salvager) strip(id ID, h *wire.Head) (lacksThread bool) {
 	if next, err := IDOf(h.RedrivenAs); err == nil && !s.has(idKey(classHead, next)) && !s.has(idKey(classPurged, next)) && !s.standsIn(next) {
 		h.RedrivenAs = nil
 	}
+	h.SentLost = h.SentLost || !s.hasEnvelope(id)
 	if !state.Status(h.Status).Open() {
 		h.Place, h.ExpiryMs = uint32(PlaceEnded), 0
 	}

@@ -111,8 +111,8 @@ func (v *verifier) child(parent ID, n int, part *wire.Part, child ID) {
 	}
 }
 
-// ended checks what has ended and is kept whole: its entry names it, and how it ended is
-// there.
+// ended checks what has ended and is kept whole: its entry names it, and what was sent is there,
+// and how it ended.
 func (v *verifier) ended() {
 	keysOf(v.txn, classRetain, func(key []byte) {
 		id, _ := intentOf(key)
@@ -123,9 +123,11 @@ func (v *verifier) ended() {
 		case !homed && !held:
 			v.report.at(key, StrayEntry, "there is no such intent (%x)", key)
 		case homed:
-			outcome := chunkKey(classOutcome, id, 0)
-			if found, err := v.has(outcome); err == nil && !found {
-				v.report.add(Damage{Kind: MissingRecord, Intent: id, Key: outcome, What: fmt.Sprintf("intent %s has ended, and has no outcome", id)})
+			v.keeps(id, classOutcome, "outcome")
+			fallthrough
+		default:
+			if !v.sentLost(id) {
+				v.keeps(id, classEnvelope, "envelope")
 			}
 		}
 	})
@@ -137,6 +139,22 @@ func (v *verifier) ended() {
 			}
 		})
 	}
+}
+
+func (v *verifier) keeps(id ID, class byte, what string) {
+	first := chunkKey(class, id, 0)
+	if found, err := v.has(first); err == nil && !found {
+		v.report.add(Damage{Kind: MissingRecord, Intent: id, Key: first, What: fmt.Sprintf("intent %s has ended, and has no %s", id, what)})
+	}
+}
+
+// sentLost reports whether it is known of an intent that what was sent is lost.
+func (v *verifier) sentLost(id ID) bool {
+	var head wire.Head
+	var hand wire.Handover
+	_, err := readMessage(v.txn, idKey(classHead, id), &head)
+	_, handErr := readMessage(v.txn, idKey(classHandover, id), &hand)
+	return head.SentLost || hand.SentLost || err != nil || handErr != nil // which is said
 }
 
 // others checks what is no part of any intent.

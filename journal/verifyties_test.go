@@ -254,8 +254,8 @@ func TestVerifyMissesNothingThatMayBeGone(t *testing.T) {
 		plant func(*badger.Txn) error
 		words string // that are not said
 	}{
-		{"what an ended one had sent", w.home, without(w.done, "v"), ""},
-		{"what an ended hand-over had sent", w.holder, without(w.settled, "v"), ""},
+		{"what an ended one had sent", w.home, all(without(w.done, "v"), head(w.done, func(h *wire.Head) { h.SentLost = true })), ""},
+		{"what an ended hand-over had sent", w.holder, all(without(w.settled, "v"), edit('h', w.settled, func(h *wire.Handover) { h.SentLost = true })), ""},
 		{"the head of what was answered here", w.holder, put(append([]byte{'d'}, make([]byte, 32)...), answered), "names intent"},
 		{"the entry of a dead letter of an earlier program", w.home, both(earlier, head(w.dead, func(h *wire.Head) { h.DeadMs = 0 })), "its head says"},
 		{"a step that has ended", w.home, both(edit('j', w.flow, func(p *wire.Plan) { p.Parts[0].Status = uint32(state.Completed) }), without(w.step, "i")), "waits for its part"},

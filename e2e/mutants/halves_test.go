@@ -5,7 +5,7 @@ var ofHalves = []mutant{
 	{
 		guard: "a copy of a dead letter of which nothing is left",
 		file:  "journal/dead.go",
-		old:   "	case env == nil:\n		return nil\n	}\n	h.rec.DeadReason",
+		old:   "	case env == nil:\n		h.rec.SentLost = true\n		return nil\n	}\n	h.rec.DeadReason",
 		new:   "	case env == nil && false:\n		return nil\n	}\n	h.rec.DeadReason",
 		pkg:   inJournal, test: "TestNoCopyOfWhatIsGone",
 	},

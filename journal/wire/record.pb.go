@@ -368,6 +368,7 @@ type Head struct {
 	RetainMs          int64                  `protobuf:"varint,470,opt,name=retain_ms,json=retainMs,proto3" json:"retain_ms,omitempty"`                 // key of the index of the history it is in; 0: in none
 	KeptBytes         int64                  `protobuf:"varint,471,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`              // about what it takes of the history
 	BodyGone          bool                   `protobuf:"varint,472,opt,name=body_gone,json=bodyGone,proto3" json:"body_gone,omitempty"`                 // payload and result have been let go
+	SentLost          bool                   `protobuf:"varint,543,opt,name=sent_lost,json=sentLost,proto3" json:"sent_lost,omitempty"`                 // what was sent was lost, and that was accepted
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -734,6 +735,13 @@ func (x *Head) GetKeptBytes() int64 {
 func (x *Head) GetBodyGone() bool {
 	if x != nil {
 		return x.BodyGone
+	}
+	return false
+}
+
+func (x *Head) GetSentLost() bool {
+	if x != nil {
+		return x.SentLost
 	}
 	return false
 }
@@ -1752,6 +1760,7 @@ type Handover struct {
 	RetainMs            int64                  `protobuf:"varint,470,opt,name=retain_ms,json=retainMs,proto3" json:"retain_ms,omitempty"`                                 // as in Head
 	KeptBytes           int64                  `protobuf:"varint,471,opt,name=kept_bytes,json=keptBytes,proto3" json:"kept_bytes,omitempty"`                              // likewise; while it is open what its envelope will take
 	BodyGone            bool                   `protobuf:"varint,472,opt,name=body_gone,json=bodyGone,proto3" json:"body_gone,omitempty"`                                 // likewise
+	SentLost            bool                   `protobuf:"varint,543,opt,name=sent_lost,json=sentLost,proto3" json:"sent_lost,omitempty"`                                 // likewise
 	DueSetMs            int64                  `protobuf:"varint,540,opt,name=due_set_ms,json=dueSetMs,proto3" json:"due_set_ms,omitempty"`                               // when due_ms was said; 0: an earlier program has
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
@@ -2119,6 +2128,13 @@ func (x *Handover) GetKeptBytes() int64 {
 func (x *Handover) GetBodyGone() bool {
 	if x != nil {
 		return x.BodyGone
+	}
+	return false
+}
+
+func (x *Handover) GetSentLost() bool {
+	if x != nil {
+		return x.SentLost
 	}
 	return false
 }
@@ -4418,7 +4434,7 @@ const file_record_proto_rawDesc = "" +
 	"intervalMs\x12\x12\n" +
 	"\x04most\x18\x03 \x01(\rR\x04most\x12\x1f\n" +
 	"\vescalate_to\x18\x04 \x01(\tR\n" +
-	"escalateTo\"\xb8\v\n" +
+	"escalateTo\"\xd6\v\n" +
 	"\x04Head\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\rR\x06reason\x12\x14\n" +
@@ -4474,7 +4490,8 @@ const file_record_proto_rawDesc = "" +
 	"\tretain_ms\x18\xd6\x03 \x01(\x03R\bretainMs\x12\x1e\n" +
 	"\n" +
 	"kept_bytes\x18\xd7\x03 \x01(\x03R\tkeptBytes\x12\x1c\n" +
-	"\tbody_gone\x18\xd8\x03 \x01(\bR\bbodyGone\"]\n" +
+	"\tbody_gone\x18\xd8\x03 \x01(\bR\bbodyGone\x12\x1c\n" +
+	"\tsent_lost\x18\x9f\x04 \x01(\bR\bsentLost\"]\n" +
 	"\n" +
 	"LateAnswer\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\fR\x04from\x12\x12\n" +
@@ -4567,7 +4584,7 @@ const file_record_proto_rawDesc = "" +
 	"\aOutcome\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xb8\f\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xd6\f\n" +
 	"\bHandover\x12\x12\n" +
 	"\x04home\x18\x01 \x01(\fR\x04home\x12\x1d\n" +
 	"\n" +
@@ -4627,7 +4644,8 @@ const file_record_proto_rawDesc = "" +
 	"\tretain_ms\x18\xd6\x03 \x01(\x03R\bretainMs\x12\x1e\n" +
 	"\n" +
 	"kept_bytes\x18\xd7\x03 \x01(\x03R\tkeptBytes\x12\x1c\n" +
-	"\tbody_gone\x18\xd8\x03 \x01(\bR\bbodyGone\x12\x1d\n" +
+	"\tbody_gone\x18\xd8\x03 \x01(\bR\bbodyGone\x12\x1c\n" +
+	"\tsent_lost\x18\x9f\x04 \x01(\bR\bsentLost\x12\x1d\n" +
 	"\n" +
 	"due_set_ms\x18\x9c\x04 \x01(\x03R\bdueSetMsB\r\n" +
 	"\v_from_agent\"\xb7\x04\n" +
