@@ -213,14 +213,17 @@ func (t *tx) replay(k *Key, res *Accepted) (bool, error) {
 }
 
 // known returns what a key was used for, nil where it was not, and
-// ErrKeyConflict where it was used for something else.
+// ErrKeyConflict where it was used for something else, ErrKeyLost where nobody knows for what.
 func (t *tx) known(k *Key) (*wire.Dedupe, error) {
 	var d wire.Dedupe
 	found, err := t.get(append([]byte{classDedupe}, k.Hash[:]...), &d)
 	if err != nil || !found || d.CreatedMs < ms(t.now.Add(-keepKeys)) && t.j.clock.mayForget() {
 		return nil, err
 	}
-	if !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {
+	switch {
+	case d.Lost:
+		return nil, ErrKeyLost
+	case !bytes.Equal(d.Fingerprint, k.Fingerprint[:]):
 		return nil, ErrKeyConflict
 	}
 	t.op.tally.Replayed++

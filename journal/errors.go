@@ -29,6 +29,8 @@ var (
 	ErrExpired = errors.New("out of time")
 	// ErrKeyConflict: the idempotency key was used with another body.
 	ErrKeyConflict = errors.New("idempotency key used with another body")
+	// ErrKeyLost: it was used, and for what is lost; it may be the same.
+	ErrKeyLost = fmt.Errorf("%w, or what it was used for is lost", ErrKeyConflict)
 	// ErrIllegal: the tables have no row for this.
 	ErrIllegal = errors.New("illegal transition")
 	// ErrPullFull: the pull it was for has as much as one is given.

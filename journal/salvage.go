@@ -40,6 +40,7 @@ func (j *Journal) salvage() error {
 			break
 		}
 		s.sayBodies()
+		s.sayKeys()
 		if err := j.loss.note(j.dir); err != nil {
 			return err
 		}
@@ -55,6 +56,11 @@ func (j *Journal) salvage() error {
 	}
 	if err := viewAlone(j.db, j.unfitParts); err != nil {
 		return err
+	}
+	if j.loss.String() != "" {
+		if err := viewAlone(j.db, j.sayUnkeyed); err != nil {
+			return err
+		}
 	}
 	if err := j.loss.note(j.dir); err != nil { // with the parts
 		return err
@@ -95,6 +101,8 @@ type salvager struct {
 	stood  map[ID][][]byte // intents that get a head in place of theirs, with the entries that named them
 	hollow map[ID]bool     // dead letters that have lost what was sent
 
+	forgets   map[string][]byte    // by idempotency key, its entry in the index of them
+	refused   int                  // idempotency keys that this round has refused
 	numbered  map[ID]bool          // homes whose reports this round has looked at
 	cutBodies map[byte]map[ID]bool // by class: of what has ended, those that this round cuts off
 }
@@ -128,12 +136,14 @@ func (s *salvager) mend(d Damage) {
 	case StrayRecord:
 		switch {
 		case d.Key[0] == classDedupe: // whoever has that key may send again
-			s.remove(d.Key)
+			s.forgetKey(d.Key)
 		case !s.standsIn(d.Intent):
 			s.forget(d)
 		}
 	default:
 		switch {
+		case d.Kind == MissingRecord && d.Key != nil && d.Key[0] == classForget:
+			s.refuseKey(d.Key)
 		case d.Kind == DamagedRecord && isIndex(d.Key[0]):
 			s.putEntry(d.Key) // without its value; should no record name it, the next round says so
 		case !d.Intent.IsZero():

@@ -319,8 +319,8 @@ func (v *verifier) named(key []byte) bool {
 // keys checks idempotency keys: their intent exists, or has left the history.
 func (v *verifier) keys() {
 	eachWhole(v.txn, classDedupe, func() *wire.Dedupe { return &wire.Dedupe{} }, func(key []byte, d *wire.Dedupe) {
-		if len(d.Thing) > 0 {
-			return // of what is no intent
+		if len(d.Thing) > 0 || d.Lost {
+			return // of what is no intent, or nobody knows of what
 		}
 		id, err := IDOf(d.Id)
 		if err != nil {

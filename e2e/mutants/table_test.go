@@ -756,8 +756,8 @@ var table = []mutant{
 	{
 		guard: "any body for a key",
 		file:  "journal/accept.go",
-		old:   "if !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {",
-		new:   "if false && !bytes.Equal(d.Fingerprint, k.Fingerprint[:]) {",
+		old:   "	case !bytes.Equal(d.Fingerprint, k.Fingerprint[:]):",
+		new:   "	case false && !bytes.Equal(d.Fingerprint, k.Fingerprint[:]):",
 		pkg:   inJournal, test: "TestKeyMakesOneIntent",
 	},
 	{

@@ -2540,6 +2540,7 @@ type Dedupe struct {
 	Stale            bool                   `protobuf:"varint,81,opt,name=stale,proto3" json:"stale,omitempty"`                                               // it was refused: its caller had seen another generation
 	Thing            []byte                 `protobuf:"bytes,90,opt,name=thing,proto3" json:"thing,omitempty"`                                                // id of what was stored, where that is no intent; id is empty then
 	Chosen           [][]byte               `protobuf:"bytes,250,rep,name=chosen,proto3" json:"chosen,omitempty"`                                             // ids of the intents a write of many is about
+	Lost             bool                   `protobuf:"varint,545,opt,name=lost,proto3" json:"lost,omitempty"`                                                // what it was used for is not known any more
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -2628,6 +2629,13 @@ func (x *Dedupe) GetChosen() [][]byte {
 		return x.Chosen
 	}
 	return nil
+}
+
+func (x *Dedupe) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
 }
 
 // Name is an entry of the dictionary of addresses.
@@ -4687,7 +4695,7 @@ const file_record_proto_rawDesc = "" +
 	"\x05acked\x18\x03 \x01(\x04R\x05acked\x12\x13\n" +
 	"\x04base\x18\x9e\x04 \x01(\x04R\x04base\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x17\n" +
-	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"\xdd\x01\n" +
+	"\aseen_ms\x18\x05 \x01(\x03R\x06seenMs\"\xf2\x01\n" +
 	"\x06Dedupe\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\fR\vfingerprint\x12\x1d\n" +
@@ -4697,7 +4705,8 @@ const file_record_proto_rawDesc = "" +
 	"\x11policy_generation\x18P \x01(\x04R\x10policyGeneration\x12\x14\n" +
 	"\x05stale\x18Q \x01(\bR\x05stale\x12\x14\n" +
 	"\x05thing\x18Z \x01(\fR\x05thing\x12\x17\n" +
-	"\x06chosen\x18\xfa\x01 \x03(\fR\x06chosen\"\xe2\x01\n" +
+	"\x06chosen\x18\xfa\x01 \x03(\fR\x06chosen\x12\x13\n" +
+	"\x04lost\x18\xa1\x04 \x01(\bR\x04lost\"\xe2\x01\n" +
 	"\x04Name\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x18\n" +
 	"\alearned\x18\x02 \x01(\bR\alearned\x12\x10\n" +

@@ -143,6 +143,7 @@ var plainProblems = []struct {
 	{journal.ErrThreadFull, codeThreadFull, "the thread has no room for another entry, or another reader: delete messages of it"},
 	{journal.ErrIllegal, codeInvalidTransition, "the intent's status does not allow this"},
 	{journal.ErrLeaseLost, codeLeaseLost, "the lease is not the one in force; nothing was changed"},
+	{journal.ErrKeyLost, codeIdempotencyConflict, "the Idempotency-Key was used before, and for what is lost at this sidecar: look whether it is there, and send it under another key if it is not"},
 	{journal.ErrKeyConflict, codeIdempotencyConflict, "the Idempotency-Key was used before with another body or other options"},
 	{journal.ErrTooLarge, codePayloadTooLarge, "the intent does not fit one journal batch"},
 	{journal.ErrTooManyAgents, codeTooManyAgents, "too many distinct unknown destinations; known ones are still accepted"},
