@@ -21,6 +21,8 @@ var (
 	LoopbackOnly = loopbackOnly
 	RecordsCheck = recordsCheck
 	JournalCheck = journalCheck
+
+	ConnectionsCheck = connectionsCheck
 )
 
 // Shares are the parts of so many files: for the listeners api, peer and each of the three

@@ -16,7 +16,7 @@ func (r *run) watch(keys *webhook.Keyring) {
 	from := sidecar.Source{
 		Journal: r.journal, Ready: func() bool { return r.health().Ready() },
 		Mailbox: p.mailbox.Figures, Homes: p.server.Figures, Peers: p.dispatcher.Figures, App: p.api.Figures, Secrets: keys.Made,
-		Delays: p.dispatcher.Delays,
+		Delays: p.dispatcher.Delays, Rooms: r.listeners.uses,
 	}
 	who := &from.Service
 	who.Name, who.Version, who.Instance = otlp.Service(context.Background(), r.opts.Version, r.journal.Identity().Journal.String())

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"pannier/journal"
 	"pannier/proxy/admin"
@@ -11,7 +12,7 @@ import (
 // health is what the admin listener tells. It reads memory only.
 func (r *run) health() admin.Health {
 	phase := r.phase.Load()
-	checks := checksOf(phase, r.journal.Stats(), r.journal.Err())
+	checks := append(checksOf(phase, r.journal.Stats(), r.journal.Err()), connectionsCheck(r.listeners.uses(), time.Now()))
 	if r.opts.Config != "" {
 		checks = append(checks, r.config.check())
 	}

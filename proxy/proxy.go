@@ -118,6 +118,7 @@ type run struct {
 
 	apiListener, peerListener, adminListener net.Listener
 	healthListener, peopleListener           net.Listener // nil where none is asked for
+	listeners                                listeners    // all of them
 }
 
 func (r *run) info() Info {

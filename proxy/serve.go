@@ -33,7 +33,7 @@ func (r *run) listen() error {
 		hold    func(net.Listener, string, int, *slog.Logger) *crowd.Listener
 		guard   crowd.Guard
 	}{
-		{&r.apiListener, "api", r.opts.API, share.api, crowd.Listen, guard},
+		{&r.apiListener, "api", r.opts.API, share.api, crowd.ListenForProof, guard},
 		{&r.peerListener, "peer", r.opts.PeerAddress(), share.peer, hold, guard},
 		{&r.adminListener, "admin", r.opts.Admin, share.operators, crowd.ListenForProof, operators},
 		{&r.healthListener, "health", r.opts.Health, share.operators, crowd.ListenForProof, operators},
@@ -46,7 +46,8 @@ func (r *run) listen() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.key, err)
 		}
-		*l.to = l.hold(listener, l.key, l.most, r.log).Guarded(l.guard)
+		one := l.hold(listener, l.key, l.most, r.log).Guarded(l.guard)
+		*l.to, r.listeners = one, append(r.listeners, one)
 		r.cleanups.add(l.key+" listener", time.Second, func(context.Context) error {
 			if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				return err
@@ -118,6 +119,7 @@ func (r *run) serveApp(alive context.Context) {
 	if r.apiListener != nil {
 		app := newHTTPServer(p.api.Handler(), r.log)
 		p.api.Track(app)
+		crowd.Serve(app)
 		r.serveHTTP("api", app, r.apiListener)
 	}
 	r.cleanups.add("deliveries", closeMargin-time.Second, func(ctx context.Context) error {

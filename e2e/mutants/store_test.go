@@ -304,15 +304,15 @@ var ofTheStore = []mutant{
 	{
 		guard: "a request makes way for strangers",
 		file:  "proxy/crowd/conn.go",
-		old:   "			c.Hold()\n			defer c.Release()\n",
-		new:   "			_ = c\n",
+		old:   "			at.work(to == http.StateActive)\n",
+		new:   "			at.work(false)\n",
 		pkg:   "./proxy/crowd", test: "TestHTTPIsAnsweredInACrowd",
 	},
 	{
 		guard: "who has been answered keeps the place",
 		file:  "proxy/crowd/conn.go",
-		old:   "			c.Hold()\n			defer c.Release()\n",
-		new:   "			c.Hold()\n",
+		old:   "			at.work(to == http.StateActive)\n",
+		new:   "			at.work(true)\n",
 		pkg:   "./proxy/crowd", test: "TestHTTPIsAnsweredInACrowd",
 	},
 }

@@ -2382,8 +2382,8 @@ var table = []mutant{
 	{
 		guard: "who has proven who they are makes way for strangers",
 		file:  "proxy/crowd/conn.go",
-		old:   "			at.Hold() // for good",
-		new:   "			_ = at",
+		old:   "	at.admitted = true\n	at.rest(false)\n",
+		new:   "",
 		pkg:   "./proxy/crowd", test: "TestIdleMakesWay",
 		hangs: true,
 	},

@@ -10,6 +10,7 @@ import (
 
 	"pannier/inbound"
 	"pannier/journal"
+	"pannier/proxy/crowd"
 )
 
 const (
@@ -168,6 +169,7 @@ type connKey struct{}
 // connection makes the mailbox's idea of a connection when a stream first
 // needs it.
 type connection struct {
+	raw net.Conn
 	sync.Mutex
 	conn   *inbound.Conn
 	closed bool
@@ -178,7 +180,7 @@ type connection struct {
 func (a *API) Track(s *http.Server) {
 	var all sync.Map // net.Conn → *connection
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		own := &connection{}
+		own := &connection{raw: c}
 		all.Store(c, own)
 		return context.WithValue(ctx, connKey{}, own)
 	}
@@ -212,6 +214,8 @@ func (a *API) connOf(r *http.Request) (conn *inbound.Conn, done func()) {
 	own.Lock()
 	defer own.Unlock()
 	if own.conn == nil {
+		// Between two reads it rests, and with it would go what its app works on.
+		crowd.Admit(own.raw)
 		own.conn = a.mailbox.NewConn()
 		if own.closed {
 			own.conn.Close()

@@ -55,16 +55,17 @@ func (s *Answers) Findings(now time.Time, mine string) []Finding {
 // conditions are the checks of /v1/admin/status: what it means that one is met, and what to do
 // where it is not. One that is not listed is shown by its name.
 var conditions = map[string]struct{ group, about, hint string }{
-	"journal":   {"journal", "takes writes", "the sidecar is about to end by itself: read its log, and look after the disk before it is started again"},
-	"space":     {"journal", "has room", "make room on the journal's volume: while it is nearly full, what is sent is answered with 503"},
-	"durable":   {"journal", "is on a volume that outlives the host", "give --journal a persistent volume, or accept that a lost host loses what it has accepted"},
-	"files":     {"journal", "has files left to open", "raise the limit of open files (ulimit -n) of the sidecar, and look at process_open_fds: what takes them is no connection to it"},
-	"clock":     {"journal", "has a clock that holds", "set the clock of the host by NTP; where it is right, start the sidecar once with --accept-clock, or wait"},
-	"records":   {"journal", "has all its records", "look after the disk and the memory of this host; \"pannier verify\" says more once the sidecar is stopped, and dead letters of it are to be sent again from where they came"},
-	"listeners": {"sidecar", "listens", "it is starting; if it stays so, read its log"},
-	"running":   {"sidecar", "takes intents", "it was asked to stop; start it again"},
-	"config":    {"sidecar", "config file", "\"pannier config validate --config FILE\" says what is wrong with it"},
-	"identity":  {"sidecar", "certificate or key", "renew the file that --tls-cert, --tls-key, --tls-ca or --keyring names: it is picked up at once"},
+	"journal":     {"journal", "takes writes", "the sidecar is about to end by itself: read its log, and look after the disk before it is started again"},
+	"space":       {"journal", "has room", "make room on the journal's volume: while it is nearly full, what is sent is answered with 503"},
+	"durable":     {"journal", "is on a volume that outlives the host", "give --journal a persistent volume, or accept that a lost host loses what it has accepted"},
+	"files":       {"journal", "has files left to open", "raise the limit of open files (ulimit -n) of the sidecar, and look at process_open_fds: what takes them is no connection to it"},
+	"clock":       {"journal", "has a clock that holds", "set the clock of the host by NTP; where it is right, start the sidecar once with --accept-clock, or wait"},
+	"records":     {"journal", "has all its records", "look after the disk and the memory of this host; \"pannier verify\" says more once the sidecar is stopped, and dead letters of it are to be sent again from where they came"},
+	"listeners":   {"sidecar", "listens", "it is starting; if it stays so, read its log"},
+	"running":     {"sidecar", "takes intents", "it was asked to stop; start it again"},
+	"connections": {"sidecar", "lets in who connects", "raise the limit of open files (ulimit -n) of the sidecar, or close connections to that listener: apps that stream and poll need one each, and who is turned away sees it closed"},
+	"config":      {"sidecar", "config file", "\"pannier config validate --config FILE\" says what is wrong with it"},
+	"identity":    {"sidecar", "certificate or key", "renew the file that --tls-cert, --tls-key, --tls-ca or --keyring names: it is picked up at once"},
 }
 
 func (s *Answers) ofProcess(mine string) (all []Finding) {

@@ -16,6 +16,7 @@ var unmet = map[string]string{
 	"has all its records":                   "The journal has lost records",
 	"listens":                               "The sidecar does not listen yet",
 	"takes intents":                         "The sidecar is stopping, and takes no new intents",
+	"lets in who connects":                  "Connections are turned away",
 	"config file":                           "The config file was refused",
 	"certificate or key":                    "The certificate or key is no longer good",
 	"is on a quick disk":                    "The disk is slow",

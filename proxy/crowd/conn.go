@@ -14,9 +14,10 @@ type Conn struct {
 	room *Room
 
 	// Of the room, guarded by its mu.
-	place *list.Element // among the idle; nil: it does not make way
-	busy  int           // requests, and one more where it is admitted
-	left  bool          // it has no place any more
+	place    *list.Element // among the idle; nil: it does not make way
+	works    bool          // it carries a request
+	admitted bool          // see Admit
+	left     bool          // it has no place any more
 }
 
 // Close gives the place back, once.
@@ -43,21 +44,19 @@ func (c *Conn) rest(idle bool) {
 	}
 }
 
-// Hold says that the connection carries a request, and makes way for no other until
-// as many calls of Release.
-func (c *Conn) Hold() {
+// work says whether the connection carries a request. While it does it makes way for no other.
+func (c *Conn) work(now bool) {
 	c.room.mu.Lock()
 	defer c.room.mu.Unlock()
-	c.busy++
-	c.rest(false)
+	c.works = now
+	c.rest(!c.works && !c.admitted)
 }
 
-// Release undoes one Hold.
-func (c *Conn) Release() {
+// gone reports whether the connection has no place any more.
+func (c *Conn) gone() bool {
 	c.room.mu.Lock()
 	defer c.room.mu.Unlock()
-	c.busy--
-	c.rest(c.busy == 0)
+	return c.left
 }
 
 // CloseWrite lets net/http end a connection whose request it has not read: the peer
@@ -70,34 +69,60 @@ func (c *Conn) CloseWrite() error {
 	return half.CloseWrite()
 }
 
-// Admit says that whoever is at the other end of a connection, which may be wrapped,
-// has proven who they are: it makes way for no other any more.
+// Admit says that a connection, which may be wrapped, makes way for no other any more: whoever
+// is at its other end has proven who they are, or would lose more than the connection.
 func Admit(c net.Conn) {
+	at := placed(c)
+	if at == nil {
+		return
+	}
+	at.room.mu.Lock()
+	defer at.room.mu.Unlock()
+	at.admitted = true
+	at.rest(false)
+}
+
+// placed is the connection with a place in a room that c is, or wraps; nil: none is.
+func placed(c net.Conn) *Conn {
 	for c != nil {
 		switch at := c.(type) {
 		case *Conn:
-			at.Hold() // for good
-			return
+			return at
 		case interface{ NetConn() net.Conn }: // as tls.Conn has it
 			c = at.NetConn()
 		default:
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // connKey is the connection in the context of its requests.
 type connKey struct{}
 
-// Serve makes the connections of a server busy while they carry a request: those that
-// have none yet, or none any more, make way. The server has its handler already.
+// Serve has the connections of a server make way while they carry no request: before the first,
+// and from an answer that net/http has sent to the next request. What was still read of one
+// that has made way is not begun, as nobody would hear its answer: whoever sent it
+// sees the connection closed and may send it again. The server has its handler and hooks already.
 func Serve(s *http.Server) {
-	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
-	next := s.Handler
+	state, base, next := s.ConnState, s.ConnContext, s.Handler
+	s.ConnState = func(c net.Conn, to http.ConnState) {
+		if at := placed(c); at != nil && (to == http.StateActive || to == http.StateIdle) {
+			at.work(to == http.StateActive)
+		}
+		if state != nil {
+			state(c, to)
+		}
+	}
+	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if base != nil {
+			ctx = base(ctx, c)
+		}
+		return context.WithValue(ctx, connKey{}, placed(c))
+	}
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(connKey{}).(*Conn); ok {
-			c.Hold()
-			defer c.Release()
+		if c, _ := r.Context().Value(connKey{}).(*Conn); c != nil && c.gone() {
+			panic(http.ErrAbortHandler)
 		}
 		next.ServeHTTP(w, r)
 	})

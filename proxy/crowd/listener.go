@@ -30,6 +30,9 @@ func (l *Listener) Guarded(g Guard) *Listener {
 	return l
 }
 
+// Use is how the listener's places are taken.
+func (l *Listener) Use() Use { return l.room.use() }
+
 // Accept returns the next connection there is room for.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {

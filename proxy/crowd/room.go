@@ -22,7 +22,22 @@ type Room struct {
 		n    int
 		idle *list.List // of *Conn, that make way; the one that has been idle for longest first
 		told time.Time
+		away Away
 	}
+}
+
+// Use is how the places of a room are taken.
+type Use struct {
+	Name             string
+	Open, Idle, Most int // Idle: of the open ones, those that make way
+	Away             Away
+}
+
+// Away are the connections that a room has turned away.
+type Away struct {
+	Count uint64
+	Last  time.Time
+	Short bool // the last for want of files in the whole process, not of a place
 }
 
 // NewRoom returns a room of so many places. Its name is for the log.
@@ -57,6 +72,7 @@ func (r *Room) enter() (in bool, out *Conn) {
 		}
 		return true, out
 	}
+	r.turnAway(false)
 	if r.worth() {
 		r.log.Error("connections are turned away: too many are open", "listener", r.name, "connections", r.most)
 	}
@@ -73,7 +89,9 @@ func (r *Room) spare() (stays bool, out *Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.n-- // one of the two goes
-	out = r.makeWay()
+	if out = r.makeWay(); out == nil {
+		r.turnAway(true)
+	}
 	if r.worth() {
 		r.log.Error("connections are turned away: too few files are left to open", "listener", r.name, "connections", r.mu.n)
 	}
@@ -91,6 +109,17 @@ func (r *Room) makeWay() (out *Conn) {
 	r.mu.idle.Remove(first)
 	out.place, out.left = nil, true // its place has been taken over
 	return out
+}
+
+// turnAway counts one that is turned away, for want of files or of a place. The mutex is held.
+func (r *Room) turnAway(short bool) {
+	r.mu.away = Away{Count: r.mu.away.Count + 1, Last: time.Now(), Short: short}
+}
+
+func (r *Room) use() Use {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Use{Name: r.name, Open: r.mu.n, Idle: r.mu.idle.Len(), Most: r.most, Away: r.mu.away}
 }
 
 // worth reports whether it is time for another line in the log. The mutex is held.

@@ -139,16 +139,16 @@ func TestIdleMakesWay(t *testing.T) {
 	crowd.Admit(wrapped{near})
 	asking, near := connect()
 	request := near.(*crowd.Conn)
-	request.Hold()
+	request.Work(true)
 	silent, _ := connect()
 	second, _ := connect()
 	gone("who says nothing", silent)
-	request.Release()
+	request.Work(false)
 	connect()
 	gone("who has been idle for longest", second)
 	last, lastNear := connect()
 	gone("who has been answered", asking)
-	lastNear.(*crowd.Conn).Hold()
+	lastNear.(*crowd.Conn).Work(true)
 	proven.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	if _, err := proven.Read(make([]byte, 1)); !isTimeout(err) {
 		t.Errorf("who has proven who they are: %v", err)
@@ -165,7 +165,7 @@ func TestWhoHasLeftMakesNoWay(t *testing.T) {
 	t.Parallel()
 	for name, before := range map[string]func(c *crowd.Conn){
 		"idle":         func(c *crowd.Conn) { c.Close() },
-		"in a request": func(c *crowd.Conn) { c.Hold(); c.Close(); c.Release() },
+		"in a request": func(c *crowd.Conn) { c.Work(true); c.Close(); c.Work(false) },
 	} {
 		l := &ending{newListener(t), 4}
 		places := crowd.ListenForProof(l, "peer", 1, slog.New(slog.NewTextHandler(t.Output(), nil)))
@@ -184,8 +184,8 @@ func TestWhoHasLeftMakesNoWay(t *testing.T) {
 		if _, err := second.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("after one that left %s the one that is idle does not make way: %v", name, err)
 		}
-		third.Hold()
-		third.Hold()
+		crowd.Admit(third)
+		third.Work(true)
 		knock(t, l)
 		if _, err := places.Accept(); err == nil {
 			t.Errorf("after one that left %s two are in one place", name)

@@ -76,8 +76,9 @@ var (
 	durable    = Families.Gauge("pannier_intent_journal_durable", "0 where the journal's volume does not outlive the host.")
 	clockAhead = Families.Gauge("pannier_clock_ahead_seconds", "How far the host's clock has jumped ahead of the time that has passed; negative: back; 0 while it is believed.")
 	clockWaits = Families.Gauge("pannier_clock_paused", "1 while nothing expires because the clock has jumped.")
-	limitUsed  = Families.Gauge("pannier_limit_used", "How much is taken of what is bounded.", "limit")
+	limitUsed  = Families.Gauge("pannier_limit_used", "How much is taken of what is bounded; of connections, those that are at work: others make way.", "limit")
 	limitMost  = Families.Gauge("pannier_limit_max", "How much there may be of it.", "limit")
+	turnedAway = Families.Counter("pannier_connections_turned_away_total", "Connections that were closed at once, as all places of their listener were at work or hardly any files were left.", "listener")
 	ready      = Families.Gauge("pannier_ready", "1 while /readyz says so.")
 
 	xdsConnected  = Families.Gauge("pannier_xds_connected", "1 while a control plane speaks; like all of xds only where one is configured.")

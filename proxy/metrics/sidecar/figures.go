@@ -12,6 +12,7 @@ import (
 	"pannier/journal/state"
 	"pannier/outbound"
 	"pannier/proxy/api"
+	"pannier/proxy/crowd"
 	"pannier/proxy/metrics"
 	"pannier/proxy/xds"
 )
@@ -25,6 +26,7 @@ type Source struct {
 	Peers   func() outbound.Figures
 	App     func() api.Figures
 	Delays  func() map[state.Cause]int // of what no peer holds; NoCause are those that are too many to be asked about
+	Rooms   func() []crowd.Use         // of the listeners
 	Service Service
 	Secrets func() map[string]time.Time    // when the one that signs for an agent was made; nil: none
 	Config  func() (ok bool, at time.Time) // nil without a config file
@@ -60,12 +62,22 @@ func (s *Sidecar) Watch(from Source) {
 		homes.Send(to, float64(in.Homes))
 		authFailures.Send(to, float64(app.Unauthenticated), "api")
 		authFailures.Send(to, float64(in.Refused), "peer")
+		connections(to, from.Rooms())
 		ready.Is(to, from.Ready())
 		s.settings(to, &from, now)
 		if from.XDS != nil {
 			discovery(to, from.XDS(), now)
 		}
 	}))
+}
+
+// connections are how many of each listener do not make way, of how many there may be.
+func connections(to metrics.To, rooms []crowd.Use) {
+	for _, u := range rooms {
+		limitUsed.Send(to, float64(u.Open-u.Idle), u.Name+"_connections")
+		limitMost.Send(to, float64(u.Most), u.Name+"_connections")
+		turnedAway.Send(to, float64(u.Away.Count), u.Name)
+	}
 }
 
 // settings are what is configured: secrets, of which the oldest of an agent's counts

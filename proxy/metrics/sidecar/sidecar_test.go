@@ -14,6 +14,7 @@ import (
 	"pannier/journal/state"
 	"pannier/outbound"
 	"pannier/proxy/api"
+	"pannier/proxy/crowd"
 	"pannier/proxy/metrics"
 	"pannier/proxy/metrics/sidecar"
 	"pannier/proxy/webhook"
@@ -50,6 +51,9 @@ func setup(t testing.TB, boxes []inbound.AgentFigures, peers []outbound.PeerFigu
 		Peers:   func() outbound.Figures { return outbound.Figures{Peers: peers} },
 		Delays:  func() map[state.Cause]int { return map[state.Cause]int{state.CauseBreakerOpen: 4, state.NoCause: 9} },
 		Service: sidecar.Service{Name: "pannier", Version: "v1", Instance: "j"},
+		Rooms: func() []crowd.Use {
+			return []crowd.Use{{Name: "api", Open: 7, Idle: 2, Most: 8, Away: crowd.Away{Count: 3}}}
+		},
 		App:     func() api.Figures { return api.Figures{Streams: 3} },
 		Secrets: func() map[string]time.Time { return map[string]time.Time{billing: time.Now()} },
 		Config:  func() (bool, time.Time) { return false, time.Unix(17, 0) },
@@ -133,6 +137,9 @@ func TestManyAgentsAndPeers(t *testing.T) {
 		`pannier_intent_journal_ballast_bytes 12`,
 		`pannier_open_files_left 13`,
 		`pannier_open_files_spare 14`,
+		`pannier_limit_used{limit="api_connections"} 5`,
+		`pannier_limit_max{limit="api_connections"} 8`,
+		`pannier_connections_turned_away_total{listener="api"} 3`,
 		`pannier_intent_journal_stalled_seconds 7`,
 		`target_info{service_instance_id="j",service_name="pannier",service_version="v1"} 1`,
 		`messaging_client_sent_messages_total{error_type="",messaging_operation_name="send",messaging_system="intent"} 10000`,
