@@ -25,6 +25,7 @@
 //	                     only slow
 //	files_test.go        neither strangers nor apps and peers that hang take the journal's open files,
 //	                     though it compacts meanwhile
+//	places_test.go       who keeps a place at a listener whose share is taken, and who hears of it
 //	damage_test.go       a record that is wrong on the disk, a file of the store that is gone, a volume
 //	                     put back: what that costs, who says so, and how the rest goes on
 //	copies_test.go       two sidecars that run with copies of one journal

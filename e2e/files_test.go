@@ -148,7 +148,7 @@ func TestFilesTakenFromInside(t *testing.T) {
 	if err := marks(t, s, 3); err != nil {
 		t.Fatal(err)
 	}
-	stranger, err := net.Dial("tcp", s.api)
+	stranger, err := net.Dial("tcp", s.peer) // in plain text, where nobody makes way
 	if err != nil {
 		t.Fatal(err)
 	}

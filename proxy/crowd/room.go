@@ -21,8 +21,10 @@ type Room struct {
 		sync.Mutex
 		n    int
 		idle *list.List // of *Conn, that make way; the one that has been idle for longest first
-		told time.Time
 		away Away
+
+		// When the log last heard of one that made way, and of one that was turned away.
+		toldIdle, toldAway time.Time
 	}
 }
 
@@ -67,13 +69,13 @@ func (r *Room) enter() (in bool, out *Conn) {
 		return true, nil
 	}
 	if out = r.makeWay(); out != nil {
-		if r.worth() {
+		if worth(&r.mu.toldIdle) {
 			r.log.Warn("connections that are idle make way: too many are open", "listener", r.name, "connections", r.most)
 		}
 		return true, out
 	}
 	r.turnAway(false)
-	if r.worth() {
+	if worth(&r.mu.toldAway) {
 		r.log.Error("connections are turned away: too many are open", "listener", r.name, "connections", r.most)
 	}
 	return false, nil
@@ -92,7 +94,7 @@ func (r *Room) spare() (stays bool, out *Conn) {
 	if out = r.makeWay(); out == nil {
 		r.turnAway(true)
 	}
-	if r.worth() {
+	if worth(&r.mu.toldAway) {
 		r.log.Error("connections are turned away: too few files are left to open", "listener", r.name, "connections", r.mu.n)
 	}
 	return out != nil, out
@@ -122,13 +124,13 @@ func (r *Room) use() Use {
 	return Use{Name: r.name, Open: r.mu.n, Idle: r.mu.idle.Len(), Most: r.most, Away: r.mu.away}
 }
 
-// worth reports whether it is time for another line in the log. The mutex is held.
-func (r *Room) worth() bool {
+// worth reports whether it is time for another line of a kind in the log. The mutex is held.
+func worth(told *time.Time) bool {
 	now := time.Now()
-	if now.Sub(r.mu.told) < toldEvery {
+	if now.Sub(*told) < toldEvery {
 		return false
 	}
-	r.mu.told = now
+	*told = now
 	return true
 }
 
