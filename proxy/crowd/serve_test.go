@@ -67,7 +67,9 @@ func TestAnswerIsSentBeforeItsConnectionMakesWay(t *testing.T) {
 	first := knock(t, l)
 	io.WriteString(first, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	<-writes // the handler has returned
-	wantGone(t, "one too many while an answer is on its way", knock(t, l))
+	second := knock(t, l)
+	io.WriteString(second, "GET / HTTP/1.1\r\nHost: a\r\n\r\n") // let in it would be answered
+	wantGone(t, "one too many while an answer is on its way", second)
 	close(may)
 	first.SetReadDeadline(time.Now().Add(time.Minute))
 	answer, err := http.ReadResponse(bufio.NewReader(first), nil)
