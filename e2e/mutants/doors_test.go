@@ -75,8 +75,8 @@ var ofTheDoors = []mutant{
 	{
 		guard: "who is turned away for want of files is not counted",
 		file:  "proxy/crowd/room.go",
-		old:   "		r.turnAway(true)\n",
-		new:   "		_ = r.turnAway\n",
+		old:   "	r.turnAway(true)\n",
+		new:   "",
 		pkg:   "./proxy/crowd", test: "TestTurnedAwayAreCounted",
 	},
 	{

@@ -91,13 +91,17 @@ func (r *Room) spare() (stays bool, out *Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.n-- // one of the two goes
-	if out = r.makeWay(); out == nil {
-		r.turnAway(true)
+	if out = r.makeWay(); out != nil {
+		if worth(&r.mu.toldIdle) {
+			r.log.Warn("connections that are idle make way: too few files are left to open", "listener", r.name, "connections", r.mu.n)
+		}
+		return true, out
 	}
+	r.turnAway(true)
 	if worth(&r.mu.toldAway) {
 		r.log.Error("connections are turned away: too few files are left to open", "listener", r.name, "connections", r.mu.n)
 	}
-	return out != nil, out
+	return false, nil
 }
 
 // makeWay takes its place from the connection that has been idle for longest; nil: none
