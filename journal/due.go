@@ -39,7 +39,7 @@ func (j *Journal) DuePart(a Agent, part int, now time.Time, max int, skip func(I
 		}
 		var o Offer
 		var ok bool
-		rerr := j.guard(func() (err error) { o, ok, err = readOffer(txn, id, due, j.birth.Boot); return err })
+		rerr := j.guard(func() (err error) { o, ok, err = readOffer(txn, id, due, j.birth); return err })
 		if rerr != nil {
 			return j.passOver(id, rerr, &err)
 		}
@@ -67,7 +67,7 @@ func (j *Journal) passOver(id ID, err error, failed *error) (more bool) {
 
 // readOffer reads what an offer needs; ok is false where the index is wrong
 // about the intent: the head decides.
-func readOffer(txn *page, id ID, due time.Time, boot uint32) (o Offer, ok bool, err error) {
+func readOffer(txn *page, id ID, due time.Time, birth *wire.Birth) (o Offer, ok bool, err error) {
 	var h wire.Head
 	found, err := readMessage(txn, idKey(classHead, id), &h)
 	if err != nil || !found || Place(h.Place) != PlaceDue || h.DueMs != due.UnixMilli() {
@@ -79,7 +79,7 @@ func readOffer(txn *page, id ID, due time.Time, boot uint32) (o Offer, ok bool, 
 	}
 	o = Offer{
 		ID: id, OfferNo: h.OfferNo, Due: due, Envelope: env, Deadline: at(h.DeadlineAtMs), Attempts: h.Attempts,
-		Redelivered: h.OfferNo > 1 || h.DeliveryAttempt > 0 || h.Redelivered, Taken: h.Taken, Continued: h.Continued, Handovers: h.DeliveryAttempt, Old: h.Boot != boot, Previous: h.Traceparent,
+		Redelivered: h.OfferNo > 1 || h.DeliveryAttempt > 0 || h.Redelivered || h.Boot < birth.LossBoot, Taken: h.Taken, Continued: h.Continued, Handovers: h.DeliveryAttempt, Old: h.Boot != birth.Boot, Previous: h.Traceparent,
 	}
 	o.Policy = policyOf(id, &h)
 	if !h.Taken {

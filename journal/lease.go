@@ -41,7 +41,7 @@ func (t *tx) lease(h *hand, env *wire.Envelope, terms Terms) (*Handed, error) {
 	h.rec.Boot, h.rec.Extends, h.rec.Streamed = t.j.birth.Boot, 0, terms.Stream
 	handed := &Handed{
 		ID: h.id, Envelope: env, Seq: seq, Attempt: h.rec.Handovers, Lease: lease, Until: at(h.rec.LeaseUntilMs),
-		Redelivered: h.rec.Redelivered || h.rec.Handovers > 1 || t.j.pushedAndKilled(&h.rec),
+		Redelivered: h.rec.Redelivered || h.rec.Handovers > 1 || t.j.pushedAndKilled(&h.rec) || t.j.outlivedLoss(h.rec.HeldBoot),
 	}
 	t.trace(h, handed, terms)
 	h.see(state.Deliver)

@@ -620,3 +620,37 @@ func TestAcceptLossCutShort(t *testing.T) {
 		cutShort(t, w)
 	})
 }
+
+// What is open when a loss is accepted may have been with an app: what is on record of it may be
+// older than that. What comes later has not.
+func TestAfterALossIsRedelivered(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	w.hold()
+	w.accept()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.plant(remove('m'))
+	w.goOn()
+	no, _ := w.j.AgentNo(billing)
+	mail, err := w.j.MailAll(no)
+	if err != nil || len(mail) != 1 {
+		t.Fatal(mail, err)
+	}
+	if !w.peek(mail[0].ID).Redelivered {
+		t.Error("what was here is pushed as if it were new")
+	}
+	for _, redelivered := range []bool{true, false} {
+		if h := w.local(time.Minute); h.Redelivered != redelivered {
+			t.Errorf("what was due is redelivered: %t, want %t", h.Redelivered, redelivered)
+		}
+		w.accept()
+	}
+	got, err := w.j.Lease(t.Context(), []journal.ID{mail[0].ID}, []journal.Terms{{For: time.Minute}})
+	if err != nil || !got[0].Redelivered {
+		t.Errorf("what was here is leased as if it were new: %+v, %v", got, err)
+	}
+	w.whole()
+}

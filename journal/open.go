@@ -308,6 +308,7 @@ func (j *Journal) load(last *mark) error {
 	j.seq, j.sums = meta.Seq, *decodeSums(meta.Sums)
 	if j.loss.asked {
 		j.beginEpoch(last)
+		j.birth.LossBoot = j.birth.Boot
 	}
 	j.self = Identity{Journal: id, Epoch: j.birth.Epoch}
 	j.history.load(meta)

@@ -119,10 +119,14 @@ func (j *Journal) peek(txn *page, id ID, now time.Time, pull *Pull, out *Handed)
 // that is sent its intents. What was here when a start was killed may have been on
 // its way to it.
 func (j *Journal) mayBeKnown(rec *wire.Handover) bool {
-	return rec.Redelivered || rec.Handovers > 0 || j.outlivedKill(rec)
+	return rec.Redelivered || rec.Handovers > 0 || j.outlivedKill(rec) || j.outlivedLoss(rec.HeldBoot)
 }
 
 func (j *Journal) outlivedKill(rec *wire.Handover) bool { return rec.HeldBoot < j.birth.UncleanBoot }
+
+// outlivedLoss reports whether a record of such a start may be older than what has become of its
+// intent: a loss was accepted since.
+func (j *Journal) outlivedLoss(boot uint32) bool { return boot < j.birth.LossBoot }
 
 // pushedAndKilled is outlivedKill for an app that asks for its intents: it may have
 // been sent them before. What was asked for has a lease, which the kill has left.

@@ -149,4 +149,32 @@ var ofHollow = []mutant{
 		new:   " {\n",
 		pkg:   inJournal, test: "TestAcceptLossOfAnIdempotencyKey/it_is_gone",
 	},
+	{
+		guard: "after a loss what was here is leased as if it were new",
+		file:  "journal/lease.go",
+		old:   " || t.j.outlivedLoss(h.rec.HeldBoot),",
+		new:   ",",
+		pkg:   inJournal, test: "TestAfterALossIsRedelivered",
+	},
+	{
+		guard: "after a loss what was here is pushed as if it were new",
+		file:  "journal/push.go",
+		old:   " || j.outlivedLoss(rec.HeldBoot)",
+		new:   "",
+		pkg:   inJournal, test: "TestAfterALossIsRedelivered",
+	},
+	{
+		guard: "after a loss what was due is offered as if it were new",
+		file:  "journal/due.go",
+		old:   " || h.Boot < birth.LossBoot,",
+		new:   ",",
+		pkg:   inJournal, test: "TestAfterALossIsRedelivered",
+	},
+	{
+		guard: "nobody remembers that a loss was accepted",
+		file:  "journal/open.go",
+		old:   "\t\tj.birth.LossBoot = j.birth.Boot\n",
+		new:   "",
+		pkg:   inJournal, test: "TestAfterALossIsRedelivered",
+	},
 }

@@ -3206,6 +3206,7 @@ type Birth struct {
 	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Boot          uint32                 `protobuf:"varint,4,opt,name=boot,proto3" json:"boot,omitempty"`
 	UncleanBoot   uint32                 `protobuf:"varint,5,opt,name=unclean_boot,json=uncleanBoot,proto3" json:"unclean_boot,omitempty"` // the last start that was an unclean one
+	LossBoot      uint32                 `protobuf:"varint,546,opt,name=loss_boot,json=lossBoot,proto3" json:"loss_boot,omitempty"`        // the last start that accepted a loss
 	BroughtTo     uint32                 `protobuf:"varint,70,opt,name=brought_to,json=broughtTo,proto3" json:"brought_to,omitempty"`      // schema to which records of earlier ones have been brought
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3272,6 +3273,13 @@ func (x *Birth) GetBoot() uint32 {
 func (x *Birth) GetUncleanBoot() uint32 {
 	if x != nil {
 		return x.UncleanBoot
+	}
+	return 0
+}
+
+func (x *Birth) GetLossBoot() uint32 {
+	if x != nil {
+		return x.LossBoot
 	}
 	return 0
 }
@@ -4761,13 +4769,14 @@ const file_record_proto_rawDesc = "" +
 	"\bClassSum\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\rR\x05class\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x10\n" +
-	"\x03xor\x18\x03 \x01(\x04R\x03xor\"\x9b\x01\n" +
+	"\x03xor\x18\x03 \x01(\x04R\x03xor\"\xb9\x01\n" +
 	"\x05Birth\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\rR\x06schema\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\fR\x02id\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04boot\x18\x04 \x01(\rR\x04boot\x12!\n" +
-	"\funclean_boot\x18\x05 \x01(\rR\vuncleanBoot\x12\x1d\n" +
+	"\funclean_boot\x18\x05 \x01(\rR\vuncleanBoot\x12\x1c\n" +
+	"\tloss_boot\x18\xa2\x04 \x01(\rR\blossBoot\x12\x1d\n" +
 	"\n" +
 	"brought_to\x18F \x01(\rR\tbroughtTo\"\x94\x01\n" +
 	"\x06Purged\x12\x13\n" +
