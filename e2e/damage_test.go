@@ -103,6 +103,37 @@ func TestLostTable(t *testing.T) {
 	s.verify()
 }
 
+// putBack lets a sidecar go on, and puts its whole directory back to what it was before.
+func putBack(t *testing.T, s *sidecar, goOn func()) {
+	t.Helper()
+	goOn()
+	s.stop()
+	snapshot := t.TempDir()
+	if err := os.CopyFS(snapshot, os.DirFS(s.dir)); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	goOn()
+	s.stop()
+	if err := os.RemoveAll(s.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(s.dir, os.DirFS(snapshot)); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+}
+
+// checkFinds wants "pannier check" to fail with these words.
+func (s *sidecar) checkFinds(words ...string) {
+	s.t.Helper()
+	out, err := exec.Command(s.bin, "check", "--admin", s.admin).CombinedOutput()
+	if err == nil {
+		s.t.Errorf("check finds nothing:\n%s", out)
+	}
+	s.says("check", string(out), words)
+}
+
 // checkSays wants a warning of "pannier check", which is no reason for it to fail.
 func (s *sidecar) checkSays(words ...string) {
 	s.t.Helper()
@@ -110,9 +141,14 @@ func (s *sidecar) checkSays(words ...string) {
 	if err != nil {
 		s.t.Errorf("check: %v\n%s", err, out)
 	}
+	s.says("check", string(out), words)
+}
+
+func (s *sidecar) says(who, text string, words []string) {
+	s.t.Helper()
 	for _, w := range words {
-		if !strings.Contains(strings.Join(strings.Fields(string(out)), " "), w) {
-			s.t.Errorf("check does not say %q:\n%s", w, out)
+		if !strings.Contains(strings.Join(strings.Fields(text), " "), w) {
+			s.t.Errorf("%s does not say %q:\n%s", who, w, text)
 		}
 	}
 }
@@ -199,29 +235,22 @@ func spoilBlock(t testing.TB, b []byte, at int) []byte {
 func TestOlderCopyOfAReceiver(t *testing.T) {
 	t.Parallel()
 	home, holder := startPair(t, nil)
-	carry(t, home, holder)
-	holder.stop()
-	snapshot := t.TempDir()
-	if err := os.CopyFS(snapshot, os.DirFS(holder.dir)); err != nil {
-		t.Fatal(err)
-	}
-	holder.start()
-	carry(t, home, holder)
-	holder.stop()
-	if err := os.RemoveAll(holder.dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(holder.dir, os.DirFS(snapshot)); err != nil {
-		t.Fatal(err)
-	}
-	holder.start()
+	putBack(t, holder, func() { carry(t, home, holder) })
 	id := home.post(billing, map[string]any{"order": "A-1"})
 	eventually(t, "the older copy to be found out", func() error {
-		if !strings.Contains(home.stderr(), "its journal ends at") || !strings.Contains(home.stderr(), "--accept-loss") {
+		if !strings.Contains(home.stderr(), "journal ends at") || !strings.Contains(home.stderr(), "--accept-loss") {
 			return fmt.Errorf("nobody says so")
 		}
 		return nil
 	})
+	home.checkFinds("peer_put_back: The journal of the sidecar at the other end was put back", "Stop that sidecar, and not this one, and start it once with --accept-loss")
+	eventually(t, "the older copy to be told what it is", func() error {
+		if a := holder.operate("GET", "/readyz?verbose", nil); !bytes.Contains(a.body, []byte("put back")) {
+			return fmt.Errorf("it says %v", a)
+		}
+		return nil
+	})
+	holder.checkSays("THIS sidecar's journal was put back", "nothing is exchanged with "+home.peer+": stop it and start it once with --accept-loss")
 	holder.stop()
 	holder.set.args = append(holder.set.args, "--accept-loss")
 	holder.start()
@@ -233,4 +262,33 @@ func TestOlderCopyOfAReceiver(t *testing.T) {
 	home.stop()
 	holder.verify()
 	home.verify()
+}
+
+// TestOlderCopyOfAHome: the same of the sidecar that sends. It is this one that has to be started
+// with --accept-loss, and both say so: its own check and why, and the check of the other.
+func TestOlderCopyOfAHome(t *testing.T) {
+	t.Parallel()
+	home, holder := startPair(t, nil)
+	putBack(t, home, func() { carry(t, home, holder) })
+	id := home.post(billing, map[string]any{"order": "A-1"})
+	eventually(t, "why to name the older copy", func() error {
+		if why := home.why(id); why.Causes[0].Code != "journal_put_back" {
+			return fmt.Errorf("it says %+v", why)
+		}
+		return nil
+	})
+	home.checkFinds("THIS sidecar's journal was put back", "nothing is exchanged with "+holder.peer+": stop it and start it once with --accept-loss",
+		"× "+holder.peer+": journal_put_back: THIS sidecar's journal", "Stop THIS sidecar, and not the other")
+	holder.checkSays("nothing is exchanged with "+home.peer, "stop that sidecar, and not this one, and start it once with --accept-loss")
+	home.stop()
+	home.set.args = append(home.set.args, "--accept-loss")
+	home.start()
+	finish(t, home, holder, id)
+	for _, s := range []*sidecar{home, holder} {
+		if a := s.operate("GET", "/readyz?verbose", nil); bytes.Contains(a.body, []byte("put back")) {
+			t.Errorf("mended, %s still says it: %v", s.set.name, a)
+		}
+	}
+	home.stop()
+	holder.stop()
 }

@@ -55,12 +55,13 @@ type Server struct {
 
 	mu struct {
 		sync.Mutex
-		sessions map[journal.ID]*session
-		changed  chan struct{} // closed when a session comes up
-		asked    map[journal.ID]bool
-		kept     map[journal.ID]kept // at most keptMost
-		running  bool
-		draining bool
+		sessions  map[journal.ID]*session
+		changed   chan struct{} // closed when a session comes up
+		asked     map[journal.ID]bool
+		kept      map[journal.ID]kept    // at most keptMost
+		oldCopies map[journal.ID]oldCopy // by home, at most oldCopiesMost
+		running   bool
+		draining  bool
 	}
 }
 
@@ -72,6 +73,7 @@ func NewServer(o Options, j *journal.Journal, m *Mailbox, self Self, knocked fun
 	s.mu.changed = make(chan struct{})
 	s.mu.asked = map[journal.ID]bool{}
 	s.mu.kept = map[journal.ID]kept{}
+	s.mu.oldCopies = map[journal.ID]oldCopy{}
 	s.mu.running = true
 	m.mu.Lock()
 	m.mu.server = s

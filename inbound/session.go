@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"pannier/journal"
 	"pannier/journal/wire/peer"
@@ -64,8 +62,10 @@ func (ss *session) run(ctx context.Context, stream grpc.BidiStreamingServer[peer
 	// known what we hold.
 	defer ss.waitHeld()
 	defer ss.end(nil)
-	if err := ss.greet(ctx); err != nil {
-		return status.Error(codes.Unavailable, err.Error())
+	err := ss.greet(ctx)
+	ss.s.greeted(ss, err)
+	if err != nil {
+		return refusal(err)
 	}
 	if !ss.s.start(func() { ss.end(ss.write(ctx, stream)) }) {
 		return errStopping
@@ -101,9 +101,6 @@ func ended(cause error) error {
 func (ss *session) greet(ctx context.Context) error {
 	s := ss.s
 	if _, err := s.j.SawHome(ctx, ss.home, ss.hello.Address, ss.applied()); err != nil {
-		if errors.Is(err, journal.ErrOldCopy) {
-			s.log.Error("nothing is exchanged with a home until somebody looks", "peer", ss.home.Journal.String(), "err", err)
-		}
 		return fmt.Errorf("record home: %w", err)
 	}
 	if n, err := s.j.ForgetStrangers(ctx, func(id journal.ID) bool { return s.session(id) != nil }); err != nil {

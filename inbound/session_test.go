@@ -1,6 +1,7 @@
 package inbound_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -309,6 +310,44 @@ func TestHigherEpochRenumbersReports(t *testing.T) {
 	restored.facts(1)
 	if got := restored.numbers(); !slices.Equal(got, []uint64{1}) {
 		t.Errorf("reports to a restored home are numbered %v, want from 1", got)
+	}
+}
+
+// A home whose journal was put back is told that it is its own, for as long as it comes with it.
+func TestOlderCopyOfAHomeIsToldSo(t *testing.T) {
+	t.Parallel()
+	w := setup(t, fast())
+	conn := w.listen()
+	key := journal.NewID()
+	home := w.dialOn(conn, key, 1)
+	home.holds(1, 1)
+	w.pull(1)
+	home.facts(1)
+	home.send(&peer.Frame{ReportAck: &peer.ReportAck{UpTo: 1}})
+	until(t, "the first report is acked", func() bool { left, _ := w.j.Reports(key, 0, 1); return len(left) == 0 })
+	home.close()
+
+	self := w.j.Identity()
+	older := w.open(conn, key, 1)
+	older.send(&peer.Frame{Hello: &peer.Hello{
+		Identity: &peer.Identity{Journal: key[:], Epoch: 1}, VersionMin: 1, VersionMax: 1, Address: "home:1",
+		Applied: 0, AppliedPair: &peer.Identity{Journal: self.Journal[:], Epoch: self.Epoch},
+	}})
+	var whose []byte
+	for _, detail := range status.Convert(older.ended()).Details() {
+		if p, ok := detail.(*peer.PutBack); ok {
+			whose = p.Journal
+		}
+	}
+	if !bytes.Equal(whose, key[:]) {
+		t.Errorf("the journal put back is said to be %x, want home's, %x", whose, key)
+	}
+	if old := w.s.OldCopies()["home:1"]; old == nil || old.Journal != key {
+		t.Errorf("older copies: %v", w.s.OldCopies())
+	}
+	w.dialOn(conn, key, 2)
+	if old := w.s.OldCopies(); len(old) != 0 {
+		t.Errorf("of a home with a new epoch it is still said: %v", old)
 	}
 }
 

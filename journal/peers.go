@@ -116,7 +116,7 @@ func (j *Journal) SawHome(ctx context.Context, home Identity, address string, ap
 		}
 		samePair := known && rec.Epoch == home.Epoch && rec.OwnEpoch == j.self.Epoch
 		if samePair && applied != nil {
-			if err := t.compareCopies(home.Journal, *applied, &rec); err != nil {
+			if err := t.compareCopies(home.Journal, j.self.Journal, *applied, &rec); err != nil {
 				return err
 			}
 		}
@@ -162,14 +162,12 @@ func (j *Journal) CheckHolder(holder Identity, last, acked uint64) error {
 	case err != nil:
 		return err
 	case rec.Applied > last:
-		return fmt.Errorf("%w: report %d of holder %s was applied here, and its journal ends at %d: it was put back; %s", ErrOldCopy, rec.Applied, holder.Journal, last, newEpoch)
+		return &OldCopy{holder.Journal, fmt.Sprintf("report %d of holder %s was applied, and its journal ends at %d", rec.Applied, holder.Journal, last)}
 	case rec.Applied < acked:
-		return fmt.Errorf("%w: report %d of holder %s was acked, and %d are applied here: our journal was put back; %s", ErrOldCopy, acked, holder.Journal, rec.Applied, newEpoch)
+		return &OldCopy{j.self.Journal, fmt.Sprintf("home %s acked report %d of holder %s, and has now applied %d", j.self.Journal, acked, holder.Journal, rec.Applied)}
 	}
 	return nil
 }
-
-const newEpoch = "stop that sidecar and start it once with --accept-loss, which gives its journal a new epoch"
 
 const (
 	// strangersMost is how many homes stay on record that we have never told anything:
@@ -239,12 +237,12 @@ func (j *Journal) forgetStrangers(ctx context.Context, live func(ID) bool, most,
 	return forgotten, err
 }
 
-func (t *tx) compareCopies(home ID, applied uint64, rec *wire.HomePeer) error {
+func (t *tx) compareCopies(home, self ID, applied uint64, rec *wire.HomePeer) error {
 	switch last, acked := t.lastReport(home)-rec.Base, rec.Acked-rec.Base; {
 	case applied > last:
-		return fmt.Errorf("%w: home %s has applied report %d, and our journal ends at %d: ours was put back; %s", ErrOldCopy, home, applied, last, newEpoch)
+		return &OldCopy{self, fmt.Sprintf("home %s has applied report %d of holder %s, whose journal ends at %d", home, applied, self, last)}
 	case applied < acked:
-		return fmt.Errorf("%w: home %s acked report %d, and has now applied %d: its journal was put back; %s", ErrOldCopy, home, acked, applied, newEpoch)
+		return &OldCopy{home, fmt.Sprintf("home %s acked report %d of holder %s, and has now applied %d", home, acked, self, applied)}
 	}
 	return nil
 }

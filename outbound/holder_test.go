@@ -31,7 +31,8 @@ type fake struct {
 		id        journal.Identity
 		ephemeral bool
 		version   uint32
-		mute      bool // takes the stream and says nothing
+		mute      bool  // takes the stream and says nothing
+		refuses   error // ends each stream with it
 		holdings  []*peer.Holding
 		reports   []*wire.Report
 		agents    []string
@@ -124,8 +125,11 @@ func (f *fake) Session(stream grpc.BidiStreamingServer[peer.Frame, peer.Frame]) 
 	f.mu.stream = l
 	f.mu.streams++
 	greeting := f.greeting()
-	mute := f.mu.mute
+	mute, refuses := f.mu.mute, f.mu.refuses
 	f.mu.Unlock()
+	if refuses != nil {
+		return refuses
+	}
 	if !mute {
 		if err := stream.Send(greeting); err != nil {
 			return err

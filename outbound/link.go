@@ -50,6 +50,8 @@ type link struct {
 	self      bool       // it is this sidecar
 	asked     bool       // it has said once since our start what it holds
 	lastError string
+	oldCopy   *journal.OldCopy // that the last try has found out; nil: none
+	copyOf    journal.Identity // who answered when we found it out ourselves
 	idleSince time.Time
 	gone      bool // out of the table
 }
@@ -177,6 +179,7 @@ func (l *link) over(ctx context.Context, err error) {
 		l.failures = 0
 	}
 	l.notBefore = now.Add(l.rest())
+	l.oldCopy = oldCopyIn(err)
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case errors.Is(err, errSelf):
@@ -240,7 +243,11 @@ func (d *Dispatcher) needs(l *link) bool {
 // obstacle says why there is no session to use, and until when. Called with mu
 // held.
 func (l *link) obstacle(now time.Time) (state.Cause, time.Time) {
-	if name, until := l.breaker.status(now); name == breakerOpen {
+	name, until := l.breaker.status(now)
+	switch {
+	case l.oldCopy != nil:
+		return l.putBack(), until
+	case name == breakerOpen:
 		return state.CauseBreakerOpen, until
 	}
 	return state.CauseConnecting, time.Time{}

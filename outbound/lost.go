@@ -210,6 +210,9 @@ func (d *Dispatcher) claimHolder(ctx context.Context, s *session) (h *holder, re
 		// An older copy does not end the stream of the newer; nor does one that is older
 		// once that stream has ended.
 		if err := d.checkCopy(s); err != nil {
+			d.mu.Lock()
+			s.link.copyOf = s.peer // the next hello says what we know of it, which it may not know itself
+			d.mu.Unlock()
 			return nil, false, err // nothing is exchanged until somebody looks
 		}
 		var wait chan struct{}
@@ -327,11 +330,13 @@ func (d *Dispatcher) forget(ctx context.Context, h *holder) error {
 func (d *Dispatcher) lastAt(address string) (journal.Identity, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	h := d.lastHolder(address)
-	if h == nil {
-		return journal.Identity{}, false
+	if h := d.lastHolder(address); h != nil {
+		return journal.Identity{Journal: h.id, Epoch: h.epoch}, true
 	}
-	return journal.Identity{Journal: h.id, Epoch: h.epoch}, true
+	if l := d.mu.links[address]; l != nil && l.oldCopy != nil {
+		return l.copyOf, !l.copyOf.Journal.IsZero()
+	}
+	return journal.Identity{}, false
 }
 
 // lastHolder is the holder last seen at an address. Called with mu held.

@@ -215,7 +215,7 @@ func (d *Dispatcher) quiet(ctx context.Context, h *holder) error {
 func (d *Dispatcher) opened(s *session) {
 	d.mu.Lock()
 	s.live, s.liveSince = true, time.Now()
-	s.link.phase, s.link.asked, s.link.lastError, s.link.failures = open, true, "", 0
+	s.link.phase, s.link.asked, s.link.lastError, s.link.oldCopy, s.link.failures = open, true, "", nil, 0
 	d.wakeAllLocked()
 	d.mu.Unlock()
 	d.log.Info("stream to peer open", "peer", s.link.address)

@@ -136,7 +136,7 @@ func (l *link) connect(ctx context.Context, p *permit) (err error) {
 	case errors.Is(err, errIdle) || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled):
 		return nil
 	case ok:
-		return errors.New(refused.Message()) // without gRPC's prefix
+		return refusal(refused)
 	}
 	return err
 }

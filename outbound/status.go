@@ -15,7 +15,7 @@ type PeerStatus struct {
 	Address   string         `json:"address"`
 	JournalID string         `json:"journal_id"`
 	Epoch     uint64         `json:"epoch"`
-	State     string         `json:"state"`   // connecting, open, down, breaker_open, idle
+	State     string         `json:"state"`   // connecting, open, down, breaker_open, idle, journal_put_back (ours), peer_put_back
 	Breaker   string         `json:"breaker"` // closed, open, half_open
 	Agents    []string       `json:"agents"`
 	LastError string         `json:"last_error"`
@@ -147,7 +147,10 @@ func (d *Dispatcher) status(l *link, now time.Time) PeerStatus {
 	if h := d.lastHolder(l.address); h != nil {
 		p.JournalID, p.Epoch, p.Held = h.id.String(), h.epoch, h.held
 	}
-	if p.Breaker == breakerOpen && l.wanted {
+	switch {
+	case l.oldCopy != nil:
+		p.State = l.putBack().String()
+	case p.Breaker == breakerOpen && l.wanted:
 		p.State = "breaker_open"
 	}
 	if next := later(gate, l.notBefore); l.wanted && next.After(now) {
@@ -234,12 +237,15 @@ func (o *option) refuses() bool {
 	return o.cause == state.CauseRefused || o.cause == state.CausePeerDiskFull
 }
 
+// outOfReach are the causes that the last error of a link says more of.
+var outOfReach = []state.Cause{state.CauseBreakerOpen, state.CauseConnecting, state.CausePutBack, state.CausePeerPutBack}
+
 // said is what went wrong last with an endpoint that cannot be used for that.
 func (o *option) said() string {
 	switch {
 	case o.why != nil:
 		return o.why.Error()
-	case o.link != nil && (o.cause == state.CauseBreakerOpen || o.cause == state.CauseConnecting):
+	case o.link != nil && slices.Contains(outOfReach, o.cause):
 		return o.link.lastError // of a stream that is open there is none
 	}
 	return ""

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"pannier/journal"
 	"pannier/journal/state"
 	"pannier/journal/wire"
@@ -376,6 +379,47 @@ func TestOneJournalAtTwoAddresses(t *testing.T) {
 	})
 }
 
+// What a holder proves of an older copy is said as that, and by its own code whether it is ours:
+// until a stream opens.
+func TestOlderCopyIsNamed(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		code string
+		ours bool
+	}{{"ours", "journal_put_back", true}, {"its own", "peer_put_back", false}} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				a := w.holder(addrA)
+				proven := a.identity().Journal
+				if c.ours {
+					proven = w.j.Identity().Journal
+				}
+				refused, err := status.New(codes.Unavailable, "no").WithDetails(&peer.PutBack{Journal: proven[:], Proof: "home acked report 2, and has now applied 1"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				a.set(func() { a.mu.refuses = refused.Err() })
+				w.peers.set(billing, addrA)
+				ids := w.accept(billing, 1)
+				w.after(5 * time.Minute)
+				w.wantWhy(ids[0], c.code)
+				if got := w.peer(addrA); got.State != c.code || !strings.Contains(got.LastError, "has now applied 1: journal "+proven.String()+" was put back") {
+					t.Errorf("the peer is %s: %q", got.State, got.LastError)
+				}
+				if got := w.d.OldCopies()[addrA]; got == nil || got.Journal != proven {
+					t.Errorf("older copies: %v", w.d.OldCopies())
+				}
+				a.set(func() { a.mu.refuses = nil })
+				w.d.Knocked(a.identity(), addrA)
+				a.hold(a.expect(1)...)
+				if got := w.peer(addrA); got.State != "open" || len(w.d.OldCopies()) != 0 {
+					t.Errorf("mended, it is %s, older copies: %v", got.State, w.d.OldCopies())
+				}
+			})
+		})
+	}
+}
+
 // An older copy of a journal is refused, and the stream of the newer goes on.
 func TestOlderCopyDoesNotEndAStream(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -389,8 +433,8 @@ func TestOlderCopyDoesNotEndAStream(t *testing.T) {
 		w.peers.set(billing, addrA, addrB)
 		w.d.Knocked(newer.identity(), addrB)
 		w.after(5 * time.Minute)
-		if why := w.peer(addrB).LastError; !strings.Contains(why, "it was put back") {
-			t.Errorf("the older copy is refused with %q", why)
+		if got := w.peer(addrB); !strings.Contains(got.LastError, "was put back") || got.State != "peer_put_back" {
+			t.Errorf("the older copy is %s, refused with %q", got.State, got.LastError)
 		}
 		if n := w.net.dialed(addrA); n != 1 || !newer.connected() {
 			t.Errorf("the newer was dialed %d times, connected: %t", n, newer.connected())

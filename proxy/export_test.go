@@ -20,6 +20,7 @@ var (
 	Listen       = listen
 	LoopbackOnly = loopbackOnly
 	RecordsCheck = recordsCheck
+	CopiesCheck  = copiesCheck
 	JournalCheck = journalCheck
 
 	ConnectionsCheck = connectionsCheck

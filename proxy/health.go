@@ -13,6 +13,9 @@ import (
 func (r *run) health() admin.Health {
 	phase := r.phase.Load()
 	checks := append(checksOf(phase, r.journal.Stats(), r.journal.Err()), connectionsCheck(r.listeners.uses(), time.Now()))
+	if copies := r.copiesCheck(); !copies.OK {
+		checks = append(checks, copies)
+	}
 	if r.opts.Config != "" {
 		checks = append(checks, r.config.check())
 	}

@@ -157,7 +157,7 @@ func colourOf(cell string) colour {
 	switch cell {
 	case "up", "connected", "closed", "ACKED":
 		return green
-	case "down", "breaker_open", "NACKED", "failing", "rejecting", "unreachable", "gone":
+	case "down", "breaker_open", "journal_put_back", "peer_put_back", "NACKED", "failing", "rejecting", "unreachable", "gone":
 		return red
 	case "half_open", "no_reader", "throttled", "waiting", "STALE":
 		return yellow

@@ -25,7 +25,7 @@ const (
 )
 
 // all are the guards, each with the test that stands for it.
-var all = slices.Concat(table, ofTheDisk, ofTheRoom, ofTheStore, ofWhatIsLost, ofVerify, ofReading, ofSalvage, ofOpening, ofTables, ofManifest, ofBlocks, ofHollow, ofLogs, ofTheLossOnRecord, ofTheLossWithoutRoom, ofTheClock, ofReadsThatFail, ofWhatIsSeldom, ofLoading, ofHistory, ofTheDoors, ofHalves)
+var all = slices.Concat(table, ofTheDisk, ofTheRoom, ofTheStore, ofWhatIsLost, ofVerify, ofReading, ofSalvage, ofOpening, ofTables, ofManifest, ofBlocks, ofHollow, ofLogs, ofTheLossOnRecord, ofTheLossWithoutRoom, ofTheClock, ofReadsThatFail, ofWhatIsSeldom, ofLoading, ofHistory, ofTheDoors, ofTheWords, ofHalves)
 
 var table = []mutant{
 	// The journal: what durable means.

@@ -65,6 +65,8 @@ const (
 
 	// Home: the destination, again.
 	CausePeerDiskFull
+	CausePutBack
+	CausePeerPutBack
 )
 
 // causes is the table: the code as it is written outside, a sentence for
@@ -159,6 +161,10 @@ var causes = [...]struct{ code, sentence, remedy string }{
 
 	CausePeerDiskFull: {"peer_disk_full", "The disk of the sidecar that serves this agent is nearly full: until there is room on its volume it takes nothing new, and goes on with what it has. The intent stays here, and is offered again at the time given, or elsewhere.",
 		"Make room on that sidecar's volume, or give it a larger one; or start another sidecar for this agent. pannier peers says where it is."},
+	CausePutBack: {"journal_put_back", "THIS sidecar's journal was put back to an older copy of itself, as the sidecar at the other end has found out: nothing is exchanged between the two.",
+		"Stop THIS sidecar, and not the other, and start it once with --accept-loss, which gives its journal a new epoch."},
+	CausePeerPutBack: {"peer_put_back", "The journal of the sidecar at the other end was put back to an older copy of itself: nothing is exchanged with it.",
+		"Stop that sidecar, and not this one, and start it once with --accept-loss, which gives its journal a new epoch."},
 }
 
 // begun has the causes that begin with an event, and last until the time it names.

@@ -26,7 +26,8 @@ type Finding struct {
 	Detail string `json:"detail,omitempty"`
 	Hint   string `json:"hint,omitempty"`
 
-	settled bool // somebody has chosen it so: it is no news
+	settled bool        // somebody has chosen it so: it is no news
+	cause   state.Cause // of a peer, where that says more than that it cannot be reached
 }
 
 // Broken reports whether anything keeps the sidecar from delivering.
@@ -61,6 +62,7 @@ var conditions = map[string]struct{ group, about, hint string }{
 	"files":       {"journal", "has files left to open", "raise the limit of open files (ulimit -n) of the sidecar, and look at process_open_fds: what takes them is no connection to it"},
 	"clock":       {"journal", "has a clock that holds", "set the clock of the host by NTP; where it is right, start the sidecar once with --accept-clock, or wait"},
 	"records":     {"journal", "has all its records", "look after the disk and the memory of this host; \"pannier verify\" says more once the sidecar is stopped, and dead letters of it are to be sent again from where they came"},
+	"copies":      {"journal", "older copies", "start no other sidecar with --accept-loss, and forget no peer: neither helps"},
 	"listeners":   {"sidecar", "listens", "it is starting; if it stays so, read its log"},
 	"running":     {"sidecar", "takes intents", "it was asked to stop; start it again"},
 	"connections": {"sidecar", "lets in who connects", "raise the limit of open files (ulimit -n) of the sidecar, or close connections to that listener: apps that stream and poll need one each, and who is turned away sees it closed"},
@@ -313,7 +315,12 @@ const skewed = 5 * time.Second
 func examinePeers(a Peers) (all []Finding) {
 	for _, p := range a.Peers {
 		f := Finding{Group: "peers", About: p.Address, Level: Fine, Detail: p.State}
-		if p.State == "down" || p.State == "breaker_open" {
+		f.cause, _ = state.ParseCause(p.State)
+		switch {
+		case f.cause == state.CausePutBack || f.cause == state.CausePeerPutBack:
+			f.Level, f.Hint = Wrong, f.cause.Remedy()
+			f.Detail = p.State + ": " + f.cause.Sentence()
+		case p.State == "down" || p.State == "breaker_open":
 			f.Level, f.Detail = Wrong, p.State
 			f.Hint = "see whether that sidecar runs and can be reached from here; one that is gone for good is given up with \"pannier peers forget\""
 			if p.LastError != "" {

@@ -1,6 +1,10 @@
 package checkup
 
-import "strings"
+import (
+	"strings"
+
+	"pannier/journal/state"
+)
 
 // The kinds of dead letters.
 const (
@@ -13,6 +17,7 @@ var unmet = map[string]string{
 	"takes writes":                          "The journal takes no writes",
 	"has room":                              "The journal's volume has little room left",
 	"is on a volume that outlives the host": "The journal is on a volume that does not outlive its host",
+	"older copies":                          "A journal was put back to an older copy of itself",
 	"has all its records":                   "The journal has lost records",
 	"listens":                               "The sidecar does not listen yet",
 	"takes intents":                         "The sidecar is stopping, and takes no new intents",
@@ -36,7 +41,12 @@ func (f Finding) Title() string {
 	case "destinations":
 		return "What is sent to " + about + " waits"
 	case "peers":
-		if f.Level == Wrong {
+		switch {
+		case f.cause == state.CausePutBack:
+			return "Nothing is exchanged with " + about + ": THIS sidecar's journal was put back"
+		case f.cause == state.CausePeerPutBack:
+			return "Nothing is exchanged with " + about + ": its journal was put back"
+		case f.Level == Wrong:
 			return "The sidecar at " + about + " cannot be reached"
 		}
 		return "The sidecar at " + about

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pannier/journal"
+	"pannier/journal/state"
 	"pannier/proxy/checkup"
 )
 
@@ -212,7 +213,7 @@ func grids(a *checkup.Answers) []titled {
 		switch p.State {
 		case "open":
 			stream.Sign, stream.Class = "✓", "good"
-		case "down", "breaker_open":
+		case "down", "breaker_open", state.CausePutBack.String(), state.CausePeerPutBack.String():
 			stream.Sign, stream.Class = "✕", "bad"
 		}
 		peers.add(cell{Text: plain(p.Address), Below: shortAll(p.Agents)}, stream, text(words(p.Breaker)), text(strconv.FormatInt(p.Held, 10)), text(plain(p.LastError)))

@@ -73,7 +73,7 @@ func (x Revoke_Why) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Revoke_Why.Descriptor instead.
 func (Revoke_Why) EnumDescriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{6, 0}
+	return file_peer_proto_rawDescGZIP(), []int{7, 0}
 }
 
 type Ask_What int32
@@ -131,7 +131,7 @@ func (x Ask_What) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Ask_What.Descriptor instead.
 func (Ask_What) EnumDescriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13, 0}
+	return file_peer_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type Frame struct {
@@ -474,6 +474,59 @@ func (x *Hello) GetTold() *Told {
 	return nil
 }
 
+// PutBack is a detail of the status that a holder ends a stream with.
+type PutBack struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Journal       []byte                 `protobuf:"bytes,543,opt,name=journal,proto3" json:"journal,omitempty"` // that is an older copy of itself: home's or the holder's own
+	Proof         string                 `protobuf:"bytes,544,opt,name=proof,proto3" json:"proof,omitempty"`     // what it has forgotten, for people
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutBack) Reset() {
+	*x = PutBack{}
+	mi := &file_peer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutBack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutBack) ProtoMessage() {}
+
+func (x *PutBack) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutBack.ProtoReflect.Descriptor instead.
+func (*PutBack) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PutBack) GetJournal() []byte {
+	if x != nil {
+		return x.Journal
+	}
+	return nil
+}
+
+func (x *PutBack) GetProof() string {
+	if x != nil {
+		return x.Proof
+	}
+	return ""
+}
+
 type Told struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Last          uint64                 `protobuf:"varint,1,opt,name=last,proto3" json:"last,omitempty"`   // number of the last one there is
@@ -484,7 +537,7 @@ type Told struct {
 
 func (x *Told) Reset() {
 	*x = Told{}
-	mi := &file_peer_proto_msgTypes[3]
+	mi := &file_peer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +549,7 @@ func (x *Told) String() string {
 func (*Told) ProtoMessage() {}
 
 func (x *Told) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[3]
+	mi := &file_peer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +562,7 @@ func (x *Told) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Told.ProtoReflect.Descriptor instead.
 func (*Told) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{3}
+	return file_peer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Told) GetLast() uint64 {
@@ -550,7 +603,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_peer_proto_msgTypes[4]
+	mi := &file_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +615,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[4]
+	mi := &file_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +628,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{4}
+	return file_peer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Offer) GetEnvelope() []byte {
@@ -708,7 +761,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_peer_proto_msgTypes[5]
+	mi := &file_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +773,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[5]
+	mi := &file_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +786,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{5}
+	return file_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Update) GetId() []byte {
@@ -820,7 +873,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_peer_proto_msgTypes[6]
+	mi := &file_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +885,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[6]
+	mi := &file_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +898,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{6}
+	return file_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Revoke) GetId() []byte {
@@ -900,7 +953,7 @@ type ReportAck struct {
 
 func (x *ReportAck) Reset() {
 	*x = ReportAck{}
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +965,7 @@ func (x *ReportAck) String() string {
 func (*ReportAck) ProtoMessage() {}
 
 func (x *ReportAck) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[7]
+	mi := &file_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +978,7 @@ func (x *ReportAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportAck.ProtoReflect.Descriptor instead.
 func (*ReportAck) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{7}
+	return file_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReportAck) GetUpTo() uint64 {
@@ -955,7 +1008,7 @@ type Acked struct {
 
 func (x *Acked) Reset() {
 	*x = Acked{}
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1020,7 @@ func (x *Acked) String() string {
 func (*Acked) ProtoMessage() {}
 
 func (x *Acked) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[8]
+	mi := &file_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1033,7 @@ func (x *Acked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acked.ProtoReflect.Descriptor instead.
 func (*Acked) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{8}
+	return file_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Acked) GetId() []byte {
@@ -1033,7 +1086,7 @@ type Holding struct {
 
 func (x *Holding) Reset() {
 	*x = Holding{}
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1098,7 @@ func (x *Holding) String() string {
 func (*Holding) ProtoMessage() {}
 
 func (x *Holding) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[9]
+	mi := &file_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1111,7 @@ func (x *Holding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holding.ProtoReflect.Descriptor instead.
 func (*Holding) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{9}
+	return file_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Holding) GetId() []byte {
@@ -1121,7 +1174,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1186,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[10]
+	mi := &file_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1199,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{10}
+	return file_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Verdict) GetId() []byte {
@@ -1183,7 +1236,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1248,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[11]
+	mi := &file_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1261,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{11}
+	return file_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Refused) GetId() []byte {
@@ -1257,7 +1310,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1322,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[12]
+	mi := &file_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1335,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{12}
+	return file_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Credit) GetAgent() string {
@@ -1320,7 +1373,7 @@ type Ask struct {
 
 func (x *Ask) Reset() {
 	*x = Ask{}
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1385,7 @@ func (x *Ask) String() string {
 func (*Ask) ProtoMessage() {}
 
 func (x *Ask) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[13]
+	mi := &file_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1398,7 @@ func (x *Ask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ask.ProtoReflect.Descriptor instead.
 func (*Ask) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{13}
+	return file_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Ask) GetNo() uint64 {
@@ -1404,7 +1457,7 @@ type Redrive struct {
 
 func (x *Redrive) Reset() {
 	*x = Redrive{}
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1469,7 @@ func (x *Redrive) String() string {
 func (*Redrive) ProtoMessage() {}
 
 func (x *Redrive) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[14]
+	mi := &file_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1482,7 @@ func (x *Redrive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redrive.ProtoReflect.Descriptor instead.
 func (*Redrive) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{14}
+	return file_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Redrive) GetPayload() []byte {
@@ -1492,7 +1545,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1557,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[15]
+	mi := &file_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1570,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{15}
+	return file_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Answer) GetNo() uint64 {
@@ -1648,7 +1701,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1713,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[16]
+	mi := &file_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1726,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{16}
+	return file_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Goodbye) GetEmpty() bool {
@@ -1693,7 +1746,7 @@ type KnockRequest struct {
 
 func (x *KnockRequest) Reset() {
 	*x = KnockRequest{}
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1758,7 @@ func (x *KnockRequest) String() string {
 func (*KnockRequest) ProtoMessage() {}
 
 func (x *KnockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[17]
+	mi := &file_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +1771,7 @@ func (x *KnockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnockRequest.ProtoReflect.Descriptor instead.
 func (*KnockRequest) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{17}
+	return file_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KnockRequest) GetIdentity() *Identity {
@@ -1743,7 +1796,7 @@ type KnockResponse struct {
 
 func (x *KnockResponse) Reset() {
 	*x = KnockResponse{}
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +1808,7 @@ func (x *KnockResponse) String() string {
 func (*KnockResponse) ProtoMessage() {}
 
 func (x *KnockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_proto_msgTypes[18]
+	mi := &file_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +1821,7 @@ func (x *KnockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KnockResponse.ProtoReflect.Descriptor instead.
 func (*KnockResponse) Descriptor() ([]byte, []int) {
-	return file_peer_proto_rawDescGZIP(), []int{18}
+	return file_peer_proto_rawDescGZIP(), []int{19}
 }
 
 var File_peer_proto protoreflect.FileDescriptor
@@ -1812,7 +1865,10 @@ const file_peer_proto_rawDesc = "" +
 	"\fapplied_pair\x18\a \x01(\v2\x19.pannier.peer.v1.IdentityR\vappliedPair\x12\x16\n" +
 	"\x06agents\x18\b \x03(\tR\x06agents\x12\x16\n" +
 	"\x06now_ms\x18\xa2\x02 \x01(\x03R\x05nowMs\x12*\n" +
-	"\x04told\x18\x9d\x04 \x01(\v2\x15.pannier.peer.v1.ToldR\x04told\"0\n" +
+	"\x04told\x18\x9d\x04 \x01(\v2\x15.pannier.peer.v1.ToldR\x04told\";\n" +
+	"\aPutBack\x12\x19\n" +
+	"\ajournal\x18\x9f\x04 \x01(\fR\ajournal\x12\x15\n" +
+	"\x05proof\x18\xa0\x04 \x01(\tR\x05proof\"0\n" +
 	"\x04Told\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\x04R\x04last\x12\x14\n" +
 	"\x05acked\x18\x02 \x01(\x04R\x05acked\"\xe5\x04\n" +
@@ -1957,68 +2013,69 @@ func file_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_peer_proto_goTypes = []any{
 	(Revoke_Why)(0),       // 0: pannier.peer.v1.Revoke.Why
 	(Ask_What)(0),         // 1: pannier.peer.v1.Ask.What
 	(*Frame)(nil),         // 2: pannier.peer.v1.Frame
 	(*Identity)(nil),      // 3: pannier.peer.v1.Identity
 	(*Hello)(nil),         // 4: pannier.peer.v1.Hello
-	(*Told)(nil),          // 5: pannier.peer.v1.Told
-	(*Offer)(nil),         // 6: pannier.peer.v1.Offer
-	(*Update)(nil),        // 7: pannier.peer.v1.Update
-	(*Revoke)(nil),        // 8: pannier.peer.v1.Revoke
-	(*ReportAck)(nil),     // 9: pannier.peer.v1.ReportAck
-	(*Acked)(nil),         // 10: pannier.peer.v1.Acked
-	(*Holding)(nil),       // 11: pannier.peer.v1.Holding
-	(*Verdict)(nil),       // 12: pannier.peer.v1.Verdict
-	(*Refused)(nil),       // 13: pannier.peer.v1.Refused
-	(*Credit)(nil),        // 14: pannier.peer.v1.Credit
-	(*Ask)(nil),           // 15: pannier.peer.v1.Ask
-	(*Redrive)(nil),       // 16: pannier.peer.v1.Redrive
-	(*Answer)(nil),        // 17: pannier.peer.v1.Answer
-	(*Goodbye)(nil),       // 18: pannier.peer.v1.Goodbye
-	(*KnockRequest)(nil),  // 19: pannier.peer.v1.KnockRequest
-	(*KnockResponse)(nil), // 20: pannier.peer.v1.KnockResponse
-	(*wire.Report)(nil),   // 21: pannier.journal.v1.Report
-	(*wire.Wait)(nil),     // 22: pannier.journal.v1.Wait
-	(*wire.Event)(nil),    // 23: pannier.journal.v1.Event
-	(*wire.Change)(nil),   // 24: pannier.journal.v1.Change
-	(*wire.Outcome)(nil),  // 25: pannier.journal.v1.Outcome
+	(*PutBack)(nil),       // 5: pannier.peer.v1.PutBack
+	(*Told)(nil),          // 6: pannier.peer.v1.Told
+	(*Offer)(nil),         // 7: pannier.peer.v1.Offer
+	(*Update)(nil),        // 8: pannier.peer.v1.Update
+	(*Revoke)(nil),        // 9: pannier.peer.v1.Revoke
+	(*ReportAck)(nil),     // 10: pannier.peer.v1.ReportAck
+	(*Acked)(nil),         // 11: pannier.peer.v1.Acked
+	(*Holding)(nil),       // 12: pannier.peer.v1.Holding
+	(*Verdict)(nil),       // 13: pannier.peer.v1.Verdict
+	(*Refused)(nil),       // 14: pannier.peer.v1.Refused
+	(*Credit)(nil),        // 15: pannier.peer.v1.Credit
+	(*Ask)(nil),           // 16: pannier.peer.v1.Ask
+	(*Redrive)(nil),       // 17: pannier.peer.v1.Redrive
+	(*Answer)(nil),        // 18: pannier.peer.v1.Answer
+	(*Goodbye)(nil),       // 19: pannier.peer.v1.Goodbye
+	(*KnockRequest)(nil),  // 20: pannier.peer.v1.KnockRequest
+	(*KnockResponse)(nil), // 21: pannier.peer.v1.KnockResponse
+	(*wire.Report)(nil),   // 22: pannier.journal.v1.Report
+	(*wire.Wait)(nil),     // 23: pannier.journal.v1.Wait
+	(*wire.Event)(nil),    // 24: pannier.journal.v1.Event
+	(*wire.Change)(nil),   // 25: pannier.journal.v1.Change
+	(*wire.Outcome)(nil),  // 26: pannier.journal.v1.Outcome
 }
 var file_peer_proto_depIdxs = []int32{
 	4,  // 0: pannier.peer.v1.Frame.hello:type_name -> pannier.peer.v1.Hello
-	9,  // 1: pannier.peer.v1.Frame.report_ack:type_name -> pannier.peer.v1.ReportAck
-	8,  // 2: pannier.peer.v1.Frame.revokes:type_name -> pannier.peer.v1.Revoke
-	14, // 3: pannier.peer.v1.Frame.credits:type_name -> pannier.peer.v1.Credit
-	11, // 4: pannier.peer.v1.Frame.holdings:type_name -> pannier.peer.v1.Holding
-	12, // 5: pannier.peer.v1.Frame.held:type_name -> pannier.peer.v1.Verdict
-	13, // 6: pannier.peer.v1.Frame.refused:type_name -> pannier.peer.v1.Refused
-	12, // 7: pannier.peer.v1.Frame.releases:type_name -> pannier.peer.v1.Verdict
-	21, // 8: pannier.peer.v1.Frame.reports:type_name -> pannier.journal.v1.Report
-	7,  // 9: pannier.peer.v1.Frame.updates:type_name -> pannier.peer.v1.Update
-	6,  // 10: pannier.peer.v1.Frame.offers:type_name -> pannier.peer.v1.Offer
-	15, // 11: pannier.peer.v1.Frame.asks:type_name -> pannier.peer.v1.Ask
-	17, // 12: pannier.peer.v1.Frame.answers:type_name -> pannier.peer.v1.Answer
-	18, // 13: pannier.peer.v1.Frame.goodbye:type_name -> pannier.peer.v1.Goodbye
+	10, // 1: pannier.peer.v1.Frame.report_ack:type_name -> pannier.peer.v1.ReportAck
+	9,  // 2: pannier.peer.v1.Frame.revokes:type_name -> pannier.peer.v1.Revoke
+	15, // 3: pannier.peer.v1.Frame.credits:type_name -> pannier.peer.v1.Credit
+	12, // 4: pannier.peer.v1.Frame.holdings:type_name -> pannier.peer.v1.Holding
+	13, // 5: pannier.peer.v1.Frame.held:type_name -> pannier.peer.v1.Verdict
+	14, // 6: pannier.peer.v1.Frame.refused:type_name -> pannier.peer.v1.Refused
+	13, // 7: pannier.peer.v1.Frame.releases:type_name -> pannier.peer.v1.Verdict
+	22, // 8: pannier.peer.v1.Frame.reports:type_name -> pannier.journal.v1.Report
+	8,  // 9: pannier.peer.v1.Frame.updates:type_name -> pannier.peer.v1.Update
+	7,  // 10: pannier.peer.v1.Frame.offers:type_name -> pannier.peer.v1.Offer
+	16, // 11: pannier.peer.v1.Frame.asks:type_name -> pannier.peer.v1.Ask
+	18, // 12: pannier.peer.v1.Frame.answers:type_name -> pannier.peer.v1.Answer
+	19, // 13: pannier.peer.v1.Frame.goodbye:type_name -> pannier.peer.v1.Goodbye
 	3,  // 14: pannier.peer.v1.Hello.identity:type_name -> pannier.peer.v1.Identity
 	3,  // 15: pannier.peer.v1.Hello.applied_pair:type_name -> pannier.peer.v1.Identity
-	5,  // 16: pannier.peer.v1.Hello.told:type_name -> pannier.peer.v1.Told
-	22, // 17: pannier.peer.v1.Offer.waited:type_name -> pannier.journal.v1.Wait
+	6,  // 16: pannier.peer.v1.Hello.told:type_name -> pannier.peer.v1.Told
+	23, // 17: pannier.peer.v1.Offer.waited:type_name -> pannier.journal.v1.Wait
 	0,  // 18: pannier.peer.v1.Revoke.why:type_name -> pannier.peer.v1.Revoke.Why
-	23, // 19: pannier.peer.v1.Revoke.events:type_name -> pannier.journal.v1.Event
-	10, // 20: pannier.peer.v1.ReportAck.acked:type_name -> pannier.peer.v1.Acked
-	23, // 21: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
+	24, // 19: pannier.peer.v1.Revoke.events:type_name -> pannier.journal.v1.Event
+	11, // 20: pannier.peer.v1.ReportAck.acked:type_name -> pannier.peer.v1.Acked
+	24, // 21: pannier.peer.v1.Acked.events:type_name -> pannier.journal.v1.Event
 	1,  // 22: pannier.peer.v1.Ask.what:type_name -> pannier.peer.v1.Ask.What
-	16, // 23: pannier.peer.v1.Ask.redrive:type_name -> pannier.peer.v1.Redrive
-	24, // 24: pannier.peer.v1.Ask.change:type_name -> pannier.journal.v1.Change
-	23, // 25: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
-	25, // 26: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
+	17, // 23: pannier.peer.v1.Ask.redrive:type_name -> pannier.peer.v1.Redrive
+	25, // 24: pannier.peer.v1.Ask.change:type_name -> pannier.journal.v1.Change
+	24, // 25: pannier.peer.v1.Answer.events:type_name -> pannier.journal.v1.Event
+	26, // 26: pannier.peer.v1.Answer.outcome:type_name -> pannier.journal.v1.Outcome
 	3,  // 27: pannier.peer.v1.KnockRequest.identity:type_name -> pannier.peer.v1.Identity
 	2,  // 28: pannier.peer.v1.Peer.Session:input_type -> pannier.peer.v1.Frame
-	19, // 29: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
+	20, // 29: pannier.peer.v1.Peer.Knock:input_type -> pannier.peer.v1.KnockRequest
 	2,  // 30: pannier.peer.v1.Peer.Session:output_type -> pannier.peer.v1.Frame
-	20, // 31: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
+	21, // 31: pannier.peer.v1.Peer.Knock:output_type -> pannier.peer.v1.KnockResponse
 	30, // [30:32] is the sub-list for method output_type
 	28, // [28:30] is the sub-list for method input_type
 	28, // [28:28] is the sub-list for extension type_name
@@ -2037,7 +2094,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,33 @@
+package mutants_test
+
+// ofTheWords are guards of what an operator is told, who would act at the wrong place without.
+var ofTheWords = []mutant{
+	{
+		guard: "a home is not told whose journal was put back",
+		file:  "inbound/oldcopy.go",
+		old:   "			refused = with //",
+		new:   "			_ = with //",
+		pkg:   inInbound, test: "TestOlderCopyOfAHomeIsToldSo",
+	},
+	{
+		guard: "a home with a new epoch stays an older copy",
+		file:  "inbound/oldcopy.go",
+		old:   "		delete(s.mu.oldCopies, home)\n",
+		new:   "",
+		pkg:   inInbound, test: "TestOlderCopyOfAHomeIsToldSo",
+	},
+	{
+		guard: "an own journal that was put back is said to be the peer's",
+		file:  "outbound/oldcopy.go",
+		old:   "l.oldCopy.Journal == l.d.self.Identity.Journal {\n",
+		new:   "false {\n",
+		pkg:   inOutbound, test: "TestOlderCopyIsNamed",
+	},
+	{
+		guard: "a holder does not learn that its journal was put back",
+		file:  "outbound/lost.go",
+		old:   "			s.link.copyOf = s.peer //",
+		new:   "			_ = s.peer //",
+		pkg:   inE2E, test: "TestOlderCopyOfAReceiver",
+	},
+}
