@@ -30,4 +30,18 @@ var ofTheWords = []mutant{
 		new:   "			_ = s.peer //",
 		pkg:   inE2E, test: "TestOlderCopyOfAReceiver",
 	},
+	{
+		guard: "why does not say that the clock holds what is over time",
+		file:  "proxy/api/why.go",
+		old:   "clock.Paused {\n",
+		new:   "clock.Paused && false {\n",
+		pkg:   inAPI, test: "TestWhyOfATimeThatThePausedClockHolds",
+	},
+	{
+		guard: "why blames the clock for what has time left",
+		file:  "proxy/api/why.go",
+		old:   "limit.IsZero() || limit.After(acc.asOf) {\n",
+		new:   "limit.IsZero() {\n",
+		pkg:   inAPI, test: "TestWhyOfATimeThatThePausedClockHolds",
+	},
 }

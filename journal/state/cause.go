@@ -67,6 +67,9 @@ const (
 	CausePeerDiskFull
 	CausePutBack
 	CausePeerPutBack
+
+	// Home: the intent, once more.
+	CauseClock
 )
 
 // causes is the table: the code as it is written outside, a sentence for
@@ -163,6 +166,8 @@ var causes = [...]struct{ code, sentence, remedy string }{
 		"Make room on that sidecar's volume, or give it a larger one; or start another sidecar for this agent. pannier peers says where it is."},
 	CausePutBack: {"journal_put_back", "THIS sidecar's journal was put back to an older copy of itself, as the sidecar at the other end has found out: nothing is exchanged between the two.",
 		"Stop THIS sidecar, and not the other, and start it once with --accept-loss, which gives its journal a new epoch."},
+	CauseClock: {"clock_paused", "A limit of time of it has passed by this sidecar's clock, which has jumped: nothing expires until the clock is believed again, at the time given, or is set right.",
+		"Set the clock of the host by NTP; where it is right, start the sidecar once with --accept-clock, or wait."},
 	CausePeerPutBack: {"peer_put_back", "The journal of the sidecar at the other end was put back to an older copy of itself: nothing is exchanged with it.",
 		"Stop that sidecar, and not this one, and start it once with --accept-loss, which gives its journal a new epoch."},
 }

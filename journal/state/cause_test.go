@@ -63,7 +63,7 @@ func TestCauses(t *testing.T) {
 	if _, ok := state.ParseCause(""); ok {
 		t.Error("no code is a code")
 	}
-	if got := len(state.Causes()); got != int(state.CausePeerPutBack) {
-		t.Errorf("%d causes listed, the last one is number %d", got, state.CausePeerPutBack)
+	if got := len(state.Causes()); got != int(state.CauseClock) {
+		t.Errorf("%d causes listed, the last one is number %d", got, state.CauseClock)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"pannier/inbound"
 	"pannier/journal"
+	"pannier/journal/journaltest"
 	"pannier/journal/state"
 	"pannier/journal/wire/peer"
 )
@@ -251,6 +252,39 @@ func TestWhy(t *testing.T) {
 	w.resolve(id, `{"status":"CANCELED"}`).want(200)
 	if a := why(); a.text("causes.0.code") != "ended" || a.text("status") != "CANCELED" {
 		t.Errorf("ended: %s", a.raw)
+	}
+}
+
+// What is open beyond its limit of time because the clock has jumped says so, and until when.
+func TestWhyOfATimeThatThePausedClockHolds(t *testing.T) {
+	t.Parallel()
+	up := time.Hour
+	o := journal.Options{Dir: t.TempDir(), SinceBoot: func() (string, time.Duration) { return "boot", up }}
+	before, err := journaltest.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+	up += 48 * time.Hour // in which the wall clock has not moved
+	w := newWorld(t).serve(openJournalWith(t, o))
+	limit := time.Now().Add(300 * time.Millisecond).UTC()
+	id := w.post("/v1/intents", `{"intent_type":"a.v1","to_agent":"b","payload":{},"deadline_at":"`+limit.Format("2006-01-02T15:04:05.000Z")+`"}`).want(200).text("intent_id")
+	if a := w.get("/v1/intents/" + id + "/why").want(200); time.Now().Before(limit) && a.text("causes.1.code") != "" {
+		t.Errorf("before its limit: %s", a.raw)
+	}
+	for {
+		a := w.get("/v1/intents/" + id + "/why").want(200)
+		if a.text("status") != "SUBMITTED" || time.Now().After(limit.Add(time.Minute)) {
+			t.Fatalf("it does not say that the clock holds it: %s", a.raw)
+		}
+		if a.text("causes.1.code") == "clock_paused" {
+			if a.text("causes.0.code") != "offering" || a.text("causes.1.until") == "" {
+				t.Errorf("got %s", a.raw)
+			}
+			return
+		}
 	}
 }
 

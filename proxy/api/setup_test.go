@@ -41,10 +41,20 @@ type world struct {
 	askHome func(context.Context, journal.ID, *peer.Ask) (*peer.Answer, error)
 }
 
+func newWorld(t *testing.T) *world {
+	return &world{t: t, sender: &dispatcher{}, client: &http.Client{Transport: apitest.Watch(t, http.DefaultTransport)}}
+}
+
 func setup(t *testing.T, change ...func(*api.Options)) *world {
 	t.Helper()
-	w := &world{t: t, sender: &dispatcher{}, client: &http.Client{Transport: apitest.Watch(t, http.DefaultTransport)}}
-	w.journal = openJournal(t)
+	return newWorld(t).serve(openJournal(t), change...)
+}
+
+// serve puts the API before a journal.
+func (w *world) serve(j *journal.Journal, change ...func(*api.Options)) *world {
+	t := w.t
+	t.Helper()
+	w.journal = j
 	w.mailbox = &mailbox{j: w.journal}
 	o := api.Options{MaxBody: 64 << 10, DefaultAgent: "agent://test/app/sender", Version: "v-test"}
 	o.AskHome = func(ctx context.Context, home journal.ID, ask *peer.Ask) (*peer.Answer, error) {
@@ -65,7 +75,12 @@ func setup(t *testing.T, change ...func(*api.Options)) *world {
 
 func openJournal(t *testing.T) *journal.Journal {
 	t.Helper()
-	j, err := journaltest.Open(journal.Options{Dir: t.TempDir()})
+	return openJournalWith(t, journal.Options{Dir: t.TempDir()})
+}
+
+func openJournalWith(t *testing.T, o journal.Options) *journal.Journal {
+	t.Helper()
+	j, err := journaltest.Open(o)
 	if err != nil {
 		t.Fatalf("open journal: %v", err)
 	}

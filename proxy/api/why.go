@@ -47,6 +47,7 @@ func (a *API) accountFor(ctx context.Context, i *journal.Intent) *account {
 	switch {
 	case i.Head != nil:
 		a.whyAtHome(ctx, i, acc)
+		a.whyNotExpired(i, acc)
 	default:
 		a.whyAtHolder(i, acc)
 	}
@@ -140,6 +141,17 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 		if len(acc.causes) == 0 {
 			acc.add(state.Delay{Cause: state.CauseOffering})
 		}
+	}
+}
+
+// whyNotExpired adds why an intent is open whose time is over.
+func (a *API) whyNotExpired(i *journal.Intent, acc *account) {
+	limit := atMs(i.Head.ExpiryMs)
+	if acc.status.Terminal() || limit.IsZero() || limit.After(acc.asOf) {
+		return
+	}
+	if clock := a.journal.Stats().Clock; clock.Paused {
+		acc.add(state.Delay{Cause: state.CauseClock, Until: acc.asOf.Add(clock.Left)})
 	}
 }
 
