@@ -53,7 +53,8 @@ type link struct {
 	oldCopy   *journal.OldCopy // that the last try has found out; nil: none
 	copyOf    journal.Identity // who answered when we found it out ourselves
 	idleSince time.Time
-	gone      bool // out of the table
+	outSince  time.Time // since when a stream is wanted and not open; zero: it is, or none is wanted
+	gone      bool      // out of the table
 }
 
 const (
@@ -135,7 +136,7 @@ func (l *link) next(now time.Time) (time.Duration, *permit) {
 	defer l.d.mu.Unlock()
 	if !l.wanted {
 		if l.phase != idle {
-			l.phase, l.idleSince = idle, now
+			l.phase, l.idleSince, l.outSince = idle, now, time.Time{}
 		}
 		if l.idleSince.IsZero() {
 			l.idleSince = now
@@ -149,6 +150,9 @@ func (l *link) next(now time.Time) (time.Duration, *permit) {
 		return max(left, time.Second), nil
 	}
 	l.phase = waiting
+	if l.outSince.IsZero() {
+		l.outSince = now
+	}
 	if now.Before(l.notBefore) {
 		return l.notBefore.Sub(now), nil
 	}

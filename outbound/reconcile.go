@@ -216,6 +216,7 @@ func (d *Dispatcher) opened(s *session) {
 	d.mu.Lock()
 	s.live, s.liveSince = true, time.Now()
 	s.link.phase, s.link.asked, s.link.lastError, s.link.oldCopy, s.link.failures = open, true, "", nil, 0
+	s.link.outSince = time.Time{}
 	d.wakeAllLocked()
 	d.mu.Unlock()
 	d.log.Info("stream to peer open", "peer", s.link.address)

@@ -30,6 +30,7 @@ var (
 	errSilent     = errors.New("the peer is silent")
 	errDeaf       = errors.New("the peer does not read")
 	errSuperseded = errors.New("the journal answered at another address")
+	errReplaced   = errors.New("another journal answers at its address")
 	errForgotten  = errors.New("an operator gave the peer up")
 	errIdle       = errors.New("idle")
 )

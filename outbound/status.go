@@ -22,6 +22,8 @@ type PeerStatus struct {
 	Held      int            `json:"held"`   // intents unsettled there
 	Credit    map[string]int `json:"credit"` // how many more it takes, by agent
 	NextTry   *time.Time     `json:"next_try,omitempty"`
+	OutSince  *time.Time     `json:"out_since,omitempty"`   // since when a stream is wanted, and there is none
+	GivenUpAt *time.Time     `json:"given_up_at,omitempty"` // when what it holds is offered elsewhere, unless it is back
 	// ClockAheadMs is how far its clock was ahead of ours when the stream began; negative:
 	// behind. Nothing is decided by it.
 	ClockAheadMs *int64 `json:"clock_ahead_ms,omitempty"`
@@ -95,8 +97,10 @@ func (d *Dispatcher) peers() []PeerStatus {
 	}
 	now := time.Now()
 	out := make([]PeerStatus, 0, len(d.mu.links))
+	shown := map[string]bool{}
 	for _, l := range d.mu.links {
 		p := d.status(l, now)
+		shown[p.JournalID] = true
 		names := append(due[l], p.Agents...)
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
@@ -105,14 +109,18 @@ func (d *Dispatcher) peers() []PeerStatus {
 		out = append(out, p)
 	}
 	for _, h := range d.mu.holders {
-		if h.session == nil && (h.held > 0 || h.owed > 0) && d.mu.links[h.address] == nil {
-			out = append(out, PeerStatus{
+		if h.session == nil && (h.held > 0 || h.owed > 0) && !shown[h.id.String()] {
+			p := PeerStatus{
 				Address: h.address, JournalID: h.id.String(), Epoch: h.epoch, State: "down", Breaker: breakerClosed,
-				Agents: []string{}, Held: h.held, Credit: map[string]int{},
-			})
+				Agents: []string{}, Held: h.held, Credit: map[string]int{}, OutSince: set(h.since), GivenUpAt: set(h.deadline),
+			}
+			if l := d.mu.links[h.address]; l != nil && l.session != nil {
+				p.LastError = errReplaced.Error()
+			}
+			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out, func(a, b PeerStatus) int {
+	slices.SortStableFunc(out, func(a, b PeerStatus) int {
 		switch {
 		case a.Address < b.Address:
 			return -1
@@ -126,7 +134,7 @@ func (d *Dispatcher) peers() []PeerStatus {
 
 // status describes one link. Called with mu held.
 func (d *Dispatcher) status(l *link, now time.Time) PeerStatus {
-	p := PeerStatus{Address: l.address, State: phaseNames[l.phase], LastError: l.lastError, Agents: []string{}, Credit: map[string]int{}}
+	p := PeerStatus{Address: l.address, State: phaseNames[l.phase], LastError: l.lastError, Agents: []string{}, Credit: map[string]int{}, OutSince: set(l.outSince)}
 	var gate time.Time
 	p.Breaker, gate = l.breaker.status(now)
 	p.BreakerForced, p.Opens = l.breaker.inForce()
@@ -146,6 +154,9 @@ func (d *Dispatcher) status(l *link, now time.Time) PeerStatus {
 	}
 	if h := d.lastHolder(l.address); h != nil {
 		p.JournalID, p.Epoch, p.Held = h.id.String(), h.epoch, h.held
+		if h.held+h.owed > 0 {
+			p.GivenUpAt = set(h.deadline)
+		}
 	}
 	switch {
 	case l.oldCopy != nil:
@@ -157,6 +168,24 @@ func (d *Dispatcher) status(l *link, now time.Time) PeerStatus {
 		p.NextTry = &next
 	}
 	return p
+}
+
+// set is a time that is known.
+func set(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// GivenUpAt is when a holder without a stream is given up for lost; zero: it is not, or is none.
+func (d *Dispatcher) GivenUpAt(holder journal.ID) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if h := d.mu.holders[holder]; h != nil && h.session == nil {
+		return h.deadline
+	}
+	return time.Time{}
 }
 
 // HeldBy returns the journal that has said held of an intent, also before that is

@@ -44,4 +44,18 @@ var ofTheWords = []mutant{
 		new:   "limit.IsZero() {\n",
 		pkg:   inAPI, test: "TestWhyOfATimeThatThePausedClockHolds",
 	},
+	{
+		guard: "a holder that another journal answers for is not shown",
+		file:  "outbound/status.go",
+		old:   " && !shown[h.id.String()] {\n",
+		new:   " && d.mu.links[h.address] == nil {\n",
+		pkg:   inOutbound, test: "TestReplacedHolderIsShownUntilItIsGivenUp",
+	},
+	{
+		guard: "a peer that says nothing is not out of reach",
+		file:  "outbound/link.go",
+		old:   "		l.outSince = now\n",
+		new:   "",
+		pkg:   inOutbound, test: "TestOutSinceItIsWanted",
+	},
 }

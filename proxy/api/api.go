@@ -92,6 +92,8 @@ type Dispatcher interface {
 	// HeldBy is the journal that has an intent, also before that is on record;
 	// zero: none.
 	HeldBy(id journal.ID) journal.ID
+	// GivenUpAt is when what a holder out of reach holds is offered elsewhere; zero: not known.
+	GivenUpAt(holder journal.ID) time.Time
 	// Ask asks the holder of an intent.
 	Ask(ctx context.Context, id, holder journal.ID, what peer.Ask_What) (*peer.Answer, error)
 }

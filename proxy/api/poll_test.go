@@ -302,11 +302,11 @@ func TestWhyOfAnIntentHeldElsewhere(t *testing.T) {
 	if a := w.get("/v1/intents/" + id + "/why").want(200); a.text("causes.0.code") != "leased" || a.text("held_by") != holder.Journal.String() {
 		t.Errorf("said held, and not on record: %s", a.raw)
 	}
-	w.sender.holder, w.sender.answer = journal.ID{}, nil
+	w.sender.holder, w.sender.answer, w.sender.givenUp = journal.ID{}, nil, time.UnixMilli(4e12)
 	w.journal.RecordHeld(holder, []journal.ID{parsed}, []uint64{1}, true, func() { close(held) })
 	<-held
 	a := w.get("/v1/intents/" + id + "/why").want(200)
-	if a.text("causes.0.code") != "holder_unreachable" || a.text("held_by") != holder.Journal.String() {
+	if a.text("causes.0.code") != "holder_unreachable" || a.text("held_by") != holder.Journal.String() || a.text("causes.0.until") != "2096-10-02T07:06:40.000Z" {
 		t.Errorf("a holder that does not answer: %s", a.raw)
 	}
 	w.sender.answer = &peer.Answer{Text: "no_reader", Phase: uint32(state.Ready), Attempts: 2, NextDueMs: 1}

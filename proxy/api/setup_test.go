@@ -369,14 +369,17 @@ func (m *mailbox) lastPull() inbound.PullRequest {
 
 // dispatcher answers what the test has put in.
 type dispatcher struct {
-	causes []state.Delay
-	holder journal.ID // that has said held, and is not on record
-	answer *peer.Answer
+	causes  []state.Delay
+	holder  journal.ID // that has said held, and is not on record
+	answer  *peer.Answer
+	givenUp time.Time // when the holder is
 }
 
 func (d *dispatcher) Why(journal.ID, string, bool) []state.Delay { return d.causes }
 
 func (d *dispatcher) HeldBy(journal.ID) journal.ID { return d.holder }
+
+func (d *dispatcher) GivenUpAt(journal.ID) time.Time { return d.givenUp }
 
 func (d *dispatcher) Ask(ctx context.Context, _, _ journal.ID, _ peer.Ask_What) (*peer.Answer, error) {
 	if d.answer == nil {

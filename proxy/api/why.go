@@ -164,7 +164,7 @@ func (a *API) whyHeld(ctx context.Context, id, holder journal.ID, acc *account) 
 	defer cancel()
 	ans, err := a.dispatcher.Ask(ctx, id, holder, peer.Ask_WHY)
 	if err != nil || ans.Error != "" {
-		acc.add(state.Delay{Cause: state.CauseHolderUnreachable, Peer: acc.heldBy})
+		acc.add(state.Delay{Cause: state.CauseHolderUnreachable, Peer: acc.heldBy, Until: a.dispatcher.GivenUpAt(holder)})
 		return
 	}
 	acc.attempts = max(acc.attempts, ans.Attempts)

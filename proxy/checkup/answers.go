@@ -95,6 +95,8 @@ type Peers struct {
 		Held      int64           `json:"held"`
 		Credit    json.RawMessage `json:"credit"`
 		NextTry   string          `json:"next_try"`
+		OutSince  *time.Time      `json:"out_since"`
+		GivenUpAt *time.Time      `json:"given_up_at"`
 		Forced    bool            `json:"breaker_forced"`
 		Ahead     int64           `json:"clock_ahead_ms"`
 		Opens     struct {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pannier/journal/state"
 	"pannier/proxy/checkup"
 )
 
@@ -60,6 +61,28 @@ func TestGlance(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A peer that nothing has come from for long is a warning, whatever its breaker says.
+func TestPeerOutOfReach(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for peer, want := range map[string]string{
+		`"state":"connecting","out_since":"` + now.Add(-9*time.Second).Format(time.RFC3339Nano) + `"`:                     "ok: connecting",
+		`"state":"connecting","last_error":"cut","out_since":"` + now.Add(-20*time.Second).Format(time.RFC3339Nano) + `"`: "warning: connecting for 20 s: cut",
+		`"state":"down","held":2,"out_since":"` + now.Format(time.RFC3339Nano) + `","given_up_at":"2030-01-02T03:04:05Z"`: "error: down, holding 2 intents, offered elsewhere from 2030-01-02T03:04:05Z",
+		`"state":"journal_put_back","breaker":"open","last_error":"older"`:                                                "error: journal_put_back: " + state.CausePutBack.Sentence(),
+	} {
+		a, err := checkup.Glance(t.Context(), answers(map[string]string{"/v1/admin/peers": `{"peers":[{"address":"h:1",` + peer + `}]}`}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := a.Findings(now, "")
+		i := slices.IndexFunc(all, func(f checkup.Finding) bool { return f.Group == "peers" })
+		if got := string(all[i].Level) + ": " + all[i].Detail; got != want {
+			t.Errorf("of %s it says %q, want %q", peer, got, want)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func Attention(all []Finding) (out []Finding) {
 // Findings says all that is right and wrong with a sidecar, group by group. mine is the
 // version of the program that asks, which may know less than the sidecar says.
 func (s *Answers) Findings(now time.Time, mine string) []Finding {
-	return slices.Concat(s.ofProcess(mine), s.ofJournal(), s.ofReceivers(now), s.ofDestinations(now), examinePeers(s.Peers), examineXDS(s.XDS, now), s.ofSecrets(now), s.ofDead(now))
+	return slices.Concat(s.ofProcess(mine), s.ofJournal(), s.ofReceivers(now), s.ofDestinations(now), examinePeers(s.Peers, now), examineXDS(s.XDS, now), s.ofSecrets(now), s.ofDead(now))
 }
 
 // conditions are the checks of /v1/admin/status: what it means that one is met, and what to do
@@ -312,7 +312,7 @@ func examineXDS(a XDS, now time.Time) (all []Finding) {
 const skewed = 5 * time.Second
 
 // examinePeers finds sidecars that something waits for and that do not answer.
-func examinePeers(a Peers) (all []Finding) {
+func examinePeers(a Peers, now time.Time) (all []Finding) {
 	for _, p := range a.Peers {
 		f := Finding{Group: "peers", About: p.Address, Level: Fine, Detail: p.State}
 		f.cause, _ = state.ParseCause(p.State)
@@ -328,6 +328,15 @@ func examinePeers(a Peers) (all []Finding) {
 			}
 			if p.Held > 0 {
 				f.Detail += ", holding " + plural(int(p.Held), "intent")
+			}
+			if p.GivenUpAt != nil {
+				f.Detail += ", offered elsewhere from " + p.GivenUpAt.UTC().Format(time.RFC3339)
+			}
+		case p.OutSince != nil && now.Sub(*p.OutSince) > patience:
+			f.Level, f.Detail = Warning, fmt.Sprintf("%s for %s", p.State, Age(now.Sub(*p.OutSince)))
+			f.Hint = "see whether that sidecar runs, is not stopped in the midst of it, and can be reached from here"
+			if p.LastError != "" {
+				f.Detail += ": " + p.LastError
 			}
 		}
 		if ahead := time.Duration(p.Ahead) * time.Millisecond; f.Level == Fine && ahead.Abs() > skewed {
