@@ -45,6 +45,14 @@ func TestDamagedRecordCostsItsIntent(t *testing.T) {
 	if a := s.operate("POST", "/v1/admin/dead-letters/"+ids[1]+"/redrive", nil); a.code != http.StatusConflict || !bytes.Contains(a.body, []byte(`"content_lost"`)) {
 		t.Errorf("a redrive of what nobody can read: %v", a)
 	}
+	out, err := exec.Command(s.bin, "dlq", "show", ids[1], "--admin", s.admin).CombinedOutput()
+	if err != nil {
+		t.Errorf("dlq show: %v", err)
+	}
+	s.says("dlq show", string(out), []string{"error journal.corrupt_record", "payload lost: it cannot be read"})
+	if why := s.why(ids[1]); !strings.Contains(why.Text, "Reason sidecar_fault: ") || !strings.Contains(why.Text, "Last error: journal.corrupt_record") {
+		t.Errorf("why says %q", why.Text)
+	}
 	if a := s.operate("GET", "/readyz", nil); a.code != http.StatusOK {
 		t.Errorf("not ready over one record: %v", a)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"pannier/journal/state"
 )
 
 const deadPath = "/v1/admin/dead-letters"
@@ -119,6 +122,7 @@ type deadLetter struct {
 			Message string `json:"message"`
 		}
 	} `json:"attempts"`
+	Error   rawText `json:"error"`
 	Payload rawText `json:"payload"`
 }
 
@@ -201,12 +205,30 @@ func printDeadLetter(w io.Writer, answer struct {
 }) error {
 	d := answer.Letter
 	lines := []string{
-		"intent", d.ID, "status", d.Status, "reason", d.Reason, "cause", d.Cause, "code", d.Code, "last answer", d.LastAnswer,
+		"intent", d.ID, "status", d.Status, "reason", d.Reason, "cause", d.Cause, "code", d.Code, "error", d.said(), "last answer", d.LastAnswer,
 		"attempts", fmt.Sprintf("%d of %d", d.Attempts.N, d.Attempts.Max),
 	}
 	for _, a := range d.Attempts.Failed {
 		lines = append(lines, "  failed", strings.TrimSpace(fmt.Sprintf("%s  hand-over %d  %s  %s", a.At, a.Attempt, a.Reason, a.Message)))
 	}
 	return pairs(w, append(lines, "type", d.Type, "from", d.From, "to", d.To, "trace", d.TraceID, "role", d.Role, "peer", d.Peer,
-		"ended", d.EndedAt, "redrive of", d.RedriveOf, "redriven as", d.RedrivenAs, "payload", oneLine([]byte(d.Payload)))...)
+		"ended", d.EndedAt, "redrive of", d.RedriveOf, "redriven as", d.RedrivenAs, "payload", d.content())...)
+}
+
+// said is the message of its error, where that is more than the last answer.
+func (d *deadLetter) said() string {
+	var e struct{ Message string }
+	if err := json.Unmarshal([]byte(d.Error), &e); err != nil || e.Message == d.LastAnswer {
+		return "" // an app's error need not have one
+	}
+	return e.Message
+}
+
+// content is what was sent. Of a record that could not be read nothing is left, and what stands
+// in for it is not to be taken for it.
+func (d *deadLetter) content() string {
+	if d.Type == "" && d.Reason == state.ReasonSidecarFault.DeadLetter() {
+		return "lost: it cannot be read, and is not redriven; send it again from where it came"
+	}
+	return oneLine([]byte(d.Payload))
 }

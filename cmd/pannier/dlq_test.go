@@ -34,6 +34,14 @@ func TestDeadLetterVerbs(t *testing.T) {
 			call{method: "GET", path: "/v1/admin/dead-letters/I"}, "T1  hand-over 1  nack  no\n",
 		},
 		{
+			"show: a record that could not be read", `show I`, `{"dead_letter":{"intent_id":"I","status":"FAILED","reason":"sidecar_fault","code":"sidecar_fault","error":{"code":"sidecar_fault","message":"checksum mismatch"},"payload":{}}}`,
+			call{method: "GET", path: "/v1/admin/dead-letters/I"}, "error     checksum mismatch\nattempts  0 of 0\npayload   lost: it cannot be read",
+		},
+		{
+			"show: an error of the app's own", `show I`, `{"dead_letter":{"intent_id":"I","status":"FAILED","reason":"sidecar_fault","intent_type":"o.v1","error":{"message":[1]},"payload":{}}}`,
+			call{method: "GET", path: "/v1/admin/dead-letters/I"}, "type      o.v1\npayload   {}\n",
+		},
+		{
 			"redrive: one, as it was", `redrive I`, `{"intent_id":"J"}`,
 			call{method: "POST", path: "/v1/admin/dead-letters/I/redrive", body: `{}`}, "J\n",
 		},

@@ -58,4 +58,11 @@ var ofTheWords = []mutant{
 		new:   "",
 		pkg:   inOutbound, test: "TestOutSinceItIsWanted",
 	},
+	{
+		guard: "why of what has failed does not name the error",
+		file:  "proxy/api/why.go",
+		old:   "		d.Said = failure.Message\n",
+		new:   "",
+		pkg:   inAPI, test: "TestWhy",
+	},
 }

@@ -188,6 +188,7 @@ type Delay struct {
 	Who   string    // the address of a person that is asked; empty: none
 	Task  string    // the id of the intent that asks; empty: none
 	Step  string    // the step of a workflow that the intent is; empty: none
+	Ended Reason    // for which it has ended; NoReason: it has not, or as it was meant to
 }
 
 // saidMost bounds what others said.
@@ -196,16 +197,25 @@ const saidMost = 512
 // Detail says what the intent waits for, and with whose words.
 func (d Delay) Detail() string {
 	switch {
+	case d.Ended != NoReason:
+		return d.withError(d.Cause.Sentence() + " Reason " + d.Ended.String() + ": " + d.Ended.Sentence())
 	case d.Step != "":
 		return d.Cause.Sentence() + " Step " + d.Step + " is intent " + d.Task + ", to " + d.Who + "."
 	case d.Who != "":
 		return d.Cause.Sentence() + " " + d.Who + " is asked by intent " + d.Task + "."
-	case d.Said == "":
-		return d.Cause.Sentence()
-	case len(d.Said) > saidMost:
-		return d.Cause.Sentence() + " Last error: " + strings.ToValidUTF8(d.Said[:saidMost], "") + "…"
 	}
-	return d.Cause.Sentence() + " Last error: " + d.Said
+	return d.withError(d.Cause.Sentence())
+}
+
+// withError adds what was said last.
+func (d Delay) withError(sentence string) string {
+	switch {
+	case d.Said == "":
+		return sentence
+	case len(d.Said) > saidMost:
+		return sentence + " Last error: " + strings.ToValidUTF8(d.Said[:saidMost], "") + "…"
+	}
+	return sentence + " Last error: " + d.Said
 }
 
 // String returns the code.

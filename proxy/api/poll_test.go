@@ -250,8 +250,18 @@ func TestWhy(t *testing.T) {
 		t.Errorf("after a failed attempt: %s", a.raw)
 	}
 	w.resolve(id, `{"status":"CANCELED"}`).want(200)
-	if a := why(); a.text("causes.0.code") != "ended" || a.text("status") != "CANCELED" {
+	if a := why(); a.text("causes.0.code") != "ended" || a.text("status") != "CANCELED" || a.text("text") != state.CauseEnded.Sentence()+" Reason canceled: "+state.ReasonCanceled.Sentence() {
 		t.Errorf("ended: %s", a.raw)
+	}
+	id = w.intent("b")
+	w.resolve(id, `{"status":"COMPLETED","result":{"message":"fine"}}`).want(200)
+	if a := why(); a.text("text") != state.CauseEnded.Sentence() {
+		t.Errorf("ended as it was to: %s", a.raw)
+	}
+	id = w.intent("b")
+	w.resolve(id, `{"status":"FAILED","error":{"message":"card declined"}}`).want(200)
+	if a := why(); !strings.HasSuffix(a.text("text"), "Last error: card declined") {
+		t.Errorf("ended with an error: %s", a.raw)
 	}
 }
 

@@ -107,7 +107,7 @@ func problemOf(err error) *problem {
 		return tooLarge("the body", tooBig.Limit)
 	case errors.As(err, &letGo):
 		until := letGo.Until.UTC().Format(time.RFC3339)
-		p = refuse(codeIntentNotFound, "no such intent at this sidecar: it is known where it was accepted and where it is held, and what has ended is let go after some time: up to %s it may have been", until)
+		p = refuse(codeIntentNotFound, "no such intent at this sidecar; if it was here and ended before %s, it has been let go to make room. Otherwise ask the sidecar that accepted it, or the one that holds it", until)
 		p.extra = []pair{{"let_go_until", until}}
 		return p
 	case errors.Is(err, journal.ErrNotHome):

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -90,7 +91,7 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 	acc.attempts, acc.max = h.Attempts, h.MaxAttempts
 	switch place(i) {
 	case journal.PlaceEnded:
-		acc.add(state.Delay{Cause: state.CauseEnded})
+		acc.add(ended(i))
 		acc.late = len(h.LateAnswers)
 	case journal.PlaceParked:
 		if h.Gated {
@@ -142,6 +143,20 @@ func (a *API) whyAtHome(ctx context.Context, i *journal.Intent, acc *account) {
 			acc.add(state.Delay{Cause: state.CauseOffering})
 		}
 	}
+}
+
+// ended says of an end that is no success what it is for, and with which words.
+func ended(i *journal.Intent) state.Delay {
+	d := state.Delay{Cause: state.CauseEnded}
+	if i.Status() == state.Completed {
+		return d
+	}
+	d.Ended = state.Reason(i.Head.Reason)
+	var failure struct{ Message string }
+	if i.Outcome != nil && json.Unmarshal(i.Outcome.Body, &failure) == nil { // an app's error need not have one
+		d.Said = failure.Message
+	}
+	return d
 }
 
 // whyNotExpired adds why an intent is open whose time is over.
