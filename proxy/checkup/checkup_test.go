@@ -122,6 +122,11 @@ func TestLookWhileTheDiskHangs(t *testing.T) {
 		}
 		var told []string
 		for _, f := range checkup.Attention(a.Findings(time.Now(), "")) {
+			if !strings.Contains(f.Detail, "disk") || !strings.Contains(f.Detail, "memory") {
+				t.Errorf("one of two causes is not named: %q", f.Detail)
+			}
+		}
+		for _, f := range checkup.Attention(a.Findings(time.Now(), "")) {
 			told = append(told, f.About)
 		}
 		if !slices.Equal(told, []string{"dead letters", "waiting for operator", "secrets"}) {

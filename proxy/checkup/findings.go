@@ -97,8 +97,8 @@ func (s *Answers) ofProcess(mine string) (all []Finding) {
 	for _, member := range s.Late {
 		all = append(all, Finding{
 			Group: "journal", About: strings.ReplaceAll(member, "_", " "), Level: Warning,
-			Detail: fmt.Sprintf("not told within %s: it is read from the disk, which may hang", readsFor),
-			Hint:   "look at the disk of --journal; what is said of the journal above tells whether it is written",
+			Detail: fmt.Sprintf("not told within %s: it is read from the disk, which may hang, or the sidecar is short of memory and reads everything anew", readsFor),
+			Hint:   "look at the disk of --journal, and at what the sidecar uses of its limit of memory; what is said of the journal above tells whether it is written",
 		})
 	}
 	for _, member := range s.Lacks {
