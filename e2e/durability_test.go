@@ -3,6 +3,8 @@ package e2e_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -68,4 +70,25 @@ func TestEphemeralVolumeIsSaid(t *testing.T) {
 		t.Error("the ready line says durable for a journal on tmpfs")
 	}
 	carry(t, s, s)
+}
+
+// TestDirectoryOfOthers: a journal that is made in a directory that is not its own says what else
+// is there, once.
+func TestDirectoryOfOthers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "passwd"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, setup{name: "alone", agents: []string{billing}, dir: dir})
+	const says = `msg="a journal is made in a directory that holds other things`
+	if err := s.stderr(); !strings.Contains(err, says) || !strings.Contains(err, "entries=passwd") {
+		t.Errorf("nothing is said of what else is there: %s", err)
+	}
+	s.stop()
+	s.start()
+	if n := strings.Count(s.stderr(), says); n > 1 {
+		t.Errorf("it is said %d times", n)
+	}
+	s.stop()
 }

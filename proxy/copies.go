@@ -46,7 +46,7 @@ func copiesCheck(self journal.ID, found map[string]*journal.OldCopy) admin.Check
 	return admin.Check{Name: "copies", OK: len(says) == 0, Advice: true, Detail: strings.Join(says, "; ")}
 }
 
-// few names the first of them.
+// few names the first of many.
 func few(names []string) string {
 	if len(names) <= copiesNamed {
 		return strings.Join(names, ", ")

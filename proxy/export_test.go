@@ -21,6 +21,7 @@ var (
 	LoopbackOnly = loopbackOnly
 	RecordsCheck = recordsCheck
 	CopiesCheck  = copiesCheck
+	StrangersIn  = strangersIn
 	JournalCheck = journalCheck
 
 	ConnectionsCheck = connectionsCheck

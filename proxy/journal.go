@@ -39,6 +39,7 @@ func (r *run) openJournal() error {
 	r.traced(&o)
 	var j *journal.Journal
 	err := r.sayingWhile("the journal is still being opened: its disk is slow, or hangs, or much of it has to be read", func() (err error) {
+		r.warnOfStrangers()
 		j, err = journal.Open(o)
 		return err
 	})

@@ -65,4 +65,11 @@ var ofTheWords = []mutant{
 		new:   "",
 		pkg:   inAPI, test: "TestWhy",
 	},
+	{
+		guard: "a directory that is another's is taken without a word",
+		file:  "proxy/journal.go",
+		old:   "		r.warnOfStrangers()\n",
+		new:   "",
+		pkg:   inE2E, test: "TestDirectoryOfOthers",
+	},
 }
