@@ -20,7 +20,8 @@
 //	torn_test.go         a file created and not yet filled by the death of its writer is no
 //	                     reason not to start
 //	freeze_test.go       a volume that is frozen is waited for, and what waits is said
-//	opening_test.go      an error of the system at a start is said as that, and is no damage
+//	opening_test.go      an error of the system at a start is said as that, and is no damage; a stop
+//	                     is heard while a disk hangs
 //	fsync_test.go        after a failed sync nothing is acked, and the process ends; a slow disk is
 //	                     only slow
 //	files_test.go        neither strangers nor apps and peers that hang take the journal's open files,
@@ -150,7 +151,7 @@
 //	a disk that hangs              go test ./journal ./proxy ./e2e -run 'HungDisk$|OfADiskThatHangs|HungDiskEnds' -v
 //	  a volume frozen for a snapshot  go test ./e2e -run TestFrozenVolume -v  (root, fsfreeze)
 //	  what operators see meanwhile   go test ./e2e -run TestFiguresOfAHungDisk -v   (root, strace)
-//	  and a stop on it               go test ./e2e -run TestStopOnADiskThatHangs -v  (root, strace)
+//	  and a stop on it               go test ./e2e -run 'TestStopOnADiskThatHangs|WhileAHungDisk' -v  (root, strace)
 //	no page, block or inode left   go test ./journal -run 'FullDisk|SpaceGuard' -v  (root)
 //	  and what is said of it         go test ./e2e -run FullDisk -v   (root)
 //	wrong bits in files            go test ./journal -run TestFlips -v -flip.n 1200 -flip.seed 77

@@ -194,22 +194,7 @@ func TestStopOnADiskThatHangs(t *testing.T) {
 		return nil
 	})
 	s.signal(syscall.SIGTERM) // no app is waited for
-	pid := s.proc.cmd.Process.Pid
-	eventually(t, "the process to end", func() error {
-		var tracer int
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if err != nil || !strings.Contains(s.stderr(), "error: ") || !strings.Contains(string(status), "\nState:\tZ") && !strings.Contains(string(status), "\nState:\tt") {
-			return fmt.Errorf("%v: %s", err, status)
-		}
-		// It has, or is about to, with its last word said; that its threads cannot be buried while
-		// they hang is strace's doing.
-		_, rest, _ := strings.Cut(string(status), "\nTracerPid:\t")
-		if n, err := fmt.Sscan(rest, &tracer); n != 1 || tracer == 0 {
-			return fmt.Errorf("no tracer: %v", err)
-		}
-		return syscall.Kill(tracer, syscall.SIGKILL)
-	})
-	s.awaitExit()
+	s.buryHung()
 	t.Logf("figure: told to stop on a disk that hangs, a sidecar ended in %v", time.Since(began).Round(100*time.Millisecond))
 	if code := s.proc.cmd.ProcessState.ExitCode(); code <= 0 {
 		t.Errorf("ended with %v, want an exit code above 0", s.proc.cmd.ProcessState)
@@ -307,6 +292,26 @@ func traced(t testing.TB, s *sidecar, args ...string) (log string, ended <-chan 
 	}()
 	t.Cleanup(func() { cmd.Process.Kill(); <-end })
 	return log, end
+}
+
+// buryHung waits until a sidecar that strace has made hang has said its last word, and for its end:
+// that its threads cannot be buried while they hang is strace's doing, which is ended.
+func (s *sidecar) buryHung() {
+	s.t.Helper()
+	pid := s.proc.cmd.Process.Pid
+	eventually(s.t, "the process to end", func() error {
+		var tracer int
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || !strings.Contains(s.stderr(), "error: ") || !strings.Contains(string(status), "\nState:\tZ") && !strings.Contains(string(status), "\nState:\tt") {
+			return fmt.Errorf("%v: %s", err, status)
+		}
+		_, rest, _ := strings.Cut(string(status), "\nTracerPid:\t")
+		if n, err := fmt.Sscan(rest, &tracer); n != 1 || tracer == 0 {
+			return fmt.Errorf("no tracer: %v", err)
+		}
+		return syscall.Kill(tracer, syscall.SIGKILL)
+	})
+	s.awaitExit()
 }
 
 // injectError attaches strace, which fails one call of each thread, and

@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestSystemErrorAtAStart: after a kill one kind of system call on one file fails for the next
@@ -105,6 +107,45 @@ func TestLogGoneDuringItsSync(t *testing.T) {
 	if got := s.get(acked).Status; got == "" {
 		t.Errorf("%s, which was acked before, is gone", acked)
 	}
+}
+
+// TestStopWhileAHungDiskIsOpened: a look at a file of the journal never returns, and the sidecar is
+// told to stop. It says at once that it has heard, and ends by itself with an error that says what
+// it had come to; the next start has all that was acked.
+func TestStopWhileAHungDiskIsOpened(t *testing.T) {
+	t.Parallel()
+	need(t, true, "strace")
+	s := start(t, setup{name: "alone", agents: []string{billing}})
+	s.post(billing, map[string]any{"n": 1})
+	s.kill()
+	log := filepath.Join(t.TempDir(), "strace")
+	p, err := spawn("strace", append([]string{"-D", "-f", "-q", "-o", log, "-P", filepath.Join(s.dir, "store", "00001.mem"),
+		"-e", "trace=openat", "-e", "inject=openat:delay_enter=600000000", s.bin}, s.argv()...), nil, s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.proc, s.up = p, false
+	eventually(t, "the open to hang", func() error {
+		if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "openat(") {
+			return fmt.Errorf("%v: %s; it says %s", err, text, s.stderr())
+		}
+		return nil
+	})
+	began := time.Now()
+	s.signal(syscall.SIGTERM)
+	eventually(t, "the signal to be heard", func() error {
+		if !strings.Contains(s.stderr(), "stopping: the journal is still being opened") {
+			return fmt.Errorf("it says %s", s.stderr())
+		}
+		return nil
+	})
+	s.buryHung()
+	t.Logf("figure: told to stop while its journal was being opened, a sidecar ended in %v", time.Since(began).Round(100*time.Millisecond))
+	if code, said := s.proc.cmd.ProcessState.ExitCode(), s.stderr(); code <= 0 || !strings.Contains(said, "told to stop while it was still being opened") || !strings.Contains(said, "nothing is lost by ending here") {
+		t.Errorf("ended with %d, want an error that says why:\n%s", code, tail(said, 2000))
+	}
+	s.start()
+	drained(t, s, 1)
 }
 
 // startFailing runs a start of which each such call on a file of the journal fails, or each

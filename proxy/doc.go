@@ -133,7 +133,8 @@
 //
 // [Proxy.Run] opens the journal and the listeners, answers operators, starts the
 // loops (directory, config file, API keys file, people file, identity, keyring, discovery, mailbox, peer sessions, dispatcher, memory), answers peers, and lets
-// the app in last and says so. It waits for no app, no peer and no network: apps often wait for their sidecar.
+// the app in last and says so. It waits for no app, no peer and no network: apps often wait for their sidecar. Where ctx
+// ends while the journal is being opened, on a disk that hangs, that has 5 s more, and is left.
 //
 // When ctx ends (SIGTERM):
 //

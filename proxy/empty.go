@@ -59,7 +59,7 @@ func (p *Proxy) Empty(ctx, force context.Context) (left Left, err error) {
 	defer fail(nil)
 	r := &run{Proxy: p, crew: crew{fail}}
 	r.phase.Store(draining)
-	if err = r.start(alive); err == nil {
+	if err = r.start(ctx, force, alive); err == nil {
 		left, err = r.empty(ctx, force, alive)
 	}
 	r.phase.Store(closing)

@@ -145,7 +145,7 @@ func ChecksOf(stats journal.Stats, failed error) []admin.Check {
 	return checksOf(serving, stats, failed)
 }
 
-// SayingWhile does what a journal is opened in.
-func SayingWhile(log *slog.Logger, do func() error) error {
-	return (&run{Proxy: &Proxy{log: log}}).sayingWhile("still there", do)
+// Opening does what a journal is opened in.
+func Opening(ctx, force context.Context, log *slog.Logger, open func() error) error {
+	return (&run{Proxy: &Proxy{log: log}}).opening(ctx, force, open)
 }

@@ -1,6 +1,8 @@
 package proxy_test
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -160,10 +162,56 @@ func TestSlowOpening(t *testing.T) {
 		failed := errors.New("it failed")
 		for took, lines := range map[time.Duration]int{time.Second: 0, 100 * time.Second: 3} {
 			said.Reset()
-			err := proxy.SayingWhile(log, func() error { time.Sleep(took); return failed })
-			if got := strings.Count(said.String(), "still there"); err != failed || got != lines {
+			err := proxy.Opening(t.Context(), t.Context(), log, func() error { time.Sleep(took); return failed })
+			if got := strings.Count(said.String(), "still being opened"); err != failed || got != lines {
 				t.Errorf("after %v: %v, and %d lines, want %d: %s", took, err, got, lines, said.String())
 			}
 		}
 	})
+}
+
+// TestStopWhileTheJournalIsOpened: who tells a sidecar to stop whose journal is still being opened is
+// heard. What comes to its end within a few seconds is closed in order; anything else is left, at once
+// where somebody is in a hurry.
+func TestStopWhileTheJournalIsOpened(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name         string
+		takes, hurry time.Duration // of the open; after which stop is said again
+		left         time.Duration // after which it is left, 0: it is not
+	}{
+		{name: "an open that ends", takes: 7 * time.Second},
+		{name: "one that hangs", takes: time.Hour, left: 8 * time.Second},
+		{name: "one that hangs, in a hurry", takes: time.Hour, hurry: 4 * time.Second, left: 4 * time.Second},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var said strings.Builder
+				ctx, stop := context.WithTimeout(t.Context(), 3*time.Second)
+				defer stop()
+				force, halt := context.WithTimeout(t.Context(), cmp.Or(row.hurry, 2*time.Hour))
+				defer halt()
+				gone, end := context.WithCancel(context.Background())
+				defer end()
+				began := time.Now()
+				err := proxy.Opening(ctx, force, slog.New(slog.NewTextHandler(&said, nil)), func() error {
+					select {
+					case <-time.After(row.takes):
+					case <-gone.Done():
+					}
+					return nil
+				})
+				took := time.Since(began)
+				if !strings.Contains(said.String(), "stopping: the journal is still being opened") {
+					t.Errorf("the stop is not said to be heard: %s", said.String())
+				}
+				switch {
+				case row.left == 0 && (err != nil || took != row.takes):
+					t.Errorf("after %v: %v, want the journal", took, err)
+				case row.left > 0 && (took != row.left || err == nil || !strings.Contains(err.Error(), "still being opened") || !strings.Contains(err.Error(), "nothing is lost")):
+					t.Errorf("after %v: %v, want an error that says why, after %v", took, err, row.left)
+				}
+			})
+		})
+	}
 }

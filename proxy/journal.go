@@ -13,7 +13,8 @@ import (
 	"pannier/proxy/notify"
 )
 
-func (r *run) openJournal() error {
+// openJournal opens the journal. Who is told to stop meanwhile is not kept by a disk that hangs.
+func (r *run) openJournal(ctx, force context.Context) error {
 	holdMemory(memlimit.FromCgroup) // before: to open one with a million intents takes as much as anything later
 	o := journal.Options{
 		Dir:         r.opts.Journal,
@@ -38,7 +39,7 @@ func (r *run) openJournal() error {
 	}
 	r.traced(&o)
 	var j *journal.Journal
-	err := r.sayingWhile("the journal is still being opened: its disk is slow, or hangs, or much of it has to be read", func() (err error) {
+	err := r.opening(ctx, force, func() (err error) {
 		r.warnOfStrangers()
 		j, err = journal.Open(o)
 		return err
@@ -52,24 +53,51 @@ func (r *run) openJournal() error {
 	return nil
 }
 
-// openingSlow is after how long of opening the journal, and then how often, that is said. How
-// long it may take nobody can tell, so nobody is stopped for it.
-const openingSlow = 30 * time.Second
+const (
+	// openingSlow is after how long of opening the journal, and then how often, that is said. How
+	// long it may take nobody can tell, so nobody is stopped for it.
+	openingSlow = 30 * time.Second
+	// openingLeft is what an open has left from when the sidecar is told to stop: one that comes
+	// to its end is closed in order.
+	openingLeft = 5 * time.Second
+)
 
-// sayingWhile does something of which there is nothing to be seen, and says so when it takes long.
-func (r *run) sayingWhile(what string, do func() error) error {
+// opening opens a journal, of which there is nothing to be seen: it says so when that takes long.
+// Told to stop it waits for a while more, and then leaves the open behind, to end with the process:
+// until it has come to its end nothing has been acknowledged, and what it has done to files by
+// then a kill may leave, too.
+func (r *run) opening(ctx, force context.Context, open func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- do() }()
+	go func() { done <- open() }()
 	tick := time.NewTicker(openingSlow)
 	defer tick.Stop()
-	for began := time.Now(); ; {
+	began, stopped := time.Now(), ctx.Done()
+	var over <-chan time.Time
+	for {
 		select {
 		case err := <-done:
 			return err
 		case <-tick.C:
-			r.log.Warn(what, "journal", r.opts.Journal, "for", time.Since(began).Round(time.Second))
+			r.log.Warn("the journal is still being opened: its disk is slow, or hangs, or much of it has to be read", "journal", r.opts.Journal, "for", time.Since(began).Round(time.Second))
+			continue
+		case <-stopped:
+			r.log.Warn("stopping: the journal is still being opened", "journal", r.opts.Journal, "for", time.Since(began).Round(time.Second), "within", openingLeft)
+			stopped, over = nil, time.After(openingLeft)
+			continue
+		case <-over:
+		case <-force.Done():
 		}
+		return r.leftOpening(time.Since(began))
 	}
+}
+
+// leftOpening is how a start ends that was told to stop before its journal was open.
+func (r *run) leftOpening(after time.Duration) error {
+	next := "the next start opens it anew"
+	if r.opts.AcceptLoss {
+		next += ", with --accept-loss as this one"
+	}
+	return fmt.Errorf("told to stop while it was still being opened, after %s: its disk is slow, or hangs, or much of it has to be read; nothing is lost by ending here, nor by a kill: %s", after.Round(time.Second), next)
 }
 
 // elsewhere reports whether an agent is known to live at other sidecars. Until the parts

@@ -76,13 +76,14 @@ func New(o Options) (*Proxy, error) {
 
 // Run runs the sidecar once. It calls ready when the sidecar takes intents,
 // waits until ctx ends, then stops in order (doc.go); the end of force cuts
-// the waiting for apps short. It returns nil after a clean stop. After an
+// the waiting for apps short. Where ctx ends before the journal is open, Run waits a few
+// seconds for that, and returns an error. It returns nil after a clean stop. After an
 // error the caller must end the process: what did not stop in time still runs.
 func (p *Proxy) Run(ctx, force context.Context, ready func(Info)) error {
 	alive, fail := context.WithCancelCause(context.Background())
 	defer fail(nil)
 	r := &run{Proxy: p, crew: crew{fail}}
-	err := r.start(alive)
+	err := r.start(ctx, force, alive)
 	if err == nil {
 		r.phase.Store(serving)
 		ready(r.info())

@@ -30,10 +30,11 @@ type parts struct {
 }
 
 // start wires a sidecar, from the journal outwards. Nothing in it waits for
-// an app, a peer or the network. After an error close undoes what was done.
-func (r *run) start(alive context.Context) error {
+// an app, a peer or the network. The end of ctx, or of force, ends the one thing that may
+// take long. After an error close undoes what was done.
+func (r *run) start(ctx, force, alive context.Context) error {
 	r.metrics = sidecar.New(r.opts.Version, r.agents(), r.log)
-	if err := r.openJournal(); err != nil {
+	if err := r.openJournal(ctx, force); err != nil {
 		return err
 	}
 	if err := r.openTraces(alive); err != nil {

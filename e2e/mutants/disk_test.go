@@ -452,8 +452,8 @@ var ofTheDisk = []mutant{
 	{
 		guard: "a start on a disk that hangs says nothing",
 		file:  "proxy/journal.go",
-		old:   "			r.log.Warn(what, \"journal\", r.opts.Journal,",
-		new:   "			_ = fmt.Sprint(what, \"journal\", r.opts.Journal,",
+		old:   "			r.log.Warn(\"the journal is still being opened: its",
+		new:   "			_ = fmt.Sprint(\"the journal is still being opened: its",
 		pkg:   inProxy, test: "TestSlowOpening",
 	},
 	{
@@ -462,5 +462,33 @@ var ofTheDisk = []mutant{
 		old:   "	j.reading.Wait()\n",
 		new:   "",
 		pkg:   inJournal, test: "TestCloseWaitsForReaders",
+	},
+	{
+		guard: "a stop waits for a journal that is being opened",
+		file:  "proxy/journal.go",
+		old:   "began, stopped := time.Now(), ctx.Done()\n",
+		new:   "began, stopped := time.Now(), (<-chan struct{})(nil)\n",
+		pkg:   inProxy, test: "TestStopWhileTheJournalIsOpened",
+	},
+	{
+		guard: "an open that is about to end is left at once",
+		file:  "proxy/journal.go",
+		old:   "stopped, over = nil, time.After(openingLeft)\n",
+		new:   "stopped, over = nil, time.After(0)\n",
+		pkg:   inProxy, test: "TestStopWhileTheJournalIsOpened",
+	},
+	{
+		guard: "a hurry waits for a journal that is being opened",
+		file:  "proxy/journal.go",
+		old:   "		case <-force.Done():\n		}\n		return r.leftOpening",
+		new:   "		}\n		return r.leftOpening",
+		pkg:   inProxy, test: "TestStopWhileTheJournalIsOpened",
+	},
+	{
+		guard: "a start on a disk that hangs hears no signal",
+		file:  "proxy/wire.go",
+		old:   "r.openJournal(ctx, force)",
+		new:   "r.openJournal(alive, alive)",
+		pkg:   inE2E, test: "TestStopWhileAHungDiskIsOpened",
 	},
 }
