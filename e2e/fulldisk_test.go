@@ -56,6 +56,30 @@ func (v *smallVolume) empty() {
 	}
 }
 
+// TestRoomThatIsNotKnown: from its start on the system does not tell a sidecar how much room there is. It
+// works, and says in its log, once, and to whoever looks that it does not know; and nothing of a volume
+// that goes with its host.
+func TestRoomThatIsNotKnown(t *testing.T) {
+	t.Parallel()
+	need(t, true, "strace")
+	s := newSidecar(t, setup{name: "blind", agents: []string{billing}})
+	s.launchTraced("-e", "trace=statfs", "-e", "inject=statfs:error=EIO")
+	s.awaitReady()
+	id := s.post(billing, map[string]any{"n": 1})
+	out, err := exec.Command(binary(t), "check", "--admin", s.admin).CombinedOutput()
+	if text := string(out); err != nil || strings.Count(text, "is not known, the system does not say") != 1 || !strings.Contains(text, "at the start the system did not say") || strings.Contains(text, "does not outlive this host: ") {
+		t.Errorf("check says (%v):\n%s", err, out)
+	}
+	if a := s.operate("GET", "/readyz?verbose", nil); a.code != http.StatusOK || !strings.Contains(string(a.body), "is not known, the system does not say") {
+		t.Errorf("ready: %v", a)
+	}
+	if said := s.stderr(); strings.Count(said, "is not known, the system does not say") != 1 {
+		t.Errorf("its log does not say once that the room is not known:\n%s", tail(said, 2000))
+	}
+	s.ack(s.take1(billing, take{}), nil)
+	s.status(id, "COMPLETED")
+}
+
 // What waits because a receiver's disk is full says so, whose it is and what to do, and goes
 // when there is room.
 func TestWhyOfAFullDiskElsewhere(t *testing.T) {
@@ -98,6 +122,9 @@ func TestFullDiskHoldsUpNothingAccepted(t *testing.T) {
 	there, here := home.post(billing, map[string]any{"order": "A-1"}), home.post(shop, map[string]any{"order": "A-2"})
 	if a := v.fill(home); a.code != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 		t.Errorf("a post at a sidecar whose disk is full is answered %v, want 503 with Retry-After", a)
+	}
+	if out, err := exec.Command(binary(t), "check", "--admin", home.admin).CombinedOutput(); err == nil || !strings.Contains(string(out), "×  takes intents: ") || !strings.Contains(string(out), " MiB are needed: nothing new is taken") {
+		t.Errorf("check says (%v):\n%s", err, out)
 	}
 	holder.start()
 	finish(t, home, holder, there)

@@ -119,12 +119,7 @@ func TestStopWhileAHungDiskIsOpened(t *testing.T) {
 	s.post(billing, map[string]any{"n": 1})
 	s.kill()
 	log := filepath.Join(t.TempDir(), "strace")
-	p, err := spawn("strace", append([]string{"-D", "-f", "-q", "-o", log, "-P", filepath.Join(s.dir, "store", "00001.mem"),
-		"-e", "trace=openat", "-e", "inject=openat:delay_enter=600000000", s.bin}, s.argv()...), nil, s.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.proc, s.up = p, false
+	s.launchTraced("-o", log, "-P", filepath.Join(s.dir, "store", "00001.mem"), "-e", "trace=openat", "-e", "inject=openat:delay_enter=600000000")
 	eventually(t, "the open to hang", func() error {
 		if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "openat(") {
 			return fmt.Errorf("%v: %s; it says %s", err, text, s.stderr())
@@ -146,6 +141,16 @@ func TestStopWhileAHungDiskIsOpened(t *testing.T) {
 	}
 	s.start()
 	drained(t, s, 1)
+}
+
+// launchTraced is launch of a sidecar that strace is attached to from its first call on.
+func (s *sidecar) launchTraced(args ...string) {
+	s.t.Helper()
+	p, err := spawn("strace", slices.Concat([]string{"-D", "-f", "-q"}, args, []string{s.bin}, s.argv()), nil, s.log)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.proc, s.up = p, false
 }
 
 // startFailing runs a start of which each such call on a file of the journal fails, or each

@@ -309,12 +309,13 @@ type Filter struct {
 
 // Stats are figures kept in memory: reading them never touches Badger.
 type Stats struct {
-	Seq      uint64 // batches committed
-	Clock    Clock
-	Identity Identity
-	Boot     uint32
-	Unclean  bool
-	Durable  bool // the volume outlives the host
+	Seq           uint64 // batches committed
+	Clock         Clock
+	Identity      Identity
+	Boot          uint32
+	Unclean       bool
+	Durable       bool // the volume outlives the host
+	VolumeUnknown bool // at the start the system did not say whether it does
 	Volume
 	Files      FileRoom
 	Stalled    time.Duration     // a batch has been under way for so long; 0: not long

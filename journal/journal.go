@@ -31,10 +31,10 @@ type Journal struct {
 	deliverBy   time.Duration
 	deadline    time.Duration
 
-	birth   *wire.Birth
-	self    Identity
-	unclean bool
-	durable bool
+	birth                  *wire.Birth
+	self                   Identity
+	unclean                bool
+	durable, volumeUnknown bool
 
 	queues    queues
 	closing   chan struct{} // closed by Close: commit what is queued, then end
@@ -130,7 +130,7 @@ func (j *Journal) Stats() Stats {
 	_, now := j.clock.look()
 	s := Stats{
 		Clock: now,
-		Seq:   j.figures.seq.Load(), Identity: j.self, Boot: j.birth.Boot, Unclean: j.unclean, Durable: j.durable, Volume: j.space.volume(),
+		Seq:   j.figures.seq.Load(), Identity: j.self, Boot: j.birth.Boot, Unclean: j.unclean, Durable: j.durable, VolumeUnknown: j.volumeUnknown, Volume: j.space.volume(),
 		Live: make(map[string]uint64, len(liveClasses)), BatchSizes: j.figures.ops.Load(),
 	}
 	for i, c := range liveClasses {

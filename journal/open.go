@@ -312,7 +312,8 @@ func (j *Journal) load(last *mark) error {
 	}
 	j.self = Identity{Journal: id, Epoch: j.birth.Epoch}
 	j.history.load(meta)
-	j.durable = j.durable && durableVolume(j.dir)
+	lasts, known := durableVolume(j.dir)
+	j.durable, j.volumeUnknown = j.durable && lasts, j.durable && !known
 	if j.wal.no, err = newestMemtable(j.store); err != nil {
 		return err
 	}
@@ -381,15 +382,16 @@ func (j *Journal) firstCommit() error {
 
 // durableVolume reports whether the volume keeps its contents when the host
 // or container goes: tmpfs, ramfs and a container's own overlay do not. Of a disk
-// that is wiped with its pod only its owner can say so (Options.Ephemeral).
-func durableVolume(dir string) bool {
+// that is wiped with its pod only its owner can say so (Options.Ephemeral). One of which the system
+// does not say what it is, known is false, counts as one that does not.
+func durableVolume(dir string) (lasts, known bool) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
-		return false
+		return false, false
 	}
 	switch fs.Type {
 	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.OVERLAYFS_SUPER_MAGIC:
-		return false
+		return false, true
 	}
-	return true
+	return true, true
 }

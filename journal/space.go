@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,8 @@ const (
 	// tablesBeside is what tables take beside what is in the logs they are made of: indexes,
 	// and what MANIFEST grows by.
 	tablesBeside = 512 << 10
+
+	mib = 1 << 20
 
 	inodesLow = 1000
 	inodesOut = 64 // a memtable that rotates, and a compaction, make a few files each
@@ -99,22 +102,36 @@ type space struct {
 	low    atomic.Bool
 	free   atomic.Int64
 	inodes atomic.Int64
+	enough atomic.Pointer[room] // nil before the first look
+
+	unknown atomic.Bool
 }
 
 // Volume is how much room there is for the journal, as just now.
 type Volume struct {
-	Free      int64 // bytes that may still be written; 0 too where the system does not say
+	Free      int64 // bytes that may still be written; 0 too where the system has never said
 	Inodes    int64 // files that may still be made
+	Unknown   bool  // the system does not say just now: both are what it said last
 	Low       bool  // so little room is left that nothing new is taken
 	Ballast   int64 // bytes kept in reserve
 	NoBallast bool  // it was used, or there has been no room to keep any
+
+	EnoughFree, EnoughInodes int64 // with which new intents are taken again
 }
 
 func (s *space) volume() Volume {
-	return Volume{s.free.Load(), s.inodes.Load(), s.low.Load(), s.ballast.bytes.Load(), s.ballast.missing.Load()}
+	v := Volume{
+		Free: s.free.Load(), Inodes: s.inodes.Load(), Unknown: s.unknown.Load(), Low: s.low.Load(),
+		Ballast: s.ballast.bytes.Load(), NoBallast: s.ballast.missing.Load(),
+	}
+	if enough := s.enough.Load(); enough != nil {
+		v.EnoughFree, v.EnoughInodes = enough.bytes, enough.inodes
+	}
+	return v
 }
 
-// changed tells that the volume is low, or no longer, or that its ballast has come or gone.
+// changed tells that the volume is low, or no longer, that its ballast has come or gone, or that
+// how much room it has is not known, or known again.
 func (s *space) changed() {
 	if s.told != nil {
 		s.told(s.volume())
@@ -156,7 +173,7 @@ func (s *space) opened(dir string, db *badger.DB) error {
 
 // noRoom is so full that the store's next write might be one too many.
 func (s *space) noRoom() error {
-	return fmt.Errorf("no room left on the volume: %s; the journal stops before a write fails: make room, then start again", s.left())
+	return fmt.Errorf("no room left on the volume of %s: %s; the journal stops before a write fails: make room, then start again", filepath.Dir(s.ballast.path), s.left())
 }
 
 // left says how much of what is short there is.
@@ -165,8 +182,11 @@ func (s *space) left() string {
 	if free.inodes < least.out.inodes {
 		return fmt.Sprintf("%d more files (inodes) can be made on it, with fewer than %d the store might lose one, however many bytes are free", free.inodes, least.out.inodes)
 	}
-	return fmt.Sprintf("%d bytes are left", free.bytes)
+	return fmt.Sprintf("%s are left, and %s are needed", mebibytes(free.bytes), mebibytes(least.out.bytes+mib-1))
 }
+
+// mebibytes is so much room in words.
+func mebibytes(n int64) string { return fmt.Sprintf("%d MiB", n/mib) }
 
 // forRecovery has as much room as there can be for what a crash has left in the logs of a
 // store. It is an error where that is too little.
@@ -198,7 +218,7 @@ func (s *space) holds(store string) error {
 		free, _, _ = (*s.measure.Load())()
 	}
 	if free.bytes < least {
-		return fmt.Errorf("its volume is too full to make tables of its logs, in which all is that was acknowledged: %d bytes are left, and they take %d; make room, and start again", free.bytes, least)
+		return fmt.Errorf("its volume is too full to make tables of its logs, in which all is that was acknowledged: %s are left, and they take %s; make room, and start again", mebibytes(free.bytes), mebibytes(least+mib-1))
 	}
 	return nil
 }
@@ -258,11 +278,15 @@ func (s *space) look() bool {
 		s.growth.lookClosely()
 		free, l, ok = s.measured()
 	}
-	if !ok {
+	if s.unknown.CompareAndSwap(ok, !ok) {
+		s.changed()
+	}
+	if !ok { // a guard that is blind goes on with what it saw last, and says that it is
 		return true
 	}
 	s.free.Store(free.bytes)
 	s.inodes.Store(free.inodes)
+	s.enough.Store(&l.enough)
 	switch {
 	case free.below(l.low):
 		if s.low.CompareAndSwap(false, true) {

@@ -71,8 +71,8 @@ func TestSpaceGuard(t *testing.T) {
 			if _, err := w.j.Settle(t.Context(), []journal.Settle{{ID: h.ID, Lease: h.Lease, Action: journal.Ack}}); !errors.Is(err, journal.ErrFailed) {
 				t.Errorf("written where next to nothing is free: %v", err)
 			}
-			if got := w.j.Err().Error(); !strings.Contains(got, "bytes are left") {
-				t.Errorf("it says %q, want how many bytes are left", got)
+			if got := w.j.Err().Error(); !strings.Contains(got, "MiB are left, and ") {
+				t.Errorf("it says %q, want how much is left, and how much is needed", got)
 			}
 		})
 	}
@@ -97,8 +97,28 @@ func TestShortOfInodes(t *testing.T) {
 	if _, err := w.j.Settle(t.Context(), []journal.Settle{{ID: h.ID, Lease: h.Lease, Action: journal.Ack}}); !errors.Is(err, journal.ErrFailed) {
 		t.Fatalf("written where hardly a file can be made: %v", err)
 	}
-	if got := w.j.Err().Error(); !strings.Contains(got, "63 more files (inodes)") || strings.Contains(got, "bytes are left") {
+	if got := w.j.Err().Error(); !strings.Contains(got, "63 more files (inodes)") || strings.Contains(got, "MiB are left") {
 		t.Errorf("it says %q, want the number of files", got)
+	}
+}
+
+// TestBlindSpaceGuard: where the system does not say any more how much room there is, what it said last
+// is gone by, and that it is, is told once, as is that it says so again.
+func TestBlindSpaceGuard(t *testing.T) {
+	t.Parallel()
+	const volume = 400 << 20
+	w := &world{T: t, dir: t.TempDir()}
+	told := make(chan journal.Volume, 8)
+	w.open(journal.Options{Space: journal.Space{BallastBytes: -1}, Hooks: journal.Hooks{Space: func(v journal.Volume) { told <- v }}})
+	w.j.OnVolume(volume/2, 0, volume, 0)
+	w.j.OnVolume(0, 0, 0, 0)
+	w.accept()
+	if got := w.j.Stats().Volume; !got.Unknown || got.Low || got.Free != volume/2 {
+		t.Errorf("it goes by %+v, want what was known last, and that it is not known", got)
+	}
+	w.j.OnVolume(volume/2, 0, volume, 0)
+	if blind, seeing := <-told, <-told; len(told) > 0 || !blind.Unknown || seeing.Unknown {
+		t.Errorf("told %+v, then %+v, and %d more", blind, seeing, len(told))
 	}
 }
 

@@ -39,6 +39,9 @@ func checksOf(at phase, stats journal.Stats, failed error) []admin.Check {
 	if !durable.OK {
 		durable.Detail = "the journal's volume does not outlive this host: intents are lost with it"
 	}
+	if stats.VolumeUnknown {
+		durable.Detail = "at the start the system did not say (statfs) on what volume the journal is: the sidecar goes by one that does not outlive this host"
+	}
 	// Not ready it would be given nothing to finish either, nor the reports that free it.
 	room := admin.Check{Name: "space", Detail: roomText(stats.Volume), Advice: true}
 	room.OK = room.Detail == ""
@@ -48,7 +51,8 @@ func checksOf(at phase, stats journal.Stats, failed error) []admin.Check {
 	if !clock.OK {
 		clock.Detail = clockText(stats.Clock)
 	}
-	return []admin.Check{journalCheck(stats, failed), listeners, running, durable, room, files, clock, recordsCheck(stats)}
+	writes := journalCheck(stats, failed)
+	return []admin.Check{writes, listeners, running, intakeCheck(writes.OK, stats.Volume.Low), durable, room, files, clock, recordsCheck(stats)}
 }
 
 // journalCheck is whether the journal writes: one that has failed does not, nor does one whose
@@ -60,6 +64,21 @@ func journalCheck(stats journal.Stats, failed error) admin.Check {
 		c.Detail = failed.Error()
 	case stats.Stalled > 0:
 		c.Detail = "what is written has been on its way to the disk for " + stats.Stalled.String() + ": the disk is too slow, or hangs"
+	default:
+		c.OK = true
+	}
+	return c
+}
+
+// intakeCheck is whether anything new is taken. A probe need not hear of it: what keeps a sidecar from
+// being ready has a check of its own, and one without room is to be given what it can finish.
+func intakeCheck(writes, low bool) admin.Check {
+	c := admin.Check{Name: "intake", Advice: true}
+	switch {
+	case !writes:
+		c.Detail = "the journal takes no writes, and nobody who sends is answered that it has what was sent"
+	case low:
+		c.Detail = "the journal's volume is nearly full: what is sent is answered with 503 journal_full"
 	default:
 		c.OK = true
 	}

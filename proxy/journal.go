@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 // openJournal opens the journal. Who is told to stop meanwhile is not kept by a disk that hangs.
-func (r *run) openJournal(ctx, force context.Context) error {
+func (r *run) openJournal(ctx, force, alive context.Context) error {
 	holdMemory(memlimit.FromCgroup) // before: to open one with a million intents takes as much as anything later
 	o := journal.Options{
 		Dir:         r.opts.Journal,
@@ -49,7 +50,13 @@ func (r *run) openJournal(ctx, force context.Context) error {
 	}
 	r.journal = j
 	// Left behind it is an unclean stop: as long as nobody kills us, waiting is better.
-	r.cleanups.add("journal", closeMargin, func(context.Context) error { return j.Close() })
+	r.cleanups.add("journal", closeMargin, func(context.Context) error {
+		err := j.Close()
+		if err != nil && errors.Is(context.Cause(alive), err) {
+			return nil // it has failed, which is what the sidecar ends for
+		}
+		return err
+	})
 	return nil
 }
 
@@ -147,7 +154,8 @@ func (r *run) hooks() journal.Hooks {
 	}
 }
 
-// room is told that there is little room on the journal's volume, or enough again.
+// room is told that there is little room on the journal's volume, or that it is not known how much,
+// or enough again.
 func (r *run) room(v journal.Volume) {
 	if text := roomText(v); text != "" {
 		r.log.Warn("little room", "reason", text)
@@ -159,13 +167,27 @@ func (r *run) room(v journal.Volume) {
 // roomText is what little room means; empty: there is enough.
 func roomText(v journal.Volume) string {
 	var parts []string
+	if v.Unknown {
+		parts = append(parts, "how much room is left on the journal's volume is not known, the system does not say (statfs): what was known last is gone by, and a volume that fills up meanwhile ends the sidecar in the midst of a write")
+	}
 	if v.Low {
-		parts = append(parts, fmt.Sprintf("the journal's volume is nearly full, %d MiB are free and %d files may be made: nothing new is taken until there is room; what is under way is finished", v.Free>>20, v.Inodes))
+		parts = append(parts, "the journal's volume is nearly full"+shortText(v)+": nothing new is taken until there is room; what is under way is finished")
 	}
 	if v.NoBallast {
 		parts = append(parts, fmt.Sprintf("no room is kept in reserve, with %d MiB free: when the volume is full the sidecar exits, and does not start until somebody makes room", v.Free>>20))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// shortText is what of a volume is short, and how much of that is needed.
+func shortText(v journal.Volume) (text string) {
+	if v.Free < v.EnoughFree {
+		text += fmt.Sprintf(", %d MiB are free, and %d MiB are needed", v.Free>>20, (v.EnoughFree+1<<20-1)>>20)
+	}
+	if v.Inodes < v.EnoughInodes {
+		text += fmt.Sprintf(", %d more files (inodes) can be made, and %d are needed", v.Inodes, v.EnoughInodes)
+	}
+	return text
 }
 
 // openFiles is told that few files are left to open, or enough again.

@@ -34,7 +34,7 @@ type parts struct {
 // take long. After an error close undoes what was done.
 func (r *run) start(ctx, force, alive context.Context) error {
 	r.metrics = sidecar.New(r.opts.Version, r.agents(), r.log)
-	if err := r.openJournal(ctx, force); err != nil {
+	if err := r.openJournal(ctx, force, alive); err != nil {
 		return err
 	}
 	if err := r.openTraces(alive); err != nil {

@@ -24,6 +24,27 @@ func answers(of map[string]string) checkup.Ask {
 	}
 }
 
+// TestNothingNewIsTaken: a probe need not hear that nothing new is taken; who looks is told that it is
+// wrong, and that one which is not stopping runs.
+func TestNothingNewIsTaken(t *testing.T) {
+	t.Parallel()
+	a, err := checkup.Glance(t.Context(), answers(map[string]string{
+		"/v1/admin/status": `{"checks":[{"name":"running","ok":true},{"name":"intake","ok":false,"detail":"no room","advice":true},{"name":"space","ok":false,"detail":"full","advice":true}]}`,
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	levels := map[string]checkup.Level{}
+	for _, f := range a.Findings(time.Now(), "") {
+		levels[f.About] = f.Level
+	}
+	for about, want := range map[string]checkup.Level{"runs": checkup.Fine, "takes intents": checkup.Wrong, "has room": checkup.Warning} {
+		if got, there := levels[about]; !there || got != want {
+			t.Errorf("%s: %v, %t, want %v", about, got, there, want)
+		}
+	}
+}
+
 // A glance asks for nothing that is read from a disk, and finds the same in it.
 func TestGlance(t *testing.T) {
 	t.Parallel()

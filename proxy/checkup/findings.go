@@ -53,21 +53,29 @@ func (s *Answers) Findings(now time.Time, mine string) []Finding {
 	return slices.Concat(s.ofProcess(mine), s.ofJournal(), s.ofReceivers(now), s.ofDestinations(now), examinePeers(s.Peers, now), examineXDS(s.XDS, now), s.ofSecrets(now), s.ofDead(now))
 }
 
+// condition is what a check of /v1/admin/status is about.
+type condition struct {
+	group, about, hint string
+
+	wrong bool // where it is not met something is wrong, though a probe need not hear of it
+}
+
 // conditions are the checks of /v1/admin/status: what it means that one is met, and what to do
 // where it is not. One that is not listed is shown by its name.
-var conditions = map[string]struct{ group, about, hint string }{
-	"journal":     {"journal", "takes writes", "the sidecar is about to end by itself: read its log, and look after the disk before it is started again"},
-	"space":       {"journal", "has room", "make room on the journal's volume: while it is nearly full, what is sent is answered with 503"},
-	"durable":     {"journal", "is on a volume that outlives the host", "give --journal a persistent volume, or accept that a lost host loses what it has accepted"},
-	"files":       {"journal", "has files left to open", "raise the limit of open files (ulimit -n) of the sidecar, and look at process_open_fds: what takes them is no connection to it"},
-	"clock":       {"journal", "has a clock that holds", "set the clock of the host by NTP; where it is right, start the sidecar once with --accept-clock, or wait"},
-	"records":     {"journal", "has all its records", "look after the disk and the memory of this host; \"pannier verify\" says more once the sidecar is stopped, and dead letters of it are to be sent again from where they came"},
-	"copies":      {"journal", "older copies", "start no other sidecar with --accept-loss, and forget no peer: neither helps"},
-	"listeners":   {"sidecar", "listens", "it is starting; if it stays so, read its log"},
-	"running":     {"sidecar", "takes intents", "it was asked to stop; start it again"},
-	"connections": {"sidecar", "lets in who connects", "raise the limit of open files (ulimit -n) of the sidecar, or close connections to that listener: apps that stream and poll need one each, and who is turned away sees it closed"},
-	"config":      {"sidecar", "config file", "\"pannier config validate --config FILE\" says what is wrong with it"},
-	"identity":    {"sidecar", "certificate or key", "renew the file that --tls-cert, --tls-key, --tls-ca or --keyring names: it is picked up at once"},
+var conditions = map[string]condition{
+	"journal":     {group: "journal", about: "takes writes", hint: "the sidecar is about to end by itself: read its log, and look after the disk before it is started again"},
+	"space":       {group: "journal", about: "has room", hint: "make room on the journal's volume: while it is nearly full, what is sent is answered with 503; where it is not known how full it is, look at the disk"},
+	"durable":     {group: "journal", about: "is on a volume that outlives the host", hint: "give --journal a persistent volume, or accept that a lost host loses what it has accepted"},
+	"files":       {group: "journal", about: "has files left to open", hint: "raise the limit of open files (ulimit -n) of the sidecar, and look at process_open_fds: what takes them is no connection to it"},
+	"clock":       {group: "journal", about: "has a clock that holds", hint: "set the clock of the host by NTP; where it is right, start the sidecar once with --accept-clock, or wait"},
+	"records":     {group: "journal", about: "has all its records", hint: "look after the disk and the memory of this host; \"pannier verify\" says more once the sidecar is stopped, and dead letters of it are to be sent again from where they came"},
+	"copies":      {group: "journal", about: "older copies", hint: "start no other sidecar with --accept-loss, and forget no peer: neither helps"},
+	"listeners":   {group: "sidecar", about: "listens", hint: "it is starting; if it stays so, read its log"},
+	"running":     {group: "sidecar", about: "runs", hint: "it was asked to stop; start it again"},
+	"intake":      {group: "sidecar", about: "takes intents", hint: "see what is said of its journal; senders with a key may repeat until it takes them", wrong: true},
+	"connections": {group: "sidecar", about: "lets in who connects", hint: "raise the limit of open files (ulimit -n) of the sidecar, or close connections to that listener: apps that stream and poll need one each, and who is turned away sees it closed"},
+	"config":      {group: "sidecar", about: "config file", hint: "\"pannier config validate --config FILE\" says what is wrong with it"},
+	"identity":    {group: "sidecar", about: "certificate or key", hint: "renew the file that --tls-cert, --tls-key, --tls-ca or --keyring names: it is picked up at once"},
 }
 
 func (s *Answers) ofProcess(mine string) (all []Finding) {
@@ -82,7 +90,7 @@ func (s *Answers) ofProcess(mine string) (all []Finding) {
 		f := Finding{Group: known.group, About: known.about, Level: Fine, Detail: c.Detail, settled: c.Name == "durable"}
 		if !c.OK {
 			f.Level, f.Hint = Wrong, known.hint
-			if c.Advice {
+			if c.Advice && !known.wrong {
 				f.Level = Warning
 			}
 		}

@@ -15,13 +15,14 @@ const (
 // unmet are the conditions of a sidecar and its journal in words, where they are not met.
 var unmet = map[string]string{
 	"takes writes":                          "The journal takes no writes",
-	"has room":                              "The journal's volume has little room left",
+	"has room":                              "The journal's volume has little room left, or does not say how much",
 	"is on a volume that outlives the host": "The journal is on a volume that does not outlive its host",
 	"older copies":                          "A journal was put back to an older copy of itself",
 	"has all its records":                   "The journal has lost records",
 	"listens":                               "The sidecar does not listen yet",
-	"takes intents":                         "The sidecar is stopping, and takes no new intents",
 	"lets in who connects":                  "Connections are turned away",
+	"runs":                                  "The sidecar is stopping, and takes no new intents",
+	"takes intents":                         "The sidecar takes no new intents",
 	"config file":                           "The config file was refused",
 	"certificate or key":                    "The certificate or key is no longer good",
 	"is on a quick disk":                    "The disk is slow",

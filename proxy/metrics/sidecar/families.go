@@ -58,7 +58,7 @@ var (
 	syncTime   = Families.Histogram("pannier_intent_journal_sync_duration_seconds", "From a batch to the disk's word that it is durable.")
 	operations = Families.Counter("pannier_intent_journal_operations_total", "Operations in these batches.")
 	size       = Families.Gauge("pannier_intent_journal_size_bytes", "Bytes of the journal's tables on disk, about.")
-	free       = Families.Gauge("pannier_intent_journal_free_bytes", "Bytes that are free on its volume, as a second ago.")
+	free       = Families.Gauge("pannier_intent_journal_free_bytes", "Bytes that are free on its volume, as the system said last; it says that several times a second, or fails the check space.")
 	inodes     = Families.Gauge("pannier_intent_journal_free_inodes", "Files that may still be made on its volume; 0 where it makes room for them as it needs it.")
 	low        = Families.Gauge("pannier_intent_journal_low", "1 while so little is free there that nothing new is taken.")
 	ballast    = Families.Gauge("pannier_intent_journal_ballast_bytes", "Bytes kept in reserve there, for what must be written when it is full; 0 once that was used.")
