@@ -30,6 +30,14 @@ func TestSystemErrorAtAStart(t *testing.T) {
 		{"no file left", "openat", "store/KEYREGISTRY", "EMFILE", "too many open files"},
 		{"a read-only volume", "openat", "store/MANIFEST", "EROFS", "read-only file system"},
 		{"a volume that has failed", "newfstatat", ".", "EIO", "input/output error"},
+		{"a directory that may not be read", "openat", ".", "EACCES", "look as whom the process runs"},
+		{"a directory that cannot be locked", "flock", ".", "EIO", "input/output error"},
+		{"a mark that may not be read", "openat", "journal.hwm", "EACCES", "journal.hwm: permission denied"},
+		{"an owner that cannot be read", "openat", "journal.owner", "EIO", "journal.owner: input/output error"},
+		{"an owner that cannot be synced", "fsync", "journal.owner.tmp", "EIO", "journal.owner.tmp: input/output error"},
+		{"no room for the owner", "openat", "journal.owner.tmp", "ENOSPC", "make room, and start again"},
+		{"a journal that may not be written", "openat", "journal.owner.tmp", "EROFS", "mount the volume for writing"},
+		{"sync of the first batch", "fdatasync", "", "EIO", "that it is started: input/output error"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -39,6 +47,9 @@ func TestSystemErrorAtAStart(t *testing.T) {
 			code, said := s.startFailing(row.call, row.file, row.errno)
 			if code != 1 || !strings.Contains(said, row.says) {
 				t.Errorf("ended with %d, want 1 and %q:\n%s", code, row.says, tail(said, 1000))
+			}
+			if !strings.Contains(said, "nothing is known to be damaged") {
+				t.Errorf("it does not say that nothing is known to be damaged:\n%s", tail(said, 1000))
 			}
 			if strings.Contains(said, "is damaged") || strings.Contains(said, "nother process") {
 				t.Errorf("it takes that for something else:\n%s", tail(said, 1000))
@@ -141,6 +152,41 @@ func TestStopWhileAHungDiskIsOpened(t *testing.T) {
 	}
 	s.start()
 	drained(t, s, 1)
+}
+
+// TestVerifyOfWhatMayBeWhole: what verify may not read, or has no file for, is no damage, and nobody is
+// told to bring back a copy. It says what to do, and with that done finds that all is well.
+func TestVerifyOfWhatMayBeWhole(t *testing.T) {
+	t.Parallel()
+	need(t, true, "strace", "sh")
+	s := start(t, setup{name: "alone", agents: []string{billing}})
+	for range 3 { // tables
+		s.post(billing, map[string]any{"n": 1})
+		s.stop()
+		s.start()
+	}
+	s.kill()
+	refused := func(what, do string, cmd *exec.Cmd) (ok bool) {
+		t.Helper()
+		out, err := cmd.CombinedOutput()
+		said, code := string(out), cmd.ProcessState.ExitCode()
+		if err == nil {
+			return true
+		}
+		if code != 1 || !strings.Contains(said, "nothing is known to be damaged: "+do) || !strings.Contains(said, "[journal_unreadable]") || strings.Contains(said, "bring back") {
+			t.Errorf("%s: verify ended with %d, want 1 and %q:\n%s", what, code, do, tail(said, 1000))
+		}
+		return false
+	}
+	strace := exec.Command("strace", "-f", "-q", "-o", filepath.Join(t.TempDir(), "strace"), "-P", filepath.Join(s.dir, "journal.hwm"), "-e", "trace=openat", "-e", "inject=openat:error=EACCES", s.bin, "verify", s.dir)
+	if refused("a mark that may not be read", "look as whom", strace) {
+		t.Error("verified without the mark")
+	}
+	for n, enough := range map[int]bool{9: false, 12: false, 64: true} {
+		if refused(fmt.Sprintf("%d files", n), "raise the limit", exec.Command("sh", "-c", `ulimit -n "$1"; exec "$2" verify "$3"`, "sh", fmt.Sprint(n), s.bin, s.dir)) != enough {
+			t.Errorf("%d files are enough: %t, want %t", n, !enough, enough)
+		}
+	}
 }
 
 // launchTraced is launch of a sidecar that strace is attached to from its first call on.

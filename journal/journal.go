@@ -186,7 +186,7 @@ func (j *Journal) close() error {
 	defer j.lock.Close()
 	j.wal.close()
 	if err := j.space.holds(j.store); err != nil {
-		return fmt.Errorf("the journal in %s is left as it is: %w", j.dir, err)
+		return fmt.Errorf("the journal in %s is left as it is: %w; make room, and start again", j.dir, err)
 	}
 	j.endReads()
 	if err := j.db.Close(); err != nil {

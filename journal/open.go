@@ -40,28 +40,33 @@ func Open(o Options) (*Journal, error) {
 		return nil, err
 	}
 	if err := makeDir(o.Dir); err != nil {
-		return nil, err
+		return nil, startError(o.Dir, err)
 	}
-	j := newJournal(o)
 	lock, err := lockDir(o.Dir)
 	if err != nil {
-		return nil, err
+		return nil, startError(o.Dir, err)
 	}
-	if err := j.space.open(o.Dir, o.Space); err != nil { // before anything is written
-		lock.Close()
-		return nil, err
-	}
+	j := newJournal(o)
 	j.lock, j.owner = lock, newOwner()
-	if err := j.owner.take(o.Dir); err != nil {
+	if err := j.take(o); err != nil {
 		lock.Close()
-		return nil, j.lackedRoom(err)
+		return nil, j.lackedRoom(startError(o.Dir, err))
 	}
 	if err := j.openLocked(o); err != nil {
 		lock.Close()
-		return nil, errors.Join(j.lackedRoom(err), j.owner.release(o.Dir))
+		return nil, errors.Join(j.lackedRoom(startError(o.Dir, err)), j.owner.release(o.Dir))
 	}
 	j.start()
 	return j, nil
+}
+
+// take begins to guard the volume, before anything is written, and has the directory for this
+// process, whoever else can mount it.
+func (j *Journal) take(o Options) error {
+	if err := j.space.open(o.Dir, o.Space); err != nil {
+		return err
+	}
+	return j.owner.take(o.Dir)
 }
 
 func (j *Journal) openLocked(o Options) error {
@@ -104,7 +109,7 @@ func (j *Journal) openLocked(o Options) error {
 	j.unclean = last != nil && !last.Clean || last == nil && !fresh || len(bad) > 0
 	if j.unclean {
 		if err := j.space.forRecovery(j.store); err != nil {
-			return fmt.Errorf("the journal in %s was not stopped, and %w", j.dir, err)
+			return fmt.Errorf("it was not stopped, and %w", err)
 		}
 		aheadOfOpen(j.store, ends)
 		if err := j.verifyStore(); err != nil {
@@ -264,7 +269,7 @@ func (j *Journal) open(fresh bool, o Options) error {
 		return damaged(j.dir, err)
 	}
 	j.db = db
-	if err := j.space.opened(j.dir, db); err != nil {
+	if err := j.space.opened(db); err != nil {
 		db.Close()
 		return err
 	}
@@ -375,7 +380,7 @@ func (j *Journal) firstCommit() error {
 	}
 	t.keep()
 	if err := j.commit(t, nil); err != nil {
-		return fmt.Errorf("first commit: %w", err)
+		return fmt.Errorf("write to %s that it is started: %w", j.store, err)
 	}
 	return j.files.again(func() error { return j.mark(false).write(j.dir) })
 }

@@ -236,6 +236,13 @@ func countIn(dir string) (open, most int, ok bool) {
 	return len(each), most, err == nil
 }
 
+// newOpenFiles counts those of this process, and keeps none.
+func newOpenFiles() *OpenFiles {
+	f, measure := &OpenFiles{}, countFiles
+	f.measure.Store(&measure)
+	return f
+}
+
 // mayOpen refuses to open a store that has more tables than this process may open files:
 // Badger keeps each open, and would say that it is damaged.
 func (f *OpenFiles) mayOpen(store string) error {
@@ -244,7 +251,7 @@ func (f *OpenFiles) mayOpen(store string) error {
 		return err
 	}
 	if left, l, ok := f.count(); ok && left < len(tables)+max(l.kept, filesStore) {
-		return fmt.Errorf("the journal has %d tables, and this process may open no more than %d files: raise the limit of open files (ulimit -n)", len(tables), left)
+		return fmt.Errorf("the journal has %d tables, and this process may open no more than %d files: %w", len(tables), left, unix.EMFILE)
 	}
 	return nil
 }

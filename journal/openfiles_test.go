@@ -320,7 +320,7 @@ func TestMoreTablesThanFiles(t *testing.T) {
 	}
 	limitFiles(t, len(open)+8)
 	j, err := journal.Open(journal.Options{Dir: w.dir})
-	if damage := (*journal.DamageError)(nil); err == nil || errors.As(err, &damage) || !strings.Contains(err.Error(), "the journal has 1 tables, and this process may open no more than") {
+	if system := (*journal.SystemError)(nil); !errors.As(err, &system) || !strings.Contains(err.Error(), "the journal has 1 tables, and this process may open no more than") {
 		t.Errorf("opened with hardly any files left: %v, %v", j, err)
 	}
 	limitFiles(t, 512)

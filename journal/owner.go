@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // owner says which process has the journal, for volumes that several hosts can mount: the
@@ -77,6 +79,9 @@ func readOwner(dir string) (*owner, error) {
 	b, err := os.ReadFile(filepath.Join(dir, ownerName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	}
+	if errors.Is(err, unix.EISDIR) {
+		return nil, fmt.Errorf("%s is a directory: remove it, the journal has a file of that name", filepath.Join(dir, ownerName))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read who has the journal: %w", err)

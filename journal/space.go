@@ -151,22 +151,20 @@ func (s *space) open(dir string, asked Space) (err error) {
 		return err
 	}
 	if !s.look() { // what was in memory is written first of all: that would be a SIGBUS
-		return s.full(dir)
+		return s.full()
 	}
 	return nil
 }
 
-func (s *space) full(dir string) error {
-	return fmt.Errorf("the volume of the journal in %s is full: %s; make room, and start again", dir, s.left())
-}
+func (s *space) full() error { return fmt.Errorf("%w: %s", errVolumeFull, s.left()) }
 
 // opened begins to guard what an open store does by itself: a second later it may compact. It is
 // an error where there is no room for that.
-func (s *space) opened(dir string, db *badger.DB) error {
+func (s *space) opened(db *badger.DB) error {
 	s.growth.db.Store(db)
 	s.growth.look()
 	if !s.look() {
-		return s.full(dir)
+		return s.full()
 	}
 	return nil
 }
@@ -218,7 +216,7 @@ func (s *space) holds(store string) error {
 		free, _, _ = (*s.measure.Load())()
 	}
 	if free.bytes < least {
-		return fmt.Errorf("its volume is too full to make tables of its logs, in which all is that was acknowledged: %s are left, and they take %s; make room, and start again", mebibytes(free.bytes), mebibytes(least+mib-1))
+		return fmt.Errorf("%w: tables are to be made of its logs, in which all is that was acknowledged; %s are left, and they take %s", errVolumeFull, mebibytes(free.bytes), mebibytes(least+mib-1))
 	}
 	return nil
 }

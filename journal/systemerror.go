@@ -11,6 +11,7 @@ import (
 
 // SystemError says that the system has kept a journal from being opened: a disk that is full
 // or fails, no file left to open, no permission. The store is as it was, as far as is known.
+// Verify answers with it what it could not read for the same reasons.
 type SystemError struct {
 	Dir string
 	Err error
@@ -19,7 +20,7 @@ type SystemError struct {
 }
 
 func (e *SystemError) Error() string {
-	what := fmt.Sprintf("the journal in %s cannot be opened: %s; nothing is known to be damaged: look at the disk, and start again", e.Dir, oneLine(e.Err))
+	what := fmt.Sprintf("the journal in %s cannot be opened: %s; nothing is known to be damaged: %s, and start again", e.Dir, oneLine(e.Err), remedy(e.Err))
 	if e.Unread {
 		what += "; a file that can never be read is gone: then restore a backup, or start once with --accept-loss to go on with what is left"
 	}
@@ -27,6 +28,37 @@ func (e *SystemError) Error() string {
 }
 
 func (e *SystemError) Unwrap() error { return e.Err }
+
+// startError is how a start ends that the system has not let go on, whatever it was about; what is
+// known to be damaged, and what is no error of the system, stays what it is.
+func startError(dir string, err error) error {
+	var system *SystemError
+	var damage *DamageError
+	if errors.As(err, &system) || errors.As(err, &damage) || !bySystem(err) && !errors.Is(err, errVolumeFull) {
+		return err
+	}
+	return &SystemError{Dir: dir, Err: err}
+}
+
+// errVolumeFull: there is less room than the store may write next.
+var errVolumeFull = errors.New("its volume is full")
+
+// remedy is what to do about what the system says.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, errVolumeFull), saysOne(err, noRoomLeft):
+		return "make room"
+	case saysOne(err, []error{unix.EMFILE, unix.ENFILE}):
+		return "raise the limit of open files (ulimit -n)"
+	case saysOne(err, []error{unix.EFBIG}):
+		return "raise the limit of the size of a file (ulimit -f)"
+	case saysOne(err, []error{unix.EACCES, unix.EPERM}):
+		return "look as whom the process runs, and who may read and write there"
+	case saysOne(err, []error{unix.EROFS}):
+		return "mount the volume for writing"
+	}
+	return "look at the disk"
+}
 
 // unreadable are what a disk says that has what was written no more, or not just now.
 var unreadable = []error{unix.EIO, unix.EBADMSG, unix.EUCLEAN, unix.ENODATA}

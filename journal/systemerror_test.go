@@ -77,6 +77,13 @@ func TestErrorsOfTheSystem(t *testing.T) {
 			t.Errorf("%q: by the system: %t, want %t; refused: %t, want %t", text, system, row.system, refuses, row.refuses)
 		}
 	}
+	for err, do := range map[error]string{
+		unix.EIO: "look at the disk", unix.EMFILE: "ulimit -n", unix.EDQUOT: "make room", unix.EFBIG: "ulimit -f", unix.EACCES: "who may read", unix.EROFS: "for writing",
+	} {
+		if got := (&journal.SystemError{Dir: "j", Err: err}).Error(); !strings.Contains(got, "nothing is known to be damaged: ") || !strings.Contains(got, do) {
+			t.Errorf("%v: it says %q, want %q", err, got, do)
+		}
+	}
 	for _, unread := range []bool{false, true} {
 		if got := (&journal.SystemError{Dir: "j", Err: unix.EIO, Unread: unread}).Error(); strings.Contains(got, "--accept-loss") != unread {
 			t.Errorf("a file of the store cannot be read: %t; it says %q", unread, got)

@@ -30,33 +30,43 @@ type VerifyReport struct {
 // the fingerprint holds. A table or log that is damaged is named, and the rest is read
 // without it: what it held is then among what is missing. It reads a copy of what the
 // store would change by opening it, so nothing in the directory changes. The error is for a journal that
-// is not there, or in use.
+// is not there, or in use, and a *SystemError for one that the system keeps from us: what cannot be
+// read for want of a file or of permission is no damage.
 func Verify(dir string) (r VerifyReport, err error) {
 	if err := partOfAnother(dir); err != nil {
 		return r, err
 	}
 	fresh, err := isFresh(storeDir(dir))
 	if err != nil {
-		return r, err
+		return r, startError(dir, err)
 	}
 	if fresh && !isFile(filepath.Join(dir, markName)) {
 		return r, fmt.Errorf("there is no journal in %s", dir)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {
-		return r, err
+		return r, startError(dir, err)
 	}
 	defer lock.Close()
 	if fresh {
 		r.whole(DamagedFile, "the store is gone: %s tells that there was one", markName)
 		return r, nil
 	}
+	if _, err := readOwner(dir); err != nil { // which a start would refuse
+		return r, startError(dir, err)
+	}
+	if err := newOpenFiles().mayOpen(storeDir(dir)); err != nil { // the store would call it damage, or wait for ever
+		return r, startError(dir, err)
+	}
 	copied, remove, err := copyToLook(storeDir(dir))
 	if err != nil {
-		return r, err
+		return r, &SystemError{Dir: dir, Err: err}
 	}
 	defer remove()
 	last, err := readMark(dir)
+	if err != nil && refuses(err) {
+		return r, &SystemError{Dir: dir, Err: err}
+	}
 	if err != nil {
 		r.whole(DamagedFile, "%v", err)
 	}

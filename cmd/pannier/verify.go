@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -38,7 +39,11 @@ func verify(c *cli.Context) error {
 	}
 	report, err := journal.Verify(dir)
 	if err != nil {
-		return &failure{exit: exitError, what: "cannot verify a journal", why: err.Error(), hint: "name the directory of a sidecar that is stopped", code: "journal_unreadable"}
+		hint := "name the directory of a sidecar that is stopped"
+		if system := (*journal.SystemError)(nil); errors.As(err, &system) {
+			hint = "" // it says what to do
+		}
+		return &failure{exit: exitError, what: "cannot verify a journal", why: err.Error(), hint: hint, code: "journal_unreadable"}
 	}
 	if err := printReport(c, asJSON, report); err != nil {
 		return err

@@ -40,7 +40,7 @@ var ofTheLossWithoutRoom = []mutant{
 	{
 		guard: "a start without room for who has the journal does not say what to do",
 		file:  "journal/open.go",
-		old:   "		return nil, j.lackedRoom(err)\n",
+		old:   "		return nil, j.lackedRoom(startError(o.Dir, err))\n",
 		new:   "		return nil, err\n",
 		pkg:   inJournal, test: "TestAcceptLossWithoutRoom/files",
 	},

@@ -47,8 +47,8 @@ var ofTheRoom = []mutant{
 	{
 		guard: "a journal is opened that has no room for the compaction it begins with",
 		file:  "journal/open.go",
-		old:   "	if err := j.space.opened(j.dir, db); err != nil {\n",
-		new:   "	if err := j.space.opened(j.dir, db); err != nil && false {\n",
+		old:   "	if err := j.space.opened(db); err != nil {\n",
+		new:   "	if err := j.space.opened(db); err != nil && false {\n",
 		pkg:   inJournal, test: "TestNoRoomToCompact",
 	},
 	{
@@ -284,7 +284,7 @@ var ofTheRoom = []mutant{
 	{
 		guard: "a volume that does not say how large it is is full",
 		file:  "journal/space.go",
-		old:   "	if !ok {\n		return true\n	}\n",
+		old:   "	if !ok { // a guard that is blind goes on with what it saw last, and says that it is\n		return true\n	}\n",
 		new:   "",
 		pkg:   inJournal, test: "TestVolumeThatSaysNothing",
 	},
