@@ -19,8 +19,14 @@ func carry(t testing.TB, home, holder *sidecar) {
 // finish is the rest of the way for an intent already posted.
 func finish(t testing.TB, home, holder *sidecar, id string) {
 	t.Helper()
+	finishAs(t, home, holder, id, false)
+}
+
+// finishAs is finish of what says that it may have been seen before, or does not.
+func finishAs(t testing.TB, home, holder *sidecar, id string, redelivered bool) {
+	t.Helper()
 	it := holder.take1(billing, take{})
-	if it.ID != id || it.To != billing || it.DeliveryAttempt != 1 || it.Redelivered {
+	if it.ID != id || it.To != billing || it.DeliveryAttempt != 1 || it.Redelivered != redelivered {
 		t.Fatalf("handed over %+v, want the first hand-over of %s", it, id)
 	}
 	if !jsonEqual(`{"order":"A-1"}`, it.Payload) {
