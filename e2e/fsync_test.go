@@ -300,14 +300,13 @@ func (s *sidecar) buryHung() {
 	s.t.Helper()
 	pid := s.proc.cmd.Process.Pid
 	eventually(s.t, "the process to end", func() error {
-		var tracer int
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil || !strings.Contains(s.stderr(), "error: ") || !strings.Contains(string(status), "\nState:\tZ") && !strings.Contains(string(status), "\nState:\tt") {
 			return fmt.Errorf("%v: %s", err, status)
 		}
-		_, rest, _ := strings.Cut(string(status), "\nTracerPid:\t")
-		if n, err := fmt.Sscan(rest, &tracer); n != 1 || tracer == 0 {
-			return fmt.Errorf("no tracer: %v", err)
+		tracer := tracerOf(pid)
+		if tracer == 0 {
+			return errors.New("no tracer")
 		}
 		return syscall.Kill(tracer, syscall.SIGKILL)
 	})

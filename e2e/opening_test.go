@@ -197,6 +197,19 @@ func (s *sidecar) launchTraced(args ...string) {
 		s.t.Fatal(err)
 	}
 	s.proc, s.up = p, false
+	s.t.Cleanup(func() { // else it may hold the call up for as long as that was to hang
+		if tracer := tracerOf(p.cmd.Process.Pid); tracer != 0 {
+			syscall.Kill(tracer, syscall.SIGKILL)
+		}
+	})
+}
+
+// tracerOf is the process that traces one, or 0.
+func tracerOf(pid int) (tracer int) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // of one that has ended there is none
+	_, rest, _ := strings.Cut(string(status), "\nTracerPid:\t")
+	fmt.Sscan(rest, &tracer)
+	return tracer
 }
 
 // startFailing runs a start of which each such call on a file of the journal fails, or each

@@ -559,7 +559,7 @@ var ofTheDisk = []mutant{
 		file:  "journal/systemerror.go",
 		old:   "!bySystem(err) && !errors.Is(err, errVolumeFull) {",
 		new:   "!bySystem(err) {",
-		pkg:   inJournal, test: "TestSmallVolume",
+		pkg:   inJournal, test: "TestNoRoomToCompact",
 	},
 	{
 		guard: "too few files for the tables are no error of the system",
