@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestDamagedRecordCostsItsIntent: a value is wrong on the disk, in a way that the store does
@@ -73,8 +74,9 @@ func TestDamagedRecordCostsItsIntent(t *testing.T) {
 func TestLostTable(t *testing.T) {
 	t.Parallel()
 	s := start(t, setup{name: "alone", agents: []string{billing}})
-	lost := s.post(billing, map[string]any{"n": 1})
-	s.stop() // each stop makes a table
+	later := time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
+	lost := s.post(billing, map[string]any{"n": 1}, delivery("deliver_at", later)) // nothing of it is written later
+	s.stop()                                                                       // each stop makes a table
 	s.start()
 	kept := s.post(billing, map[string]any{"n": 2})
 	s.stop()
@@ -106,6 +108,32 @@ func TestLostTable(t *testing.T) {
 	s.kill()
 	s.set.args = s.set.args[:len(s.set.args)-1]
 	s.start()
+	carry(t, s, s)
+	s.stop()
+	s.verify()
+}
+
+// TestLostTableOfWhatWasTaken: of what an app has taken since the table was written its head and
+// hand-over are in a later one. It ends, and what is said of it is empty where it is lost.
+func TestLostTableOfWhatWasTaken(t *testing.T) {
+	t.Parallel()
+	s := start(t, setup{name: "alone", agents: []string{billing}})
+	lost := s.post(billing, map[string]any{"n": 1})
+	s.stop()
+	s.start()
+	s.take1(billing, take{lease: 600})
+	s.kill()
+	s.start()
+	if err := os.Remove(s.tables()[0]); err != nil {
+		t.Fatal(err)
+	}
+	s.kill()
+	s.set.args = append(s.set.args, "--accept-loss")
+	s.start()
+	a := s.call("GET", "/v1/intents/"+lost, nil)
+	if got := s.get(lost); got.Status != "FAILED" || !bytes.Contains(a.body, []byte(`"from_agent":"","to_agent":"`+billing)) {
+		t.Errorf("it is %v", a)
+	}
 	carry(t, s, s)
 	s.stop()
 	s.verify()

@@ -213,9 +213,10 @@
 // name exactly what was written, and else refuses. Its interval is an option: a large backlog may
 // be read less often, and never not at all. A record that cannot be read is kept apart and
 // said (Corrupt), and its intent is a dead letter, made of what is left: by the scrub, or at once where a
-// reader comes by. One that a start is to have in memory (an address, an account, a schedule) refuses
-// the start, which names it. A hand-over that cannot be read is forgotten, since nothing tells whose it
-// is: home finds it missing when it asks next (Lost), and offers it again.
+// reader comes by. Where the file itself is damaged the next start refuses it all the same. One
+// that a start is to have in memory (an address, an account, a schedule) refuses the start, which
+// names it. A hand-over that cannot be read is forgotten, since nothing tells whose it is: home
+// finds it missing when it asks next (Lost), and offers it again.
 //
 // What is gone nobody brings back, but a start may be told to go on without it (AcceptLoss):
 // files that cannot be used are left out and kept, a damaged table is made anew of
@@ -223,9 +224,11 @@
 // transaction that has lost entries it has the others, but of the last where nobody was told of that
 // (mendlog.go). Without MANIFEST all tables are merged (manifestanew.go). All the rest is verified and
 // made to hold by what its records say, a dead letter that has lost what was sent stays one without it
-// (hollow.go), as does what has ended and has lost a part of its bodies (endedbody.go), and an epoch
-// begins, in which batches and hand-overs are numbered on from where no copy has been (loss.go,
-// salvage.go). Where there is no room for what is made anew such a start is refused, and what was
+// (hollow.go), as does what has ended and has lost its bodies or a part of them (endedbody.go). An
+// idempotency key that is lost is refused until its day is over, since what it was used for may be
+// here (salvagekey.go). What was open counts as handed over before: what is on record of it may be
+// older than what has become of it. And an epoch begins, in which batches and hand-overs are numbered
+// on from where no copy has been (loss.go, salvage.go). Where there is no room for what is made anew such a start is refused, and what was
 // written half is gone again. Where it is cut short the next start refuses,
 // or is told so again: what was found gone is on record before anything is done about it, and said
 // by the one that comes to the end (lossnote.go).

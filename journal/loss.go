@@ -14,9 +14,10 @@ import (
 // are left out of it (leaveout.go). Then all there is is verified, and what does not hold is
 // made to: entries of indexes follow the records, one of home's that was open, and of which
 // at least what was sent is left, ends as a dead letter (standin.go), and what is left of any
-// other that cannot be read is removed, so that whoever sends or offers it again is heard. It begins a new epoch, in the commit
-// before any of that. Where it is cut short nothing tells what has not been looked for yet: the
-// files that are left are whole. So a file says that it has begun, and what it has found (lossnote.go).
+// other that cannot be read is removed, so that whoever sends or offers it again is heard. It
+// begins a new epoch, in the commit before any of that. Where it is cut short nothing tells what
+// has not been looked for yet: the files that are left are whole. So a file says that it has
+// begun, and what it has found (lossnote.go).
 
 // loss is what such a start has found gone, with those before it that were cut short.
 type loss struct {
