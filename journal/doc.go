@@ -228,10 +228,10 @@
 // idempotency key that is lost is refused until its day is over, since what it was used for may be
 // here (salvagekey.go). What was open counts as handed over before: what is on record of it may be
 // older than what has become of it. And an epoch begins, in which batches and hand-overs are numbered
-// on from where no copy has been (loss.go, salvage.go). Where there is no room for what is made anew such a start is refused, and what was
-// written half is gone again. Where it is cut short the next start refuses,
-// or is told so again: what was found gone is on record before anything is done about it, and said
-// by the one that comes to the end (lossnote.go).
+// on from where no copy has been (loss.go, salvage.go). Where there is no room for what is made anew
+// such a start is refused, and what was written half is gone again. Where it is cut short the next
+// start refuses, or is told so again: what was found gone is on record before anything is done about
+// it, and said by the one that comes to the end (lossnote.go).
 //
 // After an unclean stop Open first verifies without compacting, because Badger's
 // compactions can make a damage permanent without saying so. The high-water mark

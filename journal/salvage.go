@@ -101,7 +101,6 @@ type salvager struct {
 	stood  map[ID][][]byte // intents that get a head in place of theirs, with the entries that named them
 	hollow map[ID]bool     // dead letters that have lost what was sent
 
-	forgets   map[string][]byte    // by idempotency key, its entry in the index of them
 	refused   int                  // idempotency keys that this round has refused
 	numbered  map[ID]bool          // homes whose reports this round has looked at
 	cutBodies map[byte]map[ID]bool // by class: of what has ended, those that this round cuts off

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,19 +24,21 @@ func (s *salvager) refuseKey(forget []byte) {
 	})
 }
 
-// forgetKey forgets one with its entry.
+// forgetKey forgets one with its entry, which was made when it was used, or soon after.
 func (s *salvager) forgetKey(key []byte) {
-	if s.forgets == nil {
-		s.forgets = map[string][]byte{}
-		eachKey(s.txn, []byte{classForget}, nil, func(entry []byte) bool {
-			s.forgets[string(entry[9:])] = entry
-			return true
-		})
-	}
 	s.remove(key)
-	if entry, there := s.forgets[string(key[1:])]; there {
-		s.do(func(t *tx) error { t.delIndex(entry); return nil })
+	var d wire.Dedupe
+	if _, err := readMessage(s.txn, key, &d); err != nil {
+		return // it is said
 	}
+	used := timeKey(classForget, d.CreatedMs+keepKeys.Milliseconds(), nil)
+	eachKey(s.txn, []byte{classForget}, used, func(entry []byte) (more bool) {
+		if !bytes.Equal(entry[9:], key[1:]) {
+			return true
+		}
+		s.do(func(t *tx) error { t.delIndex(entry); return nil })
+		return false
+	})
 }
 
 func (s *salvager) sayKeys() {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -300,39 +301,41 @@ func rewriteAt(key string) func(*badger.Txn) error {
 // What history has let go, or an operator has purged, is nothing that is missing.
 func TestVerifyKnowsWhatWasLetGo(t *testing.T) {
 	t.Parallel()
-	w := &world{T: t, dir: t.TempDir()}
-	w.open(journal.Options{History: journal.History{HistoryBodies: time.Nanosecond, HistoryFor: time.Nanosecond}})
-	dies := func() (dead, next journal.ID) {
-		w.accept()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, dir: t.TempDir()}
+		w.open(journal.Options{History: journal.History{HistoryBodies: time.Nanosecond, HistoryFor: time.Nanosecond}})
+		dies := func() (dead, next journal.ID) {
+			w.accept()
+			h := w.local(time.Minute)
+			w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Nack, Reject: true})
+			got, err := w.j.Redrive(t.Context(), journal.Redrive{ID: h.ID})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return h.ID, got.ID
+		}
+		first, gone := dies()
 		h := w.local(time.Minute)
-		w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Nack, Reject: true})
-		got, err := w.j.Redrive(t.Context(), journal.Redrive{ID: h.ID})
-		if err != nil {
-			t.Fatal(err)
+		w.settle(journal.Settle{ID: gone, Lease: h.Lease, Action: journal.Ack})
+		time.Sleep(2 * time.Millisecond) // what is purged was made after the other has ended
+		second, purged := dies()
+		h = w.local(time.Minute)
+		w.settle(journal.Settle{ID: purged, Lease: h.Lease, Action: journal.Nack, Reject: true})
+		if errs, err := w.j.Purge(t.Context(), []journal.ID{purged}, "ann"); err != nil || errs[0] != nil {
+			t.Fatal(err, errs)
 		}
-		return h.ID, got.ID
-	}
-	first, gone := dies()
-	h := w.local(time.Minute)
-	w.settle(journal.Settle{ID: gone, Lease: h.Lease, Action: journal.Ack})
-	time.Sleep(2 * time.Millisecond) // what is purged was made after the other has ended
-	second, purged := dies()
-	h = w.local(time.Minute)
-	w.settle(journal.Settle{ID: purged, Lease: h.Lease, Action: journal.Nack, Reject: true})
-	if errs, err := w.j.Purge(t.Context(), []journal.ID{purged}, "ann"); err != nil || errs[0] != nil {
-		t.Fatal(err, errs)
-	}
-	time.Sleep(2 * time.Millisecond) // ends are on record by the millisecond
-	w.letGo()
-	for _, id := range []journal.ID{gone, purged} {
-		if got, err := w.j.Get(id); err == nil {
-			t.Errorf("%s is here, %s", id, got.Status())
+		time.Sleep(2 * time.Millisecond) // ends are on record by the millisecond
+		w.letGo()
+		for _, id := range []journal.ID{gone, purged} {
+			if got, err := w.j.Get(id); err == nil {
+				t.Errorf("%s is here, %s", id, got.Status())
+			}
 		}
-	}
-	for _, id := range []journal.ID{first, second} {
-		if got := w.status(id); got != state.Failed {
-			t.Errorf("the dead letter is %s", got)
+		for _, id := range []journal.ID{first, second} {
+			if got := w.status(id); got != state.Failed {
+				t.Errorf("the dead letter is %s", got)
+			}
 		}
-	}
-	w.whole()
+		w.whole()
+	})
 }

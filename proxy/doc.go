@@ -8,8 +8,8 @@
 // A sidecar is one process with three listeners: app (HTTP), peer (gRPC) and
 // admin (HTTP), each with a share of the files the process may open as its most
 // connections, and so has what is dialed: the journal keeps the rest, or whoever can
-// connect, or names enough sidecars, could stop it. Who asks nothing makes way for who comes, at the peer listener with an
-// identity who proves nothing does ([pannier/proxy/crowd]).
+// connect, or names enough sidecars, could stop it. Who asks nothing makes way for who comes; at
+// the peer listener, with an identity, who proves nothing does ([pannier/proxy/crowd]).
 // `pannier dev` runs two sidecars and a control plane in one process; `pannier control-plane` is another
 // program in the same binary ([pannier/proxy/controlplane]). Every other verb is
 // a client of one of the HTTP listeners, but version, config, bench, which starts sidecars of its own,
