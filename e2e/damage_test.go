@@ -69,6 +69,53 @@ func TestDamagedRecordCostsItsIntent(t *testing.T) {
 	s.verify()
 }
 
+// TestBadBitUnderARunningSidecar: a value goes wrong in a table that is in use. Its intent is a dead
+// letter, and no later start is refused for it: the table is made anew.
+func TestBadBitUnderARunningSidecar(t *testing.T) {
+	t.Parallel()
+	s := start(t, setup{name: "alone", agents: []string{billing}, config: map[string]string{"scrub_interval": "1s"}})
+	bad, good := s.post(billing, map[string]any{"mark": "canary-bad"}), s.post(billing, map[string]any{"mark": "canary-good"})
+	s.stop()
+	s.start()
+	flipInUse(t, s.tables()[0], "canary-bad")
+	s.awaitDead(bad)
+	s.kill()
+	if out := s.verifyFails(); !strings.Contains(out, "spent_records: table ") || strings.Contains(out, "--accept-loss") {
+		t.Errorf("verify says:\n%s", out)
+	}
+	s.start()
+	if log := s.stderr(); !strings.Contains(log, "made anew, and nothing is lost") {
+		t.Errorf("the start does not say that a table was made anew:\n%s", tail(log, 2000))
+	}
+	s.awaitDead(bad)
+	it := s.take1(billing, take{})
+	if it.ID != good {
+		t.Errorf("handed over %s, want %s", it.ID, good)
+	}
+	s.ack(it, nil)
+	s.status(good, "COMPLETED")
+	s.stop()
+	s.verify()
+}
+
+// flipInUse makes a bit of a text wrong in a file that a process may have open.
+func flipInUse(t *testing.T, path, text string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(b, []byte(text))
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil || at < 0 {
+		t.Fatal(at, err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte{b[at] ^ 1}, int64(at)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestLostTable: a file of the store is gone. The start is refused and says what can be done;
 // with --accept-loss the rest lives on, and what is lost is said.
 func TestLostTable(t *testing.T) {

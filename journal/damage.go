@@ -17,6 +17,7 @@ type DamageKind string
 
 const (
 	DamagedFile    DamageKind = "file"           // the store cannot be read, or not all of it
+	SpentRecords   DamageKind = "spent_records"  // of a table, that nobody needs any more
 	DamagedRecord  DamageKind = "record"         // a checksum is wrong, or it does not decode
 	MissingRecord  DamageKind = "missing_record" // another record names it
 	StrayRecord    DamageKind = "stray_record"   // it names an intent that is not here
@@ -37,6 +38,7 @@ const (
 
 var whatToDo = map[DamageKind]string{
 	DamagedFile:    doRestore,
+	SpentRecords:   "nothing: what is wrong there has been written again since, or was set aside before, and the next start makes the table anew",
 	DamagedRecord:  doResend,
 	MissingRecord:  doResend,
 	StrayRecord:    "it does no harm by itself; what else is listed says whether its intent was lost",

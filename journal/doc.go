@@ -213,8 +213,8 @@
 // name exactly what was written, and else refuses. Its interval is an option: a large backlog may
 // be read less often, and never not at all. A record that cannot be read is kept apart and
 // said (Corrupt), and its intent is a dead letter, made of what is left: by the scrub, or at once where a
-// reader comes by. Where the file itself is damaged the next start refuses it all the same. One
-// that a start is to have in memory (an address, an account, a schedule) refuses the start, which
+// reader comes by. Where its file is damaged the next start makes that anew, if all that is wrong
+// there is what nobody needs any more (healtable.go), and else refuses. One that a start is to have in memory (an address, an account, a schedule) refuses the start, which
 // names it. A hand-over that cannot be read is forgotten, since nothing tells whose it is: home
 // finds it missing when it asks next (Lost), and offers it again.
 //

@@ -131,7 +131,8 @@ func (j *Journal) beginEpoch(last *mark) {
 	j.seq += epochSkip
 }
 
-// openWithout leaves bad files out of the store, where that was asked for.
+// openWithout leaves bad files out of the store, where that was asked for, and makes those anew of
+// which nothing is lost.
 func (j *Journal) openWithout(bad []badFile) error {
 	if j.loss.asked && !refuses(together(bad)) { // what may not be read just now is not lost
 		j.space.forAnew(j.store)
@@ -146,8 +147,18 @@ func (j *Journal) openWithout(bad []badFile) error {
 		j.loss.left(said)
 		return j.loss.note(j.dir)
 	}
-	if wrong := withoutSystem(bad); len(wrong) > 0 && !j.loss.asked {
-		bad = wrong
+	if !j.loss.asked {
+		if anew := remakeSpent(j.store, bad); len(anew) > 0 {
+			j.space.forAnew(j.store)
+			if err := putRemade(j.store, anew); err != nil {
+				return err
+			}
+			j.warn(fmt.Sprintf("made anew, and nothing is lost: %v; what is wrong there has been written again since, or was set aside before", together(bad)))
+			return nil
+		}
+		if wrong := withoutSystem(bad); len(wrong) > 0 {
+			bad = wrong
+		}
 	}
 	return lossy(j.dir, together(bad))
 }

@@ -107,11 +107,7 @@ func (m *merger) merge() (err error) {
 	}()
 	var all []y.Iterator
 	for _, id := range m.old {
-		f, err := z.OpenMmapFile(filepath.Join(m.store, tableName(id)), os.O_RDONLY, 0)
-		if err != nil {
-			return err
-		}
-		t, err := table.OpenTable(f, tableOptions)
+		t, err := openTable(m.store, id)
 		if err != nil {
 			return err
 		}
@@ -148,6 +144,16 @@ func (m *merger) merge() (err error) {
 		return nil
 	}
 	return m.write(b)
+}
+
+// openTable opens a table of a store that Badger has not open. It may panic at one that is
+// damaged.
+func openTable(store string, id uint64) (*table.Table, error) {
+	f, err := z.OpenMmapFile(filepath.Join(store, tableName(id)), os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return table.OpenTable(f, tableOptions)
 }
 
 func (m *merger) write(b *table.Builder) error {

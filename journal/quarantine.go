@@ -160,7 +160,7 @@ func (t *tx) endings() []func(ID, error) error {
 }
 
 // endFaulty ends an intent as a dead letter; one of another home is rejected, so that home
-// does. One that has ended stays as it is. Where its head or hand-over itself cannot be
+// does. One that has ended stays as it is, but see keepDead. Where its head or hand-over itself cannot be
 // read, the scrub mends that first: only the indexes say where the intent is.
 func (t *tx) endFaulty(id ID, why error, end func(*tx, *life, *wire.Event, []byte) error) error {
 	var corrupt *CorruptError
@@ -180,7 +180,7 @@ func (t *tx) endFaulty(id ID, why error, end func(*tx, *life, *wire.Event, []byt
 	text := faultText(why)
 	if homed {
 		if !l.open() {
-			return nil
+			return t.keepDead(l)
 		}
 		if err := t.mendEnvelope(l); err != nil {
 			return err

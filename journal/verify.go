@@ -94,11 +94,7 @@ func (r *VerifyReport) look(store string, last *mark) {
 		return
 	}
 	bad, _ := checkFiles(store)
-	for _, b := range bad {
-		r.whole(DamagedFile, "%v", b)
-	}
-	// What was in them is then found missing.
-	if _, err := leaveOut(store, "", bad); err != nil {
+	if err := r.goWithout(store, bad); err != nil {
 		r.whole(DamagedFile, "%v", err)
 		return
 	}
@@ -115,6 +111,23 @@ func (r *VerifyReport) look(store string, last *mark) {
 		r.read(db, txn, last)
 		return nil
 	})
+}
+
+// goWithout names files that are damaged, and makes the store one without them: what was in
+// them is then found missing. Those of which nothing is lost are made anew, as a start does.
+func (r *VerifyReport) goWithout(store string, bad []badFile) error {
+	anew, kind := remakeSpent(store, bad), DamagedFile
+	if len(anew) > 0 {
+		kind = SpentRecords
+	}
+	for _, b := range bad {
+		r.whole(kind, "%v", b)
+	}
+	if len(anew) > 0 {
+		return putRemade(store, anew)
+	}
+	_, err := leaveOut(store, "", bad)
+	return err
 }
 
 // read verifies all that a snapshot has, which is all that there is: nobody writes.

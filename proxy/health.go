@@ -90,7 +90,7 @@ func intakeCheck(writes, low bool) admin.Check {
 func recordsCheck(stats journal.Stats) admin.Check {
 	var lost []string
 	if stats.Aside > 0 {
-		lost = append(lost, fmt.Sprintf("%d records could not be read and were set aside; the log names their intents (%s); where it is a file that is damaged, as `pannier verify` says of a stopped sidecar, the next start needs --accept-loss", stats.Aside, journal.CorruptRecord))
+		lost = append(lost, fmt.Sprintf("%d records could not be read and were set aside; the log names their intents (%s); where more of a file is damaged than these, as `pannier verify` says of a stopped sidecar, the next start needs --accept-loss", stats.Aside, journal.CorruptRecord))
 	}
 	if stats.Rebuilt > 0 {
 		lost = append(lost, fmt.Sprintf("%d entries of indexes were not what was written, and were built anew from the records", stats.Rebuilt))

@@ -61,8 +61,8 @@ var ofTheLossWithoutRoom = []mutant{
 	{
 		guard: "a reserve is kept from what is made anew",
 		file:  "journal/loss.go",
-		old:   "		j.space.forAnew(j.store)\n",
-		new:   "",
+		old:   "		j.space.forAnew(j.store)\n		j.loss.leave(bad)\n",
+		new:   "\t\tj.loss.leave(bad)\n",
 		pkg:   inJournal, test: "TestReserveIsForWhatIsMadeAnew",
 	},
 	{
