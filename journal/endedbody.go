@@ -64,6 +64,73 @@ func (s *salvager) endedBody(d Damage) bool {
 	return true
 }
 
+// keepEnded has what has ended be read without what cannot be: it stays in all lists.
+func (t *tx) keepEnded(l *life) error {
+	sent, err := t.dropUnreadable(l.id, classEnvelope, &wire.Envelope{})
+	if err != nil {
+		return err
+	}
+	outcome, err := t.dropUnreadable(l.id, classOutcome, &wire.Outcome{})
+	if err != nil {
+		return err
+	}
+	if outcome {
+		err = t.omitOutcome(l.id, l.status())
+	}
+	if l.head.DeadMs == 0 {
+		l.head.SentLost = l.head.SentLost || sent
+	} else if err == nil {
+		err = t.mendEnvelope(l)
+	}
+	if err != nil {
+		return err
+	}
+	var log wire.Events
+	_, whole, err := t.readable(idKey(classEvents, l.id), &log)
+	if err == nil && (!whole || len(log.Events) != int(l.head.LastSeq)) {
+		err = t.writeLogAnew(l.id)
+	}
+	if err != nil {
+		return err
+	}
+	return t.saveLife(l)
+}
+
+// keepSettled does so at a holder. Home has the dead letter of a copy, and an answer that home has
+// not heard goes with its report, whatever is left of it.
+func (t *tx) keepSettled(h *hand) error {
+	if h.rec.DeadReason != 0 {
+		return nil
+	}
+	sent, err := t.dropUnreadable(h.id, classEnvelope, &wire.Envelope{})
+	if err != nil {
+		return err
+	}
+	if end := state.Status(h.rec.HomeStatus); end.Terminal() {
+		outcome, err := t.dropUnreadable(h.id, classOutcome, &wire.Outcome{})
+		if err == nil && outcome {
+			err = t.omitOutcome(h.id, end)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	h.rec.SentLost = h.rec.SentLost || sent
+	return t.saveHand(h)
+}
+
+// dropUnreadable drops a body that cannot be read, and reports whether there was one.
+func (t *tx) dropUnreadable(id ID, class byte, m proto.Message) (bool, error) {
+	blob, _, err := t.getChunks(class, id)
+	switch {
+	case err == nil && proto.Unmarshal(blob, m) == nil:
+		return false, nil
+	case err != nil && !isFault(err):
+		return false, err
+	}
+	return true, t.delChunks(class, id)
+}
+
 // knowsSentLost has what is left of an intent say that what was sent is not.
 func (t *tx) knowsSentLost(id ID) error {
 	var h wire.Head

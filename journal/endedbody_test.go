@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -144,4 +145,116 @@ func TestLostAnswerIsToldHome(t *testing.T) {
 	}
 	p.home.whole()
 	v.whole()
+}
+
+// What has ended and goes bad while the journal runs is found by whoever reads it, and then can be
+// read without that, in lists too.
+func TestEndedIsReadWithoutWhatCannotBe(t *testing.T) {
+	t.Parallel()
+	type ended struct {
+		home, holder *world
+		done, dead   journal.ID
+		unheard      journal.ID // by home
+	}
+	both := func(t *testing.T) ended {
+		p := setupPair(t)
+		e := ended{p.home, p.holder, p.home.accept(), p.home.accept(), p.home.accept()}
+		var last journal.Settle
+		for _, r := range p.held(time.Minute) {
+			s := journal.Settle{ID: r.ID, Lease: r.Handed.Lease, Action: journal.Ack, Result: []byte(`{"paid":true}`)}
+			switch r.ID {
+			case e.dead:
+				s = journal.Settle{ID: r.ID, Lease: r.Handed.Lease, Action: journal.Nack, Reject: true}
+			case e.unheard:
+				last = s
+				continue
+			}
+			p.holder.settle(s)
+		}
+		if err := p.report(); err != nil {
+			t.Fatal(err)
+		}
+		p.holder.settle(last)
+		return e
+	}
+	done := func(e ended) (*world, journal.ID) { return e.home, e.done }
+	dead := func(e ended) (*world, journal.ID) { return e.home, e.dead }
+	held := func(e ended) (*world, journal.ID) { return e.holder, e.done }
+	unheard := func(e ended) (*world, journal.ID) { return e.holder, e.unheard }
+	for name, c := range map[string]struct {
+		of    func(ended) (*world, journal.ID)
+		class byte
+		want  state.Status
+	}{
+		"what was sent":                      {done, 'v', state.Completed},
+		"how it ended":                       {done, 'a', state.Completed},
+		"what a dead letter was sent":        {dead, 'v', state.Failed},
+		"how a dead letter ended":            {dead, 'a', state.Failed},
+		"what was sent and is answered here": {held, 'v', state.Completed},
+		"what was answered here":             {held, 'a', state.Completed},
+		"what was sent, its answer unheard":  {unheard, 'v', state.Completed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, id := c.of(both(t))
+			if err := w.j.Break(id, c.class); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.j.Get(id); !errors.As(err, new(*journal.CorruptError)) {
+				t.Fatalf("read all the same, %v", err)
+			}
+			var i *journal.Intent
+			err := errors.New("not read")
+			for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+				i, err = w.j.Get(id)
+			}
+			if err != nil {
+				t.Fatalf("it stays unreadable: %v", err)
+			}
+			if i.Status() != c.want || w.j.Stats().Aside != 1 {
+				t.Errorf("it is %s, and %d records were set aside", i.Status(), w.j.Stats().Aside)
+			}
+			if isOmitted := bytes.Contains(i.Outcome.GetBody(), []byte(`"omitted":true`)); isOmitted != (c.class == 'a') {
+				t.Errorf("how it ended is %q", i.Outcome.GetBody())
+			}
+			if wasSent := bytes.Contains(i.Envelope.GetPayload(), []byte("ORD-1")); wasSent != (c.class == 'a') {
+				t.Errorf("what was sent is %q", i.Envelope.GetPayload())
+			}
+			list, _, err := w.j.List(journal.Filter{Limit: 10})
+			if err != nil || !slices.ContainsFunc(list, func(i *journal.Intent) bool { return i.ID == id }) {
+				t.Errorf("it is in no list, %v", err)
+			}
+			w.counted()
+			w.whole()
+		})
+	}
+}
+
+// Nor does one hide for ever of which the log cannot be read: who follows it gets as many events.
+func TestEndedIsReadWithoutItsLog(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	if err := w.j.Refuse(t.Context(), id, 1, state.ReasonRejected, "no"); err != nil {
+		t.Fatal(err)
+	}
+	was := w.log(id)
+	if err := w.j.Break(id, 't'); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.j.Events(id, 0); !errors.As(err, new(*journal.CorruptError)) {
+		t.Fatalf("read all the same, %v", err)
+	}
+	err := errors.New("not read")
+	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		_, _, err = w.j.Events(id, 0)
+	}
+	if err != nil {
+		t.Fatalf("it stays unreadable: %v", err)
+	}
+	w.wantDead(journal.DeadFilter{}, id)
+	if now := w.log(id); len(now) != len(was) || now[len(now)-1].Status != was[len(was)-1].Status {
+		t.Errorf("its events are %v, and were %v", now, was)
+	}
+	w.whole()
 }

@@ -6,8 +6,7 @@ import (
 
 // A dead letter of home's that has lost what was sent stays one, for as long as any other: that
 // it is, to whom, and why it died is in its head. It gets the envelope of nothing, what is left of its
-// own is set aside, and it cannot be redriven. So it is in the list of dead letters, also where a
-// running sidecar finds out.
+// own is set aside, and it cannot be redriven.
 
 func (s *salvager) isHollow(id ID, h *wire.Head) bool { return h.DeadMs != 0 && !s.hasEnvelope(id) }
 
@@ -40,15 +39,6 @@ func (t *tx) keepHollow(id ID) error {
 	}
 	if _, err := t.setAside(id); err != nil {
 		return err
-	}
-	return t.keepDead(l)
-}
-
-// keepDead has a dead letter be read without what cannot be; any other that has ended stays as
-// it is.
-func (t *tx) keepDead(l *life) error {
-	if l.head.DeadMs == 0 {
-		return nil
 	}
 	if err := t.mendEnvelope(l); err != nil {
 		return err

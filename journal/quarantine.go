@@ -160,7 +160,7 @@ func (t *tx) endings() []func(ID, error) error {
 }
 
 // endFaulty ends an intent as a dead letter; one of another home is rejected, so that home
-// does. One that has ended stays as it is, but see keepDead. Where its head or hand-over itself cannot be
+// does. One that has ended stays as it is, but see keepEnded. Where its head or hand-over itself cannot be
 // read, the scrub mends that first: only the indexes say where the intent is.
 func (t *tx) endFaulty(id ID, why error, end func(*tx, *life, *wire.Event, []byte) error) error {
 	var corrupt *CorruptError
@@ -180,7 +180,10 @@ func (t *tx) endFaulty(id ID, why error, end func(*tx, *life, *wire.Event, []byt
 	text := faultText(why)
 	if homed {
 		if !l.open() {
-			return t.keepDead(l)
+			if corrupt == nil {
+				return nil
+			}
+			return t.keepEnded(l)
 		}
 		if err := t.mendEnvelope(l); err != nil {
 			return err
@@ -192,7 +195,7 @@ func (t *tx) endFaulty(id ID, why error, end func(*tx, *life, *wire.Event, []byt
 		t.counted(id, why)
 		return nil
 	}
-	h, _, err := t.hand(id)
+	h, held, err := t.hand(id)
 	if err != nil && !isFault(err) {
 		return err
 	}
@@ -200,8 +203,11 @@ func (t *tx) endFaulty(id ID, why error, end func(*tx, *life, *wire.Event, []byt
 		t.after(func() { t.j.suspect(id, err) })
 		return nil
 	}
-	if !h.phase().Open() { // or it is not here
+	if !held {
 		return nil
+	}
+	if !h.phase().Open() {
+		return t.keepSettled(h)
 	}
 	t.counted(id, why)
 	return t.rejectFaulty(h, text)

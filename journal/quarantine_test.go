@@ -163,13 +163,33 @@ func TestEndedStaysAsItEnded(t *testing.T) {
 	if err := w.j.Refuse(t.Context(), id, 1, state.ReasonRejected, "no"); err != nil {
 		t.Fatal(err)
 	}
-	was := w.events(id)
+	was, updated := w.events(id), w.get(id).Head.UpdatedMs
 	w.breakAt(id, "run")
+	time.Sleep(2 * time.Millisecond)
 	if err := w.j.Refuse(t.Context(), id, 1, state.ReasonRejected, "no"); !errors.Is(err, journal.ErrFault) {
 		t.Fatalf("refused again: %v", err)
 	}
 	if i := w.get(id); i.DeadReason() != state.ReasonRejected || !slices.Equal(w.events(id), was) || w.j.Stats().Faults != 0 {
 		t.Errorf("dead for %q, with %v; %d set aside", i.DeadReason(), w.events(id), w.j.Stats().Faults)
+	} else if i.Head.UpdatedMs != updated {
+		t.Error("it was written again")
+	}
+	w.whole()
+}
+
+// Nothing is on record of what is not here, however often what is asked about it fails.
+func TestFaultAboutNothing(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := journal.NewID()
+	w.breakAt(id, "run")
+	for range 3 {
+		if err := w.j.Refuse(t.Context(), id, 1, state.ReasonRejected, "no"); !errors.Is(err, journal.ErrFault) {
+			t.Fatalf("refused: %v", err)
+		}
+	}
+	if _, err := w.j.Get(id); !errors.Is(err, journal.ErrNotFound) {
+		t.Errorf("it is here: %v", err)
 	}
 	w.whole()
 }

@@ -64,6 +64,9 @@ func (j *Journal) Get(id ID) (*Intent, error) {
 		i, err = readIntent(txn, id)
 		return err
 	})
+	if isFault(err) {
+		j.suspect(id, err)
+	}
 	return i, j.history.explain(err)
 }
 
@@ -159,6 +162,9 @@ func (j *Journal) Events(id ID, since uint32) (events []*wire.Event, firstSeq ui
 		events, firstSeq = log.Events[from:], uint32(from)+1
 		return nil
 	})
+	if isFault(err) {
+		j.suspect(id, err)
+	}
 	return events, firstSeq, j.history.explain(err)
 }
 

@@ -223,7 +223,7 @@ func (j *Journal) readNamed(ctx context.Context, keys [][]byte) error {
 	return err
 }
 
-// readAll reads what must be there of an intent that an index names. What is held for self
+// readAll reads what must be there of an intent that an index names, and how it has ended. What is held for self
 // has a head.
 func readAll(lookup func([]byte) ([]byte, bool, error), id, self ID) error {
 	var h wire.Head
@@ -262,7 +262,14 @@ func readAll(lookup func([]byte) ([]byte, bool, error), id, self ID) error {
 	if err := proto.Unmarshal(blob, &wire.Envelope{}); err != nil {
 		return &CorruptError{Key: key, Why: err.Error()}
 	}
-	return nil
+	if head && state.Status(h.Status).Open() || !head && !state.Status(rec.HomeStatus).Terminal() {
+		return nil // how it ends is with the report, which has its own way
+	}
+	blob, _, err = joinChunks(lookup, classOutcome, id)
+	if err == nil && proto.Unmarshal(blob, &wire.Outcome{}) != nil {
+		return &CorruptError{Key: chunkKey(classOutcome, id, 0), Why: "it does not decode"}
+	}
+	return err
 }
 
 func lookMessage(lookup func([]byte) ([]byte, bool, error), key []byte, m proto.Message) (bool, error) {
