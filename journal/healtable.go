@@ -171,7 +171,7 @@ func spent(store string, all []remade) (ok bool) {
 	n.read(store)
 	for _, m := range all {
 		for _, e := range m.wrong {
-			if key := y.ParseKey(e.key); n[string(key)].version <= y.ParseTs(e.key) && !n.setAside(key) {
+			if n[string(y.ParseKey(e.key))].version <= y.ParseTs(e.key) && !n.setAside(e) {
 				return false
 			}
 		}
@@ -196,15 +196,18 @@ func (n newest) see(key, value []byte) {
 	}
 }
 
-// setAside reports whether a record is the one that was set aside of its intent.
-func (n newest) setAside(key []byte) bool {
+// setAside reports whether a record is the one that was set aside of its intent, as it is now: it
+// may have been written again since, and have gone wrong again.
+func (n newest) setAside(e tableEntry) bool {
+	key, rec := y.ParseKey(e.key), e.value.Value
 	id, ok := intentOf(key)
 	if !ok {
 		return false
 	}
 	var told wire.Aside
 	aside := idKey(classAside, id)
-	return unsealMessage(aside, n[string(aside)].value, &told) == nil && bytes.Equal(told.Key, key)
+	err := unsealMessage(aside, n[string(aside)].value, &told)
+	return err == nil && bytes.Equal(told.Key, key) && bytes.Equal(told.Record, rec[:min(len(rec), maxAside)])
 }
 
 // read looks in all of a store. What cannot be read tells of nothing newer.

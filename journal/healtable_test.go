@@ -198,6 +198,30 @@ func TestWhatMayBeNeededRefusesAStart(t *testing.T) {
 	}
 }
 
+// One record of an intent is set aside, once: what is written in its place and goes wrong, too, may be
+// needed.
+func TestWhatGoesWrongAgainRefusesAStart(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	id := p.home.accept()
+	h := p.held(time.Minute)[0].Handed
+	p.holder.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Nack, Reject: true, Reason: "too dear"})
+	if err := p.report(); err != nil {
+		t.Fatal(err)
+	}
+	p.holder.reopen()
+	p.holder.spoil("ORD-1")
+	p.holder.scrub()
+	if got := p.holder.j.Stats(); got.Aside != 1 {
+		t.Fatalf("%d records were set aside", got.Aside)
+	}
+	if err := p.holder.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.holder.spoil("process") // of the same record
+	p.holder.wantDamage("--accept-loss")
+}
+
 // A table that Badger panics over tells of nothing newer, and ends no start.
 func TestSpentBesideATableThatTheStorePanicsOver(t *testing.T) {
 	t.Parallel()
