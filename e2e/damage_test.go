@@ -69,16 +69,29 @@ func TestDamagedRecordCostsItsIntent(t *testing.T) {
 	s.verify()
 }
 
-// TestBadBitUnderARunningSidecar: a value goes wrong in a table that is in use. Its intent is a dead
-// letter, and no later start is refused for it: the table is made anew.
+// TestBadBitUnderARunningSidecar: values go wrong in a table that is in use. An intent that was open is
+// a dead letter, one that has ended stays without what was sent, and no later start is refused for
+// them: the table is made anew.
 func TestBadBitUnderARunningSidecar(t *testing.T) {
 	t.Parallel()
 	s := start(t, setup{name: "alone", agents: []string{billing}, config: map[string]string{"scrub_interval": "1s"}})
+	done := s.post(billing, map[string]any{"mark": "canary-done"})
+	s.ack(s.take1(billing, take{}), nil)
 	bad, good := s.post(billing, map[string]any{"mark": "canary-bad"}), s.post(billing, map[string]any{"mark": "canary-good"})
 	s.stop()
 	s.start()
 	flipInUse(t, s.tables()[0], "canary-bad")
+	flipInUse(t, s.tables()[0], "canary-done")
 	s.awaitDead(bad)
+	if a := s.call("GET", "/v1/intents/"+done, nil); a.code != http.StatusInternalServerError {
+		t.Errorf("what cannot be read: %v", a)
+	}
+	s.status(done, "COMPLETED")
+	for _, lost := range []string{done, bad} {
+		if a := s.call("GET", "/v1/intents/"+lost, nil); !bytes.Contains(a.body, []byte(`"content_lost":true`)) || !bytes.Contains(a.body, []byte(`"payload":{}`)) {
+			t.Errorf("what was sent is lost, and that is not said: %v", a)
+		}
+	}
 	s.kill()
 	if out := s.verifyFails(); !strings.Contains(out, "spent_records: table ") || strings.Contains(out, "--accept-loss") {
 		t.Errorf("verify says:\n%s", out)
@@ -88,6 +101,7 @@ func TestBadBitUnderARunningSidecar(t *testing.T) {
 		t.Errorf("the start does not say that a table was made anew:\n%s", tail(log, 2000))
 	}
 	s.awaitDead(bad)
+	s.status(done, "COMPLETED")
 	it := s.take1(billing, take{})
 	if it.ID != good {
 		t.Errorf("handed over %s, want %s", it.ID, good)

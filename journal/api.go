@@ -65,6 +65,10 @@ type Intent struct {
 // BodyGone reports whether payload and result have left the history.
 func (i *Intent) BodyGone() bool { return i.Head.GetBodyGone() || i.Handover.GetBodyGone() }
 
+// SentLost reports whether what was sent is not here any more, as it could not be read: Envelope is
+// nil then, or says to whom it was, at most.
+func (i *Intent) SentLost() bool { return i.Head.GetSentLost() || i.Handover.GetSentLost() }
+
 // Status is home's status, or what the holder knows of it.
 func (i *Intent) Status() state.Status {
 	if i.Head != nil {

@@ -23,19 +23,24 @@ import (
 //
 //   - All that is wrong in it is in the bodies of records. The sum of a block and the sum of
 //     a record in it are of the same polynomial: a difference that begins in a body goes on
-//     into both in the same way. Where the differences of all records that are wrong add up to
+//     into both in the same way. Where the differences of records that are wrong add up to
 //     that of the block, nothing else in it is wrong, its keys neither, but for one chance in
-//     four thousand million.
+//     a million. Not all of them need be in it: one that was wrong when the block was written is
+//     in the sum as it is.
 //   - Nobody needs these records any more: there is a newer version of each, or it is the one
 //     that was set aside, and said to be lost.
 //
-// A record that is wrong stays so: it has its own checksum.
+// Of a record that has a newer version nothing is left in the new table but its key. Another that
+// is wrong stays so: it has its own checksum.
+
+// mostWrong is up to how many records in a block all ways to add up are tried.
+const mostWrong = 12
 
 // remade is a table that is made anew with all its entries.
 type remade struct {
-	of    badFile
-	data  []byte
-	wrong []tableEntry // records that cannot be read
+	of      badFile
+	entries []tableEntry
+	wrong   []int // of these, records that cannot be read
 }
 
 // remakeSpent makes damaged tables anew; none: something may be lost with one of the files, or
@@ -58,7 +63,7 @@ func remakeSpent(store string, bad []badFile) (all []remade) {
 func putRemade(store string, all []remade) error {
 	for _, m := range all {
 		anew := filepath.Join(store, m.of.name) + anewExt
-		err := writeSynced(anew, m.data)
+		err := writeSynced(anew, m.table())
 		if err == nil {
 			err = replaceKept(store, "", m.of, anew)
 		}
@@ -85,7 +90,6 @@ func remake(store string, b badFile) (m remade, ok bool) {
 		return m, false
 	}
 	root := fb.GetRootAsTableIndex(index.data, 0)
-	var entries []tableEntry
 	var at fb.BlockOffset
 	for n := range root.OffsetsLength() {
 		if !root.Offsets(&at, n) {
@@ -102,25 +106,28 @@ func remake(store string, b badFile) (m remade, ok bool) {
 			if !ok {
 				return m, false
 			}
-			m.wrong = append(m.wrong, wrong...)
+			for _, i := range wrong {
+				m.wrong = append(m.wrong, len(m.entries)+i)
+			}
 		}
-		entries = append(entries, block.entries...)
+		m.entries = append(m.entries, block.entries...)
 	}
-	if len(entries) != int(root.KeyCount()) {
-		return m, false
-	}
-	builder := table.NewTableBuilder(tableOptions)
-	defer builder.Close()
-	for _, e := range entries {
-		builder.Add(e.key, e.value, 0)
-	}
-	m.of, m.data = b, builder.Finish()
-	return m, true
+	m.of = b
+	return m, len(m.entries) == int(root.KeyCount())
 }
 
-// wrongBodies are the records of a block whose bodies are all that is wrong with it; false:
-// something else is.
-func wrongBodies(raw []byte, t tableEntries) (wrong []tableEntry, ok bool) {
+func (m remade) table() []byte {
+	b := table.NewTableBuilder(tableOptions)
+	defer b.Close()
+	for _, e := range m.entries {
+		b.Add(e.key, e.value, 0)
+	}
+	return b.Finish()
+}
+
+// wrongBodies are the records of a block that are wrong, where nothing is wrong with it but bodies
+// of these; false: something else is.
+func wrongBodies(raw []byte, t tableEntries) (wrong []int, ok bool) {
 	block, sum, err := cutSum(raw)
 	if err != nil {
 		return nil, false
@@ -130,17 +137,40 @@ func wrongBodies(raw []byte, t tableEntries) (wrong []tableEntry, ok bool) {
 		return nil, false
 	}
 	ends := append(offsets[1:], end) // of those that are entries: what is none, the index counts
-	diff := uint32(sum.Sum) ^ crc32.Checksum(block, castagnoli)
+	var diffs []uint32
 	for i, e := range t.entries {
 		rec := e.value.Value
 		if e.sure || len(rec) < headerSize || t.deletes(i) {
 			continue
 		}
 		of := binary.BigEndian.Uint32(rec[1:5]) ^ checksum(y.ParseKey(e.key), rec[5:])
-		diff ^= sumLater(of, len(block)-ends[i])
-		wrong = append(wrong, e)
+		diffs = append(diffs, sumLater(of, len(block)-ends[i]))
+		wrong = append(wrong, i)
 	}
-	return wrong, diff == 0
+	return wrong, addUp(diffs, uint32(sum.Sum)^crc32.Checksum(block, castagnoli))
+}
+
+// addUp reports whether these differences are together another, or some of them, where they are few.
+func addUp(diffs []uint32, want uint32) bool {
+	all := want
+	for _, d := range diffs {
+		all ^= d
+	}
+	if all == 0 || len(diffs) > mostWrong {
+		return all == 0
+	}
+	for some := range 1 << len(diffs) {
+		got := uint32(0)
+		for i, d := range diffs {
+			if some&(1<<i) != 0 {
+				got ^= d
+			}
+		}
+		if got == want {
+			return true
+		}
+	}
+	return false
 }
 
 // sumLater is what becomes of a difference between two sums where as many bytes follow that
@@ -152,7 +182,8 @@ func sumLater(diff uint32, follow int) uint32 {
 	return diff
 }
 
-// spent reports whether nobody needs what is wrong in tables.
+// spent reports whether nobody needs what is wrong in tables, and leaves the keys alone of what is
+// there in a newer version.
 func spent(store string, all []remade) (ok bool) {
 	defer func() {
 		if recover() != nil { // Badger panics at what it cannot read
@@ -161,17 +192,22 @@ func spent(store string, all []remade) (ok bool) {
 	}()
 	n := newest{}
 	for _, m := range all {
-		for _, e := range m.wrong {
-			n.want(y.ParseKey(e.key))
-			if id, ok := intentOf(y.ParseKey(e.key)); ok {
+		for _, i := range m.wrong {
+			key := y.ParseKey(m.entries[i].key)
+			n.want(key)
+			if id, ok := intentOf(key); ok {
 				n.want(idKey(classAside, id))
 			}
 		}
 	}
 	n.read(store)
 	for _, m := range all {
-		for _, e := range m.wrong {
-			if n[string(y.ParseKey(e.key))].version <= y.ParseTs(e.key) && !n.setAside(e) {
+		for _, i := range m.wrong {
+			e := &m.entries[i]
+			switch {
+			case n[string(y.ParseKey(e.key))].version > y.ParseTs(e.key):
+				e.value = y.ValueStruct{ExpiresAt: longOver}
+			case !n.setAside(*e):
 				return false
 			}
 		}

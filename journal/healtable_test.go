@@ -3,6 +3,7 @@ package journal_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -220,6 +221,60 @@ func TestWhatGoesWrongAgainRefusesAStart(t *testing.T) {
 	}
 	p.holder.spoil("process") // of the same record
 	p.holder.wantDamage("--accept-loss")
+}
+
+// A table that has healed heals again, however many of its records have gone wrong.
+func TestTableHealsAgain(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for n := range 20 {
+		names = append(names, fmt.Sprintf("bad%02d", n))
+	}
+	w, ids := spentTable(t, names...)
+	for some := range slices.Chunk(names, 10) {
+		for _, name := range some {
+			w.spoil(`"` + name + `"`)
+		}
+		w.scrub()
+		for _, name := range some {
+			w.wantAside(ids[name])
+		}
+		if err := w.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w.heals()
+	}
+	w.whole()
+}
+
+// So does one in which a record stays wrong.
+func TestTableHealsBesideWhatStaysWrong(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	dead := p.home.accept()
+	h := p.held(time.Minute)[0].Handed
+	p.holder.settle(journal.Settle{ID: dead, Lease: h.Lease, Action: journal.Nack, Reject: true})
+	if err := p.report(); err != nil {
+		t.Fatal(err)
+	}
+	e := envelope()
+	e.Payload = []byte(`{"order_id":"ORD-2"}`)
+	if _, err := p.home.j.Accept(t.Context(), []journal.Accept{{Envelope: e}}); err != nil {
+		t.Fatal(err)
+	}
+	p.held(time.Minute)
+	p.holder.reopen()
+	for n, text := range []string{"ORD-1", "ORD-2"} {
+		p.holder.spoil(text)
+		p.holder.scrub()
+		if got := p.holder.j.Stats().Aside; got != 1 {
+			t.Fatalf("%d records were set aside, in turn %d", got, n)
+		}
+		if err := p.holder.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p.holder.heals()
+	}
 }
 
 // A table that Badger panics over tells of nothing newer, and ends no start.

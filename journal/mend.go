@@ -327,6 +327,6 @@ func (t *tx) mendEnvelope(l *life) error {
 		return err
 	}
 	t.putChunks(classEnvelope, l.id, stub)
-	l.head.ReplyDest = 0 // who is to be told stood in the envelope
+	l.head.ReplyDest, l.head.SentLost = 0, true // who is to be told stood in the envelope
 	return nil
 }

@@ -51,7 +51,7 @@ func TestOnlyBodiesMayBeWrong(t *testing.T) {
 		b := bytes.Clone(m.file)
 		b[at] ^= 1 << (at % 8)
 		switch made, ok := m.remade(t, b); {
-		case ok && len(made.wrong) == 0 && bytes.Equal(made.data, m.made(t).data): // its sum was wrong, where that says more than it may
+		case ok && len(made.wrong) == 0 && bytes.Equal(made.table(), m.made(t).table()): // its sum was wrong, where that says more than it may
 		case ok != inBody[at]:
 			t.Errorf("made anew is %v with byte %d wrong; in a body is %v", ok, at, inBody[at])
 		}
@@ -123,21 +123,47 @@ func TestNewestVersion(t *testing.T) {
 	}
 }
 
+// All of them, however many, or some of a few.
+func TestAddUp(t *testing.T) {
+	t.Parallel()
+	few, many := []uint32{1, 2, 4, 8}, []uint32(nil)
+	for n := range 20 {
+		many = append(many, 1<<n)
+	}
+	for _, c := range []struct {
+		diffs []uint32
+		want  uint32
+		ok    bool
+	}{
+		{nil, 0, true},
+		{nil, 1, false},
+		{few, 15, true},
+		{few, 5, true},
+		{few, 16, false},
+		{many, 1<<20 - 1, true},
+		{many, 1<<20 - 2, false},
+	} {
+		if got := addUp(c.diffs, c.want); got != c.ok {
+			t.Errorf("of %d, %d: %v", len(c.diffs), c.want, got)
+		}
+	}
+}
+
 // wantBut wants a table to be what it was, but for the bodies of the records that are wrong.
 func (m madeTable) wantBut(t *testing.T, made remade) {
 	t.Helper()
 	wrong := map[string]bool{}
-	for _, e := range made.wrong {
-		wrong[string(e.key)] = true
+	for _, i := range made.wrong {
+		wrong[string(made.entries[i].key)] = true
 	}
 	path := filepath.Join(t.TempDir(), "table")
-	if err := os.WriteFile(path, made.data, 0o600); err != nil {
+	if err := os.WriteFile(path, made.table(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := checkTable(path, new([]byte)); err != nil {
 		t.Fatal(err)
 	}
-	opened, err := table.OpenInMemoryTable(made.data, 1, &table.Options{})
+	opened, err := table.OpenInMemoryTable(made.table(), 1, &table.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

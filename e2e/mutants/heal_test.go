@@ -33,15 +33,15 @@ var ofHealing = []mutant{
 	{
 		guard: "a record that may be needed is given up unasked",
 		file:  "journal/healtable.go",
-		old:   "n[string(y.ParseKey(e.key))].version <= y.ParseTs(e.key)",
-		new:   "n[string(y.ParseKey(e.key))].version < y.ParseTs(e.key)",
+		old:   "n[string(y.ParseKey(e.key))].version > y.ParseTs(e.key)",
+		new:   "n[string(y.ParseKey(e.key))].version >= y.ParseTs(e.key)",
 		pkg:   inJournal, test: "TestWhatMayBeNeededRefusesAStart",
 	},
 	{
 		guard: "what was set aside and not written again refuses a start",
 		file:  "journal/healtable.go",
-		old:   " && !n.setAside(e) {\n",
-		new:   " {\n",
+		old:   "\t\t\tcase !n.setAside(*e):\n",
+		new:   "\t\t\tdefault:\n",
 		pkg:   inJournal, test: "TestLostBodyOfACopyCostsNoStart",
 	},
 	{
@@ -82,9 +82,30 @@ var ofHealing = []mutant{
 	{
 		guard: "a block of which anything is wrong is believed",
 		file:  "journal/healtable.go",
-		old:   "\treturn wrong, diff == 0\n",
-		new:   "\treturn wrong, diff == 0 || len(wrong) > 0\n",
+		old:   "\t\tif got == want {\n",
+		new:   "\t\tif got == want || got != 0 {\n",
 		pkg:   inJournal, test: "TestOnlyBodiesMayBeWrong",
+	},
+	{
+		guard: "a block that has healed does not again",
+		file:  "journal/healtable.go",
+		old:   "\tfor some := range 1 << len(diffs) {\n",
+		new:   "\tfor some := range len(diffs) - len(diffs) {\n",
+		pkg:   inJournal, test: "TestTableHealsBesideWhatStaysWrong",
+	},
+	{
+		guard: "records that are wrong pile up in a table",
+		file:  "journal/healtable.go",
+		old:   "\t\t\t\te.value = y.ValueStruct{ExpiresAt: longOver}\n",
+		new:   "",
+		pkg:   inJournal, test: "TestTableHealsAgain",
+	},
+	{
+		guard: "any sum can be made of many",
+		file:  "journal/healtable.go",
+		old:   "\tif all == 0 || len(diffs) > mostWrong {\n",
+		new:   "\tif all == 0 || len(diffs) > 1<<10 {\n",
+		pkg:   inJournal, test: "TestAddUp",
 	},
 	{
 		guard: "a wrong body is not told from a wrong key",
@@ -117,8 +138,8 @@ var ofHealing = []mutant{
 	{
 		guard: "a table is made anew without all its keys",
 		file:  "journal/healtable.go",
-		old:   "\tif len(entries) != int(root.KeyCount()) {\n",
-		new:   "\tif len(entries) == 0 {\n",
+		old:   "len(m.entries) == int(root.KeyCount())",
+		new:   "len(m.entries) > 0",
 		pkg:   inJournal, test: "TestTableWithoutAllItsKeys",
 	},
 	{
@@ -239,6 +260,27 @@ var ofHealing = []mutant{
 		old:   "\tif h.rec.DeadReason != 0 {\n\t\treturn nil\n\t}\n\tsent,",
 		new:   "\tsent,",
 		pkg:   inJournal, test: "TestLostBodyOfACopyCostsNoStart",
+	},
+	{
+		guard: "what has lost what was sent is answered without it, against the schema",
+		file:  "proxy/api/intent.go",
+		old:   "\t\te = &wire.Envelope{CreatedAtMs: i.ID",
+		new:   "\t\tif to > 0 {\n\t\t\treturn\n\t\t}\n\t\te = &wire.Envelope{CreatedAtMs: i.ID",
+		pkg:   inE2E, test: "TestBadBitUnderARunningSidecar",
+	},
+	{
+		guard: "nobody hears that what was sent is lost",
+		file:  "proxy/api/intent.go",
+		old:   "\tif i.SentLost() {\n",
+		new:   "\tif i.SentLost() && i.BodyGone() {\n",
+		pkg:   inE2E, test: "TestBadBitUnderARunningSidecar",
+	},
+	{
+		guard: "nobody hears that what a dead letter was sent is lost",
+		file:  "journal/mend.go",
+		old:   "l.head.ReplyDest, l.head.SentLost = 0, true // who",
+		new:   "l.head.ReplyDest = 0 // who",
+		pkg:   inE2E, test: "TestBadBitUnderARunningSidecar",
 	},
 	{
 		guard: "what is not here is on record as if it had been",

@@ -94,6 +94,9 @@ func (a *API) writeIntent(d *doc, i *journal.Intent, show extent) {
 	if as, ok := i.RedrivenAs(); ok {
 		d.str("redriven_as", as.String())
 	}
+	if i.SentLost() {
+		d.boolean("content_lost", true)
+	}
 	if i.BodyGone() {
 		d.boolean("body_let_go", true)
 	}
@@ -107,13 +110,12 @@ func (a *API) writeIntent(d *doc, i *journal.Intent, show extent) {
 
 func (a *API) writeEnvelope(d *doc, i *journal.Intent, show extent) {
 	e := i.Envelope
-	if e == nil {
-		// The body has left the history; the head remembers who and when.
-		d.time("created_at", i.ID.Time())
+	if e == nil { // it is lost; when and to whom is elsewhere
+		to := journal.Agent(i.Handover.GetAgent())
 		if i.Head != nil {
-			d.opt("to_agent", a.journal.AgentName(journal.Agent(i.Head.Dest)))
+			to = journal.Agent(i.Head.Dest)
 		}
-		return
+		e = &wire.Envelope{CreatedAtMs: i.ID.Time().UnixMilli(), ToAgent: a.journal.AgentName(to)}
 	}
 	d.ms("created_at", e.CreatedAtMs).str("intent_type", e.IntentType).str("correlation_id", e.CorrelationId)
 	d.str("from_agent", e.FromAgent).str("to_agent", e.ToAgent)
