@@ -51,6 +51,9 @@ func TestDamagedRecordCostsItsIntent(t *testing.T) {
 		t.Errorf("dlq show: %v", err)
 	}
 	s.says("dlq show", string(out), []string{"error journal.corrupt_record", "payload lost: it cannot be read"})
+	if a := s.operate("POST", "/v1/admin/dead-letters/redrive", map[string]any{"filter": map[string]any{}, "dry_run": true}); !bytes.Contains(a.body, []byte(`"matched":0`)) {
+		t.Errorf("it would be redriven with all others: %v", a)
+	}
 	if why := s.why(ids[1]); !strings.Contains(why.Text, "Reason sidecar_fault: ") || !strings.Contains(why.Text, "Last error: journal.corrupt_record") {
 		t.Errorf("why says %q", why.Text)
 	}

@@ -152,6 +152,7 @@ type DeadFilter struct {
 	Reason       state.Reason // NoReason: any
 	Since, Until time.Time    // ended at or after, and before; zero: no limit
 	Unredriven   bool         // only those that have no successor
+	Whole        bool         // only those of which what was sent is here
 	After        DeadCursor   // exclusive: older ones; zero: from the newest
 	Limit        int
 }
@@ -291,7 +292,7 @@ func (f DeadFilter) matches(d *DeadLetter) bool {
 	case f.Reason != state.NoReason && why != f.Reason:
 		return false
 	}
-	return !f.Unredriven || !redriven
+	return (!f.Unredriven || !redriven) && (!f.Whole || !d.SentLost())
 }
 
 // DeadLetter returns one dead letter: ErrNotFound where the intent is not here,

@@ -74,7 +74,10 @@ func readOffer(txn *page, id ID, due time.Time, birth *wire.Birth) (o Offer, ok 
 		return Offer{}, false, err
 	}
 	env, found, err := readEnvelope(txn, id)
-	if err != nil || !found {
+	if err == nil && !found { // it was lost while another journal had it
+		err = &CorruptError{Key: chunkKey(classEnvelope, id, 0), Why: "it is missing"}
+	}
+	if err != nil {
 		return Offer{}, false, err
 	}
 	o = Offer{

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math"
@@ -68,7 +69,7 @@ func putRemade(store string, all []remade) error {
 			err = replaceKept(store, "", m.of, anew)
 		}
 		if err != nil {
-			return fmt.Errorf("make %s anew, of which nothing is lost: %w", m.of.name, err)
+			return fmt.Errorf("make %s anew, of which nothing is lost: %w", m.of.name, errors.Join(err, sweepAnew(store)))
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,6 +129,7 @@ func TestLostBodyOfADeadLetterCostsNoStart(t *testing.T) {
 		t.Fatalf("%d records and %d intents were set aside", got.Aside, got.Faults)
 	}
 	w.wantDead(journal.DeadFilter{}, ids["dead"])
+	w.wantDead(journal.DeadFilter{Whole: true})
 	if _, err := w.j.Redrive(t.Context(), journal.Redrive{ID: ids["dead"]}); !errors.Is(err, journal.ErrLost) {
 		t.Errorf("redriven: %v", err)
 	}
@@ -350,6 +352,24 @@ func TestReserveIsForASpentTable(t *testing.T) {
 	w.open(small)
 	for _, id := range ids {
 		w.status(id)
+	}
+	w.whole()
+}
+
+// What a start that was killed has written in part takes up no room for ever.
+func TestPartOfATableIsSwept(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	part := filepath.Join(w.dir, "store", "000002.sst.anew")
+	if err := os.WriteFile(part, []byte("a part"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.open(journal.Options{})
+	if _, err := os.Stat(part); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is there still: %v", err)
 	}
 	w.whole()
 }

@@ -151,7 +151,7 @@ func (j *Journal) openWithout(bad []badFile) error {
 		if anew := remakeSpent(j.store, bad); len(anew) > 0 {
 			j.space.forAnew(j.store)
 			if err := putRemade(j.store, anew); err != nil {
-				return err
+				return &DamageError{What: fmt.Sprintf("the journal in %s cannot be opened: %s", j.dir, oneLine(err)), Hint: remedy(err) + ", and start again"}
 			}
 			j.warn(fmt.Sprintf("made anew, and nothing is lost: %v; what is wrong there has been written again since, or was set aside before", together(bad)))
 			return nil

@@ -70,11 +70,18 @@ func (j *Journal) see(ctx context.Context, id ID) error {
 }
 
 // endsElsewhere reports whether another journal has an intent, with its envelope, and nobody
-// is told of its end: then it ends by what that journal says.
+// is told of its end: then it ends by what that journal says, and is read without what was sent.
 func (t *tx) endsElsewhere(id ID) (bool, error) {
 	var h wire.Head
 	homed, err := t.get(idKey(classHead, id), &h)
-	return homed && Place(h.Place) == PlaceHeld && h.ReplyDest == 0, err
+	if err != nil || !homed || Place(h.Place) != PlaceHeld || h.ReplyDest != 0 {
+		return false, err
+	}
+	if _, err := t.dropUnreadable(id, classEnvelope, &wire.Envelope{}); err != nil || h.SentLost {
+		return h.SentLost, err
+	}
+	h.SentLost = true
+	return true, t.put(idKey(classHead, id), &h)
 }
 
 // entriesOf are the entries of indexes that name an intent. While its record cannot be read

@@ -207,7 +207,38 @@ func TestUnreadableIntentHeldElsewhere(t *testing.T) {
 		if got := last(); got != state.Completed {
 			t.Errorf("it is %s when the other has completed it", got)
 		}
+		if i := p.home.get(good); !i.SentLost() || i.Envelope != nil || i.Outcome == nil {
+			t.Errorf("it is read with %v, %v", i.Envelope, i.Outcome)
+		}
+		p.home.reopen()
+		p.home.whole()
 	})
+}
+
+// What was sent and is lost here while another journal has it can be read meanwhile, and is offered to
+// nobody else: should that journal be lost it is a dead letter.
+func TestSentLostIsNotOffered(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	id := p.home.accept()
+	p.heldAll()
+	if err := p.home.j.Break(id, 'v'); err != nil {
+		t.Fatal(err)
+	}
+	p.home.scrub()
+	if i := p.home.get(id); i.Status() != state.Submitted || !i.SentLost() {
+		t.Errorf("it is %s, and what was sent is said to be lost: %v", i.Status(), i.SentLost())
+	}
+	if err := p.home.j.Requeue(t.Context(), p.holder.j.Identity().Journal, []journal.Requeue{{ID: id, Raise: true, Reason: state.ReasonHolderLost}}); err != nil {
+		t.Fatal(err)
+	}
+	if offers := p.home.due(); len(offers) > 0 {
+		t.Errorf("offered: %+v", offers)
+	}
+	for end := time.Now().Add(10 * time.Second); p.home.status(id).Open() && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	}
+	p.home.wantDead(journal.DeadFilter{}, id)
+	p.home.whole()
 }
 
 // Where a part is what cannot be read, what waits for it does so no more.

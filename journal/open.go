@@ -84,7 +84,7 @@ func (j *Journal) openLocked(o Options) error {
 	if err := storeIsFree(j.store); err != nil {
 		return err
 	}
-	if err := sweepTorn(j.store); err != nil {
+	if err := errors.Join(sweepTorn(j.store), sweepAnew(j.store)); err != nil {
 		return err
 	}
 	bad, ends := checkFiles(j.store)

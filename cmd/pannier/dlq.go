@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-
-	"pannier/journal/state"
 )
 
 const deadPath = "/v1/admin/dead-letters"
@@ -122,8 +120,9 @@ type deadLetter struct {
 			Message string `json:"message"`
 		}
 	} `json:"attempts"`
-	Error   rawText `json:"error"`
-	Payload rawText `json:"payload"`
+	Error       rawText `json:"error"`
+	Payload     rawText `json:"payload"`
+	ContentLost bool    `json:"content_lost"`
 }
 
 // rawText is a JSON value as it came.
@@ -227,7 +226,7 @@ func (d *deadLetter) said() string {
 // content is what was sent. Of a record that could not be read nothing is left, and what stands
 // in for it is not to be taken for it.
 func (d *deadLetter) content() string {
-	if d.Type == "" && d.Reason == state.ReasonSidecarFault.DeadLetter() {
+	if d.ContentLost {
 		return "lost: it cannot be read, and is not redriven; send it again from where it came"
 	}
 	return oneLine([]byte(d.Payload))

@@ -34,7 +34,7 @@ func TestDeadLetterVerbs(t *testing.T) {
 			call{method: "GET", path: "/v1/admin/dead-letters/I"}, "T1  hand-over 1  nack  no\n",
 		},
 		{
-			"show: a record that could not be read", `show I`, `{"dead_letter":{"intent_id":"I","status":"FAILED","reason":"sidecar_fault","code":"sidecar_fault","error":{"code":"sidecar_fault","message":"checksum mismatch"},"payload":{}}}`,
+			"show: a record that could not be read", `show I`, `{"dead_letter":{"intent_id":"I","status":"FAILED","reason":"sidecar_fault","code":"sidecar_fault","error":{"code":"sidecar_fault","message":"checksum mismatch"},"payload":{},"content_lost":true}}`,
 			call{method: "GET", path: "/v1/admin/dead-letters/I"}, "error     checksum mismatch\nattempts  0 of 0\npayload   lost: it cannot be read",
 		},
 		{

@@ -12,8 +12,8 @@ var ofWhatIsLost = []mutant{
 	{
 		guard: "who is to be told of an end hears nothing where only the envelope is lost",
 		file:  "journal/mend.go",
-		old:   " && h.ReplyDest == 0, err\n",
-		new:   ", err\n",
+		old:   "Place(h.Place) != PlaceHeld || h.ReplyDest != 0 {\n",
+		new:   "Place(h.Place) != PlaceHeld {\n",
 		pkg:   inJournal, test: "TestUnreadableIntentEnds/its_envelope,_held_elsewhere",
 	},
 	{

@@ -36,6 +36,7 @@ type deadLetter struct {
 	RedrivenAs  string          `json:"redriven_as,omitempty"`
 	Error       json.RawMessage `json:"error,omitempty"`
 	Payload     json.RawMessage `json:"payload,omitempty"`
+	ContentLost bool            `json:"content_lost,omitempty"` // what was sent: payload is {}
 }
 
 // deadAttempts: N counts those that count against max; Failed has every hand-over
@@ -58,7 +59,7 @@ func (h *handler) view(i *journal.Intent, events []*wire.Event, ended time.Time,
 	why := i.DeadReason()
 	d := deadLetter{
 		ID: i.ID.String(), Status: i.Status().String(), Reason: why.DeadLetter(), Cause: why.String(), Code: errorCode(why),
-		CreatedAt: i.ID.Time().UTC(), EndedAt: utc(ended), Attempts: deadAttempts{Failed: failures(events)},
+		CreatedAt: i.ID.Time().UTC(), EndedAt: utc(ended), Attempts: deadAttempts{Failed: failures(events)}, ContentLost: i.SentLost(),
 	}
 	if i.WaitsForOperator() {
 		d.Reason, d.Cause = "waiting", state.ReasonOperator.String()

@@ -125,7 +125,8 @@ type deadFailed struct {
 }
 
 // redriveMany serves POST /v1/admin/dead-letters/redrive: a successor for each of
-// those given that has none, one commit each, at a rate. One call does a bounded
+// those given that has none, one commit each, at a rate. A filter means none of which what was sent is
+// lost. One call does a bounded
 // number; next_cursor is where the next call goes on. If the caller hangs up it
 // stops; what has been done stays done, and a repeat passes it over.
 func (h *handler) redriveMany(w http.ResponseWriter, r *http.Request) {
@@ -156,7 +157,7 @@ func (h *handler) redriveMany(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnprocessableEntity, "schema_invalid", err.Error())
 		return
 	}
-	f.Unredriven = true
+	f.Unredriven, f.Whole = true, true
 	if asked.DryRun {
 		h.wouldRedrive(w, ids, f)
 		return

@@ -33,6 +33,7 @@ type intent struct {
 	RedrivenAs  string          `json:"redriven_as"`
 	Waiting     string          `json:"lifecycle_waiting_reason"`
 	Payload     json.RawMessage `json:"payload"`
+	ContentLost bool            `json:"content_lost"` // that payload stands for nothing
 	Result      json.RawMessage `json:"result"`
 	Failure     json.RawMessage `json:"error"`
 	Refusal     json.RawMessage `json:"task_result"` // of a decision that ended it CANCELED
