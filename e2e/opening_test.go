@@ -182,10 +182,20 @@ func TestVerifyOfWhatMayBeWhole(t *testing.T) {
 	if refused("a mark that may not be read", "look as whom", strace) {
 		t.Error("verified without the mark")
 	}
-	for n, enough := range map[int]bool{9: false, 12: false, 64: true} {
+	for n, enough := range map[int]bool{9: false, 10: false, 11: false, 12: false, 13: false, 14: false, 64: true} {
 		if refused(fmt.Sprintf("%d files", n), "raise the limit", exec.Command("sh", "-c", `ulimit -n "$1"; exec "$2" verify "$3"`, "sh", fmt.Sprint(n), s.bin, s.dir)) != enough {
 			t.Errorf("%d files are enough: %t, want %t", n, !enough, enough)
 		}
+	}
+	nowhere := exec.Command(s.bin, "verify", s.dir)
+	nowhere.Env = append(os.Environ(), "TMPDIR="+filepath.Join(t.TempDir(), "none"))
+	if refused("no directory for a copy", "set TMPDIR", nowhere) {
+		t.Error("verified without a copy")
+	}
+	s.start()
+	s.stop() // which leaves no log to copy: the store makes one
+	if refused("a limit of the size of files", "raise the limit of the size", exec.Command("sh", "-c", `ulimit -f 4096; exec "$1" verify "$2"`, "sh", s.bin, s.dir)) {
+		t.Error("verified with smaller files than the store makes")
 	}
 }
 

@@ -95,7 +95,10 @@ func tablesIn(levels []badger.LevelInfo) (bytes int64) {
 }
 
 // tablesOfLogs is how much room the tables take that the logs of a store are made into.
-func tablesOfLogs(store string) int64 { return tablesBeside + taken(store, "*.mem")*9/8 }
+func tablesOfLogs(store string) int64 { return tablesOf(taken(store, "*.mem")) }
+
+// tablesOf is the same of so many bytes of logs.
+func tablesOf(logs int64) int64 { return tablesBeside + logs*9/8 }
 
 // taken is how much room files take up together, and largest that which takes up most.
 func taken(store, pattern string) (bytes int64) {

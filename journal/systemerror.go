@@ -17,10 +17,16 @@ type SystemError struct {
 	Err error
 	// Unread: what could not be read is a file of the store. A bad sector stays so.
 	Unread bool
+	// Verifying: it was to be verified, not opened.
+	Verifying bool
 }
 
 func (e *SystemError) Error() string {
-	what := fmt.Sprintf("the journal in %s cannot be opened: %s; nothing is known to be damaged: %s, and start again", e.Dir, oneLine(e.Err), remedy(e.Err))
+	done, again := "opened", "start"
+	if e.Verifying {
+		done, again = "verified", "verify"
+	}
+	what := fmt.Sprintf("the journal in %s cannot be %s: %s; nothing is known to be damaged: %s, and %s again", e.Dir, done, oneLine(e.Err), remedy(e.Err), again)
 	if e.Unread {
 		what += "; a file that can never be read is gone: then restore a backup, or start once with --accept-loss to go on with what is left"
 	}
@@ -32,12 +38,27 @@ func (e *SystemError) Unwrap() error { return e.Err }
 // startError is how a start ends that the system has not let go on, whatever it was about; what is
 // known to be damaged, and what is no error of the system, stays what it is.
 func startError(dir string, err error) error {
-	var system *SystemError
-	var damage *DamageError
-	if errors.As(err, &system) || errors.As(err, &damage) || !bySystem(err) && !errors.Is(err, errVolumeFull) {
+	if !keptOut(err) {
 		return err
 	}
 	return &SystemError{Dir: dir, Err: err}
+}
+
+// verifyError is the same of a journal that was to be verified, for which temporary files are made, too.
+func verifyError(dir string, err error) error {
+	if !keptOut(err) && !errors.Is(err, errTemp) {
+		return err
+	}
+	return &SystemError{Dir: dir, Err: err, Verifying: true}
+}
+
+func keptOut(err error) bool {
+	var system *SystemError
+	var damage *DamageError
+	if errors.As(err, &system) || errors.As(err, &damage) || !bySystem(err) && !errors.Is(err, errVolumeFull) {
+		return false
+	}
+	return true
 }
 
 // errVolumeFull: there is less room than the store may write next.
@@ -46,12 +67,14 @@ var errVolumeFull = errors.New("its volume is full")
 // remedy is what to do about what the system says.
 func remedy(err error) string {
 	switch {
-	case errors.Is(err, errVolumeFull), saysOne(err, noRoomLeft):
-		return "make room"
 	case saysOne(err, []error{unix.EMFILE, unix.ENFILE}):
 		return "raise the limit of open files (ulimit -n)"
 	case saysOne(err, []error{unix.EFBIG}):
 		return "raise the limit of the size of a file (ulimit -f)"
+	case errors.Is(err, errTemp):
+		return "set TMPDIR to a directory that has room and may be written to"
+	case errors.Is(err, errVolumeFull), saysOne(err, noRoomLeft):
+		return "make room"
 	case saysOne(err, []error{unix.EACCES, unix.EPERM}):
 		return "look as whom the process runs, and who may read and write there"
 	case saysOne(err, []error{unix.EROFS}):

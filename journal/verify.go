@@ -38,14 +38,14 @@ func Verify(dir string) (r VerifyReport, err error) {
 	}
 	fresh, err := isFresh(storeDir(dir))
 	if err != nil {
-		return r, startError(dir, err)
+		return r, verifyError(dir, err)
 	}
 	if fresh && !isFile(filepath.Join(dir, markName)) {
 		return r, fmt.Errorf("there is no journal in %s", dir)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {
-		return r, startError(dir, err)
+		return r, verifyError(dir, err)
 	}
 	defer lock.Close()
 	if fresh {
@@ -53,19 +53,19 @@ func Verify(dir string) (r VerifyReport, err error) {
 		return r, nil
 	}
 	if _, err := readOwner(dir); err != nil { // which a start would refuse
-		return r, startError(dir, err)
+		return r, verifyError(dir, err)
 	}
 	if err := newOpenFiles().mayOpen(storeDir(dir)); err != nil { // the store would call it damage, or wait for ever
-		return r, startError(dir, err)
+		return r, verifyError(dir, err)
 	}
 	copied, remove, err := copyToLook(storeDir(dir))
 	if err != nil {
-		return r, &SystemError{Dir: dir, Err: err}
+		return r, verifyError(dir, err)
 	}
 	defer remove()
 	last, err := readMark(dir)
 	if err != nil && refuses(err) {
-		return r, &SystemError{Dir: dir, Err: err}
+		return r, verifyError(dir, err)
 	}
 	if err != nil {
 		r.whole(DamagedFile, "%v", err)
@@ -74,34 +74,43 @@ func Verify(dir string) (r VerifyReport, err error) {
 	if err := cutShort(dir); err != nil {
 		r.whole(LostBatches, "%v", err)
 	}
-	r.look(copied, last)
+	if err := r.look(copied, last); err != nil {
+		return r, verifyError(dir, err)
+	}
 	for i := range r.Damages { // the copy is nobody's affair
 		r.Damages[i].What = strings.ReplaceAll(r.Damages[i].What, copied, storeDir(dir))
 	}
 	return r, nil
 }
 
-// look verifies a store that may be changed.
-func (r *VerifyReport) look(store string, last *mark) {
+// look verifies a store that may be changed. The error is one of the system, where nothing is known
+// to be damaged.
+func (r *VerifyReport) look(store string, last *mark) error {
 	defer func() {
 		if p := recover(); p != nil { // the store panics on some damage
 			r.whole(DamagedFile, "the store cannot be read: %v", p)
 		}
 	}()
-	log := tripwire{fail: func(e error) { r.whole(DamagedFile, "%v", e) }, warning: func(string) {}}
+	log := tripwire{warning: func(string) {}, fail: func(e error) {
+		if !refuses(e) { // what could not be written is in the logs still, and is read there
+			r.whole(DamagedFile, "%v", e)
+		}
+	}}
 	if err := sweepTorn(store); err != nil {
 		r.whole(DamagedFile, "%v", err)
-		return
+		return nil
 	}
 	bad, _ := checkFiles(store)
 	if err := r.goWithout(store, bad); err != nil {
 		r.whole(DamagedFile, "%v", err)
-		return
+		return nil
+	}
+	if err := hasRoomFor(room{tablesOfLogs(store), storeMakes}, store); err != nil { // what was made anew has taken some
+		return r.unread(err)
 	}
 	db, err := badger.Open(lookOptions(store, log))
 	if err != nil {
-		r.whole(DamagedFile, "the store cannot be opened: %v", err)
-		return
+		return r.unread(fmt.Errorf("the store cannot be opened: %w", err))
 	}
 	defer db.Close()
 	if err := db.VerifyChecksum(); err != nil {
@@ -111,6 +120,17 @@ func (r *VerifyReport) look(store string, last *mark) {
 		r.read(db, txn, last)
 		return nil
 	})
+	return nil
+}
+
+// unread returns why a store could not be read, where the system has kept it from us and no more is
+// known; else that is one more damage.
+func (r *VerifyReport) unread(why error) error {
+	if refuses(why) && len(r.Damages) == 0 {
+		return why
+	}
+	r.whole(DamagedFile, "%v", why)
+	return nil
 }
 
 // goWithout names files that are damaged, and makes the store one without them: what was in

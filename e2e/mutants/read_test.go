@@ -94,8 +94,8 @@ var ofReading = []mutant{
 	{
 		guard: "a look copies tables",
 		file:  "journal/look.go",
-		old:   "filepath.Ext(e.Name()) == tableExt &&",
-		new:   "filepath.Ext(e.Name()) == \"\" &&",
+		old:   "filepath.Ext(path) == tableExt &&",
+		new:   "filepath.Ext(path) == \"\" &&",
 		pkg:   inJournal, test: "TestLookLeavesNothing",
 	},
 	{

@@ -145,8 +145,8 @@ var table = []mutant{
 	{
 		guard: "a journal that is verified changes",
 		file:  "journal/verify.go",
-		old:   "	r.look(copied, last)\n",
-		new:   "	_ = copied\n	r.look(storeDir(dir), last)\n",
+		old:   "	if err := r.look(copied, last); err != nil {\n",
+		new:   "	if err := r.look(storeDir(dir), last); err != nil {\n",
 		pkg:   inJournal, test: "TestVerifyChangesNothing",
 	},
 	{

@@ -264,7 +264,7 @@ var ofTables = []mutant{
 	{
 		guard: "verify does not see a directory in place of a file",
 		file:  "journal/look.go",
-		old:   "			err = os.Mkdir(at, 0o700)\n",
+		old:   "			err = inTemp(os.Mkdir(at, 0o700))\n",
 		new:   "			continue\n",
 		pkg:   inJournal, test: "TestDirectoryInPlaceOfAFile/000001.sst",
 	},

@@ -145,8 +145,59 @@ var ofVerify = []mutant{
 	{
 		guard: "tables that may not be written to are linked to",
 		file:  "journal/look.go",
-		old:   " && unix.Access(from, unix.W_OK) == nil:",
-		new:   " && unix.Access(from, unix.R_OK) == nil:",
+		old:   " && unix.Access(path, unix.W_OK) == nil\n",
+		new:   " && unix.Access(path, unix.R_OK) == nil\n",
 		pkg:   inJournal, test: "TestVerifyOnAReadOnlyVolume",
+	},
+
+	// The room that it takes where temporary files go.
+	{
+		guard: "verify asks for no room for the tables of logs",
+		file:  "journal/look.go",
+		old:   "	takes.bytes += tablesOf(logs)\n",
+		new:   "	_ = logs\n",
+		pkg:   inJournal, test: "TestVerifyWithoutRoom",
+	},
+	{
+		guard: "verify does not say how much room it needs",
+		file:  "journal/look.go",
+		old:   "	err = hasRoomToLook(store, dir)\n",
+		new:   "	_ = hasRoomToLook\n",
+		pkg:   inJournal, test: "TestVerifyWithoutRoom",
+	},
+	{
+		guard: "verify has the store make more files than there can be",
+		file:  "journal/look.go",
+		old:   "free.inodes < takes.inodes",
+		new:   "false",
+		pkg:   inJournal, test: "TestVerifyWithoutRoom",
+	},
+	{
+		guard: "verify forgets the room of what it has made anew",
+		file:  "journal/verify.go",
+		old:   "storeMakes}, store); err != nil {",
+		new:   "storeMakes}, store); err != nil && false {",
+		pkg:   inE2E, test: "TestVerifyWithoutRoom",
+	},
+	{
+		guard: "verify keeps to itself what it knows where room is short",
+		file:  "journal/verify.go",
+		old:   "refuses(why) && len(r.Damages) == 0",
+		new:   "refuses(why)",
+		pkg:   inE2E, test: "TestVerifyWithoutRoom",
+	},
+	{
+		guard: "verify says nothing of where its copy goes",
+		file:  "journal/systemerror.go",
+		old:   "!keptOut(err) && !errors.Is(err, errTemp)",
+		new:   "!keptOut(err)",
+		pkg:   inJournal, test: "TestVerifyWithoutAPlaceForACopy",
+	},
+	{
+		guard: "what the system keeps a store from is a damage",
+		file:  "journal/verify.go",
+		old:   "		if !refuses(e) { // what could",
+		new:   "		if true { // what could",
+		pkg:   inE2E, test: "TestVerifyOfWhatMayBeWhole",
 	},
 }
