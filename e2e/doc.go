@@ -29,7 +29,7 @@
 //	places_test.go       who keeps a place at a listener whose share is taken, and who hears of it
 //	damage_test.go       a record that is wrong on the disk, a file of the store that is gone, a volume
 //	                     put back: what that costs, who says so, and how the rest goes on
-//	verify_test.go       verify where temporary files have too little room
+//	verify_test.go       verify where temporary files have too little room; files that may be gone
 //	copies_test.go       two sidecars that run with copies of one journal
 //	powercut_test.go     what was acked before a power cut is there after it
 //	lost_test.go         a lost holder, a late one, a cancel or a deadline it cannot hear

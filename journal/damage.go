@@ -18,6 +18,8 @@ type DamageKind string
 const (
 	DamagedFile    DamageKind = "file"           // the store cannot be read, or not all of it
 	SpentRecords   DamageKind = "spent_records"  // of a table, that nobody needs any more
+	SpareFile      DamageKind = "spare_file"     // nothing rests on it, and a start refuses it
+	MarkGone       DamageKind = "mark"           // nothing tells what was acknowledged last
 	DamagedRecord  DamageKind = "record"         // a checksum is wrong, or it does not decode
 	MissingRecord  DamageKind = "missing_record" // another record names it
 	StrayRecord    DamageKind = "stray_record"   // it names an intent that is not here
@@ -39,6 +41,8 @@ const (
 var whatToDo = map[DamageKind]string{
 	DamagedFile:    doRestore,
 	SpentRecords:   "nothing: what is wrong there has been written again since, or was set aside before, and the next start makes the table anew",
+	SpareFile:      "nothing is lost with it: move it away, and the next start makes another",
+	MarkGone:       "a start needs no --accept-loss for it: without the file it goes on, warns, and makes another; whether what was sent last is there, ask those who sent it",
 	DamagedRecord:  doResend,
 	MissingRecord:  doResend,
 	StrayRecord:    "it does no harm by itself; what else is listed says whether its intent was lost",

@@ -102,7 +102,7 @@ func TestStartWithoutAMark(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r, err := journal.Verify(w.dir); err != nil || len(r.Damages) != 1 || !strings.Contains(r.Damages[0].What, c.verify) {
+		if r, err := journal.Verify(w.dir); err != nil || len(r.Damages) != 1 || !strings.Contains(r.Damages[0].What, c.verify) || (r.Damages[0].Kind == journal.MarkGone) != (c.mark == "") {
 			t.Errorf("verify with a mark of %q: %+v, %v; want one damage, %q", c.mark, r.Damages, err, c.verify)
 		}
 		if c.start == "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -33,6 +34,9 @@ import (
 //	NNNNN.mem    drops the rest; a key: does not open    see checkLog
 //	KEYREGISTRY  takes it for one with a key             see checkSpare
 //	N.vlog       the same, in its head                   likewise
+//	DISCARD      nothing; what it cannot open as a file  likewise
+//	             ends the process, without a word of ours
+//	LOCK         nothing; likewise it does not open      likewise
 //	all others   nothing rests on it                     nothing
 
 // badFile is a file of a store that Badger is not to see.
@@ -53,8 +57,11 @@ const (
 )
 
 func (b badFile) Error() string {
-	if b.kind == manifestFile {
+	switch b.kind {
+	case manifestFile:
 		return b.why.Error()
+	case spareFile:
+		return fmt.Sprintf("file %s, on which nothing rests: %v", b.name, b.why)
 	}
 	return fmt.Sprintf("%s %s: %v", b.kind, b.name, b.why)
 }
@@ -99,7 +106,8 @@ func checkFiles(store string) (bad []badFile, ends map[uint64]tableEnds) {
 }
 
 // checkSpare reads the files that keep Badger from opening, and have nothing in them: the
-// registry of keys, as we encrypt nothing, and the value log, which gets no value.
+// registry of keys, as we encrypt nothing, the value log, which gets no value, what could be thrown
+// away of that, and the number of a process that had the store.
 func checkSpare(store string) (bad []badFile) {
 	keys, err := badger.OpenKeyRegistry(badger.KeyRegistryOptions{Dir: store, ReadOnly: true}) // of none where there is no file
 	if err == nil {
@@ -114,7 +122,42 @@ func checkSpare(store string) (bad []badFile) {
 			bad = append(bad, badFile{name: filepath.Base(path), kind: spareFile, why: err})
 		}
 	}
+	for _, name := range []string{discardName, badgerLockName} {
+		if err := checkOpens(filepath.Join(store, name)); err != nil {
+			bad = append(bad, badFile{name: name, kind: spareFile, why: err})
+		}
+	}
 	return bad
+}
+
+// Names of files that Badger keeps to itself.
+const (
+	discardName    = "DISCARD"
+	badgerLockName = "LOCK"
+)
+
+var errNoFile = errors.New("it is a directory, or something else that is no file")
+
+// checkOpens finds out whether Badger can open a file, and read what it begins with, if it is there.
+func checkOpens(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular(): // to read some of these is to wait
+		return errNoFile
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(make([]byte, 1), 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // keySize is how many bytes the number of a key takes, that a log of either kind begins with: there

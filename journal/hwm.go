@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"pannier/journal/wire"
 )
 
@@ -36,7 +38,7 @@ const markName = "journal.hwm"
 
 // readMark returns nil where there is no mark.
 func readMark(dir string) (*mark, error) {
-	b, err := os.ReadFile(filepath.Join(dir, markName))
+	b, err := readFile(filepath.Join(dir, markName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -51,6 +53,15 @@ func readMark(dir string) (*mark, error) {
 		}
 	}
 	return m, nil
+}
+
+// readFile is os.ReadFile that says what to do about a directory.
+func readFile(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, unix.EISDIR) {
+		return nil, fmt.Errorf("%w: remove that, the journal has a file of that name", err)
+	}
+	return b, err
 }
 
 func parseMark(b []byte) (*mark, bool) {

@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // owner says which process has the journal, for volumes that several hosts can mount: the
@@ -76,12 +74,9 @@ func (o owner) ask(dir string, was *owner) error {
 // readOwner returns nil where nobody has the journal. A file that cannot be read as one is
 // somebody's.
 func readOwner(dir string) (*owner, error) {
-	b, err := os.ReadFile(filepath.Join(dir, ownerName))
+	b, err := readFile(filepath.Join(dir, ownerName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
-	}
-	if errors.Is(err, unix.EISDIR) {
-		return nil, fmt.Errorf("%s is a directory: remove it, the journal has a file of that name", filepath.Join(dir, ownerName))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read who has the journal: %w", err)

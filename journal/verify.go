@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"pannier/journal/wire"
@@ -53,7 +55,10 @@ func Verify(dir string) (r VerifyReport, err error) {
 		return r, nil
 	}
 	if _, err := readOwner(dir); err != nil { // which a start would refuse
-		return r, verifyError(dir, err)
+		if bySystem(err) {
+			return r, verifyError(dir, err)
+		}
+		r.whole(SpareFile, "%v", err)
 	}
 	if err := newOpenFiles().mayOpen(storeDir(dir)); err != nil { // the store would call it damage, or wait for ever
 		return r, verifyError(dir, err)
@@ -68,7 +73,11 @@ func Verify(dir string) (r VerifyReport, err error) {
 		return r, verifyError(dir, err)
 	}
 	if err != nil {
-		r.whole(DamagedFile, "%v", err)
+		kind := DamagedFile
+		if errors.Is(err, unix.EISDIR) {
+			kind = MarkGone
+		}
+		r.whole(kind, "%v", err)
 	}
 	r.marked = last != nil || err != nil
 	if err := cutShort(dir); err != nil {
@@ -123,10 +132,10 @@ func (r *VerifyReport) look(store string, last *mark) error {
 	return nil
 }
 
-// unread returns why a store could not be read, where the system has kept it from us and no more is
-// known; else that is one more damage.
+// unread returns why a store could not be read, where the system has kept it from us and nothing is
+// known to be damaged; else that is one more damage.
 func (r *VerifyReport) unread(why error) error {
-	if refuses(why) && len(r.Damages) == 0 {
+	if refuses(why) && !slices.ContainsFunc(r.Damages, func(d Damage) bool { return d.Kind != SpentRecords }) {
 		return why
 	}
 	r.whole(DamagedFile, "%v", why)
@@ -136,11 +145,15 @@ func (r *VerifyReport) unread(why error) error {
 // goWithout names files that are damaged, and makes the store one without them: what was in
 // them is then found missing. Those of which nothing is lost are made anew, as a start does.
 func (r *VerifyReport) goWithout(store string, bad []badFile) error {
-	anew, kind := remakeSpent(store, bad), DamagedFile
-	if len(anew) > 0 {
-		kind = SpentRecords
-	}
+	anew := remakeSpent(store, bad)
 	for _, b := range bad {
+		kind := DamagedFile
+		switch {
+		case len(anew) > 0:
+			kind = SpentRecords
+		case b.kind == spareFile:
+			kind = SpareFile
+		}
 		r.whole(kind, "%v", b)
 	}
 	if len(anew) > 0 {
@@ -266,7 +279,7 @@ func (v *verifier) mark(last *mark) {
 	}
 	v.letGo = at(meta.LetGoMs)
 	if !v.report.marked && meta.Seq > 1 {
-		v.report.whole(LostBatches, "%s is gone: whether batches are nobody can tell", markName)
+		v.report.whole(MarkGone, "%s is gone: whether all that was acknowledged is there nobody can tell", markName)
 	}
 	if last != nil && meta.Seq < last.Seq {
 		v.report.whole(LostBatches, "%d batches are there, at least %d were acknowledged", meta.Seq, last.Seq)

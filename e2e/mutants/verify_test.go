@@ -150,6 +150,50 @@ var ofVerify = []mutant{
 		pkg:   inJournal, test: "TestVerifyOnAReadOnlyVolume",
 	},
 
+	// Files on which nothing rests.
+	{
+		guard: "the store ends the process over what it does not open as a file",
+		file:  "journal/files.go",
+		old:   "		if err := checkOpens(filepath.Join(store, name)); err != nil {\n",
+		new:   "		if err := checkOpens(filepath.Join(store, name)); err != nil && false {\n",
+		pkg:   inE2E, test: "TestFilesOnWhichNothingRests",
+	},
+	{
+		guard: "the store locks a directory",
+		file:  "journal/files.go",
+		old:   "[]string{discardName, badgerLockName}",
+		new:   "[]string{discardName}",
+		pkg:   inJournal, test: "TestDirectoryInPlaceOfASpareFile/LOCK",
+	},
+	{
+		guard: "a copy is to be brought back for a file on which nothing rests",
+		file:  "journal/verify.go",
+		old:   "		case b.kind == spareFile:\n",
+		new:   "		case false:\n",
+		pkg:   inJournal, test: "TestDirectoryInPlaceOfASpareFile/KEYREGISTRY",
+	},
+	{
+		guard: "verify does not name a directory in the place of who has a journal",
+		file:  "journal/verify.go",
+		old:   "		r.whole(SpareFile, \"%v\", err)\n",
+		new:   "",
+		pkg:   inJournal, test: "TestDirectoryInPlaceOfASpareFile/journal.owner",
+	},
+	{
+		guard: "a loss is to be accepted for a mark that is a directory",
+		file:  "journal/verify.go",
+		old:   "		if errors.Is(err, unix.EISDIR) {\n",
+		new:   "		if false {\n",
+		pkg:   inJournal, test: "TestDirectoryInPlaceOfTheMark",
+	},
+	{
+		guard: "a loss is to be accepted for a mark that is gone",
+		file:  "journal/verify.go",
+		old:   "whole(MarkGone, \"%s is gone",
+		new:   "whole(LostBatches, \"%s is gone",
+		pkg:   inJournal, test: "TestStartWithoutAMark",
+	},
+
 	// The room that it takes where temporary files go.
 	{
 		guard: "verify asks for no room for the tables of logs",
@@ -182,7 +226,7 @@ var ofVerify = []mutant{
 	{
 		guard: "verify keeps to itself what it knows where room is short",
 		file:  "journal/verify.go",
-		old:   "refuses(why) && len(r.Damages) == 0",
+		old:   "refuses(why) && !slices.ContainsFunc(r.Damages, func(d Damage) bool { return d.Kind != SpentRecords })",
 		new:   "refuses(why)",
 		pkg:   inE2E, test: "TestVerifyWithoutRoom",
 	},
