@@ -99,12 +99,23 @@ func (j *Journal) endReads() {
 }
 
 // view reads in one page.
-func (j *Journal) view(f func(txn *page) error) error {
+func (j *Journal) view(f func(txn *page) error) (err error) {
 	txn, err := j.snapshot()
 	if err != nil {
 		return err
 	}
-	defer j.leave(txn)
+	defer func() {
+		p := recover()
+		if p != nil && panicInStore() {
+			j.reading.Done() // the snapshot has iterators that nobody can close
+			err = j.storePanics(p)
+			return
+		}
+		j.leave(txn)
+		if p != nil {
+			panic(p)
+		}
+	}()
 	return f(txn)
 }
 

@@ -33,7 +33,9 @@ type blame struct {
 // guard runs f so that a panic of it is an error, said with its stack.
 func (j *Journal) guard(f func() error) (err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		if r := recover(); r != nil && panicInStore() {
+			err = j.storePanics(r)
+		} else if r != nil {
 			j.warn(fmt.Sprintf("panic in a journal operation: %v\n%s", r, debug.Stack()))
 			err = fmt.Errorf("%w: %v", ErrFault, r)
 		}
