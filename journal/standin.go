@@ -116,6 +116,9 @@ func (s *salvager) endedWithoutLog(id ID, h *wire.Head) bool {
 		return false
 	}
 	s.j.loss.mended++
+	if f := s.j.hooks.Corrupt; f != nil {
+		f(Corrupt{ID: id, Record: describe(idKey(classEvents, id)), Why: "it is not there whole, and is made anew"})
+	}
 	s.do(func(t *tx) error { return t.writeLogAnew(id) })
 	return true
 }

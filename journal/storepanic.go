@@ -34,7 +34,7 @@ func panicInStore() bool {
 // storePanics stops the journal for what the store has panicked at.
 func (j *Journal) storePanics(p any) error {
 	err := &DamageError{
-		What: fmt.Sprintf("the journal in %s cannot be read any more: %v, in its store", j.dir, p),
+		What: fmt.Sprintf("the journal in %s cannot be read any more: %s, in its store", j.dir, cut(strings.Join(strings.Fields(fmt.Sprint(p)), " "), 120)),
 		Hint: "start again: a start looks at each file, and says which is damaged",
 	}
 	j.warn(fmt.Sprintf("%v\n%s", err, debug.Stack()))
