@@ -66,6 +66,9 @@ func (t *tx) complete(l *life, body []byte, text string) error {
 	if l.head.ReplyDest == 0 || lane == nil {
 		return nil
 	}
+	if begun, err := t.has(idKey(classHead, CompletionID(l.id))); err != nil || begun {
+		return err // it ended before, and what is left of it does not say so
+	}
 	was, err := t.envelope(l.id)
 	if err != nil {
 		return err

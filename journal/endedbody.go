@@ -85,6 +85,9 @@ func (t *tx) keepEnded(l *life) error {
 	if err != nil {
 		return err
 	}
+	if err := t.dropPlan(l); err != nil {
+		return err
+	}
 	var log wire.Events
 	_, whole, err := t.readable(idKey(classEvents, l.id), &log)
 	if err == nil && (!whole || len(log.Events) != int(l.head.LastSeq)) {
@@ -96,12 +99,26 @@ func (t *tx) keepEnded(l *life) error {
 	return t.saveLife(l)
 }
 
-// keepSettled does so at a holder. Home has the dead letter of a copy, and an answer that home has
-// not heard goes with its report, whatever is left of it.
-func (t *tx) keepSettled(h *hand) error {
-	if h.rec.DeadReason != 0 {
-		return nil
+// dropPlan drops a plan, or a policy, that cannot be read.
+func (t *tx) dropPlan(l *life) error {
+	if _, whole, err := t.readable(idKey(classPlan, l.id), &wire.Plan{}); err != nil {
+		return err
+	} else if l.head.Planned && !whole {
+		t.del(idKey(classPlan, l.id))
+		l.head.Planned, l.head.Gated, l.head.Stepped = false, false, false
 	}
+	if _, whole, err := t.readable(idKey(classPolicy, l.id), &wire.Policy{}); err != nil {
+		return err
+	} else if l.head.PolicyGeneration > 0 && !whole {
+		t.del(idKey(classPolicy, l.id))
+		l.head.PolicyGeneration = 0
+	}
+	return nil
+}
+
+// keepSettled does so at a holder. Of a dead letter of which what was sent is gone it has no copy any
+// more: home has that. An answer that home has not heard goes with its report, whatever is left of it.
+func (t *tx) keepSettled(h *hand) error {
 	sent, err := t.dropUnreadable(h.id, classEnvelope, &wire.Envelope{})
 	if err != nil {
 		return err
@@ -114,6 +131,11 @@ func (t *tx) keepSettled(h *hand) error {
 		if err != nil {
 			return err
 		}
+	}
+	if sent && h.rec.DeadReason != 0 {
+		t.forgetCopy(h)
+		h.rec.DeadReason = 0
+		t.keepHand(h)
 	}
 	h.rec.SentLost = h.rec.SentLost || sent
 	return t.saveHand(h)

@@ -11,6 +11,7 @@ import (
 
 	"pannier/journal"
 	"pannier/journal/state"
+	"pannier/journal/wire"
 )
 
 func bodyKey(class byte, id journal.ID, n byte) []byte {
@@ -257,4 +258,134 @@ func TestEndedIsReadWithoutItsLog(t *testing.T) {
 		t.Errorf("its events are %v, and were %v", now, was)
 	}
 	w.whole()
+}
+
+// What is left of an end stands for it: whatever is lost of what has ended with its head, it does not
+// end once more, what tells of its end is what it was, and it goes from the history in its time.
+func TestEndedDoesNotEndAgain(t *testing.T) {
+	t.Parallel()
+	for name, broken := range map[string]string{"head": "i", "head and log": "it", "head, log and what was sent": "itv"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			id := w.asked()
+			h := w.local(time.Minute)
+			w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack, Result: []byte(`{"paid":true}`)})
+			said := w.get(journal.CompletionID(id))
+			counted := w.j.Stats().History
+			if err := w.j.Break(id, []byte(broken)...); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.j.Get(id); !errors.As(err, new(*journal.CorruptError)) {
+				t.Fatalf("read all the same, %v", err)
+			}
+			i, err := w.readAgain(id)
+			if err != nil {
+				t.Fatalf("it stays unreadable: %v", err)
+			}
+			if i.Status() != state.Completed || string(i.Outcome.GetBody()) != `{"paid":true}` || i.DeadReason() != state.NoReason || i.Head.MaxAttempts == 0 {
+				t.Errorf("it is %s with %q, dead for %q, after at most %d attempts", i.Status(), i.Outcome.GetBody(), i.DeadReason(), i.Head.MaxAttempts)
+			}
+			if again := w.get(journal.CompletionID(id)); !bytes.Equal(again.Envelope.Payload, said.Envelope.Payload) || again.Head.CreatedMs != said.Head.CreatedMs {
+				t.Errorf("who is told hears %s, and heard %s", again.Envelope.Payload, said.Envelope.Payload)
+			}
+			if log := w.log(id); state.Status(log[len(log)-1].Status) != state.Completed {
+				t.Errorf("its log ends with %v", log[len(log)-1])
+			}
+			w.whole()
+			if broken != "i" {
+				return // what it was counted for is lost with its head
+			}
+			w.open(journal.Options{})
+			if now := w.j.Stats().History; now != counted {
+				t.Errorf("%d bytes of history are counted, and were %d", now, counted)
+			}
+			w.later(2*time.Second, journal.Options{History: journal.History{HistoryBytes: 1}})
+			w.later(0, journal.Options{})
+			if _, err := w.j.Get(id); err == nil {
+				t.Error("it is not let go")
+			}
+		})
+	}
+}
+
+// readAgain reads an intent until it can be read.
+func (w *world) readAgain(id journal.ID) (i *journal.Intent, err error) {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if i, err = w.j.Get(id); err == nil || time.Now().After(end) {
+			return i, err
+		}
+	}
+}
+
+// One that has lost its plan, or its policy, is read without that.
+func TestEndedIsReadWithoutItsPlan(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.workflow(journal.Accept{}, step(agent, "a", 0, 0), step(agent, "b", 0, 0))
+	w.change(id, &wire.Change{Controls: []byte(`{"note":"x"}`)})
+	w.cancelMany(id)
+	for _, class := range []byte{'j', 'c'} {
+		if err := w.j.Break(id, class); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i, err := w.readAgain(id)
+	if err != nil || i.Status() != state.Canceled || i.Plan != nil || i.Policy != nil {
+		t.Fatalf("it is %+v, %v", i, err)
+	}
+	w.whole()
+}
+
+// A thread that cannot be read hides no other, and somebody hears of it.
+func TestUnreadableThreadHidesNoOther(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	bad, good := w.ask(nil), w.ask(nil)
+	if err := w.j.Break(bad, 'T'); err != nil {
+		t.Fatal(err)
+	}
+	threads := func() (ids []journal.ID) {
+		list, _, err := w.j.Threads(journal.ThreadFilter{Owner: w.get(good).Envelope.ToAgent, Limit: 10}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, th := range list {
+			ids = append(ids, th.ID)
+		}
+		return ids
+	}
+	if got := threads(); !slices.Equal(got, []journal.ID{good}) {
+		t.Errorf("the inbox has %v, want %v", got, good)
+	}
+	for end := time.Now().Add(10 * time.Second); w.j.Stats().Aside == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	}
+	if got := w.j.Stats().Aside; got != 1 {
+		t.Errorf("%d records were set aside", got)
+	}
+	if got := threads(); !slices.Equal(got, []journal.ID{good}) {
+		t.Errorf("the inbox has %v, want %v", got, good)
+	}
+}
+
+// Who is told of an end is told once, also where nothing is left that says that it was an end.
+func TestCompletionIsNotWrittenOver(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.asked()
+	h := w.local(time.Minute)
+	w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack})
+	said := w.get(journal.CompletionID(id))
+	err := errors.Join(w.j.Break(id, 'i', 't'), w.j.Lose(id, 'a', 'h'), w.j.Behind(func(txn *badger.Txn) error {
+		return txn.Delete(firstKey(txn, 'r')) // of the history, in which the completion is not
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, err := w.readAgain(id); err != nil || i.Status() != state.Failed {
+		t.Errorf("it is %+v, %v", i, err)
+	}
+	if again := w.get(journal.CompletionID(id)); !bytes.Equal(again.Envelope.Payload, said.Envelope.Payload) {
+		t.Errorf("who is told hears %s, and heard %s", again.Envelope.Payload, said.Envelope.Payload)
+	}
 }

@@ -141,14 +141,13 @@ func TestLostBodyOfADeadLetterCostsNoStart(t *testing.T) {
 	w.whole()
 }
 
-// What a holder has of another's dead letter is set aside, and nothing is written in its place:
-// it is known to be lost.
+// A holder has no copy any more of another's dead letter of which what was sent is lost: home has it.
 func TestLostBodyOfACopyCostsNoStart(t *testing.T) {
 	t.Parallel()
 	p := setupPair(t)
 	id := p.home.accept()
 	h := p.held(time.Minute)[0].Handed
-	p.holder.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Nack, Reject: true, Reason: "too dear"})
+	p.holder.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Nack, Reject: true})
 	if err := p.report(); err != nil {
 		t.Fatal(err)
 	}
@@ -159,19 +158,54 @@ func TestLostBodyOfACopyCostsNoStart(t *testing.T) {
 	if got := p.holder.j.Stats(); got.Aside != 1 || got.Faults != 0 {
 		t.Fatalf("%d records and %d intents were set aside", got.Aside, got.Faults)
 	}
+	p.holder.wantDead(journal.DeadFilter{})
+	if i := p.holder.get(id); !i.SentLost() || i.Status() != state.Failed {
+		t.Errorf("it is %s, and what was sent is said to be lost: %v", i.Status(), i.SentLost())
+	}
+	p.holder.historyAdds()
 	if err := p.holder.j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	other := p.holder.copied(t) // of which something else is wrong, that nobody has said
-	other.spoil("too dear")
-	other.wantDamage("--accept-loss")
 	p.holder.heals()
-	p.holder.reopen()
-	if err := p.holder.j.Close(); err != nil {
+	p.holder.whole()
+}
+
+// lostThread is a stopped journal with a thread that cannot be read, and in which nothing is written in
+// its place: it is set aside, and known to be lost.
+func lostThread(t *testing.T) *world {
+	t.Helper()
+	w := setup(t)
+	e := envelope()
+	e.IntentType, e.HumanTask = "only.thread.v1", []byte(`{"title":"?"}`)
+	second := envelope()
+	second.Payload = []byte(`{"name":"second"}`)
+	if _, err := w.j.Accept(t.Context(), []journal.Accept{{Envelope: e}, {Envelope: second}}); err != nil {
 		t.Fatal(err)
 	}
-	r, err := journal.Verify(p.holder.dir)
-	if err != nil || len(r.Damages) != 1 || r.Damages[0].Kind != journal.DamagedRecord || r.Damages[0].Intent != id {
+	w.reopen()
+	w.spoil("only.thread") // of the first record that says so
+	w.scrub()
+	if got := w.j.Stats(); got.Aside != 1 || got.Faults != 1 {
+		t.Fatalf("%d records and %d intents were set aside", got.Aside, got.Faults)
+	}
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func TestLostThreadCostsNoStart(t *testing.T) {
+	t.Parallel()
+	w := lostThread(t)
+	other := w.copied(t) // what was sent is wrong, too, and nobody has said so
+	other.spoil("only.thread")
+	other.wantDamage("--accept-loss")
+	w.heals()
+	w.reopen()
+	if err := w.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := journal.Verify(w.dir); err != nil || len(r.Damages) == 0 || r.Damages[0].Kind != journal.DamagedRecord {
 		t.Errorf("verify finds %v, %v", r.Damages, err)
 	}
 }
@@ -201,28 +235,12 @@ func TestWhatMayBeNeededRefusesAStart(t *testing.T) {
 	}
 }
 
-// One record of an intent is set aside, once: what is written in its place and goes wrong, too, may be
-// needed.
+// What was set aside is known by what it said: with another bit wrong it may be another.
 func TestWhatGoesWrongAgainRefusesAStart(t *testing.T) {
 	t.Parallel()
-	p := setupPair(t)
-	id := p.home.accept()
-	h := p.held(time.Minute)[0].Handed
-	p.holder.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Nack, Reject: true, Reason: "too dear"})
-	if err := p.report(); err != nil {
-		t.Fatal(err)
-	}
-	p.holder.reopen()
-	p.holder.spoil("ORD-1")
-	p.holder.scrub()
-	if got := p.holder.j.Stats(); got.Aside != 1 {
-		t.Fatalf("%d records were set aside", got.Aside)
-	}
-	if err := p.holder.j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	p.holder.spoil("process") // of the same record
-	p.holder.wantDamage("--accept-loss")
+	w := lostThread(t)
+	w.spoil("orders") // who has sent it
+	w.wantDamage("--accept-loss")
 }
 
 // A table that has healed heals again, however many of its records have gone wrong.
@@ -252,31 +270,14 @@ func TestTableHealsAgain(t *testing.T) {
 // So does one in which a record stays wrong.
 func TestTableHealsBesideWhatStaysWrong(t *testing.T) {
 	t.Parallel()
-	p := setupPair(t)
-	dead := p.home.accept()
-	h := p.held(time.Minute)[0].Handed
-	p.holder.settle(journal.Settle{ID: dead, Lease: h.Lease, Action: journal.Nack, Reject: true})
-	if err := p.report(); err != nil {
+	w := lostThread(t)
+	w.heals()
+	w.spoil(`"second"`)
+	w.scrub()
+	if err := w.j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	e := envelope()
-	e.Payload = []byte(`{"order_id":"ORD-2"}`)
-	if _, err := p.home.j.Accept(t.Context(), []journal.Accept{{Envelope: e}}); err != nil {
-		t.Fatal(err)
-	}
-	p.held(time.Minute)
-	p.holder.reopen()
-	for n, text := range []string{"ORD-1", "ORD-2"} {
-		p.holder.spoil(text)
-		p.holder.scrub()
-		if got := p.holder.j.Stats().Aside; got != 1 {
-			t.Fatalf("%d records were set aside, in turn %d", got, n)
-		}
-		if err := p.holder.j.Close(); err != nil {
-			t.Fatal(err)
-		}
-		p.holder.heals()
-	}
+	w.heals()
 }
 
 // A table that Badger panics over tells of nothing newer, and ends no start.

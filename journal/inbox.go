@@ -296,6 +296,10 @@ func (j *Journal) walkInbox(f ThreadFilter, from uint64, back bool) (out []*Thre
 			change, id := binary.BigEndian.Uint64(key[5:13]), ID(key[13:29])
 			rec := &wire.Thread{}
 			found, err := readMessage(txn, idKey(classThread, id), rec)
+			if isFault(err) {
+				j.suspect(id, err)
+				found, err = false, nil // it hides no other
+			}
 			if err != nil {
 				return err
 			}

@@ -87,7 +87,7 @@ func (t *tx) endsElsewhere(id ID) (bool, error) {
 // entriesOf are the entries of indexes that name an intent. While its record cannot be read
 // nothing moves them.
 func (j *Journal) entriesOf(id ID) (keys [][]byte, err error) {
-	for _, class := range []byte{classDue, classHeld, classParked, classExpiry, classMail, classDead, classTask} {
+	for _, class := range []byte{classDue, classHeld, classParked, classExpiry, classMail, classDead, classTask, classRetain, classHistory} {
 		err := j.eachKey([]byte{class}, func(_ *page, key []byte) (more bool, err error) {
 			if of, _ := intentOf(key); of == id {
 				keys = append(keys, key)
@@ -129,7 +129,7 @@ func (t *tx) mend(id ID, keys [][]byte) error {
 		if err != nil {
 			return err
 		}
-		if !there || !bad {
+		if !there || !bad || key[0] == classRetain || key[0] == classHistory { // what has ended stays in the history
 			continue
 		}
 		t.delIndex(key)
@@ -209,11 +209,15 @@ func (t *tx) standIn(id ID, keys [][]byte) error {
 	if _, _, err := t.readable(idKey(classEvents, id), &log); err != nil {
 		return err
 	}
-	if env == nil && len(log.Events) == 0 {
+	end, err := t.howItEnded(id, keys)
+	if err != nil {
+		return err
+	}
+	if env == nil && len(log.Events) == 0 && end == state.None {
 		return nil // nothing is left of it; that it was is in what was set aside
 	}
 	if env == nil {
-		env = &wire.Envelope{Id: id[:], CreatedAtMs: ms(id.Time())}
+		env = &wire.Envelope{Id: id[:], CreatedAtMs: ms(id.Time()), MaxDeliveryAttempts: defaultAttempts}
 	}
 	dest, err := t.laneOf(env)
 	if err != nil {
@@ -244,12 +248,68 @@ func (t *tx) standIn(id ID, keys [][]byte) error {
 		for _, on := range []state.Trigger{state.Accept, state.Submit} {
 			t.move(l, on, &wire.Event{Actor: actorSelf, Text: CorruptRecord})
 		}
+		for _, on := range state.Triggers() {
+			if row, ok := state.Next(state.InProgress, on); ok && row.To == end {
+				t.move(l, on, &wire.Event{Actor: actorSelf, Text: CorruptRecord})
+			}
+		}
 	}
 	if l.head.DeadMs != 0 { // it has ended, and stays where an operator finds it
-		l.head.Place = uint32(PlaceEnded)
 		t.putIndex(deadKey(l.head.DeadMs, id))
 	}
+	if l.status().Terminal() {
+		l.head.Place = uint32(PlaceEnded)
+		if err := t.backInHistory(l, env, keys); err != nil {
+			return err
+		}
+	}
 	return t.saveLife(l)
+}
+
+// howItEnded is what is left to tell of the end of an intent beside its head and its log; None: it
+// may be open.
+func (t *tx) howItEnded(id ID, keys [][]byte) (state.Status, error) {
+	out, err := t.lastOutcome(id)
+	if end := state.Status(out.GetStatus()); err != nil || end.Terminal() {
+		return end, err
+	}
+	var rec wire.Handover
+	if _, err := t.get(idKey(classHandover, id), &rec); exceptFault(err) != nil {
+		return state.None, err
+	}
+	if end := state.Status(rec.HomeStatus); end.Terminal() {
+		return end, nil
+	}
+	for _, key := range keys {
+		if key[0] == classRetain || key[0] == classHistory {
+			return state.Failed, nil // only what has ended is there
+		}
+	}
+	return state.None, nil
+}
+
+// backInHistory has the head of what has ended name its entry in the history, where that is there.
+func (t *tx) backInHistory(l *life, env *wire.Envelope, keys [][]byte) error {
+	for _, key := range keys {
+		if key[0] != classRetain && key[0] != classHistory {
+			continue
+		}
+		there, err := t.has(key)
+		if err != nil {
+			return err
+		}
+		if !there {
+			continue
+		}
+		outcome, _, err := t.getChunks(classOutcome, l.id)
+		if exceptFault(err) != nil {
+			return err
+		}
+		l.head.RetainMs, l.head.BodyGone = int64(binary.BigEndian.Uint64(key[1:9])), key[0] == classHistory
+		l.head.EnvelopeBytes = uint32(proto.Size(env))
+		l.head.KeptBytes = int64(l.head.EnvelopeBytes) + int64(len(outcome)) + int64(proto.Size(&l.events)) + historyOverhead
+	}
+	return nil
 }
 
 // related finds out who is to hear of the end of an intent.

@@ -250,6 +250,9 @@ func readAll(lookup func([]byte) ([]byte, bool, error), id, self ID) error {
 		if len(log.Events) != int(h.LastSeq) {
 			return &CorruptError{Key: idKey(classEvents, id), Why: fmt.Sprintf("%d events, of %d", len(log.Events), h.LastSeq)}
 		}
+		if err := readAside(lookup, id, &h); err != nil {
+			return err
+		}
 	}
 	key := chunkKey(classEnvelope, id, 0)
 	blob, found, err := joinChunks(lookup, classEnvelope, id)
@@ -270,6 +273,26 @@ func readAll(lookup func([]byte) ([]byte, bool, error), id, self ID) error {
 		return &CorruptError{Key: chunkKey(classOutcome, id, 0), Why: "it does not decode"}
 	}
 	return err
+}
+
+// readAside reads what a head says is beside it.
+func readAside(lookup func([]byte) ([]byte, bool, error), id ID, h *wire.Head) error {
+	if h.Planned {
+		if _, err := lookMessage(lookup, idKey(classPlan, id), &wire.Plan{}); err != nil {
+			return err
+		}
+	}
+	if h.Thread {
+		if _, err := lookMessage(lookup, idKey(classThread, id), &wire.Thread{}); err != nil {
+			return err
+		}
+	}
+	if h.PolicyGeneration > 0 {
+		if _, err := lookMessage(lookup, idKey(classPolicy, id), &wire.Policy{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func lookMessage(lookup func([]byte) ([]byte, bool, error), key []byte, m proto.Message) (bool, error) {

@@ -33,8 +33,8 @@ var ofReadsThatFail = []mutant{
 	{
 		guard: "an index that cannot be read just now has no entry of a head",
 		file:  "journal/mend.go",
-		old:   "\t\tthere, err := t.has(key)\n\t\tif err != nil {\n",
-		new:   "\t\tthere, err := t.has(key)\n\t\tif err != nil && false {\n",
+		old:   "\t\tthere, err := t.has(key)\n\t\tif err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif !there || !bad",
+		new:   "\t\tthere, err := t.has(key)\n\t\tif err != nil && false {\n\t\t\treturn err\n\t\t}\n\t\tif !there || !bad",
 		pkg:   inJournal, test: "TestUnreadableIntentEndsWhereReadsFail/its_head,_due",
 	},
 	{

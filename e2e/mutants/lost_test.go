@@ -82,8 +82,8 @@ var ofWhatIsLost = []mutant{
 	{
 		guard: "a dead letter is made of nothing",
 		file:  "journal/mend.go",
-		old:   "	if env == nil && len(log.Events) == 0 {\n",
-		new:   "	if env == nil && len(log.Events) < 0 {\n",
+		old:   "	if env == nil && len(log.Events) == 0 && end == state.None {\n",
+		new:   "	if env == nil && len(log.Events) < 0 && end == state.None {\n",
 		pkg:   inJournal, test: "TestNothingIsLeftOfIt",
 	},
 	{
