@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -264,7 +265,7 @@ func TestEndedIsReadWithoutItsLog(t *testing.T) {
 // end once more, what tells of its end is what it was, and it goes from the history in its time.
 func TestEndedDoesNotEndAgain(t *testing.T) {
 	t.Parallel()
-	for name, broken := range map[string]string{"head": "i", "head and log": "it", "head, log and what was sent": "itv"} {
+	for name, broken := range map[string]string{"head": "i", "head and log": "it", "head, log and what was sent": "itv", "head, log and hand-over": "ith"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := setup(t)
@@ -312,7 +313,7 @@ func TestEndedDoesNotEndAgain(t *testing.T) {
 // readAgain reads an intent until it can be read.
 func (w *world) readAgain(id journal.ID) (i *journal.Intent, err error) {
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if i, err = w.j.Get(id); err == nil || time.Now().After(end) {
+		if i, err = w.j.Get(id); !errors.As(err, new(*journal.CorruptError)) || time.Now().After(end) {
 			return i, err
 		}
 	}
@@ -388,4 +389,55 @@ func TestCompletionIsNotWrittenOver(t *testing.T) {
 	if again := w.get(journal.CompletionID(id)); !bytes.Equal(again.Envelope.Payload, said.Envelope.Payload) {
 		t.Errorf("who is told hears %s, and heard %s", again.Envelope.Payload, said.Envelope.Payload)
 	}
+}
+
+// What an app has answered goes home though the hand-over is lost before home has heard; of a large
+// answer, that there was one.
+func TestAnswerOfALostHandover(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ answer, want string }{
+		"small": {`{"paid":true}`, `{"paid":true}`},
+		"large": {`{"x":"` + strings.Repeat("x", 200<<10) + `"}`, `{"omitted":true,"bytes":0}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := setupPair(t)
+			id := p.home.accept()
+			h := p.held(time.Minute)[0].Handed
+			p.holder.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Ack, Result: []byte(c.answer)})
+			if err := p.holder.j.Break(id, 'h'); err != nil {
+				t.Fatal(err)
+			}
+			if i, err := p.holder.readAgain(id); !errors.Is(err, journal.ErrNotFound) {
+				t.Fatalf("the holder has %+v, %v", i, err)
+			}
+			if err := p.report(); err != nil {
+				t.Fatal(err)
+			}
+			if i := p.home.get(id); i.Status() != state.Completed || string(i.Outcome.GetBody()) != c.want {
+				t.Errorf("it is %s with %.40q, want %.40q", i.Status(), i.Outcome.GetBody(), c.want)
+			}
+			p.home.whole()
+			p.holder.whole()
+		})
+	}
+}
+
+// Nothing is left of what has ended and loses its hand-over.
+func TestEndedWithoutItsHandover(t *testing.T) {
+	t.Parallel()
+	p := setupPair(t)
+	id := p.home.accept()
+	h := p.held(time.Minute)[0].Handed
+	p.holder.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Nack, Reject: true})
+	if err := p.report(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.holder.j.Break(id, 'h'); err != nil {
+		t.Fatal(err)
+	}
+	if i, err := p.holder.readAgain(id); !errors.Is(err, journal.ErrNotFound) {
+		t.Errorf("it is %+v, %v", i, err)
+	}
+	p.holder.whole()
 }

@@ -51,6 +51,11 @@ func (j *Journal) see(ctx context.Context, id ID) error {
 		if err != nil {
 			return err
 		}
+		reports, err := j.reportsOf(id)
+		if err != nil {
+			return err
+		}
+		keys = append(keys, reports...)
 		return j.do(ctx, first, &op{run: func(t *tx) error {
 			mend := func() error { return t.mend(id, keys) }
 			if why.Key[0] == classHandover { // its home goes on with it
@@ -129,7 +134,7 @@ func (t *tx) mend(id ID, keys [][]byte) error {
 		if err != nil {
 			return err
 		}
-		if !there || !bad || key[0] == classRetain || key[0] == classHistory { // what has ended stays in the history
+		if !there || !bad || key[0] == classRetain || key[0] == classHistory { // what has ended stays there
 			continue
 		}
 		t.delIndex(key)
@@ -138,7 +143,7 @@ func (t *tx) mend(id ID, keys [][]byte) error {
 		}
 	}
 	if handBad {
-		if err := t.dropHand(id, headBad); err != nil {
+		if err := t.dropHand(id, headBad, keys); err != nil {
 			return err
 		}
 	}
@@ -165,38 +170,6 @@ func (t *tx) gone(id ID, agent Agent) {
 			f(Moved{ID: id, Agent: agent, Left: true})
 		}
 	})
-}
-
-// dropHand forgets a hand-over. Where the intent is our own it is offered again; another home
-// offers it again when it has asked what we hold: that it is not listed says that we lost it.
-func (t *tx) dropHand(id ID, ends bool) error {
-	t.del(idKey(classHandover, id))
-	if ends {
-		return nil
-	}
-	l, homed, err := t.readableLife(id)
-	if err != nil {
-		return err
-	}
-	if homed {
-		if l.open() && l.place() == PlaceLocal {
-			l.head.Redelivered = true
-			t.goTo(l, PlaceDue, t.now, ID{})
-			return t.saveLife(l)
-		}
-		return nil
-	}
-	for _, class := range []byte{classEnvelope, classOutcome} {
-		if err := t.delChunks(class, id); err != nil {
-			return err
-		}
-	}
-	t.after(func() {
-		if f := t.j.hooks.Lost; f != nil {
-			f(id)
-		}
-	})
-	return nil
 }
 
 // standIn writes a head, and a log where there is none, for one that is to end.

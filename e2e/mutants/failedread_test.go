@@ -89,13 +89,13 @@ var ofReadsThatFail = []mutant{
 	{
 		guard: "a hand-over is half forgotten",
 		file:  "journal/mend.go",
-		old:   "t.dropHand(id, headBad); err != nil {\n",
-		new:   "t.dropHand(id, headBad); err != nil && false {\n",
+		old:   "t.dropHand(id, headBad, keys); err != nil {\n",
+		new:   "t.dropHand(id, headBad, keys); err != nil && false {\n",
 		pkg:   inJournal, test: "TestUnreadableAtHolder/its_hand-over,_broken",
 	},
 	{
 		guard: "home's intent is not offered again where it cannot be read just now",
-		file:  "journal/mend.go",
+		file:  "journal/mendhand.go",
 		old:   "\tl, homed, err := t.readableLife(id)\n\tif err != nil {\n\t\treturn err\n\t}\n\tif homed {\n",
 		new:   "\tl, homed, err := t.readableLife(id)\n\tif err != nil {\n\t\thomed = false\n\t}\n\tif homed {\n",
 		pkg:   inJournal, test: "TestUnreadableHandoverOfOurOwn",

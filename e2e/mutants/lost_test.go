@@ -46,7 +46,7 @@ var ofWhatIsLost = []mutant{
 	},
 	{
 		guard: "a dead letter without its hand-over is offered again",
-		file:  "journal/mend.go",
+		file:  "journal/mendhand.go",
 		old:   "		if l.open() && l.place() == PlaceLocal {\n",
 		new:   "		if true {\n",
 		pkg:   inJournal, test: "TestUnreadableHandoverOfADeadLetter",
