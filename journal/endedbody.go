@@ -132,6 +132,11 @@ func (t *tx) keepSettled(h *hand) error {
 			return err
 		}
 	}
+	if logged, whole, err := t.readable(idKey(classEvents, h.id), &wire.Events{}); err != nil {
+		return err
+	} else if logged && !whole {
+		t.del(idKey(classEvents, h.id))
+	}
 	if sent && h.rec.DeadReason != 0 {
 		t.forgetCopy(h)
 		h.rec.DeadReason = 0

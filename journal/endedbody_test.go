@@ -183,6 +183,7 @@ func TestEndedIsReadWithoutWhatCannotBe(t *testing.T) {
 	dead := func(e ended) (*world, journal.ID) { return e.home, e.dead }
 	held := func(e ended) (*world, journal.ID) { return e.holder, e.done }
 	unheard := func(e ended) (*world, journal.ID) { return e.holder, e.unheard }
+	copied := func(e ended) (*world, journal.ID) { return e.holder, e.dead }
 	for name, c := range map[string]struct {
 		of    func(ended) (*world, journal.ID)
 		class byte
@@ -195,6 +196,7 @@ func TestEndedIsReadWithoutWhatCannotBe(t *testing.T) {
 		"what was sent and is answered here": {held, 'v', state.Completed},
 		"what was answered here":             {held, 'a', state.Completed},
 		"what was sent, its answer unheard":  {unheard, 'v', state.Completed},
+		"what was sent of a copy":            {copied, 'v', state.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -426,6 +428,30 @@ func TestAnswerOfALostHandover(t *testing.T) {
 // Nothing is left of what has ended and loses its hand-over.
 func TestEndedWithoutItsHandover(t *testing.T) {
 	t.Parallel()
+	for name, s := range map[string]journal.Settle{"done": {Action: journal.Ack}, "dead": {Action: journal.Nack, Reject: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := setupPair(t)
+			s.ID = p.home.accept()
+			s.Lease = p.held(time.Minute)[0].Handed.Lease
+			p.holder.settle(s)
+			if err := p.report(); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.holder.j.Break(s.ID, 'h'); err != nil {
+				t.Fatal(err)
+			}
+			if i, err := p.holder.readAgain(s.ID); !errors.Is(err, journal.ErrNotFound) {
+				t.Errorf("it is %+v, %v", i, err)
+			}
+			p.holder.whole()
+		})
+	}
+}
+
+// A copy of a dead letter is in its list without its log, too.
+func TestCopyIsReadWithoutItsLog(t *testing.T) {
+	t.Parallel()
 	p := setupPair(t)
 	id := p.home.accept()
 	h := p.held(time.Minute)[0].Handed
@@ -433,11 +459,38 @@ func TestEndedWithoutItsHandover(t *testing.T) {
 	if err := p.report(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.holder.j.Break(id, 'h'); err != nil {
+	if err := p.holder.j.Break(id, 't'); err != nil {
 		t.Fatal(err)
 	}
-	if i, err := p.holder.readAgain(id); !errors.Is(err, journal.ErrNotFound) {
+	for end := time.Now().Add(10 * time.Second); len(p.holder.dead(journal.DeadFilter{})) == 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	p.holder.wantDead(journal.DeadFilter{}, id)
+	p.holder.whole()
+}
+
+// What has ended and cannot be read, and nobody has read, is let go all the same, and nothing is left
+// of what was set aside.
+func TestUnreadIsLetGo(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.accept()
+	h := w.local(time.Minute)
+	w.settle(journal.Settle{ID: h.ID, Lease: h.Lease, Action: journal.Ack})
+	if err := w.j.Break(h.ID, 't'); err != nil {
+		t.Fatal(err)
+	}
+	none := journal.Options{History: journal.History{HistoryBytes: 1}}
+	w.later(2*time.Second, none)
+	for end := time.Now().Add(10 * time.Second); w.j.Stats().Aside == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	}
+	w.later(0, none)
+	if i, err := w.j.Get(h.ID); !errors.As(err, new(*journal.LetGoError)) {
 		t.Errorf("it is %+v, %v", i, err)
 	}
-	p.holder.whole()
+	err := w.j.Behind(func(txn *badger.Txn) error { _, err := txn.Get(append([]byte{'Q'}, h.ID[:]...)); return err })
+	if !errors.Is(err, badger.ErrKeyNotFound) {
+		t.Errorf("what was set aside of it is there still: %v", err)
+	}
+	w.whole()
 }

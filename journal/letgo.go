@@ -72,6 +72,11 @@ func (s *historySweep) round(ctx context.Context, believed bool) (n int, freed b
 	for _, o := range ops {
 		if o.err != nil { // it stays, and the next start tries again
 			s.j.warn("let go of the history: " + o.err.Error())
+			var corrupt *CorruptError
+			if errors.As(o.err, &corrupt) {
+				id, _ := intentOf(corrupt.Key) // each of its records has one
+				s.j.suspect(id, corrupt)
+			}
 		}
 	}
 	freed = h.figures.freed.Load() > before
@@ -310,6 +315,11 @@ func (t *tx) dropRest(id ID, key []byte, ended, size int64) error {
 	t.delIndex(key)
 	t.del(idKey(classEvents, id))
 	t.del(idKey(classPurged, id))
+	if aside, err := t.has(idKey(classAside, id)); err != nil {
+		return err
+	} else if aside {
+		t.del(idKey(classAside, id))
+	}
 	for _, class := range []byte{classEnvelope, classOutcome} {
 		if err := t.delChunks(class, id); err != nil {
 			return err

@@ -254,6 +254,11 @@ func readAll(lookup func([]byte) ([]byte, bool, error), id, self ID) error {
 			return err
 		}
 	}
+	if rec.DeadReason != 0 {
+		if _, err := lookMessage(lookup, idKey(classEvents, id), &wire.Events{}); err != nil {
+			return err
+		}
+	}
 	key := chunkKey(classEnvelope, id, 0)
 	blob, found, err := joinChunks(lookup, classEnvelope, id)
 	switch {

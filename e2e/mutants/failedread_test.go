@@ -97,7 +97,7 @@ var ofReadsThatFail = []mutant{
 		guard: "home's intent is not offered again where it cannot be read just now",
 		file:  "journal/mendhand.go",
 		old:   "\tl, homed, err := t.readableLife(id)\n\tif err != nil {\n\t\treturn err\n\t}\n\tif homed {\n",
-		new:   "\tl, homed, err := t.readableLife(id)\n\tif err != nil {\n\t\thomed = false\n\t}\n\tif homed {\n",
+		new:   "\tl, homed, err := t.readableLife(id)\n\tif err != nil {\n\t\thomed, err = false, nil\n\t}\n\tif homed {\n",
 		pkg:   inJournal, test: "TestUnreadableHandoverOfOurOwn",
 	},
 	{
