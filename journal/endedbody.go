@@ -75,14 +75,13 @@ func (t *tx) keepEnded(l *life) error {
 		return err
 	}
 	if outcome {
-		err = t.omitOutcome(l.id, l.status())
+		if err := t.omitOutcome(l.id, l.status()); err != nil {
+			return err
+		}
 	}
 	if l.head.DeadMs == 0 {
 		l.head.SentLost = l.head.SentLost || sent
-	} else if err == nil {
-		err = t.mendEnvelope(l)
-	}
-	if err != nil {
+	} else if err := t.mendEnvelope(l); err != nil {
 		return err
 	}
 	if err := t.dropPlan(l); err != nil {

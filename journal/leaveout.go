@@ -24,8 +24,7 @@ const lostDir = "lost"
 // start that may do so.
 func leaveOut(store, keep string, bad []badFile) (said []string, err error) {
 	if keep != "" {
-		// What one that was cut short has left takes up room.
-		if err := errors.Join(os.MkdirAll(keep, 0o700), syncDir(filepath.Dir(keep)), sweepAnew(store)); err != nil {
+		if err := errors.Join(os.MkdirAll(keep, 0o700), syncDir(filepath.Dir(keep))); err != nil {
 			return nil, err
 		}
 	}

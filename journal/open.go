@@ -84,6 +84,7 @@ func (j *Journal) openLocked(o Options) error {
 	if err := storeIsFree(j.store); err != nil {
 		return err
 	}
+	// What a start that was cut short has left takes up room.
 	if err := errors.Join(sweepTorn(j.store), sweepAnew(j.store)); err != nil {
 		return err
 	}

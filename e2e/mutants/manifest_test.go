@@ -80,13 +80,6 @@ var ofManifest = []mutant{
 		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
 	},
 	{
-		guard: "what was not merged to its end is left",
-		file:  "journal/leaveout.go",
-		old:   "syncDir(filepath.Dir(keep)), sweepAnew(store))",
-		new:   "syncDir(filepath.Dir(keep)))",
-		pkg:   inJournal, test: "TestAcceptLossOfTheManifest",
-	},
-	{
 		guard: "a look at a store merges it",
 		file:  "journal/leaveout.go",
 		old:   "\tif keep == \"\" {\n\t\treturn nameTables(store)\n",
