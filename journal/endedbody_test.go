@@ -494,3 +494,27 @@ func TestUnreadIsLetGo(t *testing.T) {
 	}
 	w.whole()
 }
+
+// A dead letter that has lost its head and its log is one, as far as anybody can tell for our fault.
+func TestDeadLetterWithoutItsHead(t *testing.T) {
+	t.Parallel()
+	for name, broken := range map[string]string{"head": "i", "head and log": "it", "head, log and what was sent": "itv"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t)
+			id := w.accept()
+			if err := w.j.Refuse(t.Context(), id, 1, state.ReasonRejected, "no"); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.j.Break(id, []byte(broken)...); err != nil {
+				t.Fatal(err)
+			}
+			w.scrub()
+			w.wantDead(journal.DeadFilter{}, id)
+			if i, err := w.readAgain(id); err != nil || i.Status() != state.Failed {
+				t.Errorf("it is %+v, %v", i, err)
+			}
+			w.whole()
+		})
+	}
+}

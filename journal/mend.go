@@ -221,9 +221,13 @@ func (t *tx) standIn(id ID, keys [][]byte) error {
 		for _, on := range []state.Trigger{state.Accept, state.Submit} {
 			t.move(l, on, &wire.Event{Actor: actorSelf, Text: CorruptRecord})
 		}
+		why := state.NoReason
+		if l.head.DeadMs != 0 {
+			why = state.ReasonSidecarFault // it had another, of which nothing tells
+		}
 		for _, on := range state.Triggers() {
 			if row, ok := state.Next(state.InProgress, on); ok && row.To == end {
-				t.move(l, on, &wire.Event{Actor: actorSelf, Text: CorruptRecord})
+				t.move(l, on, &wire.Event{Actor: actorSelf, Reason: uint32(why), Text: CorruptRecord})
 			}
 		}
 	}

@@ -514,6 +514,13 @@ var ofHealing = []mutant{
 		pkg:   inJournal, test: "TestCopyIsReadWithoutItsLog",
 	},
 	{
+		guard: "a dead letter that has lost its head and its log is none",
+		file:  "journal/mend.go",
+		old:   "\t\t\twhy = state.ReasonSidecarFault // it had",
+		new:   "\t\t\twhy = state.NoReason // it had",
+		pkg:   inJournal, test: "TestDeadLetterWithoutItsHead/head_and_log",
+	},
+	{
 		guard: "what is not here is on record as if it had been",
 		file:  "journal/quarantine.go",
 		old:   "\tif !held {\n\t\treturn nil\n\t}\n\tif !h.phase()",
