@@ -366,8 +366,25 @@ func TestUnreadableThreadHidesNoOther(t *testing.T) {
 	if got := w.j.Stats().Aside; got != 1 {
 		t.Errorf("%d records were set aside", got)
 	}
-	if got := threads(); !slices.Equal(got, []journal.ID{good}) {
-		t.Errorf("the inbox has %v, want %v", got, good)
+	w.scrub()
+	if got := threads(); !slices.Equal(got, []journal.ID{good}) || !w.status(bad).Open() {
+		t.Errorf("the inbox has %v, want %v; the other is %s", got, good, w.status(bad))
+	}
+}
+
+// Nothing that is open ends for a plan, or a policy, that it may do without.
+func TestOpenGoesOnWithoutItsPolicy(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	id := w.accept()
+	w.change(id, &wire.Change{Controls: []byte(`{"note":"x"}`)})
+	h := w.local(time.Minute)
+	if err := w.j.Break(id, 'c'); err != nil {
+		t.Fatal(err)
+	}
+	w.scrub()
+	if got := w.settle(journal.Settle{ID: id, Lease: h.Lease, Action: journal.Ack}); got.Err != nil || w.j.Stats().Faults != 0 {
+		t.Errorf("its answer is not taken: %+v", got)
 	}
 }
 

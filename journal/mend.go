@@ -46,6 +46,8 @@ func (j *Journal) see(ctx context.Context, id ID) error {
 		return err
 	}
 	switch why.Key[0] {
+	case classThread:
+		return nil // it is in no inbox; the intent goes on
 	case classHead, classHandover:
 		keys, err := j.entriesOf(id)
 		if err != nil {

@@ -250,7 +250,7 @@ func readAll(lookup func([]byte) ([]byte, bool, error), id, self ID) error {
 		if len(log.Events) != int(h.LastSeq) {
 			return &CorruptError{Key: idKey(classEvents, id), Why: fmt.Sprintf("%d events, of %d", len(log.Events), h.LastSeq)}
 		}
-		if err := readAside(lookup, id, &h); err != nil {
+		if err := readBeside(lookup, id, &h); err != nil {
 			return err
 		}
 	}
@@ -270,25 +270,30 @@ func readAll(lookup func([]byte) ([]byte, bool, error), id, self ID) error {
 	if err := proto.Unmarshal(blob, &wire.Envelope{}); err != nil {
 		return &CorruptError{Key: key, Why: err.Error()}
 	}
-	if head && state.Status(h.Status).Open() || !head && !state.Status(rec.HomeStatus).Terminal() {
-		return nil // how it ends is with the report, which has its own way
-	}
-	blob, _, err = joinChunks(lookup, classOutcome, id)
-	if err == nil && proto.Unmarshal(blob, &wire.Outcome{}) != nil {
-		return &CorruptError{Key: chunkKey(classOutcome, id, 0), Why: "it does not decode"}
-	}
-	return err
-}
-
-// readAside reads what a head says is beside it.
-func readAside(lookup func([]byte) ([]byte, bool, error), id ID, h *wire.Head) error {
-	if h.Planned {
-		if _, err := lookMessage(lookup, idKey(classPlan, id), &wire.Plan{}); err != nil {
+	// How one ends that has not is with the report, which has its own way.
+	if head && !state.Status(h.Status).Open() || !head && state.Status(rec.HomeStatus).Terminal() {
+		blob, _, err = joinChunks(lookup, classOutcome, id)
+		if err == nil && proto.Unmarshal(blob, &wire.Outcome{}) != nil {
+			return &CorruptError{Key: chunkKey(classOutcome, id, 0), Why: "it does not decode"}
+		}
+		if err != nil {
 			return err
 		}
 	}
 	if h.Thread {
-		if _, err := lookMessage(lookup, idKey(classThread, id), &wire.Thread{}); err != nil {
+		_, err = lookMessage(lookup, idKey(classThread, id), &wire.Thread{})
+	}
+	return err
+}
+
+// readBeside reads what the head of one that has ended says is beside it. Of one that is open whoever
+// needs that finds out.
+func readBeside(lookup func([]byte) ([]byte, bool, error), id ID, h *wire.Head) error {
+	if state.Status(h.Status).Open() {
+		return nil
+	}
+	if h.Planned {
+		if _, err := lookMessage(lookup, idKey(classPlan, id), &wire.Plan{}); err != nil {
 			return err
 		}
 	}

@@ -432,8 +432,8 @@ var ofHealing = []mutant{
 	{
 		guard: "nobody looks at what is beside a head",
 		file:  "journal/scrub.go",
-		old:   "\t\tif err := readAside(lookup, id, &h); err != nil {\n",
-		new:   "\t\tif err := readAside(lookup, id, &h); err != nil && false {\n",
+		old:   "\t\tif err := readBeside(lookup, id, &h); err != nil {\n",
+		new:   "\t\tif err := readBeside(lookup, id, &h); err != nil && false {\n",
 		pkg:   inJournal, test: "TestEndedIsReadWithoutItsPlan",
 	},
 	{
@@ -519,6 +519,20 @@ var ofHealing = []mutant{
 		old:   "\t\t\twhy = state.ReasonSidecarFault // it had",
 		new:   "\t\t\twhy = state.NoReason // it had",
 		pkg:   inJournal, test: "TestDeadLetterWithoutItsHead/head_and_log",
+	},
+	{
+		guard: "what is open ends for a policy that it can do without",
+		file:  "journal/scrub.go",
+		old:   "\tif state.Status(h.Status).Open() {\n\t\treturn nil\n\t}\n\tif h.Planned {\n",
+		new:   "\tif h.Planned {\n",
+		pkg:   inJournal, test: "TestOpenGoesOnWithoutItsPolicy",
+	},
+	{
+		guard: "a task ends for a thread that cannot be read",
+		file:  "journal/mend.go",
+		old:   "\tcase classThread:\n\t\treturn nil // it",
+		new:   "\tcase classAside:\n\t\treturn nil // it",
+		pkg:   inJournal, test: "TestUnreadableThreadHidesNoOther",
 	},
 	{
 		guard: "what is not here is on record as if it had been",
