@@ -207,11 +207,7 @@ func TestEndedIsReadWithoutWhatCannotBe(t *testing.T) {
 			if _, err := w.j.Get(id); !errors.As(err, new(*journal.CorruptError)) {
 				t.Fatalf("read all the same, %v", err)
 			}
-			var i *journal.Intent
-			err := errors.New("not read")
-			for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-				i, err = w.j.Get(id)
-			}
+			i, err := w.readAgain(id)
 			if err != nil {
 				t.Fatalf("it stays unreadable: %v", err)
 			}
@@ -249,13 +245,7 @@ func TestEndedIsReadWithoutItsLog(t *testing.T) {
 	if _, _, err := w.j.Events(id, 0); !errors.As(err, new(*journal.CorruptError)) {
 		t.Fatalf("read all the same, %v", err)
 	}
-	err := errors.New("not read")
-	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		_, _, err = w.j.Events(id, 0)
-	}
-	if err != nil {
-		t.Fatalf("it stays unreadable: %v", err)
-	}
+	w.until("its log can be read", func() bool { _, _, err := w.j.Events(id, 0); return err == nil })
 	w.wantDead(journal.DeadFilter{}, id)
 	if now := w.log(id); len(now) != len(was) || now[len(now)-1].Status != was[len(was)-1].Status {
 		t.Errorf("its events are %v, and were %v", now, was)
@@ -314,9 +304,20 @@ func TestEndedDoesNotEndAgain(t *testing.T) {
 
 // readAgain reads an intent until it can be read.
 func (w *world) readAgain(id journal.ID) (i *journal.Intent, err error) {
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if i, err = w.j.Get(id); !errors.As(err, new(*journal.CorruptError)) || time.Now().After(end) {
-			return i, err
+	w.Helper()
+	w.until("it can be read", func() bool {
+		i, err = w.j.Get(id)
+		return !errors.As(err, new(*journal.CorruptError))
+	})
+	return i, err
+}
+
+// until waits for what another goroutine of the journal does.
+func (w *world) until(what string, done func() bool) {
+	w.Helper()
+	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.Fatalf("it does not come about that %s", what)
 		}
 	}
 }
@@ -361,8 +362,7 @@ func TestUnreadableThreadHidesNoOther(t *testing.T) {
 	if got := threads(); !slices.Equal(got, []journal.ID{good}) {
 		t.Errorf("the inbox has %v, want %v", got, good)
 	}
-	for end := time.Now().Add(10 * time.Second); w.j.Stats().Aside == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-	}
+	w.until("it is set aside", func() bool { return w.j.Stats().Aside > 0 })
 	if got := w.j.Stats().Aside; got != 1 {
 		t.Errorf("%d records were set aside", got)
 	}
@@ -479,9 +479,7 @@ func TestCopyIsReadWithoutItsLog(t *testing.T) {
 	if err := p.holder.j.Break(id, 't'); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); len(p.holder.dead(journal.DeadFilter{})) == 0 && time.Now().Before(end); {
-		time.Sleep(5 * time.Millisecond)
-	}
+	p.holder.until("it is in the list", func() bool { return len(p.holder.dead(journal.DeadFilter{})) > 0 })
 	p.holder.wantDead(journal.DeadFilter{}, id)
 	p.holder.whole()
 }
@@ -499,8 +497,7 @@ func TestUnreadIsLetGo(t *testing.T) {
 	}
 	none := journal.Options{History: journal.History{HistoryBytes: 1}}
 	w.later(2*time.Second, none)
-	for end := time.Now().Add(10 * time.Second); w.j.Stats().Aside == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-	}
+	w.until("it is set aside", func() bool { return w.j.Stats().Aside > 0 })
 	w.later(0, none)
 	if i, err := w.j.Get(h.ID); !errors.As(err, new(*journal.LetGoError)) {
 		t.Errorf("it is %+v, %v", i, err)

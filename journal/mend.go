@@ -220,18 +220,7 @@ func (t *tx) standIn(id ID, keys [][]byte) error {
 	}
 	l.head.LastSeq = uint32(len(log.Events))
 	if len(log.Events) == 0 {
-		for _, on := range []state.Trigger{state.Accept, state.Submit} {
-			t.move(l, on, &wire.Event{Actor: actorSelf, Text: CorruptRecord})
-		}
-		why := state.NoReason
-		if l.head.DeadMs != 0 {
-			why = state.ReasonSidecarFault // it had another, of which nothing tells
-		}
-		for _, on := range state.Triggers() {
-			if row, ok := state.Next(state.InProgress, on); ok && row.To == end {
-				t.move(l, on, &wire.Event{Actor: actorSelf, Reason: uint32(why), Text: CorruptRecord})
-			}
-		}
+		t.logAnew(l, end)
 	}
 	if l.head.DeadMs != 0 { // it has ended, and stays where an operator finds it
 		t.putIndex(deadKey(l.head.DeadMs, id))
@@ -243,6 +232,22 @@ func (t *tx) standIn(id ID, keys [][]byte) error {
 		}
 	}
 	return t.saveLife(l)
+}
+
+// logAnew has one of which there is no log begin, and end as it has ended; None: it is open.
+func (t *tx) logAnew(l *life, end state.Status) {
+	for _, on := range []state.Trigger{state.Accept, state.Submit} {
+		t.move(l, on, &wire.Event{Actor: actorSelf, Text: CorruptRecord})
+	}
+	why := state.NoReason
+	if l.head.DeadMs != 0 {
+		why = state.ReasonSidecarFault // it had another, of which nothing tells
+	}
+	for _, on := range state.Triggers() {
+		if row, ok := state.Next(state.InProgress, on); ok && row.To == end {
+			t.move(l, on, &wire.Event{Actor: actorSelf, Reason: uint32(why), Text: CorruptRecord})
+		}
+	}
 }
 
 // howItEnded is what is left to tell of the end of an intent beside its head and its log; None: it

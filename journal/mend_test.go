@@ -235,8 +235,7 @@ func TestSentLostIsNotOffered(t *testing.T) {
 	if offers := p.home.due(); len(offers) > 0 {
 		t.Errorf("offered: %+v", offers)
 	}
-	for end := time.Now().Add(10 * time.Second); p.home.status(id).Open() && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-	}
+	p.home.until("it has ended", func() bool { return !p.home.status(id).Open() })
 	p.home.wantDead(journal.DeadFilter{}, id)
 	p.home.whole()
 }

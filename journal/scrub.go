@@ -223,8 +223,8 @@ func (j *Journal) readNamed(ctx context.Context, keys [][]byte) error {
 	return err
 }
 
-// readAll reads what must be there of an intent that an index names, and how it has ended. What is held for self
-// has a head.
+// readAll reads what must be there of an intent that an index names, and how it has ended. What is
+// held for self has a head.
 func readAll(lookup func([]byte) ([]byte, bool, error), id, self ID) error {
 	var h wire.Head
 	var rec wire.Handover

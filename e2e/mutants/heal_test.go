@@ -516,8 +516,8 @@ var ofHealing = []mutant{
 	{
 		guard: "a dead letter that has lost its head and its log is none",
 		file:  "journal/mend.go",
-		old:   "\t\t\twhy = state.ReasonSidecarFault // it had",
-		new:   "\t\t\twhy = state.NoReason // it had",
+		old:   "\t\twhy = state.ReasonSidecarFault // it had",
+		new:   "\t\twhy = state.NoReason // it had",
 		pkg:   inJournal, test: "TestDeadLetterWithoutItsHead/head_and_log",
 	},
 	{
