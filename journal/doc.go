@@ -213,9 +213,11 @@
 // name exactly what was written, and else refuses. Its interval is an option: a large backlog may
 // be read less often, and never not at all. A record that cannot be read is kept apart and
 // said (Corrupt), and its intent is a dead letter, made of what is left: by the scrub, or at once where a
-// reader comes by; what has ended stays as it did, without that (endedbody.go). A table at which the
-// store panics stops the journal (storepanic.go). Where its file is damaged the next start makes that anew, if all that is wrong
-// there is what nobody needs any more (healtable.go), and else refuses. One that a start is to have in memory (an address, an account, a schedule) refuses the start, which
+// reader comes by; what has ended stays as it did, without that (endedbody.go). A thread that
+// cannot be read is in no inbox, and its intent goes on. A table at which the store panics stops
+// the journal (storepanic.go). Where its file is damaged the next start makes that anew, if all
+// that is wrong there is what nobody needs any more (healtable.go), and else refuses. One that a
+// start is to have in memory (an address, an account, a schedule) refuses the start, which
 // names it. A hand-over that cannot be read is forgotten, since nothing tells whose it is: home
 // finds it missing when it asks next (Lost), and offers it again.
 //
